@@ -1,0 +1,346 @@
+//! What an entity is: a pure state machine with an address.
+//!
+//! An entity module is state, commands, events, rejections and the functions of [`Entity`], and nothing
+//! else: no clock, no randomness, no I/O, no async, no hash order. Time, identity and settings come in
+//! through [`Ctx`]; ids are derived from the request id.
+//!
+//! Each kind has a folder with two faces. `types.rs` is what others may see: a marker that implements
+//! [`Kind`], the id, commands, replies, rejections and the state. `mod.rs` is how it decides and evolves.
+
+use std::any::Any;
+use std::fmt::{Debug, Display};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::values::{RequestId, Time, UserId};
+pub use crate::persistence::Payload;
+pub use crate::persistence::codec::{self, CodecError};
+
+/// The public face of a kind of entity: its name and its vocabulary. Implemented by an empty enum.
+pub trait Kind: Sized + Send + Sync + 'static {
+    /// The frozen number of the kind, part of every key and type number. Allotted in `actors::kinds`.
+    const NUMBER: u8;
+    /// The frozen name, as operators write it.
+    const NAME: &'static str;
+    type Id: Display + FromStr + Clone + Send + Sync + 'static;
+    /// An imperative request.
+    type Command: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static;
+    /// A short answer: what cannot be read off the state. It is stored in receipts: no secrets.
+    type Reply: Stored + Clone + Debug + PartialEq + Send + Sync + 'static;
+    /// A typed refusal. It is stored in receipts: no secrets.
+    type Rejection: Stored + Clone + Debug + PartialEq + Send + Sync + 'static;
+    type State: Entity<Kind = Self>;
+}
+
+/// Data with a versioned stored form; made by [`stored_enum!`](crate::stored_enum).
+pub trait Stored: Sized {
+    /// The code of this value's variant, its version, and its bytes.
+    fn to_stored(&self) -> (u8, u16, Vec<u8>);
+    /// Reads any version that was ever written.
+    fn from_stored(code: u8, version: u16, bytes: &[u8]) -> Result<Self, CodecError>;
+}
+
+/// A kind's behaviour. The state is `Self`; `Default` is the entity that nobody has touched yet.
+pub trait Entity: Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
+    type Kind: Kind<State = Self>;
+    /// A past-tense fact.
+    type Event: Stored + Clone + Debug + Serialize + Send + Sync + 'static;
+
+    /// Version of the state's stored form in snapshots: raise it with every change of the fields.
+    const STATE_VERSION: u16;
+
+    /// Judges a command. Changes nothing; may panic without harm.
+    fn decide(
+        &self,
+        command: <Self::Kind as Kind>::Command,
+        ctx: &Ctx,
+    ) -> Result<DecisionOf<Self>, <Self::Kind as Kind>::Rejection>;
+
+    /// Applies a fact. Total: a stored event always applies. `at` is the record's time.
+    fn evolve(&mut self, event: &Self::Event, at: Time);
+
+    /// What the state says must still be sent, at most [`OWED_MAX`] at once, in a stable order. A key
+    /// that was in the list before is the same request still; a new need takes a new key.
+    fn owed(&self) -> Vec<Owed> {
+        Vec::new()
+    }
+
+    /// The command that an answer to an owed request means for this entity. An answer that comes
+    /// twice must be harmless: the state no longer owes the key, and decides nothing.
+    fn answered(&self, key: &str, answer: &Answer) -> Option<<Self::Kind as Kind>::Command> {
+        let _ = (key, answer);
+        None
+    }
+
+    /// When the entity wants [`Entity::wake`]; `None` to sleep until it is asked.
+    fn wake_at(&self) -> Option<Time> {
+        None
+    }
+
+    /// The command sent at [`Entity::wake_at`]. Deciding it early must be harmless.
+    fn wake() -> Option<<Self::Kind as Kind>::Command> {
+        None
+    }
+
+    /// Whether the entity is not in the middle of a process: a caller who asked to wait for the
+    /// outcome is answered when this becomes true.
+    fn settled(&self) -> bool {
+        true
+    }
+
+    /// Names of the invariants that this state breaks: empty, always.
+    fn violations(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    /// Roughly how much memory the state takes.
+    fn size_bytes(&self) -> usize {
+        size_of::<Self>()
+    }
+}
+
+/// The most requests that an entity owes at once. A process with more steps owes them in turn.
+pub const OWED_MAX: usize = 32;
+
+/// Events and reply of an accepted command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision<E, R> {
+    pub events: Vec<E>,
+    pub reply: R,
+}
+
+pub type DecisionOf<S> = Decision<<S as Entity>::Event, <<S as Entity>::Kind as Kind>::Reply>;
+/// What a command came to.
+pub type Outcome<K> = Result<<K as Kind>::Reply, <K as Kind>::Rejection>;
+
+impl<E, R> Decision<E, R> {
+    pub fn new(events: Vec<E>, reply: R) -> Self {
+        Decision { events, reply }
+    }
+    /// Accepted, and nothing changes.
+    pub fn unchanged(reply: R) -> Self {
+        Decision { events: Vec::new(), reply }
+    }
+}
+
+/// Who asks, as the edge has established it. The edge has also checked that he may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub enum Caller {
+    /// The system itself: an owed request, a wake, an answer.
+    System,
+    Anonymous,
+    User(UserId),
+}
+
+/// What surrounds a decision.
+#[derive(Debug, Clone)]
+pub struct Ctx {
+    /// Never runs backwards for one entity.
+    pub now: Time,
+    pub request: RequestId,
+    pub caller: Caller,
+    /// The entity's version before this command.
+    pub version: u64,
+    pub policy: Arc<Policy>,
+}
+
+/// The shop's settings that decisions depend on. What a decision takes from here it writes into its
+/// events, so that a later change of a setting rewrites no history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// How long a cart lives after its last change.
+    pub cart_ttl_ms: u64,
+    /// How long a SKU holds stock for an order that does not come back.
+    pub reservation_ttl_ms: u64,
+    /// How long an order waits for the payment provider before it gives up and voids.
+    pub payment_timeout_ms: u64,
+    /// How long a refresh token is good for.
+    pub refresh_ttl_ms: u64,
+    /// How long the previous refresh token still works, for a reply that got lost.
+    pub refresh_grace_ms: u64,
+    /// At or below this many available pieces a SKU is `low_stock`.
+    pub low_stock_at: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            cart_ttl_ms: 30 * 24 * 3_600_000,
+            reservation_ttl_ms: 15 * 60_000,
+            payment_timeout_ms: 30_000,
+            refresh_ttl_ms: 30 * 24 * 3_600_000,
+            refresh_grace_ms: 10_000,
+            low_stock_at: 5,
+        }
+    }
+}
+
+/// A request that the state says is still to be sent. The request id is derived from the entity's
+/// address and `key`.
+#[derive(Debug, Clone)]
+pub struct Owed {
+    pub key: String,
+    pub to: Target,
+}
+
+/// Where an owed request goes.
+#[derive(Clone)]
+pub enum Target {
+    Entity(AnyCommand),
+    /// Something outside the shop, by the gateway's name.
+    Gateway {
+        name: &'static str,
+        body: Arc<dyn Any + Send + Sync>,
+    },
+}
+
+impl Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Target::Entity(command) => write!(f, "{command:?}"),
+            Target::Gateway { name, .. } => write!(f, "gateway {name}"),
+        }
+    }
+}
+
+impl Owed {
+    pub fn to<K: Kind>(key: impl Into<String>, id: &K::Id, command: K::Command) -> Owed {
+        Owed { key: key.into(), to: Target::Entity(AnyCommand::new::<K>(id, command)) }
+    }
+    pub fn to_gateway<B: Any + Send + Sync>(key: impl Into<String>, name: &'static str, body: B) -> Owed {
+        Owed { key: key.into(), to: Target::Gateway { name, body: Arc::new(body) } }
+    }
+}
+
+/// The answer to an owed request.
+#[derive(Clone)]
+pub struct Answer(pub Arc<dyn Any + Send + Sync>);
+
+impl Answer {
+    pub fn of_entity<K: Kind>(outcome: Outcome<K>) -> Answer {
+        Answer(Arc::new(outcome))
+    }
+    /// The outcome, when the request went to an entity of kind `K`.
+    pub fn entity<K: Kind>(&self) -> Option<&Outcome<K>> {
+        self.0.downcast_ref()
+    }
+    /// The gateway's answer, when it is a `B`.
+    pub fn gateway<B: Any>(&self) -> Option<&B> {
+        self.0.downcast_ref()
+    }
+}
+
+/// A command with its address, of any kind.
+#[derive(Clone)]
+pub struct AnyCommand {
+    pub kind: u8,
+    pub id: Arc<str>,
+    pub(crate) command: Arc<dyn Any + Send + Sync>,
+}
+
+impl AnyCommand {
+    pub fn new<K: Kind>(id: &K::Id, command: K::Command) -> AnyCommand {
+        AnyCommand { kind: K::NUMBER, id: id.to_string().into(), command: Arc::new(command) }
+    }
+    /// The command, when it is for kind `K` (for tests of what an entity owes).
+    pub fn get<K: Kind>(&self) -> Option<&K::Command> {
+        self.command.downcast_ref()
+    }
+}
+
+impl Debug for AnyCommand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "command to kind {} {}", self.kind, self.id)
+    }
+}
+
+/// Declares an enum whose variants are stored each under a fixed code and version: no discriminant or
+/// name of the compiler reaches the disk. Fields are stored in the order written; never change a
+/// variant that was released: give it a new version, and say under `old` how the old one reads. Before
+/// each field list stands (code, version); a variant has at most 16 fields.
+///
+/// ```text
+/// stored_enum! {
+///     pub enum Event {
+///         (1, 1) => Opened { by: UserId },
+///         (2, 2) => Renamed { name: String, at: Time },
+///     }
+///     old {
+///         (2, 1) => |bytes| { let (name,): (String,) = codec::decode(bytes)?; Ok(Event::Renamed { name, at: Time::ZERO }) }
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! stored_enum {
+    (
+        $(#[$meta:meta])*
+        $vis:vis enum $name:ident {
+            $( $(#[$vmeta:meta])* ($code:literal, $version:literal) => $variant:ident $({ $($(#[$fmeta:meta])* $field:ident : $type:ty),* $(,)? })? ),* $(,)?
+        }
+        $( old { $( ($old_code:literal, $old_version:literal) => $read:expr ),* $(,)? } )?
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, serde::Serialize)]
+        #[serde(tag = "type", content = "data", rename_all = "snake_case")]
+        $vis enum $name {
+            $( $(#[$vmeta])* $variant $({ $($(#[$fmeta])* $field: $type),* })? ),*
+        }
+
+        impl $crate::actors::entity::Stored for $name {
+            fn to_stored(&self) -> (u8, u16, Vec<u8>) {
+                match self {
+                    $( $name::$variant $({ $($field),* })? =>
+                        ($code, $version, $crate::actors::entity::codec::encode(&( $($(&$field,)*)? ))), )*
+                }
+            }
+            #[allow(unused_variables)]
+            fn from_stored(code: u8, version: u16, bytes: &[u8]) -> Result<Self, $crate::actors::entity::CodecError> {
+                match (code, version) {
+                    $( ($code, $version) => {
+                        let ( $($($field,)*)? ) : ( $($($type,)*)? ) = $crate::actors::entity::codec::decode(bytes)?;
+                        Ok($name::$variant $({ $($field),* })?)
+                    } )*
+                    $( $( ($old_code, $old_version) => {
+                        let read: fn(&[u8]) -> Result<$name, $crate::actors::entity::CodecError> = $read;
+                        read(bytes)
+                    } )* )?
+                    (code, version) => Err($crate::actors::entity::CodecError::Unknown { code, version }),
+                }
+            }
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    stored_enum! {
+        enum Event {
+            (1, 1) => Opened { by: UserId },
+            (2, 2) => Renamed { name: String, at: Time },
+            (3, 1) => Closed,
+        }
+        old {
+            (2, 1) => |bytes| {
+                let (name,): (String,) = codec::decode(bytes)?;
+                Ok(Event::Renamed { name, at: Time::ZERO })
+            },
+        }
+    }
+
+    #[test]
+    fn a_stored_variant_reads_back_and_old_versions_are_upcast() {
+        for event in [Event::Opened { by: UserId(7) }, Event::Renamed { name: "a".into(), at: Time(3) }, Event::Closed]
+        {
+            let (code, version, bytes) = event.to_stored();
+            assert_eq!(Event::from_stored(code, version, &bytes), Ok(event));
+        }
+        let old = codec::encode(&("b",));
+        assert_eq!(Event::from_stored(2, 1, &old), Ok(Event::Renamed { name: "b".into(), at: Time::ZERO }));
+        assert_eq!(Event::from_stored(9, 1, &[]), Err(CodecError::Unknown { code: 9, version: 1 }));
+    }
+}

@@ -1,0 +1,5 @@
+//! What the shop is, and what runs it: one folder per entity kind (pure), the slot actor, the router,
+//! the client handle, projections, gateways.
+
+pub mod entity;
+pub mod values;

@@ -1,0 +1,169 @@
+//! What survives: the journal.
+//!
+//! The journal is the ordered, durable record of all events, together with what is stored atomically
+//! with them. It knows no shop: an entity is a key, an event is bytes with a type number.
+//!
+//! Architecture invariant: nothing here imports `actors`, `cluster` or `http`.
+
+pub mod codec;
+pub mod conformance;
+pub mod faulty;
+pub mod memory;
+pub mod record;
+pub mod sled;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use record::{
+    EntityKey, Epoch, Origin, OwedChange, OwedItem, OwedRow, Payload, Receipt, Record, RequestBytes, Slot, Snapshot,
+    WakeChange,
+};
+
+/// What one group commit makes durable: records of many slots, each slot's in ascending sequence.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    pub records: Vec<Record>,
+    /// Snapshots ride along. They are an optimisation: not covered by the durability of the batch, and
+    /// never visible before the record they were taken at is durable.
+    pub snapshots: Vec<Snapshot>,
+}
+
+/// Why one slot's records in a batch were refused, for certain: nothing of that slot in the batch was
+/// written, and the other slots were not touched by it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The slot's epoch in the store is not the record's.
+    #[error("fenced: the slot is at epoch {current}")]
+    Fenced { current: Epoch },
+    /// A slot sequence or an entity version is not the next one.
+    #[error("conflict: {0}")]
+    Conflict(String),
+    /// The store will not take this data (too large, malformed).
+    #[error("rejected: {0}")]
+    Rejected(String),
+}
+
+/// Why the store did not answer as asked. Each variant says what the caller may do.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Nothing was written; try again later.
+    #[error("store unavailable: {0}")]
+    Unavailable(String),
+    /// It may or may not have been written. Raise the epoch, then read.
+    #[error("outcome unknown: {0}")]
+    Unknown(String),
+    /// Stored bytes are not what was written. Never skipped, never served.
+    #[error("damaged: {0}")]
+    Damaged(String),
+    /// The store must not be used any more; stop the node and say so.
+    #[error("store failed: {0}")]
+    Fatal(String),
+}
+
+/// A slot's row in the ownership table, and the end of its record sequence.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SlotHead {
+    pub owner: Option<String>,
+    pub epoch: Epoch,
+    /// The sequence of the slot's last durable record; 0 when there is none.
+    pub seq: u64,
+    /// The time of that record.
+    pub at_ms: i64,
+}
+
+/// What is needed to bring one entity into memory: the newest snapshot, and the first page of what
+/// came after it. `more` says that [`Journal::records`] has further pages.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    pub snapshot: Option<Snapshot>,
+    pub records: Vec<Record>,
+    pub more: bool,
+}
+
+/// A row of the wake index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WakeRow {
+    pub due_ms: i64,
+    pub key: EntityKey,
+}
+
+/// The contract of every store. The conformance suite ([`conformance`]) holds each backend to it.
+///
+/// - `append` is atomic per slot and durable when it returns `Ok`; it is a compare-and-set on the slot's
+///   epoch, on the slot sequence (exactly the next) and on each entity's version (exactly the next for
+///   a record with events, the present one for a record without).
+/// - Everything that is read is durable: nothing that `append` has not yet acknowledged is returned
+///   (it may return what an append of unknown outcome wrote, once that is durable).
+/// - Reads of one entity, slot or index are ordered and paged. `limit` counts rows; a page may be
+///   shorter than `limit` only when there is no more.
+/// - Deleting every snapshot changes no answer but `load`'s split into snapshot and records.
+#[async_trait]
+pub trait Journal: Send + Sync + 'static {
+    /// Number of slots, fixed when the store was created.
+    fn slots(&self) -> Slot;
+
+    /// Commits a batch. The answer lists the slots that were refused; all others are durable.
+    async fn append(&self, batch: Batch) -> Result<Vec<(Slot, Refusal)>, StoreError>;
+
+    /// The newest snapshot of an entity and what came after it.
+    async fn load(&self, slot: Slot, key: &EntityKey) -> Result<History, StoreError>;
+
+    /// Records of one entity with a slot sequence greater than `after_seq`, ascending.
+    async fn records(
+        &self,
+        slot: Slot,
+        key: &EntityKey,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError>;
+
+    /// The record of this entity that carries a receipt for `request`, unless it was pruned.
+    async fn find_receipt(
+        &self,
+        slot: Slot,
+        key: &EntityKey,
+        request: &RequestBytes,
+    ) -> Result<Option<Record>, StoreError>;
+
+    /// Records of a slot with a sequence greater than `after_seq`, gapless and ascending.
+    async fn feed(&self, slot: Slot, after_seq: u64, limit: usize) -> Result<Vec<Record>, StoreError>;
+
+    /// Entities of the slot that owe something, ordered by (due, key), after the given row.
+    async fn owed(
+        &self,
+        slot: Slot,
+        after: Option<(i64, EntityKey)>,
+        limit: usize,
+    ) -> Result<Vec<(EntityKey, OwedRow)>, StoreError>;
+
+    /// Entities of the slot that want to be woken, ordered by (due, key), after the given row.
+    async fn wakes(
+        &self,
+        slot: Slot,
+        after: Option<(i64, EntityKey)>,
+        limit: usize,
+    ) -> Result<Vec<WakeRow>, StoreError>;
+
+    /// Ids of all entities of a kind that have a record, ascending, after the given id.
+    async fn entities(&self, kind: u8, after: Option<&str>, limit: usize) -> Result<Vec<Arc<str>>, StoreError>;
+
+    /// Every slot's head, in slot order.
+    async fn heads(&self) -> Result<Vec<SlotHead>, StoreError>;
+
+    /// Takes slots by compare-and-set on the epoch that the caller has read: where it still holds, the
+    /// slot gets `owner` and epoch + 1, durably; the answer, in the order asked, is each slot's head
+    /// after the claim, or `Fenced` with the present epoch.
+    async fn claim(&self, owner: &str, slots: &[(Slot, Epoch)]) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError>;
+
+    /// Forgets receipts (in the index, not in the records) that expired before `now_ms`. At most
+    /// `limit`; the answer is how many went.
+    async fn prune_receipts(&self, now_ms: i64, limit: usize) -> Result<usize, StoreError>;
+
+    /// Deletes every snapshot (for tests and repair).
+    async fn drop_snapshots(&self) -> Result<(), StoreError>;
+
+    /// Writes what is still only in memory and releases the store.
+    async fn close(&self) -> Result<(), StoreError>;
+}
