@@ -35,6 +35,7 @@ use super::values::{RequestId, Time};
 type CommandOf<S> = <<S as Entity>::Kind as Kind>::Command;
 type ReplyOf<S> = <<S as Entity>::Kind as Kind>::Reply;
 type RejectionOf<S> = <<S as Entity>::Kind as Kind>::Rejection;
+type Judgement<S> = Result<DecisionOf<S>, RejectionOf<S>>;
 
 /// When a table begins: 2026-11-22T12:00:00Z.
 pub const START: Time = Time(1_795_348_800_000);
@@ -47,12 +48,11 @@ pub struct Given<S: Entity> {
     pub caller: Caller,
     pub policy: Policy,
     requests: u32,
-    last: Option<(CommandOf<S>, Result<DecisionOf<S>, RejectionOf<S>>)>,
+    last: Option<(CommandOf<S>, Judgement<S>)>,
 }
 
-impl<S: Entity> Given<S> {
-    /// The entity that nobody has touched.
-    pub fn new() -> Self {
+impl<S: Entity> Default for Given<S> {
+    fn default() -> Self {
         let given = Given {
             state: S::default(),
             version: 0,
@@ -64,6 +64,13 @@ impl<S: Entity> Given<S> {
         };
         given.hold_promises();
         given
+    }
+}
+
+impl<S: Entity> Given<S> {
+    /// The entity that nobody has touched.
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// These events have happened, in one record.
@@ -229,7 +236,7 @@ impl<S: Entity> Given<S> {
     }
 
     #[track_caller]
-    pub fn last_outcome(&self) -> &Result<DecisionOf<S>, RejectionOf<S>> {
+    pub fn last_outcome(&self) -> &Judgement<S> {
         &self.last.as_ref().expect("a command came before").1
     }
 
