@@ -2,4 +2,8 @@
 //! the client handle, projections, gateways.
 
 pub mod entity;
+pub mod mock_charge;
+pub mod order;
+pub mod order_number;
+pub mod payment;
 pub mod values;
