@@ -9,4 +9,8 @@ pub mod session;
 #[cfg(test)]
 pub mod testkit;
 pub mod user;
+pub mod mock_charge;
+pub mod order;
+pub mod order_number;
+pub mod payment;
 pub mod values;
