@@ -10,6 +10,7 @@ use rand::RngCore;
 use super::config::EdgeConfig;
 use super::json;
 use super::problem::{Code, Problem, Result};
+use super::tokens::Keys;
 use crate::actors::client::Keyed;
 use crate::actors::values::RequestId;
 
@@ -114,7 +115,7 @@ pub struct Identity {
 ///
 /// Errors: 400 when the route wants a key and there is none, or an anonymous caller's is too short.
 pub fn identify<R: Rule>(
-    config: &EdgeConfig,
+    (config, keys): (&EdgeConfig, &Keys),
     key: Option<&Key>,
     scope: Scope<'_>,
     (method, uri): (&Method, &Uri),
@@ -141,7 +142,7 @@ pub fn identify<R: Rule>(
     // What is no JSON has been refused already; were it not, it would be its own spelling.
     let body = json::canonical(body).unwrap_or_else(|| body.to_vec());
     let query = uri.query().unwrap_or_default().as_bytes();
-    let fingerprint = RequestId::of("fingerprint", &[method, path, query, &body]).0;
+    let fingerprint = keys.fingerprint(&[method, path, query, &body]);
     Ok(Identity { request, keyed: Some(Keyed { fingerprint, keep_ms: R::keep_ms(config) }) })
 }
 
@@ -180,7 +181,9 @@ mod tests {
         let key = key.map(|text| Key(text.into()));
         let uri: Uri = path.parse().expect("a path");
         let random = RequestId([9; 16]);
-        identify::<R>(&EdgeConfig::default(), key.as_ref(), scope, (&Method::POST, &uri), body.as_bytes(), random)
+        let config = EdgeConfig::default();
+        let keys = Keys::new(&config, &crate::http::tokens::tests::keyring(&[1])).expect("usable keys");
+        identify::<R>((&config, &keys), key.as_ref(), scope, (&Method::POST, &uri), body.as_bytes(), random)
     }
 
     #[test]

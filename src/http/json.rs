@@ -2,7 +2,8 @@
 //! idempotency fingerprint is taken of.
 
 use axum::http::{HeaderMap, header};
-use serde::de::DeserializeOwned;
+use serde::de::{self, DeserializeOwned};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
@@ -165,12 +166,27 @@ fn write_canonical(value: &Value, text: &mut Vec<u8>) {
     }
 }
 
+/// A text of 1 to `MAX` characters, trimmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text<const MAX: usize>(pub String);
+
+impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let text = text.trim();
+        if !(1..=MAX).contains(&text.chars().count()) || text.chars().any(|c| c.is_control() && !c.is_whitespace()) {
+            return Err(de::Error::custom(format!("expected a text of 1 to {MAX} characters")));
+        }
+        Ok(Text(text.to_owned()))
+    }
+}
+
 /// For a field of a PATCH that can be taken away: absent is `None`, `null` is `Some(None)`.
 /// Use with `#[serde(default, deserialize_with = "json::nullable")]`.
 pub fn nullable<'de, T, D>(deserializer: D) -> std::result::Result<Option<Option<T>>, D::Error>
 where
-    T: serde::Deserialize<'de>,
-    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
 {
     Option::<T>::deserialize(deserializer).map(Some)
 }
@@ -179,7 +195,6 @@ where
 mod tests {
     use super::*;
     use crate::actors::values::{Quantity, Sku};
-    use serde::Deserialize;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
