@@ -23,6 +23,8 @@
 pub mod types;
 
 #[cfg(test)]
+mod schedules;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;

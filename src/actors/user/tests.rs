@@ -358,15 +358,27 @@ fn stored_bytes_stay_what_they_are() {
     };
     let kept = SavedAddress { id: HOME, address: full, default: true };
     assert_golden(&[
-        (registered(&[Role::Customer, Role::Seller, Role::Admin]), "?"),
+        (
+            registered(&[Role::Customer, Role::Seller, Role::Admin]),
+            "1.1 000000000000000000000000000000010f616461406578616d706c652e636f6d0103416461016803010203",
+        ),
         (Event::Activated, "2.1"),
         (Event::Refused, "3.1"),
-        (Event::Renamed { name: Some("A".into()) }, "?"),
-        (Event::PasswordChanged { password_hash: hash("h"), keep: session }, "?"),
-        (Event::RolesSet { roles: roles(&[Role::Admin]) }, "?"),
-        (Event::AddressAdded { address: kept.clone() }, "?"),
-        (Event::AddressReplaced { address: kept }, "?"),
-        (Event::AddressRemoved { id: HOME }, "?"),
+        (Event::Renamed { name: Some("A".into()) }, "4.1 010141"),
+        (
+            Event::PasswordChanged { password_hash: hash("h"), keep: session },
+            "5.1 016800000000000000000000000000000002",
+        ),
+        (Event::RolesSet { roles: roles(&[Role::Admin]) }, "6.1 0103"),
+        (
+            Event::AddressAdded { address: kept.clone() },
+            "7.1 0000000000000000000000000000000a01410142010143014400014502474201014601",
+        ),
+        (
+            Event::AddressReplaced { address: kept },
+            "8.1 0000000000000000000000000000000a01410142010143014400014502474201014601",
+        ),
+        (Event::AddressRemoved { id: HOME }, "9.1 0000000000000000000000000000000a"),
         (Event::SessionOpened { session }, "10.1 00000000000000000000000000000002"),
         (Event::SessionClosed { session }, "11.1 00000000000000000000000000000002"),
         (Event::SessionDropped { session }, "12.1 00000000000000000000000000000002"),
