@@ -60,7 +60,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use super::entity::{Answer, Ctx, Decision, DecisionOf, Entity, Owed};
+use super::entity::{Answer, Ctx, DecisionOf, Entity, Owed};
 use super::values::{Money, OrderNumber, PaymentId, RefundId, Time};
 use crate::stored_enum;
 use process::Draft;
@@ -107,14 +107,9 @@ impl Entity for State {
     const STATE_VERSION: u16 = 1;
 
     fn decide(&self, command: Command, ctx: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
-        if let Command::Place { placement } = command {
-            return self.place(placement, ctx);
-        }
-        if self.placement.is_none() {
-            return Err(Rejection::NotPlaced);
-        }
         match command {
             Command::Place { placement } => self.place(placement, ctx),
+            _ if self.placement.is_none() => Err(Rejection::NotPlaced),
             Command::Cancel { reason } => self.cancel(reason, ctx),
             Command::Refund { refund, amount, reason } => self.refund(refund, amount, reason),
             Command::Fulfil { lines, tracking } => self.fulfil(lines, tracking),

@@ -123,7 +123,10 @@ pub enum Step {
     CaptureDeclined {
         code: String,
     },
-    Voided,
+    /// `attempt` counts from 1: only the answer to the latest void counts.
+    Voided {
+        attempt: u32,
+    },
     Refunded {
         refund: RefundId,
     },
