@@ -1,11 +1,20 @@
 //! What the shop is, and what runs it: one folder per entity kind (pure), the slot actor, the router,
 //! the client handle, projections, gateways.
 
+pub mod cart;
+pub mod categories;
 pub mod customer;
 pub mod entity;
 pub mod keyring;
 pub mod login;
+pub mod mock_charge;
+pub mod order;
+pub mod order_number;
+pub mod payment;
+pub mod product;
 pub mod session;
+pub mod sku;
+pub mod slug;
 #[cfg(test)]
 pub mod testkit;
 pub mod user;

@@ -1,0 +1,50 @@
+//! The public face of a product slug: who holds it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::actors::entity::Kind;
+use crate::actors::values::{ProductId, Slug};
+use crate::stored_enum;
+
+pub enum ProductSlug {}
+
+impl Kind for ProductSlug {
+    const NUMBER: u8 = 7;
+    const NAME: &'static str = "slug";
+    type Id = Slug;
+    type Command = Command;
+    type Reply = Reply;
+    type Rejection = Rejection;
+    type State = State;
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Command {
+    Claim {
+        product: ProductId,
+    },
+    /// Frees the slug if this product holds it.
+    Release {
+        product: ProductId,
+    },
+}
+
+stored_enum! {
+    pub enum Reply {
+        /// Also when the product held it before.
+        (1, 1) => Claimed,
+        /// Also when the product did not hold it.
+        (2, 1) => Released,
+    }
+}
+
+stored_enum! {
+    pub enum Rejection {
+        (1, 1) => Taken { by: ProductId },
+    }
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct State {
+    pub product: Option<ProductId>,
+}
