@@ -1,9 +1,14 @@
 //! What the shop is, and what runs it: one folder per entity kind (pure), the slot actor, the router,
 //! the client handle, projections, gateways.
 
+pub mod cart;
+pub mod categories;
 pub mod entity;
 pub mod mock_charge;
 pub mod order;
 pub mod order_number;
 pub mod payment;
+pub mod product;
+pub mod sku;
+pub mod slug;
 pub mod values;
