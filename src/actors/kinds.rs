@@ -46,12 +46,12 @@ kinds! {
     4 => super::session::types::Session,
     5 => super::customer::types::Customer,
     6 => super::categories::types::Categories,
-    7 => super::slug::types::SlugName,
+    7 => super::slug::types::ProductSlug,
     8 => super::product::types::Product,
     9 => super::sku::types::StockUnit,
     10 => super::cart::types::Cart,
     11 => super::order::types::Order,
-    12 => super::order_number::types::OrderNumberKind,
+    12 => super::order_number::types::OrderNumber,
     13 => super::mock_charge::types::MockCharge,
 }
 

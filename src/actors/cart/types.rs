@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::actors::entity::Kind;
-use crate::actors::order::types::{OrderRefusal, PaymentIntent};
+use crate::actors::order::types::OrderRefusal;
+use crate::actors::payment::types::PaymentIntent;
 use crate::actors::sku::types::Offer;
 use crate::actors::values::{
     CartId, Contact, Currency, LineId, Money, OrderId, Quantity, RequestId, Sku, Time, Totals, UserId,
