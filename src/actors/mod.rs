@@ -3,12 +3,19 @@
 
 pub mod cart;
 pub mod categories;
+pub mod customer;
 pub mod entity;
+pub mod keyring;
+pub mod login;
 pub mod mock_charge;
 pub mod order;
 pub mod order_number;
 pub mod payment;
 pub mod product;
+pub mod session;
 pub mod sku;
 pub mod slug;
+#[cfg(test)]
+pub mod testkit;
+pub mod user;
 pub mod values;

@@ -1,0 +1,188 @@
+//! The public face of a user: an account, its addresses, and the list of its sessions.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::actors::entity::Kind;
+use crate::actors::values::{Address, AddressId, Email, Role, Secret, SessionId, Time, UserId};
+use crate::{coded_enum, stored_enum};
+
+pub enum User {}
+
+impl Kind for User {
+    const NUMBER: u8 = 2;
+    const NAME: &'static str = "user";
+    type Id = UserId;
+    type Command = Command;
+    type Reply = Reply;
+    type Rejection = Rejection;
+    type State = State;
+}
+
+/// Password hashes are Argon2id in PHC form, made and verified by the edge, off the async threads.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Command {
+    /// `id` is this user's own. Settled when the email address is claimed: the status is then active, or
+    /// refused (`email_taken`).
+    Register {
+        id: UserId,
+        email: Email,
+        name: Option<String>,
+        password_hash: Secret<String>,
+        roles: BTreeSet<Role>,
+    },
+    /// `None` leaves the name, `Some(None)` removes it.
+    UpdateProfile {
+        name: Option<Option<String>>,
+    },
+    /// Settled when every session but `keep` is revoked.
+    ChangePassword {
+        password_hash: Secret<String>,
+        keep: SessionId,
+    },
+    /// Settled when the keyring knows whether this user is an administrator.
+    SetRoles {
+        roles: BTreeSet<Role>,
+    },
+    /// A new address; with `default` it becomes the only default. The same id again changes nothing.
+    AddAddress {
+        id: AddressId,
+        address: Address,
+        default: bool,
+    },
+    /// The whole of an address.
+    PutAddress {
+        id: AddressId,
+        address: Address,
+        default: bool,
+    },
+    RemoveAddress {
+        id: AddressId,
+    },
+    /// A session of this user has started. Owed by the session.
+    SessionOpened {
+        session: SessionId,
+    },
+    /// It is over. Owed by the session; also the answer to a revoke that this user owed.
+    SessionClosed {
+        session: SessionId,
+    },
+    /// The login answers: the address is this user's.
+    EmailClaimed {},
+    /// The login answers: the address is somebody else's.
+    EmailRefused {},
+    /// The keyring has taken note number `number`.
+    KeyringTold {
+        number: u32,
+    },
+}
+
+stored_enum! {
+    pub enum Reply {
+        /// It is as asked. What it has come to is in the state.
+        (1, 1) => Done,
+    }
+}
+
+stored_enum! {
+    pub enum Rejection {
+        /// Never registered, still registering, or refused. 404.
+        (1, 1) => NotActive,
+        /// This id has been registered with other data.
+        (2, 1) => AlreadyRegistered,
+        (3, 1) => AddressNotFound,
+        (4, 1) => TooManyAddresses { limit: u32 },
+        /// Too many old sessions are still waiting to be revoked: try later.
+        (5, 1) => TooManySessions { limit: u32 },
+    }
+}
+
+coded_enum! {
+    pub enum Status {
+        /// Nobody has registered under this id.
+        Absent = 0 "absent",
+        /// The email address is being claimed.
+        Registering = 1 "registering",
+        Active = 2 "active",
+        /// The email address is somebody else's. Final: another try is another user.
+        Refused = 3 "refused",
+    }
+}
+
+/// The most addresses that a user keeps.
+pub const ADDRESSES_MAX: usize = 100;
+/// The most sessions that a user has; the oldest beyond is revoked.
+pub const SESSIONS_MAX: usize = 100;
+/// The most sessions that may wait to be revoked (their nodes are away) before no new one is taken.
+pub const REVOKING_MAX: usize = 1_000;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct State {
+    pub id: UserId,
+    pub status: Status,
+    /// `None` for a user who is absent or refused.
+    pub account: Option<Box<Account>>,
+    /// In the order they were added; at most one is the default.
+    pub addresses: Vec<SavedAddress>,
+    /// Oldest first.
+    pub sessions: Vec<OpenSession>,
+    /// Sessions that are no longer in the list and are owed a `Revoke`, oldest first.
+    pub revoking: Vec<SessionId>,
+    pub keyring: KeyringNotice,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    pub email: Email,
+    pub name: Option<String>,
+    pub password_hash: Secret<String>,
+    pub roles: BTreeSet<Role>,
+    pub created_at: Time,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedAddress {
+    pub id: AddressId,
+    pub address: Address,
+    pub default: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenSession {
+    pub id: SessionId,
+    pub opened_at: Time,
+}
+
+/// What the keyring knows of this user's being an administrator. One notice is on its way at a time, so
+/// that an old one can never overtake a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct KeyringNotice {
+    /// What the keyring has confirmed.
+    pub told: bool,
+    /// What it is being told.
+    pub telling: Option<bool>,
+    /// Number of the last notice.
+    pub number: u32,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        State {
+            id: UserId::default(),
+            status: Status::Absent,
+            account: None,
+            addresses: Vec::new(),
+            sessions: Vec::new(),
+            revoking: Vec::new(),
+            keyring: KeyringNotice::default(),
+        }
+    }
+}
+
+impl State {
+    /// The account of an active user: what the edge may show and log in.
+    pub fn active(&self) -> Option<&Account> {
+        self.account.as_deref().filter(|_| self.status == Status::Active)
+    }
+}
