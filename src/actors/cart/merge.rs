@@ -35,7 +35,7 @@ impl State {
 
     pub(super) fn surrender_answered(&self, merge: RequestId, refusal: Option<MergeRefusal>) -> DecisionOf<Self> {
         let asking = self.merge_step(merge) == Some(MergeStep::Asking);
-        noted(asking.then(|| match refusal {
+        noted(asking.then_some(match refusal {
             None => Event::SurrenderAccepted,
             Some(refusal) => Event::MergeRefused { refusal },
         }))
