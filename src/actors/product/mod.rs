@@ -35,8 +35,8 @@ use crate::actors::values::{Money, ProductId, RequestId, Sku, Slug, StockBand, T
 use crate::stored_enum;
 
 use types::{
-    Command, Content, Draft, Errand, ErrandKind, Product, ProductStatus, Refusal, Rejection, Reply, State, VARIANTS_MAX,
-    Variant,
+    Command, Content, Draft, Errand, ErrandKind, Product, ProductStatus, Refusal, Rejection, Reply, State,
+    VARIANTS_MAX, Variant,
 };
 
 stored_enum! {
@@ -136,10 +136,10 @@ impl Entity for State {
             }
             "claim_sku" => {
                 let sku = name.parse().ok()?;
-                match answer.entity::<StockUnit>()? {
-                    Ok(sku::Reply::Claimed { band, seq }) => Some(Command::SkuClaimed { sku, band: *band, seq: *seq }),
-                    Ok(_) => None,
-                    Err(_) => Some(Command::SkuTaken { sku }),
+                if let Ok(sku::Reply::Claimed { band, seq }) = answer.entity::<StockUnit>()? {
+                    Some(Command::SkuClaimed { sku, band: *band, seq: *seq })
+                } else {
+                    Some(Command::SkuTaken { sku })
                 }
             }
             // A SKU or slug can refuse an errand only when it is not this product's any more; then
@@ -183,7 +183,8 @@ impl Entity for State {
         let variants: usize = self.variants.iter().map(|variant| texts(&variant.options) + 64).sum();
         let pending = self.pending.as_ref().map_or(0, |pending| {
             let draft = &pending.draft;
-            let variants: usize = draft.variants.iter().map(|variant| size_of_val(variant) + texts(&variant.options)).sum();
+            let variants: usize =
+                draft.variants.iter().map(|variant| size_of_val(variant) + texts(&variant.options)).sum();
             size_of_val(&**pending) + draft.content.description.len() + texts(&draft.content.attributes) + variants
         });
         let errands: usize = self.errands.iter().map(|errand| size_of_val(errand) + errand.name.len()).sum();
@@ -217,12 +218,7 @@ fn noted(events: Vec<Event>) -> Decision<Event, Reply> {
 }
 
 /// What a SKU sells for a product with this content.
-fn offer(
-    product: ProductId,
-    content: &Content,
-    variant: VariantId,
-    price: Money,
-) -> Offer {
+fn offer(product: ProductId, content: &Content, variant: VariantId, price: Money) -> Offer {
     let published = content.status == ProductStatus::Published;
     Offer { product, variant, title: content.title.clone(), price, published, seller: content.seller }
 }

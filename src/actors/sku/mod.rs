@@ -95,9 +95,7 @@ impl Entity for State {
                 Some(_) => Ok(Decision::new(vec![Event::OfferSet { offer }], Reply::OfferSet)),
             },
             Command::Release { product } => match &self.offer {
-                Some(held) if held.product == product => {
-                    Ok(Decision::new(vec![Event::Released], Reply::Released))
-                }
+                Some(held) if held.product == product => Ok(Decision::new(vec![Event::Released], Reply::Released)),
                 Some(_) | None => Ok(Decision::unchanged(Reply::Released)),
             },
             Command::SetStock { on_hand, expected } => self.set_stock(on_hand, expected, ctx),
@@ -209,6 +207,9 @@ impl Entity for State {
 
     fn size_bytes(&self) -> usize {
         let title = self.offer.as_ref().map_or(0, |offer| offer.title.len());
-        size_of::<Self>() + title + self.sku.as_ref().map_or(0, |sku| sku.as_str().len()) + self.reservations.heap_bytes()
+        size_of::<Self>()
+            + title
+            + self.sku.as_ref().map_or(0, |sku| sku.as_str().len())
+            + self.reservations.heap_bytes()
     }
 }

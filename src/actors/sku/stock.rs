@@ -32,12 +32,7 @@ impl State {
         Ok(self.banded(vec![Event::Adjusted { delta, reason }], reply, on_hand - self.reserved(), ctx))
     }
 
-    pub(super) fn reserve(
-        &self,
-        order: OrderId,
-        quantity: Quantity,
-        ctx: &Ctx,
-    ) -> Result<DecisionOf<Self>, Rejection> {
+    pub(super) fn reserve(&self, order: OrderId, quantity: Quantity, ctx: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
         self.must_be_known()?;
         let held = self.reservations.get(&order).copied();
         if held.is_some_and(|held| held.quantity == quantity && held.expires_at > ctx.now) {

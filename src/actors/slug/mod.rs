@@ -30,9 +30,7 @@ impl Entity for State {
 
     fn decide(&self, command: Command, _: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
         match (command, self.product) {
-            (Command::Claim { product }, None) => {
-                Ok(Decision::new(vec![Event::Claimed { product }], Reply::Claimed))
-            }
+            (Command::Claim { product }, None) => Ok(Decision::new(vec![Event::Claimed { product }], Reply::Claimed)),
             (Command::Claim { product }, Some(by)) if by != product => Err(Rejection::Taken { by }),
             (Command::Claim { .. }, Some(_)) => Ok(Decision::unchanged(Reply::Claimed)),
             (Command::Release { product }, Some(by)) if by == product => {
