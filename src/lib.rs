@@ -2,6 +2,7 @@
 //! long-lived, durable actor. See ARCHITECTURE.md.
 
 pub mod actors;
+pub mod cluster;
 pub mod http;
 pub mod metrics;
 pub mod persistence;

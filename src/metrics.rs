@@ -1,142 +1,127 @@
-//! Every metric of a node, in one struct: the field's comment is the help text that operators see at
-//! `GET /metrics`.
+//! Everything that souk counts. One struct lists all metrics; the doc comment of each is its help text.
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
 
-/// Seconds, from a tenth of a millisecond to the longest deadline.
-const LATENCY_S: &[f64] = &[
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-];
-/// Counts, in powers of two.
-const SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0];
-
-/// Declares the struct. Each field: name of its type, then its name in the exposition, and for a family
-/// its labels, for a histogram its buckets.
+/// Declares the metrics: name and kind of each from its field, the help text from its doc comment.
 macro_rules! metrics {
-    ($($(#[doc = $help:literal])+ $field:ident: $make:ident($name:literal $(, $extra:expr)*) -> $type:ty;)*) => {
-        #[derive(Debug)]
+    ($($(#[doc = $help:literal])+ $field:ident : $type:ident $(($($argument:expr),*))?,)*) => {
+        /// All metrics of a node.
         pub struct Metrics {
             registry: Registry,
             $($(#[doc = $help])+ pub $field: $type,)*
         }
 
         impl Metrics {
-            /// Name and help text of every metric.
-            pub const ALL: &'static [(&'static str, &'static str)] = &[$(($name, concat!($($help),+))),*];
-
-            fn build() -> prometheus::Result<Metrics> {
+            pub fn new() -> Metrics {
                 let registry = Registry::new();
                 $(
-                    let $field = $make($name, concat!($($help),+).trim() $(, $extra)*)?;
-                    registry.register(Box::new($field.clone()))?;
+                    let help = concat!($($help),+).trim();
+                    let $field = $type::make(concat!("souk_", stringify!($field)), help $(, $($argument),*)?);
+                    registry.register(Box::new($field.clone())).expect("each metric has its own name");
                 )*
-                Ok(Metrics { registry, $($field),* })
+                Metrics { registry, $($field),* }
+            }
+
+            /// Name and help of every metric, for the documentation and its test.
+            pub fn describe() -> Vec<(&'static str, &'static str)> {
+                vec![$((concat!("souk_", stringify!($field)), concat!($($help),+).trim())),*]
             }
         }
     };
 }
 
 metrics! {
-    /// Requests answered, by route, method and status.
-    http_requests: counters("souk_http_requests_total", &["route", "method", "status"]) -> IntCounterVec;
-    /// Seconds from a request's arrival to its answer, by route.
-    http_latency: latencies("souk_http_request_seconds", &["route"]) -> HistogramVec;
-    /// Requests being worked on.
-    http_running: gauge("souk_http_requests_running") -> IntGauge;
-    /// Open connections.
-    http_connections: gauge("souk_http_connections") -> IntGauge;
-    /// Requests refused by admission control (503) or a volume limit (429), by problem code.
-    http_shed: counters("souk_http_requests_shed_total", &["code"]) -> IntCounterVec;
-    /// Handlers that panicked (and were answered with 500).
-    http_panics: counter("souk_http_panics_total") -> IntCounter;
-
-    /// Commands decided, by kind of entity and outcome (accepted, rejected, repeated).
-    commands: counters("souk_commands_total", &["kind", "outcome"]) -> IntCounterVec;
-    /// Commands not taken because a queue was full, by kind of entity.
-    busy: counters("souk_busy_total", &["kind"]) -> IntCounterVec;
-    /// Commands refused for another reason, by reason (unavailable, deadline, fenced, unknown).
-    refused: counters("souk_refused_total", &["reason"]) -> IntCounterVec;
-    /// Panics while an entity decided or evolved, by kind.
-    entity_panics: counters("souk_entity_panics_total", &["kind"]) -> IntCounterVec;
-    /// Entities that are quarantined on this node.
-    quarantined: gauge("souk_entities_quarantined") -> IntGauge;
-    /// Broken invariants, by kind of entity and invariant: zero, always.
-    violations: counters("souk_violations_total", &["kind", "invariant"]) -> IntCounterVec;
-    /// Entities in memory.
-    resident_entities: gauge("souk_resident_entities") -> IntGauge;
-    /// Bytes that their states take, roughly.
-    resident_bytes: gauge("souk_resident_bytes") -> IntGauge;
-    /// Entities loaded from the journal.
-    loads: counter("souk_entity_loads_total") -> IntCounter;
-    /// Entities that left memory.
-    passivations: counter("souk_entity_passivations_total") -> IntCounter;
-    /// Requests that entities of this node owe and that are not yet answered.
-    owed: gauge("souk_owed_outstanding") -> IntGauge;
-    /// Owed requests that were sent again.
-    owed_retries: counter("souk_owed_retries_total") -> IntCounter;
-
+    /// Commands that a full queue refused.
+    busy: IntCounter,
+    /// Panics of entity code, each caught.
+    panics: IntCounter,
+    /// Entities quarantined after repeated panics.
+    quarantined: IntCounter,
+    /// Broken invariants found after applying an event, by name. Page someone.
+    violations: IntCounterVec(&["invariant"]),
+    /// Records committed to the journal.
+    records_committed: IntCounter,
     /// Records in one group commit.
-    commit_records: sizes("souk_commit_records") -> Histogram;
-    /// Seconds that a group commit takes.
-    commit_latency: latency("souk_commit_seconds") -> Histogram;
-    /// Group commits that failed, by failure (unavailable, unknown, damaged, fatal, fenced).
-    commit_failures: counters("souk_commit_failures_total", &["failure"]) -> IntCounterVec;
-    /// Bytes of records that wait for the journal.
-    journal_queued_bytes: gauge("souk_journal_queued_bytes") -> IntGauge;
-    /// Slots that this node owns.
-    slots_owned: gauge("souk_slots_owned") -> IntGauge;
+    commit_records: Histogram(&[1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0]),
+    /// Seconds that one group commit took.
+    commit_seconds: Histogram(&[0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0]),
+    /// Slots whose generation ended because the store refused or lost a commit, by reason.
+    generations_ended: IntCounterVec(&["reason"]),
+    /// Entities in memory.
+    resident_entities: IntGauge,
+    /// Bytes that the entities in memory take, about.
+    resident_bytes: IntGauge,
+    /// Owed requests that are not answered yet.
+    owed_outstanding: IntGauge,
+    /// Owed requests that had to be sent again.
+    owed_resent: IntCounter,
+    /// Slot actors restarted after a failure.
+    slot_restarts: IntCounter,
+    /// Requests answered, by route, method and status.
+    http_requests: IntCounterVec(&["route", "method", "status"]),
+    /// Seconds from a request's arrival to its answer, by route.
+    http_request_seconds: HistogramVec((&["route"], &[0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0, 30.0])),
+    /// Requests being worked on.
+    http_running: IntGauge,
+    /// Open connections.
+    http_connections: IntGauge,
+    /// Handlers that panicked, each answered with 500.
+    http_panics: IntCounter,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Metrics::build().expect("names and labels are fixed, valid and distinct: a test makes them")
+        Metrics::new()
     }
 }
 
 impl Metrics {
-    /// The text exposition (version 0.0.4).
-    pub fn render(&self) -> Vec<u8> {
+    /// The text that Prometheus scrapes.
+    pub fn render(&self) -> String {
         let mut text = Vec::new();
-        // It writes to memory, and a family that cannot be written is left out.
-        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
-        text
+        let families = self.registry.gather();
+        if let Err(error) = prometheus::TextEncoder::new().encode(&families, &mut text) {
+            tracing::error!(%error, "metrics cannot be rendered");
+        }
+        String::from_utf8_lossy(&text).into_owned()
     }
 }
 
-fn counter(name: &str, help: &str) -> prometheus::Result<IntCounter> {
-    IntCounter::new(name, help)
-}
-fn counters(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
-    IntCounterVec::new(Opts::new(name, help), labels)
-}
-fn gauge(name: &str, help: &str) -> prometheus::Result<IntGauge> {
-    IntGauge::new(name, help)
-}
-fn latency(name: &str, help: &str) -> prometheus::Result<Histogram> {
-    Histogram::with_opts(HistogramOpts::new(name, help).buckets(LATENCY_S.to_vec()))
-}
-fn latencies(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<HistogramVec> {
-    HistogramVec::new(HistogramOpts::new(name, help).buckets(LATENCY_S.to_vec()), labels)
-}
-fn sizes(name: &str, help: &str) -> prometheus::Result<Histogram> {
-    Histogram::with_opts(HistogramOpts::new(name, help).buckets(SIZES.to_vec()))
+/// Makes a metric from its name and help; names and labels are literals, so making cannot fail.
+trait Make<Argument = ()> {
+    fn make(name: &str, help: &str, argument: Argument) -> Self;
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+const FIXED: &str = "names and labels of metrics are fixed and valid";
 
-    #[test]
-    fn every_metric_registers_and_says_what_it_is() {
-        let metrics = Metrics::default();
-        metrics.http_requests.with_label_values(&["/livez", "GET", "200"]).inc();
-        let text = String::from_utf8(metrics.render()).expect("an exposition is text");
-        assert!(text.contains("# HELP souk_http_requests_total Requests answered, by route, method and status."));
-        assert!(text.contains("souk_http_requests_total{method=\"GET\",route=\"/livez\",status=\"200\"} 1"));
-        for (name, help) in Metrics::ALL {
-            assert!(name.starts_with("souk_") && help.trim().ends_with('.'), "{name}");
-        }
+trait MakePlain {
+    fn make(name: &str, help: &str) -> Self;
+}
+
+impl MakePlain for IntCounter {
+    fn make(name: &str, help: &str) -> Self {
+        IntCounter::new(name, help).expect(FIXED)
+    }
+}
+impl MakePlain for IntGauge {
+    fn make(name: &str, help: &str) -> Self {
+        IntGauge::new(name, help).expect(FIXED)
+    }
+}
+impl<const N: usize> Make<&[&str; N]> for IntCounterVec {
+    fn make(name: &str, help: &str, labels: &[&str; N]) -> Self {
+        IntCounterVec::new(Opts::new(name, help), labels).expect(FIXED)
+    }
+}
+impl<const N: usize> Make<&[f64; N]> for Histogram {
+    fn make(name: &str, help: &str, buckets: &[f64; N]) -> Self {
+        Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())).expect(FIXED)
+    }
+}
+impl<const L: usize, const N: usize> Make<(&[&str; L], &[f64; N])> for HistogramVec {
+    fn make(name: &str, help: &str, (labels, buckets): (&[&str; L], &[f64; N])) -> Self {
+        HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels).expect(FIXED)
     }
 }

@@ -1,16 +1,33 @@
 //! What the shop is, and what runs it: one folder per entity kind (pure), the slot actor, the router,
 //! the client handle, projections, gateways.
 
+pub mod cart;
+pub mod categories;
 pub mod customer;
-pub mod entity;
 pub mod keyring;
 pub mod login;
-pub mod session;
-#[cfg(test)]
-pub mod testkit;
-pub mod user;
 pub mod mock_charge;
 pub mod order;
 pub mod order_number;
 pub mod payment;
+pub mod product;
+pub mod session;
+pub mod sku;
+pub mod slug;
+pub mod user;
+
+pub mod client;
+pub mod dispatcher;
+pub mod entity;
+pub mod envelope;
+pub mod erased;
+pub mod gateways;
+pub mod history;
+pub mod kinds;
+pub mod router;
+pub mod runtime;
+pub mod slot;
+#[cfg(test)]
+pub mod testkit;
 pub mod values;
+pub mod writer;

@@ -260,10 +260,7 @@ fn account(edge: &Edge, asked: &Asked, context: &Context, status: StatusCode) {
     let took = context.arrived.elapsed();
     let method = known_method(&asked.method);
     edge.metrics.http_requests.with_label_values(&[route, method, status.as_str()]).inc();
-    edge.metrics.http_latency.with_label_values(&[route]).observe(took.as_secs_f64());
-    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-        edge.metrics.http_shed.with_label_values(&[Code::of_status(status).slug()]).inc();
-    }
+    edge.metrics.http_request_seconds.with_label_values(&[route]).observe(took.as_secs_f64());
     let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     if status.is_server_error() {
         tracing::warn!(

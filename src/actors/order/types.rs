@@ -123,7 +123,10 @@ pub enum Step {
     CaptureDeclined {
         code: String,
     },
-    Voided,
+    /// `attempt` counts from 1: only the answer to the latest void counts.
+    Voided {
+        attempt: u32,
+    },
     Refunded {
         refund: RefundId,
     },
@@ -286,7 +289,7 @@ pub struct Payment {
     pub deadline: Time,
     /// Whether the provider's approval has been recorded.
     pub approved: bool,
-    /// How many voids were owed so far (a late approval needs one more).
+    /// How many voids were owed so far: an approval that comes after the first needs one more.
     pub voids: u32,
 }
 
@@ -352,7 +355,7 @@ pub struct State {
     pub refusal: Option<OrderRefusal>,
     /// Until when a turned-back order waits for its void before it is rejected without.
     pub void_grace: Option<Time>,
-    /// Cancelling was asked for, with this reason.
+    /// Cancelling was asked for; the status follows when nothing is in doubt any more.
     pub cancel: Option<CancelAsked>,
     /// Where each line's stock is, by line index.
     pub stock: Vec<StockStep>,
@@ -363,9 +366,9 @@ pub struct State {
     pub refunds: Vec<Refund>,
     /// Fulfilled pieces by line index; empty until something is.
     pub fulfilled: Vec<u32>,
-    pub tracking: Vec<String>,
     /// The order's version when it was confirmed, rejected or cancelled while pending.
     pub decided_version: Option<u64>,
+    /// It was confirmed once (a cancelled order may have been, or not).
     pub confirmed: bool,
     pub customer_told: bool,
     pub cart_told: bool,

@@ -1,0 +1,179 @@
+//! What the state says must still be sent, and what an answer to it means.
+//!
+//! Keys are `number:A`, `reserve:L`, `commit:L`, `release:L`, `restock:L`, `authorise`, `capture`, `void:A`,
+//! `refund:ID`, `customer`, `cart` (A: attempt, L: line index). At most 1 + 16 + 1 + 8 + 1 at once.
+
+use super::process::{Phase, STOCK_AT_ONCE, number_candidate};
+use super::types::{OrderLine, Payment, PaymentStage, Placement, RefundStatus, State, Step, StockStep};
+use crate::actors::cart::types::{self as cart, Cart};
+use crate::actors::customer::types::{self as customer, Customer};
+use crate::actors::entity::{Answer, Owed};
+use crate::actors::order_number::types::{self as order_number, OrderNumber};
+use crate::actors::payment::types::{GATEWAY, PaymentAnswer, PaymentRequest, PaymentStep};
+use crate::actors::sku::types::{self as sku, StockUnit};
+
+/// How many refunds are owed at once; further ones wait for their turn.
+const REFUNDS_AT_ONCE: usize = 8;
+
+impl State {
+    pub(super) fn requests(&self) -> Vec<Owed> {
+        let Some(placement) = self.placement.as_deref() else { return Vec::new() };
+        let mut owed = Vec::new();
+        if self.number.is_none() {
+            let attempt = self.numbers_taken;
+            let claim = order_number::Command::Claim { order: placement.order };
+            let number = number_candidate(placement.order, attempt);
+            owed.push(Owed::to::<OrderNumber>(format!("number:{attempt}"), &number, claim));
+        }
+        match self.phase() {
+            Phase::Reserving => self.ask_stock(StockStep::Waiting, 1, placement, &mut owed),
+            Phase::Committing => self.ask_stock(StockStep::Held, STOCK_AT_ONCE, placement, &mut owed),
+            Phase::Authorising | Phase::Capturing | Phase::TurningBack | Phase::Decided => {}
+        }
+        if self.gives_back() {
+            self.give_back(placement, &mut owed);
+        }
+        if let Some(payment) = &self.payment {
+            self.ask_provider(payment, placement, &mut owed);
+        }
+        self.tell(placement, &mut owed);
+        owed
+    }
+
+    /// Steps on the way forward.
+    fn ask_stock(&self, at: StockStep, most: usize, placement: &Placement, owed: &mut Vec<Owed>) {
+        for line in self.lines_at(at).take(most) {
+            owed.extend(forward(at, line, placement));
+        }
+    }
+
+    /// What an order that turned back, or was cancelled, owes its SKUs.
+    fn give_back(&self, placement: &Placement, owed: &mut Vec<Owed>) {
+        let open = self.by_sku.iter().filter_map(|line| Some((*line, self.step_of(*line)?)));
+        let open = open.filter(|(_, step)| *step != StockStep::Cleared).take(STOCK_AT_ONCE);
+        owed.extend(open.filter_map(|(line, step)| backward(step, line, placement)));
+    }
+
+    fn ask_provider(&self, payment: &Payment, placement: &Placement, owed: &mut Vec<Owed>) {
+        let mut ask = |key: String, step: PaymentStep| {
+            let request = PaymentRequest { payment: payment.id, order: placement.order, step };
+            owed.push(Owed::to_gateway(key, GATEWAY, request));
+        };
+        let amount = payment.amount;
+        match payment.stage {
+            PaymentStage::Asked => {
+                let token = placement.payment.token.clone();
+                ask("authorise".into(), PaymentStep::Authorise { amount, method: payment.method, token });
+            }
+            PaymentStage::Authorised if self.phase() == Phase::Capturing => {
+                ask("capture".into(), PaymentStep::Capture { amount });
+            }
+            PaymentStage::Voiding => ask(format!("void:{}", payment.voids), PaymentStep::Void),
+            PaymentStage::Captured => {
+                let pending = self.refunds.iter().filter(|refund| refund.status == RefundStatus::Pending);
+                for refund in pending.take(REFUNDS_AT_ONCE) {
+                    let step = PaymentStep::Refund { refund: refund.id, amount: refund.amount };
+                    ask(format!("refund:{}", refund.id), step);
+                }
+            }
+            PaymentStage::Authorised | PaymentStage::Declined | PaymentStage::Voided => {}
+        }
+    }
+
+    /// The customer first, so that whoever is answered for the cart finds the order in the customer's list.
+    fn tell(&self, placement: &Placement, owed: &mut Vec<Owed>) {
+        let Some(order_version) = self.decided_version else { return };
+        let order = placement.order;
+        match &placement.user {
+            Some(user) if self.confirmed && !self.customer_told => {
+                owed.push(Owed::to::<Customer>("customer", user, customer::Command::OrderPlaced { order }));
+            }
+            Some(_) | None if !self.cart_told => {
+                let refusal = self.refusal.clone();
+                let decided = cart::Command::Decided { order, order_version, refusal };
+                owed.push(Owed::to::<Cart>("cart", &placement.cart, decided));
+            }
+            Some(_) | None => {}
+        }
+    }
+}
+
+fn ask_sku(step: &str, line: u32, ordered: &OrderLine, command: sku::Command) -> Owed {
+    Owed::to::<StockUnit>(format!("{step}:{line}"), &ordered.sku, command)
+}
+
+fn forward(step: StockStep, line: u32, placement: &Placement) -> Option<Owed> {
+    let ordered = placement.lines.get(line as usize)?;
+    let (order, quantity) = (placement.order, ordered.quantity);
+    match step {
+        StockStep::Waiting => Some(ask_sku("reserve", line, ordered, sku::Command::Reserve { order, quantity })),
+        StockStep::Held | StockStep::Committing => {
+            Some(ask_sku("commit", line, ordered, sku::Command::Commit { order }))
+        }
+        StockStep::Committed | StockStep::Cleared => None,
+    }
+}
+
+fn backward(step: StockStep, line: u32, placement: &Placement) -> Option<Owed> {
+    let ordered = placement.lines.get(line as usize)?;
+    let (order, quantity) = (placement.order, ordered.quantity);
+    match step {
+        // In flight: first the answer, under the key under which it was asked.
+        StockStep::Waiting | StockStep::Committing => forward(step, line, placement),
+        StockStep::Held => Some(ask_sku("release", line, ordered, sku::Command::ReleaseHold { order })),
+        StockStep::Committed => Some(ask_sku("restock", line, ordered, sku::Command::Restock { order, quantity })),
+        StockStep::Cleared => None,
+    }
+}
+
+/// What the answer to the request `key` says. `None`: nothing that ends it; it stays owed.
+pub(super) fn step(key: &str, answer: &Answer) -> Option<Step> {
+    let (what, which) = key.split_once(':').unwrap_or((key, ""));
+    match what {
+        "number" => {
+            let attempt = which.parse().ok()?;
+            Some(match answer.entity::<OrderNumber>()? {
+                Ok(order_number::Reply::Claimed) => Step::NumberClaimed { attempt },
+                Err(order_number::Rejection::Taken) => Step::NumberTaken { attempt },
+            })
+        }
+        "reserve" | "commit" | "release" | "restock" => stock_step(what, which.parse().ok()?, answer),
+        "authorise" | "capture" | "void" | "refund" => payment_step(what, which, answer.gateway::<PaymentAnswer>()?),
+        "customer" => answer.entity::<Customer>().map(|_| Step::CustomerTold),
+        // Whatever the cart says to it, it has been told.
+        "cart" => answer.entity::<Cart>().map(|_| Step::CartTold),
+        _ => None,
+    }
+}
+
+fn stock_step(what: &str, line: u32, answer: &Answer) -> Option<Step> {
+    let outcome = answer.entity::<StockUnit>()?;
+    Some(match (what, outcome) {
+        ("reserve", Ok(_)) => Step::Reserved { line },
+        ("reserve", Err(sku::Rejection::InsufficientStock { available, .. })) => {
+            Step::ReserveRefused { line, available: Some(*available) }
+        }
+        ("reserve", Err(_)) => Step::ReserveRefused { line, available: None },
+        ("commit", Ok(_)) => Step::Committed { line },
+        ("commit", Err(_)) => Step::CommitRefused { line },
+        ("release", Ok(_) | Err(_)) => Step::Released { line },
+        ("restock", Ok(_)) => Step::Restocked { line },
+        _ => return None,
+    })
+}
+
+fn payment_step(what: &str, which: &str, answer: &PaymentAnswer) -> Option<Step> {
+    Some(match (what, answer) {
+        ("authorise", PaymentAnswer::Approved) => Step::Authorised,
+        ("authorise", PaymentAnswer::Declined { code }) => Step::AuthoriseDeclined { code: code.clone() },
+        ("capture", PaymentAnswer::Approved) => Step::Captured,
+        ("capture", PaymentAnswer::Declined { code }) => Step::CaptureDeclined { code: code.clone() },
+        ("void", PaymentAnswer::Approved) => Step::Voided { attempt: which.parse().ok()? },
+        ("refund", PaymentAnswer::Approved) => Step::Refunded { refund: which.parse().ok()? },
+        ("refund", PaymentAnswer::Declined { code }) => {
+            Step::RefundDeclined { refund: which.parse().ok()?, code: code.clone() }
+        }
+        // A void that is declined is not confirmed: it stays owed.
+        _ => return None,
+    })
+}

@@ -1,0 +1,417 @@
+//! The process: what an answer means, and what follows from it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::Event;
+use super::types::{
+    LINES_MAX, OrderRefusal, OrderStatus, PaymentStage, Placement, RefundStatus, RefusalCode, Rejection, Reply, State,
+    Step, StockStep,
+};
+use crate::actors::entity::{Ctx, Decision, Entity};
+use crate::actors::values::{Money, OrderId, OrderNumber, PaymentId, RefundId, RequestId, Time, base32};
+
+/// How many stock steps are owed at once where their order does not matter: enough to fill a group
+/// commit, few enough to leave room below `OWED_MAX`.
+pub(super) const STOCK_AT_ONCE: usize = 16;
+
+/// How long an order that turned back waits for the provider to confirm its void before it is rejected
+/// without. Long enough for any provider that is alive; with the payment timeout before it, an order is
+/// still decided well within a minute.
+const VOID_GRACE_MS: u64 = 5_000;
+
+/// Where an order stands on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Getting its number and its stock.
+    Reserving,
+    Authorising,
+    Committing,
+    /// The point of no return.
+    Capturing,
+    /// It was refused, and gives back what it holds.
+    TurningBack,
+    /// Confirmed, rejected, cancelled, completed.
+    Decided,
+}
+
+impl State {
+    pub(super) fn phase(&self) -> Phase {
+        if self.status != OrderStatus::Pending {
+            return Phase::Decided;
+        }
+        if self.refusal.is_some() {
+            return Phase::TurningBack;
+        }
+        let authorised = match &self.payment {
+            None => self.costs_nothing() && self.ready_to_pay(),
+            Some(payment) => match payment.stage {
+                PaymentStage::Asked => return Phase::Authorising,
+                PaymentStage::Authorised => true,
+                // Each of these is followed by its decision in the same record.
+                PaymentStage::Captured | PaymentStage::Declined | PaymentStage::Voiding | PaymentStage::Voided => {
+                    return Phase::Capturing;
+                }
+            },
+        };
+        match authorised {
+            false => Phase::Reserving,
+            true if self.stock.contains(&StockStep::Held) => Phase::Committing,
+            true => Phase::Capturing,
+        }
+    }
+
+    /// Line indexes that stand at `step`, in SKU order.
+    pub(super) fn lines_at(&self, step: StockStep) -> impl Iterator<Item = u32> + '_ {
+        self.by_sku.iter().copied().filter(move |line| self.step_of(*line) == Some(step))
+    }
+
+    pub(super) fn step_of(&self, line: u32) -> Option<StockStep> {
+        self.stock.get(line as usize).copied()
+    }
+
+    /// Stock steps that are owed now, on the way forward: the ones that are in flight.
+    fn stock_in_flight(&self) -> usize {
+        match self.phase() {
+            Phase::Reserving => self.lines_at(StockStep::Waiting).take(1).count(),
+            Phase::Committing => self.lines_at(StockStep::Held).take(STOCK_AT_ONCE).count(),
+            Phase::Authorising | Phase::Capturing | Phase::TurningBack | Phase::Decided => 0,
+        }
+    }
+
+    pub(super) fn costs_nothing(&self) -> bool {
+        self.placement.as_ref().is_some_and(|placement| placement.totals.total.amount == 0)
+    }
+
+    fn ready_to_pay(&self) -> bool {
+        self.number.is_some() && self.stock.iter().all(|step| *step != StockStep::Waiting)
+    }
+
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.stock.iter().all(|step| *step == StockStep::Cleared)
+    }
+
+    /// Whether what was taken is to be given back.
+    pub(super) fn gives_back(&self) -> bool {
+        self.refusal.is_some() || self.status == OrderStatus::Cancelled
+    }
+
+    pub(super) fn restocking(&self) -> bool {
+        self.gives_back() && !self.holds_nothing()
+    }
+
+    pub(super) fn refunding(&self) -> bool {
+        self.refunds.iter().any(|refund| refund.status == RefundStatus::Pending)
+    }
+
+    fn payment_is(&self, stage: PaymentStage) -> bool {
+        self.payment.as_ref().is_some_and(|payment| payment.stage == stage)
+    }
+
+    /// When an order that is being authorised gives up.
+    pub(super) fn payment_deadline(&self) -> Option<Time> {
+        let payment = self.payment.as_ref()?;
+        (self.phase() == Phase::Authorising).then_some(payment.deadline)
+    }
+
+    /// When an order that waits for nothing but its void goes on without.
+    pub(super) fn void_deadline(&self) -> Option<Time> {
+        let waits = self.phase() == Phase::TurningBack && self.payment_is(PaymentStage::Voiding);
+        self.void_grace.filter(|_| waits && self.number.is_some() && self.holds_nothing())
+    }
+
+    /// Minor units that cancelling still has to ask back: what it was declined is left to people.
+    fn left_to_cancel(&self) -> i64 {
+        let declined = self.refunds.iter().filter(|refund| refund.by_cancel && refund.status == RefundStatus::Failed);
+        self.refundable() - declined.map(|refund| refund.amount.amount).sum::<i64>()
+    }
+
+    pub(super) fn place(&self, placement: Arc<Placement>, ctx: &Ctx) -> Result<Decision<Event, Reply>, Rejection> {
+        match &self.placement {
+            Some(before) if before.request == placement.request && before.cart == placement.cart => {
+                return Ok(Decision::unchanged(Reply::Placed));
+            }
+            Some(_) => return Err(Rejection::AlreadyPlaced),
+            None => {}
+        }
+        let sound = is_sound(&placement);
+        let mut draft = Draft::of(self, ctx);
+        draft.push(Event::Placed { placement });
+        if !sound {
+            // Nothing has been asked for yet, so this leaves nothing in flight.
+            draft.refuse(OrderRefusal::of(RefusalCode::InvalidPlacement), 0);
+        }
+        Ok(draft.decided(Reply::Placed))
+    }
+}
+
+/// Whether lines and totals agree, so that what is charged is what is delivered.
+fn is_sound(placement: &Placement) -> bool {
+    let zero = Money::zero(placement.currency);
+    let goods = placement.lines.iter().try_fold(zero, |sum, line| {
+        let total = line.unit_price.times(line.quantity)?;
+        if total == line.total && total.amount >= 0 { sum.plus(total) } else { None }
+    });
+    let skus: BTreeSet<_> = placement.lines.iter().map(|line| &line.sku).collect();
+    (1..=LINES_MAX).contains(&placement.lines.len())
+        && skus.len() == placement.lines.len()
+        && goods == Some(placement.totals.subtotal)
+        && placement.totals.add_up()
+        && placement.totals.total.amount >= 0
+}
+
+/// The `attempt`th candidate for an order's number: 40 bits that belong to the order.
+pub(super) fn number_candidate(order: OrderId, attempt: u32) -> OrderNumber {
+    let bits = RequestId::of("order_number", &[&order.0.to_be_bytes(), &attempt.to_be_bytes()]).0;
+    let text = base32::encode(&bits[..5]).to_ascii_uppercase();
+    let (head, tail) = text.split_at(4);
+    format!("{head}-{tail}").parse().expect("eight upper-case letters or digits and a dash are an order number")
+}
+
+/// What belongs to an order and `n` for ever.
+fn seed(order: OrderId) -> RequestId {
+    RequestId::of("order", &[&order.0.to_be_bytes()])
+}
+
+/// A decision in the making: the facts so far, and the state after them. The copy is cheap: all that grows
+/// with the lines is shared, but for a byte each.
+pub(super) struct Draft<'a> {
+    pub(super) state: State,
+    events: Vec<Event>,
+    ctx: &'a Ctx,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn of(state: &State, ctx: &'a Ctx) -> Draft<'a> {
+        Draft { state: state.clone(), events: Vec::new(), ctx }
+    }
+
+    pub(super) fn push(&mut self, event: Event) {
+        self.state.evolve(&event, self.ctx.now);
+        self.events.push(event);
+    }
+
+    /// The decision, with all that follows from what was pushed.
+    pub(super) fn decided(mut self, reply: Reply) -> Decision<Event, Reply> {
+        self.go_on();
+        Decision::new(self.events, reply)
+    }
+
+    /// The version that the record of this decision gives the order.
+    fn version(&self) -> u64 {
+        self.ctx.version + 1
+    }
+
+    /// Turns back. Pushed before the fact that caused it where that fact answers a stock step, which so
+    /// counts among those in flight.
+    pub(super) fn turn_back(&mut self, refusal: OrderRefusal) {
+        let in_flight = u32::try_from(self.state.stock_in_flight()).unwrap_or(u32::MAX);
+        self.refuse(refusal, in_flight);
+    }
+
+    fn refuse(&mut self, refusal: OrderRefusal, in_flight: u32) {
+        let void_grace = self.ctx.now.plus_ms(VOID_GRACE_MS);
+        self.push(Event::Refused { refusal, in_flight, void_grace });
+    }
+
+    /// The wake: the provider has had its time.
+    pub(super) fn time_is_up(&mut self) {
+        if self.state.payment_deadline().is_some_and(|deadline| deadline <= self.ctx.now) {
+            self.turn_back(OrderRefusal::of(RefusalCode::PaymentTimeout));
+        }
+    }
+
+    /// Draws every consequence of the state as it is now.
+    fn go_on(&mut self) {
+        if self.state.phase() == Phase::Reserving && self.state.payment.is_none() && self.state.ready_to_pay() {
+            self.ask_for_payment();
+        }
+        if self.state.phase() == Phase::Capturing
+            && (self.state.payment_is(PaymentStage::Captured) || self.state.costs_nothing())
+        {
+            self.push(Event::Confirmed { version: self.version() });
+        }
+        if self.state.status == OrderStatus::Confirmed && self.state.cancel.is_some() {
+            self.push(Event::Cancelled { version: self.version() });
+        }
+        if self.state.phase() == Phase::TurningBack && self.has_turned_back() {
+            let cancelled = self.state.refusal.as_ref().is_some_and(|why| why.code == RefusalCode::Cancelled);
+            self.push(match cancelled {
+                true => Event::Cancelled { version: self.version() },
+                false => Event::Rejected { version: self.version() },
+            });
+        }
+        if self.state.status == OrderStatus::Cancelled && self.state.left_to_cancel() > 0 {
+            self.refund_the_rest();
+        }
+    }
+
+    fn ask_for_payment(&mut self) {
+        let Some(placement) = &self.state.placement else { return };
+        let amount = placement.totals.total;
+        let payment = PaymentId::derived(&seed(placement.order), 0);
+        let deadline = self.ctx.now.plus_ms(self.ctx.policy.payment_timeout_ms);
+        self.push(Event::PaymentAsked { payment, amount, deadline });
+    }
+
+    fn has_turned_back(&self) -> bool {
+        let state = &self.state;
+        let grace_is_over = state.void_grace.is_none_or(|until| until <= self.ctx.now);
+        state.holds_nothing() && state.number.is_some() && (grace_is_over || !state.payment_is(PaymentStage::Voiding))
+    }
+
+    fn refund_the_rest(&mut self) {
+        let Some(placement) = &self.state.placement else { return };
+        let amount = Money::new(self.state.left_to_cancel(), placement.currency);
+        let nth = u32::try_from(self.state.refunds.len()).unwrap_or(u32::MAX);
+        let refund = RefundId::derived(&seed(placement.order), nth);
+        let reason = self.state.cancel.as_ref().and_then(|cancel| cancel.reason.clone());
+        let reason = reason.unwrap_or_else(|| "order cancelled".to_owned());
+        self.push(Event::RefundAsked { refund, amount, reason, by_cancel: true });
+    }
+
+    /// Takes an answer for what it is worth in the present state.
+    pub(super) fn answered(&mut self, step: Step) {
+        match step {
+            Step::NumberClaimed { attempt } => {
+                if let (Some(placement), true) = (&self.state.placement, self.wants_number(attempt)) {
+                    let number = number_candidate(placement.order, attempt);
+                    self.push(Event::Numbered { number });
+                }
+            }
+            Step::NumberTaken { attempt } => self.push_if(self.wants_number(attempt), Event::NumberTaken),
+            Step::Reserved { line } => self.push_if(self.awaits_reserve(line), Event::Reserved { line }),
+            Step::ReserveRefused { line, available } => self.reserve_refused(line, available),
+            Step::Committed { line } => self.push_if(self.awaits_commit(line), Event::Committed { line }),
+            Step::CommitRefused { line } => self.commit_refused(line),
+            Step::Released { line } => {
+                self.push_if(self.awaits_undo(line, StockStep::Held), Event::NothingHeld { line });
+            }
+            Step::Restocked { line } => {
+                self.push_if(self.awaits_undo(line, StockStep::Committed), Event::Restocked { line });
+            }
+            Step::Authorised => self.authorised(),
+            Step::AuthoriseDeclined { code } => self.declined(code),
+            Step::Captured => self.push_if(self.awaits_capture(), Event::Captured),
+            Step::CaptureDeclined { code } => self.capture_declined(code),
+            Step::Voided { attempt } => self.push_if(self.awaits_void(attempt), Event::Voided),
+            Step::Refunded { refund } => self.push_if(self.awaits_refund(refund), Event::Refunded { refund }),
+            Step::RefundDeclined { refund, code } => {
+                self.push_if(self.awaits_refund(refund), Event::RefundDeclined { refund, code });
+            }
+            Step::CustomerTold => {
+                self.push_if(self.state.confirmed && !self.state.customer_told, Event::CustomerTold);
+            }
+            Step::CartTold => {
+                let awaited = self.state.decided_version.is_some() && !self.state.cart_told;
+                self.push_if(awaited, Event::CartTold);
+            }
+        }
+    }
+
+    fn push_if(&mut self, awaited: bool, event: Event) {
+        if awaited {
+            self.push(event);
+        }
+    }
+
+    fn wants_number(&self, attempt: u32) -> bool {
+        self.state.number.is_none() && self.state.numbers_taken == attempt
+    }
+
+    /// Only the first line that waits is ever asked for, also when the order turned back meanwhile.
+    fn awaits_reserve(&self, line: u32) -> bool {
+        self.state.lines_at(StockStep::Waiting).next() == Some(line)
+    }
+
+    fn awaits_commit(&self, line: u32) -> bool {
+        match self.state.step_of(line) {
+            Some(StockStep::Held) => self.state.phase() == Phase::Committing,
+            Some(StockStep::Committing) => true,
+            Some(StockStep::Waiting | StockStep::Committed | StockStep::Cleared) | None => false,
+        }
+    }
+
+    fn awaits_undo(&self, line: u32, from: StockStep) -> bool {
+        self.state.gives_back() && self.state.step_of(line) == Some(from)
+    }
+
+    fn awaits_capture(&self) -> bool {
+        self.state.phase() == Phase::Capturing && self.state.payment_is(PaymentStage::Authorised)
+    }
+
+    fn awaits_void(&self, attempt: u32) -> bool {
+        let payment = self.state.payment.as_ref();
+        payment.is_some_and(|payment| payment.stage == PaymentStage::Voiding && payment.voids == attempt)
+    }
+
+    fn awaits_refund(&self, id: RefundId) -> bool {
+        self.state.refunds.iter().any(|refund| refund.id == id && refund.status == RefundStatus::Pending)
+    }
+
+    fn reserve_refused(&mut self, line: u32, available: Option<u64>) {
+        if !self.awaits_reserve(line) {
+            return;
+        }
+        if self.state.phase() == Phase::Reserving {
+            let code = match available {
+                Some(_) => RefusalCode::InsufficientStock,
+                None => RefusalCode::SkuGone,
+            };
+            let refusal = self.line_refusal(code, line);
+            let refusal = OrderRefusal { available, ..refusal };
+            self.turn_back(refusal);
+        }
+        self.push(Event::NothingHeld { line });
+    }
+
+    fn commit_refused(&mut self, line: u32) {
+        if !self.awaits_commit(line) {
+            return;
+        }
+        if self.state.phase() == Phase::Committing {
+            self.turn_back(self.line_refusal(RefusalCode::ReservationExpired, line));
+        }
+        self.push(Event::NothingHeld { line });
+    }
+
+    fn line_refusal(&self, code: RefusalCode, line: u32) -> OrderRefusal {
+        let ordered = self.state.placement.as_ref().and_then(|placement| placement.lines.get(line as usize));
+        OrderRefusal {
+            sku: ordered.map(|ordered| ordered.sku.clone()),
+            line: Some(line),
+            requested: ordered.map(|ordered| u64::from(ordered.quantity.get())),
+            ..OrderRefusal::of(code)
+        }
+    }
+
+    fn authorised(&mut self) {
+        let Some(payment) = &self.state.payment else { return };
+        match payment.stage {
+            PaymentStage::Asked => self.push(Event::Authorised),
+            PaymentStage::Voiding | PaymentStage::Voided if !payment.approved => self.push(Event::ApprovedLate),
+            PaymentStage::Voiding
+            | PaymentStage::Voided
+            | PaymentStage::Authorised
+            | PaymentStage::Captured
+            | PaymentStage::Declined => {}
+        }
+    }
+
+    fn declined(&mut self, code: String) {
+        if self.state.phase() == Phase::Authorising {
+            self.push(Event::PaymentDeclined { code: code.clone() });
+            let refusal = OrderRefusal::of(RefusalCode::PaymentFailed);
+            self.turn_back(OrderRefusal { decline: Some(code), ..refusal });
+        }
+    }
+
+    /// The promise was broken after all: everything is given back, the authorisation too.
+    fn capture_declined(&mut self, code: String) {
+        if self.awaits_capture() {
+            let wished = self.state.cancel.is_some();
+            let why = if wished { RefusalCode::Cancelled } else { RefusalCode::PaymentFailed };
+            self.turn_back(OrderRefusal { decline: Some(code), ..OrderRefusal::of(why) });
+        }
+    }
+}
