@@ -63,7 +63,11 @@ impl Context {
             random: random_request_id(),
             identity: OnceLock::new(),
             user_limit: OnceLock::new(),
-            named: headers.get("x-request-id").and_then(|value| value.to_str().ok()).filter(|id| is_id(id)).map(Into::into),
+            named: headers
+                .get("x-request-id")
+                .and_then(|value| value.to_str().ok())
+                .filter(|id| is_id(id))
+                .map(Into::into),
             trace: headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(Trace::parse),
         }
     }
@@ -162,7 +166,8 @@ fn chain(headers: &HeaderMap) -> Vec<IpAddr> {
 /// The `for` of one element of a `Forwarded` field.
 fn for_of(element: &str) -> String {
     let pairs = element.split(';').filter_map(|pair| pair.split_once('='));
-    let found = pairs.map(|(name, value)| (name.trim(), value.trim())).find(|(name, _)| name.eq_ignore_ascii_case("for"));
+    let found =
+        pairs.map(|(name, value)| (name.trim(), value.trim())).find(|(name, _)| name.eq_ignore_ascii_case("for"));
     found.map(|(_, value)| value.trim_matches('"').to_owned()).unwrap_or_default()
 }
 
@@ -185,10 +190,8 @@ mod tests {
 
     #[test]
     fn a_caller_is_where_the_last_believed_proxy_saw_him() {
-        let config = EdgeConfig {
-            trusted_proxies: vec!["10.0.0.0/8".parse().expect("a network")],
-            ..EdgeConfig::default()
-        };
+        let config =
+            EdgeConfig { trusted_proxies: vec!["10.0.0.0/8".parse().expect("a network")], ..EdgeConfig::default() };
         let table: [(&str, &[(&'static str, &str)], &str, bool); 9] = [
             ("127.0.0.1", &[], "127.0.0.1", true),
             ("192.0.2.1", &[], "192.0.2.1", false),

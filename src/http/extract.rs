@@ -15,12 +15,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, de};
 use tokio::time::Instant;
 
+use super::Edge;
 use super::caller::Who;
 use super::context::Context;
 use super::idempotency::{self, Key, Optional, Rule};
 use super::json::{self, Nothing};
 use super::problem::{Code, Problem, Result};
-use super::Edge;
 use crate::actors::client::{Answered, AskError, Asking, Keyed, Wait};
 use crate::actors::entity::Kind;
 use crate::actors::values::{RequestId, Slug};
@@ -163,8 +163,7 @@ impl<B: DeserializeOwned + Send, R: Rule> FromRequest<Edge> for Write<B, R> {
         // The key comes before the content, so that a missing one is told first.
         let place = (&parts.method, &parts.uri);
         let settings = (&edge.config, &edge.keys);
-        let identity =
-            idempotency::identify::<R>(settings, key.as_ref(), who.scope(), place, &bytes, context.random)?;
+        let identity = idempotency::identify::<R>(settings, key.as_ref(), who.scope(), place, &bytes, context.random)?;
         if identity.keyed.is_some() {
             let _ = context.identity.set(identity.request);
         }
@@ -205,7 +204,8 @@ impl<T> Deref for Json<T> {
 /// The whole body, within its limit of bytes and time.
 async fn read_body(edge: &Edge, parts: &Parts, body: axum::body::Body) -> Result<axum::body::Bytes> {
     let limit = edge.config.body_limit_bytes;
-    let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let announced =
+        parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(too_large(limit));
     }

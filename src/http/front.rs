@@ -264,13 +264,15 @@ fn account(edge: &Edge, asked: &Asked, context: &Context, status: StatusCode) {
     let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     if status.is_server_error() {
         tracing::warn!(
-            target: "souk::access", http.route = route, http.method = method, http.status = status.as_u16(),
-            request.id = %context.request_id(), trace.id = %context.trace_id(), duration_us, "request failed"
+            { http.route = route, http.method = method, http.status = status.as_u16(),
+              request.id = %context.request_id(), trace.id = %context.trace_id(), duration_us },
+            "request failed"
         );
     } else {
         tracing::debug!(
-            target: "souk::access", http.route = route, http.method = method, http.status = status.as_u16(),
-            request.id = %context.request_id(), trace.id = %context.trace_id(), duration_us, "request"
+            { http.route = route, http.method = method, http.status = status.as_u16(),
+              request.id = %context.request_id(), trace.id = %context.trace_id(), duration_us },
+            "request"
         );
     }
 }

@@ -150,10 +150,7 @@ impl Edge {
     /// Makes the edge; the shop is given secrets if it has none yet.
     pub async fn start(given: Given) -> std::result::Result<Edge, StartError> {
         let Given { client, config, metrics, health, cluster } = given;
-        let fresh = Command::Ensure {
-            signing_seed: Secret(tokens::random()),
-            token_secret: Secret(tokens::random()),
-        };
+        let fresh = Command::Ensure { signing_seed: Secret(tokens::random()), token_secret: Secret(tokens::random()) };
         let asking = Asking {
             request: idempotency::random_request_id(),
             keyed: None,

@@ -8,7 +8,9 @@ use axum::response::{IntoResponse, Response};
 use utoipa::OpenApi as _;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{Content, OpenApi, Ref, Required, ResponseBuilder};
 
 use super::problem::{Code, Document, Fault};
@@ -22,7 +24,16 @@ use super::{idempotency, routes, schema};
                        unsafe requests may carry an Idempotency-Key.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    components(schemas(Document, Fault, Code, schema::Money, schema::Totals, schema::Time, schema::Role, schema::StockBand))
+    components(schemas(
+        Document,
+        Fault,
+        Code,
+        schema::Money,
+        schema::Totals,
+        schema::Time,
+        schema::Role,
+        schema::StockBand
+    ))
 )]
 struct Base;
 
@@ -54,7 +65,8 @@ pub fn finish(document: &mut OpenApi) {
 /// Every operation may answer with a problem.
 fn may_fail(operation: &mut Operation) {
     let content = Content::new(Some(Ref::from_schema_name("Problem")));
-    let problem = ResponseBuilder::new().description("A problem (RFC 9457)").content("application/problem+json", content);
+    let problem =
+        ResponseBuilder::new().description("A problem (RFC 9457)").content("application/problem+json", content);
     operation.responses.responses.insert("default".into(), problem.build().into());
 }
 

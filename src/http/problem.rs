@@ -195,7 +195,14 @@ pub type Result<T> = std::result::Result<T, Problem>;
 impl Problem {
     pub fn new(code: Code) -> Problem {
         let retry_after_s = (code.retryable() && code.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
-        Problem(Box::new(Content { code, detail: None, errors: vec![], more: Map::new(), retry_after_s, replayed: false }))
+        Problem(Box::new(Content {
+            code,
+            detail: None,
+            errors: vec![],
+            more: Map::new(),
+            retry_after_s,
+            replayed: false,
+        }))
     }
 
     /// A 422 with one fault.
@@ -327,14 +334,16 @@ impl From<AskError> for Problem {
             AskError::Unavailable => Problem::new(Code::Unavailable),
             AskError::DeadlinePassed => Problem::new(Code::DeadlinePassed)
                 .detail("The outcome is not known. Send the request again with the same Idempotency-Key."),
-            AskError::Unknown => Problem::new(Code::OutcomeUnknown)
-                .detail("Send the request again with the same Idempotency-Key."),
+            AskError::Unknown => {
+                Problem::new(Code::OutcomeUnknown).detail("Send the request again with the same Idempotency-Key.")
+            }
             AskError::KeyReused => Problem::new(Code::IdempotencyKeyReused),
             AskError::StaleVersion { current } => Problem::new(Code::StaleVersion)
                 .detail(format!("It is at version {current} now."))
                 .with("current_version", current),
             AskError::Quarantined | AskError::Damaged => Problem::new(Code::EntityQuarantined),
             AskError::UnknownKind => Problem::new(Code::NotFound),
+            AskError::AnsweredLongAgo | AskError::Panicked => Problem::new(Code::Internal),
         }
     }
 }
@@ -391,6 +400,8 @@ mod tests {
             (AskError::Quarantined, 500, None),
             (AskError::Damaged, 500, None),
             (AskError::UnknownKind, 404, None),
+            (AskError::AnsweredLongAgo, 500, None),
+            (AskError::Panicked, 500, None),
         ];
         for (error, status, retry_after) in table {
             let name = format!("{error:?}");

@@ -269,7 +269,13 @@ impl<L: Listing> List<L> {
 
     /// A page of the list. `next`: where it ended, if there is more: any text from which the next page
     /// can be found (it comes back in `after`).
-    pub fn page<T: Serialize>(&self, edge: &Edge, data: Vec<T>, next: Option<String>, total: Option<u64>) -> Reply<Page<T>> {
+    pub fn page<T: Serialize>(
+        &self,
+        edge: &Edge,
+        data: Vec<T>,
+        next: Option<String>,
+        total: Option<u64>,
+    ) -> Reply<Page<T>> {
         let cursor = next.map(|position| {
             let tag = edge.keys.cursor_tag(&self.scope(), &position);
             BASE64URL_NOPAD.encode(&[&tag, position.as_bytes()].concat())
@@ -288,7 +294,12 @@ impl<L: Listing> List<L> {
 impl<L: Listing> List<L> {
     /// A page of a list that is in memory as a whole. `position` (given index and item) ascends with
     /// the list when its texts are compared.
-    pub fn page_of<T: Serialize>(&self, edge: &Edge, all: Vec<T>, position: impl Fn(usize, &T) -> String) -> Reply<Page<T>> {
+    pub fn page_of<T: Serialize>(
+        &self,
+        edge: &Edge,
+        all: Vec<T>,
+        position: impl Fn(usize, &T) -> String,
+    ) -> Reply<Page<T>> {
         let total = all.len() as u64;
         let (data, next) = cut(all, self.after.as_deref(), self.limit, position);
         self.page(edge, data, next, Some(total))
@@ -398,7 +409,9 @@ fn parse_filter_value(kind: FilterKind, name: &str, value: &str) -> Result<Filte
         FilterKind::Integer => {
             value.parse().map(FilterValue::Integer).map_err(|_| invalid(name, "expected a whole number"))
         }
-        FilterKind::Time => value.parse().map(FilterValue::Time).map_err(|error: crate::actors::values::Invalid| invalid(name, error.0)),
+        FilterKind::Time => {
+            value.parse().map(FilterValue::Time).map_err(|error: crate::actors::values::Invalid| invalid(name, error.0))
+        }
     }
 }
 

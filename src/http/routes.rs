@@ -54,7 +54,8 @@ fn operations() -> OpenApiRouter<Edge> {
 
 /// The OpenAPI document of all routes.
 pub fn document() -> utoipa::openapi::OpenApi {
-    let (_, mut document) = OpenApiRouter::with_openapi(openapi::base()).merge(shop()).merge(operations()).split_for_parts();
+    let (_, mut document) =
+        OpenApiRouter::with_openapi(openapi::base()).merge(shop()).merge(operations()).split_for_parts();
     openapi::finish(&mut document);
     document
 }

@@ -123,7 +123,8 @@ impl<S: AsyncWrite + Unpin> Patient<S> {
             }
             Poll::Pending => {
                 let stall = self.stall;
-                let timer = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + stall)));
+                let timer =
+                    self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + stall)));
                 timer.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
             }
         }
@@ -131,7 +132,11 @@ impl<S: AsyncWrite + Unpin> Patient<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }

@@ -301,7 +301,10 @@ pub(crate) mod tests {
         assert_eq!((claims.sub, claims.sid, claims.exp - NOW), (USER, SESSION, 300));
         assert_eq!(claims.roles, [Role::Customer, Role::Admin]);
         let header = jsonwebtoken::decode_header(&token).expect("a header");
-        assert_eq!((header.typ.as_deref(), header.alg, header.kid.as_deref()), (Some("at+jwt"), Algorithm::EdDSA, Some("k1")));
+        assert_eq!(
+            (header.typ.as_deref(), header.alg, header.kid.as_deref()),
+            (Some("at+jwt"), Algorithm::EdDSA, Some("k1"))
+        );
         assert!(keys.check(&token, NOW + 299).is_some());
         assert!(keys.check(&token, NOW + 300).is_none());
         assert!(keys.check(&token, NOW - 31).is_none());

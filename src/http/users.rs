@@ -62,12 +62,7 @@ impl Listing for Users {
 /// Finds a user by email address: a list of one or none.
 #[utoipa::path(get, path = "/v1/admin/users", tag = "admin", params(("email" = String, Query)),
     responses((status = 200, body = Page<UserView>)))]
-pub async fn find(
-    State(edge): State<Edge>,
-    _: Admin,
-    list: List<Users>,
-    read: Read,
-) -> Result<Reply<Page<UserView>>> {
+pub async fn find(State(edge): State<Edge>, _: Admin, list: List<Users>, read: Read) -> Result<Reply<Page<UserView>>> {
     let missing = || Problem::new(Code::InvalidParameter).detail("email: expected the address to look for.");
     let email: Email = list.parsed("email")?.ok_or_else(missing)?;
     let login = edge.client.read::<Login>(&email, read.deadline).await?;
