@@ -54,9 +54,15 @@ mod process;
 mod wishes;
 
 #[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world;
 
 use std::sync::Arc;
 
