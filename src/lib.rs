@@ -2,4 +2,6 @@
 //! long-lived, durable actor. See ARCHITECTURE.md.
 
 pub mod actors;
+pub mod cluster;
+pub mod metrics;
 pub mod persistence;

@@ -312,31 +312,34 @@ fn assert_stored<T: Stored + Debug>(value: &T) {
 /// `code.version hex`. The present version of a variant must give exactly these bytes; an old one must
 /// read as the value beside it. A variant that is missing from the table fails the test too.
 ///
-/// When a *new* variant fails, copy the line from the message. When an old one does, stop: stores in
-/// the field hold these bytes.
+/// When a *new* variant fails, copy its line from the message. When an old one does, stop: stores in the
+/// field hold these bytes.
 #[track_caller]
 pub fn assert_golden<T: Stored + Debug>(table: &[(T, &str)]) {
     let mut pinned = BTreeSet::new();
+    let mut wrong = Vec::new();
     for (value, golden) in table {
         let stored = value.to_stored();
         let written = format!("{}.{} {}", stored.0, stored.1, HEXLOWER.encode(&stored.2));
-        let (code, version, bytes) = parse_golden(golden).unwrap_or_else(|| panic!("{value:?} is \"{written}\""));
-        if (code, version) == (stored.0, stored.1) {
-            assert_eq!(written.trim_end(), *golden, "the stored form of {value:?} has changed");
+        match parse_golden(golden) {
+            Some((code, version, bytes)) if (code, version) != (stored.0, stored.1) || bytes == stored.2 => {
+                let read = T::from_stored(code, version, &bytes).unwrap_or_else(|error| panic!("{golden}: {error}"));
+                assert_eq!(read.to_stored(), stored, "{golden} reads as {read:?}, not {value:?}");
+                pinned.insert((code, version));
+            }
+            Some(_) | None => {
+                wrong.push(format!("{value:?}\n  is     \"{}\"\n  not    \"{golden}\"", written.trim_end()))
+            }
         }
-        let read = T::from_stored(code, version, &bytes).unwrap_or_else(|error| panic!("{golden}: {error}"));
-        assert_eq!(read.to_stored(), stored, "{golden} reads as {read:?}, not {value:?}");
-        pinned.insert((code, version));
     }
-    for code in 0..=u8::MAX {
-        for version in 0..16 {
-            let known = !matches!(T::from_stored(code, version, &[]), Err(CodecError::Unknown { .. }));
-            assert_eq!(
-                known,
-                pinned.contains(&(code, version)),
-                "code {code} version {version}: in one of table and type"
-            );
-        }
+    assert!(wrong.is_empty(), "the stored form has changed:\n{}", wrong.join("\n"));
+    for (code, version) in (0..=u8::MAX).flat_map(|code| (0..16).map(move |version| (code, version))) {
+        let known = !matches!(T::from_stored(code, version, &[]), Err(CodecError::Unknown { .. }));
+        let listed = pinned.contains(&(code, version));
+        assert_eq!(
+            known, listed,
+            "code {code} version {version}: known to the type ({known}), in the table ({listed})"
+        );
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::actors::entity::Kind;
-use crate::actors::order::types::{OrderRefusal, PaymentIntent};
+use crate::actors::order::types::OrderRefusal;
+use crate::actors::payment::types::PaymentIntent;
 use crate::actors::sku::types::Offer;
 use crate::actors::values::{
     CartId, Contact, Currency, LineId, Money, OrderId, Quantity, RequestId, Sku, Time, Totals, UserId,
@@ -111,30 +112,29 @@ pub enum Command {
         from: CartId,
         strategy: MergeStrategy,
     },
-    /// Target to source: give me your lines.
+    /// Target to source: give me your lines. `merge` is the request id of the merge, in all its steps.
     Surrender {
+        merge: RequestId,
         to: CartId,
-        strategy: MergeStrategy,
     },
     /// Source to target: here they are.
     TakeLines {
-        from: CartId,
+        merge: RequestId,
         currency: Currency,
         lines: Vec<Line>,
-        strategy: MergeStrategy,
     },
     /// Target to source: they are mine (or not). The source's own question, answered, means the same.
     Conclude {
-        to: CartId,
+        merge: RequestId,
         taken: bool,
     },
     /// The source's answers to the target's questions.
     SurrenderAnswered {
-        from: CartId,
+        merge: RequestId,
         refusal: Option<MergeRefusal>,
     },
     ConcludeAnswered {
-        from: CartId,
+        merge: RequestId,
     },
 
     /// The outcome is in the settled state: completed, or open again with [`State::completion_refused`].
@@ -201,7 +201,7 @@ stored_enum! {
         (13, 1) => SkuGone { line: u32, sku: Sku },
         /// `offers` does not speak of `sku`: the cart changed after the caller read it. Read and repeat.
         (14, 1) => OfferMissing { sku: Sku },
-        /// TakeLines from a cart that this one does not merge with (any more).
+        /// TakeLines of a merge that this cart does not know (any more).
         (15, 1) => NotMerging,
     }
 }
@@ -254,8 +254,8 @@ pub struct MergeIn {
 /// This cart's lines are on their way to another.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct MergeOut {
+    pub request: RequestId,
     pub to: CartId,
-    pub strategy: MergeStrategy,
 }
 
 /// The completion that runs, or that made this cart completed.
@@ -296,7 +296,7 @@ coded_enum! {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct State {
     /// The cart's own id, from its creation on.
-    pub id: CartId,
+    pub id: Option<CartId>,
     pub status: CartStatus,
     pub user: Option<UserId>,
     pub currency: Currency,
@@ -309,8 +309,6 @@ pub struct State {
     pub listing: Listing,
     pub merge_in: Option<Box<MergeIn>>,
     pub merge_out: Option<Box<MergeOut>>,
-    /// How many times this cart has begun to surrender its lines: names each attempt.
-    pub surrenders: u64,
     pub merged_into: Option<CartId>,
     pub last_merge: Option<Box<LastMerge>>,
     pub completion: Option<Box<Completion>>,

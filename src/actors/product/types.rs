@@ -6,9 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::actors::entity::Kind;
-use crate::actors::values::{
-    CategoryId, Money, ProductId, RequestId, Sku, Slug, StockBand, Time, UserId, VariantId,
-};
+use crate::actors::values::{CategoryId, Money, ProductId, RequestId, Sku, Slug, StockBand, Time, UserId, VariantId};
 use crate::{coded_enum, stored_enum};
 
 pub enum Product {}

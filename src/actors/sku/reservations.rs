@@ -71,6 +71,11 @@ impl Reservations {
         Some(gone)
     }
 
+    /// Both trees: keys, values, and the nodes' slack.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.len() * (2 * size_of::<OrderId>() + size_of::<Reservation>() + size_of::<Time>()) * 3 / 2
+    }
+
     /// Whether sum and order of expiry are what the holds say. Looks at every hold.
     pub(super) fn is_consistent(&self) -> bool {
         *self == Reservations::from(self.by_order.clone())

@@ -41,29 +41,54 @@ pub struct Offer {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Command {
     /// From a product: the SKU is its variant's from now on. `sku` is this entity's own name.
-    Claim { sku: Sku, offer: Offer },
+    Claim {
+        sku: Sku,
+        offer: Offer,
+    },
     /// From the product that holds it.
-    SetOffer { offer: Offer },
+    SetOffer {
+        offer: Offer,
+    },
     /// From a product that no longer has it. The stock stays.
-    Release { product: ProductId },
+    Release {
+        product: ProductId,
+    },
 
     /// What was counted. `expected`: the on_hand that the caller has seen.
-    SetStock { on_hand: u64, expected: Option<u64> },
-    Adjust { delta: i64, reason: String },
+    SetStock {
+        on_hand: u64,
+        expected: Option<u64>,
+    },
+    Adjust {
+        delta: i64,
+        reason: String,
+    },
 
     /// Holds pieces for an order until they are committed, released, or the hold expires. A repeat with
     /// another quantity changes the hold.
-    Reserve { order: OrderId, quantity: Quantity },
+    Reserve {
+        order: OrderId,
+        quantity: Quantity,
+    },
     /// The order is paid for: what it holds is sold.
-    Commit { order: OrderId },
-    ReleaseHold { order: OrderId },
+    Commit {
+        order: OrderId,
+    },
+    ReleaseHold {
+        order: OrderId,
+    },
     /// A sold piece is back (an order was cancelled, or undone after a commit).
-    Restock { order: OrderId, quantity: Quantity },
+    Restock {
+        order: OrderId,
+        quantity: Quantity,
+    },
 
     /// The wake: ends what has been held too long.
     Expire,
     /// The product's answer to a stock band.
-    BandTold { seq: u64 },
+    BandTold {
+        seq: u64,
+    },
 }
 
 stored_enum! {

@@ -1,0 +1,141 @@
+//! How a cart becomes an order. The steps, and what a crash at each of them leaves, are told in [`super`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::types::{CartStatus, Command, Completing, Completion, Line, Rejection, Reply, State};
+use super::{Event, expiry, noted};
+use crate::actors::entity::{Ctx, Decision, DecisionOf, Outcome, Owed};
+use crate::actors::order::types::{self as order, Order, OrderLine, OrderRefusal, Placement, RefusalCode};
+use crate::actors::sku::types::Offer;
+use crate::actors::values::{Money, OrderId, Sku};
+
+impl State {
+    pub(super) fn complete(&self, completing: Completing, ctx: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
+        match (self.status, &self.completion) {
+            (CartStatus::Completed, Some(done)) => {
+                return Ok(Decision::unchanged(Reply::Already { order: done.order }));
+            }
+            (CartStatus::Completing, Some(running)) if running.request == ctx.request => {
+                return Ok(Decision::unchanged(Reply::Started { order: running.order }));
+            }
+            (
+                CartStatus::Open
+                | CartStatus::Completing
+                | CartStatus::Completed
+                | CartStatus::Merged
+                | CartStatus::Expired,
+                _,
+            ) => self.must_be_open()?,
+        }
+        if self.merge_in.is_some() {
+            return Err(Rejection::MergeInProgress);
+        }
+        let requirements = self.requirements();
+        if !requirements.is_empty() {
+            return Err(Rejection::NotReady { requirements });
+        }
+        let Completing { order, payment, expected_total, offers } = completing;
+        let (lines, total) = self.at_prices_of(&offers)?;
+        let mut events = Vec::with_capacity(2);
+        if !lines.is_empty() {
+            events.push(Event::Repriced { lines, expires_at: expiry(ctx) });
+        }
+        if total != expected_total.unwrap_or(self.totals().total) {
+            return Ok(Decision::new(events, Reply::Repriced { total }));
+        }
+        events.push(Event::CompletionStarted { request: ctx.request, order, payment });
+        Ok(Decision::new(events, Reply::Started { order }))
+    }
+
+    /// The lines that the catalogue now sees otherwise, and the total at its prices.
+    fn at_prices_of(&self, offers: &[(Sku, Option<Offer>)]) -> Result<(Vec<Line>, Money), Rejection> {
+        let offers: BTreeMap<_, _> = offers.iter().map(|(sku, offer)| (sku, offer)).collect();
+        let mut changed = Vec::new();
+        let mut subtotal = self.lines.subtotal();
+        for (place, line) in (0..).zip(&self.lines) {
+            let sku = &line.sku;
+            let offer = offers.get(sku).ok_or_else(|| Rejection::OfferMissing { sku: sku.clone() })?;
+            let sold = |offer: &&Offer| offer.published && offer.price.currency == self.currency;
+            let Some(Offer { product, title, price, .. }) = offer.as_ref().filter(sold) else {
+                return Err(Rejection::SkuGone { line: place, sku: sku.clone() });
+            };
+            if (line.product, &line.title, line.unit_price) != (*product, title, *price) {
+                let now = Line { product: *product, title: title.clone(), unit_price: *price, ..line.clone() };
+                subtotal = subtotal.saturating_sub(line.total().amount).saturating_add(now.total().amount);
+                changed.push(now);
+            }
+        }
+        Ok((changed, Money::new(subtotal, self.currency)))
+    }
+
+    pub(super) fn place_answered(&self, order: OrderId) -> DecisionOf<Self> {
+        noted(self.owes_placement(order).then_some(Event::Placed))
+    }
+
+    pub(super) fn decided(
+        &self,
+        order: OrderId,
+        order_version: u64,
+        refusal: Option<OrderRefusal>,
+        ctx: &Ctx,
+    ) -> DecisionOf<Self> {
+        let waiting = self.status == CartStatus::Completing && self.order() == Some(order);
+        noted(waiting.then(|| match refusal {
+            None => Event::Completed { order_version },
+            Some(refusal) => Event::CompletionRefused { order_version, refusal, expires_at: expiry(ctx) },
+        }))
+    }
+
+    pub(super) fn owed_by_completion(&self) -> Option<Owed> {
+        let completion = self.completion.as_deref().filter(|completion| self.owes_placement(completion.order))?;
+        let placement = Arc::new(self.placement(completion)?);
+        Some(Owed::to::<Order>(key(completion.order), &completion.order, order::Command::Place { placement }))
+    }
+
+    /// An order that will not have the placement will not decide either: the cart is open again.
+    pub(super) fn placement_answered(&self, owed: &str, outcome: &Outcome<Order>) -> Option<Command> {
+        let order = self.order().filter(|order| owed == key(*order))?;
+        Some(match outcome {
+            Ok(_) => Command::PlaceAnswered { order },
+            Err(_) => {
+                let refusal = Some(OrderRefusal::of(RefusalCode::InvalidPlacement));
+                Command::Decided { order, order_version: 0, refusal }
+            }
+        })
+    }
+
+    fn owes_placement(&self, order: OrderId) -> bool {
+        let owing = |completion: &Completion| completion.order == order && !completion.placed;
+        self.status == CartStatus::Completing && self.completion.as_deref().is_some_and(owing)
+    }
+
+    fn placement(&self, completion: &Completion) -> Option<Placement> {
+        let copy = |line: &Line| OrderLine {
+            id: line.id,
+            sku: line.sku.clone(),
+            product: line.product,
+            title: line.title.to_string(),
+            quantity: line.quantity,
+            unit_price: line.unit_price,
+            total: line.total(),
+        };
+        Some(Placement {
+            order: completion.order,
+            cart: self.id?,
+            request: completion.request,
+            user: self.user,
+            currency: self.currency,
+            lines: self.lines.iter().map(copy).collect(),
+            totals: self.totals(),
+            contact: self.contact.as_deref()?.clone(),
+            reference: self.reference.as_deref().map(str::to_owned),
+            metadata: self.metadata.clone(),
+            payment: completion.payment.clone()?,
+        })
+    }
+}
+
+fn key(order: OrderId) -> String {
+    format!("place:{order}")
+}

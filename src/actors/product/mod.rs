@@ -1,0 +1,224 @@
+//! A product: what a merchant describes and a customer looks at, with its variants.
+//!
+//! Slugs and SKUs are unique across the shop, and carts and orders know SKUs only. So a change of a
+//! product is a process over several entities; what the product shows changes in one event in its middle:
+//!
+//! 1. `ChangeStarted`: the draft of what the product shall be is noted. It owes the claim of the slug (if
+//!    it is another one) and of each SKU that is new, one after the other in SKU order: of two products
+//!    that want overlapping SKUs one gets through.
+//! 2. Each claim that is granted is noted. A slug that was made from the title and is taken is tried again with a
+//!    suffix; any other claim that is taken ends the change (`ChangeRefused`): all that was claimed
+//!    for it is owed its release, and nothing else has changed.
+//! 3. `ChangeApplied`: all claims are there. From this event on the product is what the draft says; it owes each
+//!    SKU whose offer changed the new offer, and release to the SKUs and the slug that are left.
+//! 4. `ErrandDone` for each of these. With the last the product is settled, and takes the next change.
+//!
+//! What a crash leaves: before 3 the old product, with a draft that goes on where it was (a claim whose
+//! answer was lost is asked for again with the same request id, and granted again); after 3 the new
+//! product, and SKUs that still sell at the old offer until they are told, which happens before the
+//! caller is answered. Claims are released only when their grant was recorded, so none is ever lost: a
+//! SKU or slug that is held without being in use belongs to a product that still owes its release.
+//!
+//! SKUs tell their stock band when it changes; a product is read without asking them. News carry a
+//! number, so late ones change nothing; news that overtake the SKU's own claim wait in the draft.
+
+mod change;
+pub mod types;
+
+#[cfg(test)]
+mod tests;
+
+use crate::actors::entity::{Answer, Ctx, Decision, DecisionOf, Entity, OWED_MAX, Owed};
+use crate::actors::sku::types::{self as sku, Offer, StockUnit};
+use crate::actors::slug::types::{self as slug, ProductSlug};
+use crate::actors::values::{Money, ProductId, RequestId, Sku, Slug, StockBand, Time, VariantId};
+use crate::stored_enum;
+
+use types::{
+    Command, Content, Draft, Errand, ErrandKind, Product, ProductStatus, Refusal, Rejection, Reply, State,
+    VARIANTS_MAX, Variant,
+};
+
+stored_enum! {
+    pub enum Event {
+        (1, 1) => ChangeStarted { id: ProductId, request: RequestId, draft: Box<Draft> },
+        (2, 1) => SlugClaimed,
+        /// `next` is tried now.
+        (3, 1) => SlugTaken { next: Slug },
+        (4, 1) => SkuClaimed { sku: Sku, band: StockBand, seq: u64 },
+        (5, 1) => ChangeApplied,
+        (6, 1) => ChangeRefused { refusal: Refusal },
+        (7, 1) => ErrandDone { errand: Errand },
+        (8, 1) => StockNoted { sku: Sku, band: StockBand, seq: u64 },
+    }
+}
+
+impl Entity for State {
+    type Kind = Product;
+    type Event = Event;
+    const STATE_VERSION: u16 = 1;
+
+    fn decide(&self, command: Command, ctx: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
+        match command {
+            Command::Create { product } => self.create(*product, ctx),
+            Command::Update { if_version, patch } => self.update(if_version, *patch, ctx),
+            Command::Archive { if_version } => self.archive(if_version, ctx),
+            Command::StockChanged { sku, band, seq } => Ok(noted(self.stock_news(sku, band, seq))),
+            Command::SlugAnswered { slug, taken } => Ok(noted(self.slug_answered(&slug, taken))),
+            Command::SkuClaimed { sku, band, seq } => Ok(noted(self.sku_claimed(sku, band, seq))),
+            Command::SkuTaken { sku } => Ok(noted(self.sku_taken(sku))),
+            Command::ErrandDone { change, errand } => {
+                let done = change == self.changes && self.errands.contains(&errand);
+                Ok(noted(done.then_some(Event::ErrandDone { errand }).into_iter().collect()))
+            }
+        }
+    }
+
+    fn evolve(&mut self, event: &Event, at: Time) {
+        match event {
+            Event::ChangeStarted { id, request, draft } => self.start_change(*id, *request, draft),
+            Event::SlugClaimed => {
+                if let Some(pending) = &mut self.pending {
+                    pending.slug_open = false;
+                    pending.slug_claimed = true;
+                }
+            }
+            Event::SlugTaken { next } => {
+                if let Some(pending) = &mut self.pending {
+                    pending.slugs_tried += 1;
+                    pending.draft.slug = next.clone();
+                }
+            }
+            Event::SkuClaimed { sku, band, seq } => {
+                self.note_stock(sku, *band, *seq);
+                if let Some(pending) = &mut self.pending
+                    && pending.to_claim.remove(sku)
+                {
+                    pending.claimed.insert(sku.clone());
+                }
+            }
+            Event::ChangeApplied => self.apply_change(at),
+            Event::ChangeRefused { refusal } => self.refuse_change(refusal),
+            Event::ErrandDone { errand } => {
+                self.errands.remove(errand);
+            }
+            Event::StockNoted { sku, band, seq } => self.note_stock(sku, *band, *seq),
+        }
+    }
+
+    fn owed(&self) -> Vec<Owed> {
+        let Some(id) = self.id else { return Vec::new() };
+        let change = self.changes;
+        let Some(pending) = &self.pending else {
+            return self.errands.iter().take(OWED_MAX).filter_map(|errand| self.errand(id, errand)).collect();
+        };
+        if pending.slug_open {
+            let slug = &pending.draft.slug;
+            let claim = slug::Command::Claim { product: id };
+            return vec![Owed::to::<ProductSlug>(format!("claim_slug:{change}:{slug}"), slug, claim)];
+        }
+        let Some(sku) = pending.to_claim.first() else { return Vec::new() };
+        let Some(variant) = pending.draft.variants.iter().find(|variant| variant.sku == *sku) else {
+            return Vec::new();
+        };
+        let offer = Offer { published: false, ..offer(id, &pending.draft.content, variant.id, variant.price) };
+        let claim = sku::Command::Claim { sku: sku.clone(), offer };
+        vec![Owed::to::<StockUnit>(format!("claim_sku:{change}:{sku}"), sku, claim)]
+    }
+
+    fn answered(&self, key: &str, answer: &Answer) -> Option<Command> {
+        let mut parts = key.splitn(3, ':');
+        let (what, change, name) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?);
+        match what {
+            "claim_slug" => {
+                let taken = answer.entity::<ProductSlug>()?.is_err();
+                Some(Command::SlugAnswered { slug: name.parse().ok()?, taken })
+            }
+            "claim_sku" => {
+                let sku = name.parse().ok()?;
+                if let Ok(sku::Reply::Claimed { band, seq }) = answer.entity::<StockUnit>()? {
+                    Some(Command::SkuClaimed { sku, band: *band, seq: *seq })
+                } else {
+                    Some(Command::SkuTaken { sku })
+                }
+            }
+            // A SKU or slug can refuse an errand only when it is not this product's any more; then
+            // there is nothing left to do for it.
+            kind => {
+                let kind = kind.parse().ok()?;
+                Some(Command::ErrandDone { change, errand: Errand { kind, name: name.into() } })
+            }
+        }
+    }
+
+    fn settled(&self) -> bool {
+        self.pending.is_none() && self.errands.is_empty()
+    }
+
+    fn violations(&self) -> Vec<&'static str> {
+        let mut skus: Vec<_> = self.variants.iter().map(|variant| &variant.sku).collect();
+        skus.sort();
+        skus.dedup();
+        let claims = self.pending.as_ref().is_none_or(|pending| {
+            pending.to_claim.is_disjoint(&pending.claimed) && !(pending.slug_open && pending.slug_claimed)
+        });
+        let rules = [
+            (skus.len() == self.variants.len(), "each variant has a SKU of its own"),
+            (self.variants.len() <= VARIANTS_MAX, "no more variants than the limit"),
+            (self.content.is_some() == self.slug.is_some(), "a product has a slug, and what is none has none"),
+            (self.content.is_some() == (self.version > 0), "a product has a version from its creation on"),
+            (self.pending.is_none() || self.errands.is_empty(), "one change at a time"),
+            (claims, "what a change has claimed it does not claim again"),
+        ];
+        rules.into_iter().filter(|(holds, _)| !holds).map(|(_, name)| name).collect()
+    }
+
+    fn size_bytes(&self) -> usize {
+        let texts = |map: &std::collections::BTreeMap<String, String>| -> usize {
+            map.iter().map(|(name, value)| name.len() + value.len() + 2 * size_of::<String>()).sum()
+        };
+        let content = self.content.as_ref().map_or(0, |content| {
+            size_of::<Content>() + content.title.len() + content.description.len() + texts(&content.attributes)
+        });
+        let variants: usize = self.variants.iter().map(|variant| texts(&variant.options) + 64).sum();
+        let pending = self.pending.as_ref().map_or(0, |pending| {
+            let draft = &pending.draft;
+            let variants: usize =
+                draft.variants.iter().map(|variant| size_of_val(variant) + texts(&variant.options)).sum();
+            size_of_val(&**pending) + draft.content.description.len() + texts(&draft.content.attributes) + variants
+        });
+        let errands: usize = self.errands.iter().map(|errand| size_of_val(errand) + errand.name.len()).sum();
+        size_of::<Self>() + self.variants.capacity() * size_of::<Variant>() + content + variants + pending + errands
+    }
+}
+
+impl State {
+    fn errand(&self, id: ProductId, errand: &Errand) -> Option<Owed> {
+        let Errand { kind, name } = errand;
+        let key = format!("{kind}:{}:{name}", self.changes);
+        match kind {
+            ErrandKind::SetOffer => {
+                let sku = name.parse().ok()?;
+                let (content, variant) = (self.content.as_deref()?, self.variant(&sku)?);
+                let offer = offer(id, content, variant.id, variant.price);
+                Some(Owed::to::<StockUnit>(key, &sku, sku::Command::SetOffer { offer }))
+            }
+            ErrandKind::ReleaseSku => {
+                Some(Owed::to::<StockUnit>(key, &name.parse().ok()?, sku::Command::Release { product: id }))
+            }
+            ErrandKind::ReleaseSlug => {
+                Some(Owed::to::<ProductSlug>(key, &name.parse().ok()?, slug::Command::Release { product: id }))
+            }
+        }
+    }
+}
+
+fn noted(events: Vec<Event>) -> Decision<Event, Reply> {
+    Decision::new(events, Reply::Noted)
+}
+
+/// What a SKU sells for a product with this content.
+fn offer(product: ProductId, content: &Content, variant: VariantId, price: Money) -> Offer {
+    let published = content.status == ProductStatus::Published;
+    Offer { product, variant, title: content.title.clone(), price, published, seller: content.seller }
+}
