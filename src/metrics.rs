@@ -1,6 +1,8 @@
 //! Everything that souk counts. One struct lists all metrics; the doc comment of each is its help text.
 
-use prometheus::{Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+};
 
 /// Declares the metrics: name and kind of each from its field, the help text from its doc comment.
 macro_rules! metrics {

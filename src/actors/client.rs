@@ -10,8 +10,8 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::entity::{Caller, Kind, Outcome};
-use super::envelope::{Body, Envelope, Keep, Reply, ReplyTo, Residence};
 pub use super::envelope::{AskError, Wait};
+use super::envelope::{Body, Envelope, Keep, Reply, ReplyTo, Residence};
 use super::erased::Erased;
 use super::history::{self, Until};
 use super::router::Router;
@@ -105,12 +105,7 @@ impl Client {
     }
 
     /// Asks an entity to do something.
-    pub async fn ask<K: Kind>(
-        &self,
-        id: &K::Id,
-        command: K::Command,
-        asking: Asking,
-    ) -> Result<Answered<K>, AskError> {
+    pub async fn ask<K: Kind>(&self, id: &K::Id, command: K::Command, asking: Asking) -> Result<Answered<K>, AskError> {
         let Asking { request, keyed, caller, deadline, if_version, wait } = asking;
         let keep = keyed.map(|k| Keep::Client { fingerprint: k.fingerprint, keep_ms: k.keep_ms });
         let body = Body::Command { command: Arc::new(command), keep, if_version, wait };
@@ -137,14 +132,10 @@ impl Client {
     }
 
     /// The entity as it was at a past version (the present one when it has not got that far).
-    pub async fn read_at<K: Kind>(
-        &self,
-        id: &K::Id,
-        version: u64,
-        deadline: Instant,
-    ) -> Result<View<K>, AskError> {
+    pub async fn read_at<K: Kind>(&self, id: &K::Id, version: u64, deadline: Instant) -> Result<View<K>, AskError> {
         let until = Until::Version(version);
-        let past = timeout_at(deadline, self.past(&key_of::<K>(id), until)).await.map_err(|_| AskError::DeadlinePassed)??;
+        let past =
+            timeout_at(deadline, self.past(&key_of::<K>(id), until)).await.map_err(|_| AskError::DeadlinePassed)??;
         view::<K>(past.version, past.at, past.state.share())
     }
 
@@ -300,4 +291,3 @@ fn view<K: Kind>(version: u64, at: Time, state: Erased) -> Result<View<K>, AskEr
     let state = state.downcast::<K::State>().map_err(|_| AskError::UnknownKind)?;
     Ok(View { version, at, state })
 }
-

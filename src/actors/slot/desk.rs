@@ -266,32 +266,27 @@ impl Desk {
                 return Judged::Panicked { spoilt: true };
             }
         };
-        self.conclude(resident, key, work.request, decided, applied, at, Conclusion {
-            keep: work.keep,
-            wait: work.wait,
-            want_state: work.want_state,
-            reply: work.reply,
-        });
+        self.conclude(
+            resident,
+            key,
+            work.request,
+            decided,
+            applied,
+            at,
+            Conclusion { keep: work.keep, wait: work.wait, want_state: work.want_state, reply: work.reply },
+        );
         Judged::Fine
     }
 
     /// Applies the events to the state, and finds what else follows from them.
-    fn apply(
-        &self,
-        resident: &mut Resident,
-        key: &EntityKey,
-        decided: &Decided,
-        at: Time,
-        rearm: bool,
-    ) -> Applied {
+    fn apply(&self, resident: &mut Resident, key: &EntityKey, decided: &Decided, at: Time, rearm: bool) -> Applied {
         resident.state.evolve(&*decided.events, at);
         let mut applied = Applied::default();
         if !decided.payloads.is_empty() {
             if let Some((change, gone, newly)) = resident.owed_change(self.next_seq, at) {
                 applied.owed = Some(change);
                 applied.gone = gone;
-                applied.newly =
-                    newly.into_iter().map(|(n, owed)| self.dispatch(key, n, owed.key, owed.to)).collect();
+                applied.newly = newly.into_iter().map(|(n, owed)| self.dispatch(key, n, owed.key, owed.to)).collect();
             }
             for violation in resident.state.violations() {
                 self.common.metrics.violations.with_label_values(&[violation]).inc();
@@ -440,20 +435,12 @@ impl Desk {
             Body::Command { wait, .. } | Body::Repeat { wait, .. } if is_acceptance(&kept.receipt.outcome) => wait,
             _ => Wait::Durable,
         };
-        let watcher = Watcher {
-            reply: envelope.reply,
-            outcome: Some(outcome),
-            replayed: true,
-            want_state: envelope.want_state,
-        };
+        let watcher =
+            Watcher { reply: envelope.reply, outcome: Some(outcome), replayed: true, want_state: envelope.want_state };
         if kept.version == resident.version {
             return self.answer_when(resident, watcher, wait);
         }
-        let then = Reply {
-            version: kept.version,
-            state: None,
-            ..resident.reply(watcher.outcome, false, true)
-        };
+        let then = Reply { version: kept.version, state: None, ..resident.reply(watcher.outcome, false, true) };
         self.answer_durably(resident.seq, watcher.reply, then);
     }
 
@@ -512,9 +499,7 @@ struct Conclusion {
 
 fn receipt(keep: Keep, request: RequestId, outcome: crate::persistence::Payload, at: Time) -> Receipt {
     let (origin, fingerprint) = match keep {
-        Keep::Client { fingerprint, keep_ms } => {
-            (Origin::Client { expires_ms: at.plus_ms(keep_ms).0 }, fingerprint)
-        }
+        Keep::Client { fingerprint, keep_ms } => (Origin::Client { expires_ms: at.plus_ms(keep_ms).0 }, fingerprint),
         Keep::Owed { slot, number, watermark } => (Origin::Owed { slot, number, watermark }, request.0),
     };
     Receipt { origin, fingerprint, outcome }

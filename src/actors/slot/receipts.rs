@@ -29,11 +29,7 @@ pub struct Receipts {
 }
 
 impl Receipts {
-    pub fn restore(
-        receipts: Vec<(RequestBytes, u64, Receipt)>,
-        complete: bool,
-        dropped: Vec<(Slot, u64)>,
-    ) -> Receipts {
+    pub fn restore(receipts: Vec<(RequestBytes, u64, Receipt)>, complete: bool, dropped: Vec<(Slot, u64)>) -> Receipts {
         let mut kept = Receipts { incomplete: !complete, dropped, ..Receipts::default() };
         for (request, version, receipt) in receipts {
             kept.insert(request, version, receipt);
