@@ -5,6 +5,7 @@
 //! the journal when the entity has moved on since.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
@@ -93,6 +94,10 @@ pub struct Inspection {
     pub panics: u32,
     pub size_bytes: usize,
 }
+
+/// Pauses between attempts while a slot recovers.
+const RETRY_FIRST: Duration = Duration::from_millis(10);
+const RETRY_MAX: Duration = Duration::from_millis(500);
 
 #[derive(Clone)]
 pub struct Client {
@@ -199,6 +204,8 @@ impl Client {
         history::replay(&*self.router.journal(), spec, self.router.slot_of(key), key, until).await
     }
 
+    /// Sends a message, again if need be, until there is an answer or the deadline. What was certainly
+    /// not done is always sent again; what may have been done only where a repeat is harmless.
     async fn send(
         &self,
         key: EntityKey,
@@ -207,13 +214,28 @@ impl Client {
         body: Body,
         deadline: Instant,
     ) -> Result<Reply, AskError> {
-        let (reply, answer) = ReplyTo::channel();
         let slot = self.router.slot_of(&key);
-        self.router.send(Envelope { key, slot, request, caller, deadline, want_state: true, body, reply });
-        match timeout_at(deadline, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_dropped)) => Err(AskError::Unavailable),
-            Err(_elapsed) => Err(AskError::DeadlinePassed),
+        let repeatable = !matches!(body, Body::Command { keep: None, .. });
+        let mut pause = RETRY_FIRST;
+        loop {
+            let (reply, answer) = ReplyTo::channel();
+            let (key, body) = (key.clone(), body.clone());
+            self.router.send(Envelope { key, slot, request, caller, deadline, want_state: true, body, reply });
+            let answer = match timeout_at(deadline, answer).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_dropped)) => Err(AskError::Unknown),
+                Err(_elapsed) => return Err(AskError::DeadlinePassed),
+            };
+            match answer {
+                Err(AskError::Unavailable) => {}
+                Err(AskError::Unknown) if repeatable => {}
+                Ok(_) | Err(_) => return answer,
+            }
+            if Instant::now() + pause >= deadline {
+                return answer;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_MAX);
         }
     }
 

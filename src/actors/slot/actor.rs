@@ -260,7 +260,7 @@ impl SlotState {
                 Output::ReadWakes { after } => self.read_wakes(myself, generation, after),
                 Output::Resend(dispatch) => self.resend(dispatch),
                 Output::Later(envelope) => {
-                    let _ = myself.send_after(AGAIN / 10, || SlotMessage::Again(Box::new(envelope)));
+                    drop(myself.send_after(AGAIN / 10, || SlotMessage::Again(Box::new(envelope))));
                 }
             }
         }
