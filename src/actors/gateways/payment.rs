@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::{Gateway, GatewayError};
-use crate::actors::client::{Asking, AskError, Client, Wait};
+use crate::actors::client::{AskError, Asking, Client, Wait};
 use crate::actors::entity::{Answer, Caller};
 use crate::actors::mock_charge::types::{Command, MockCharge, Rejection, Reply, TOKEN_TIMEOUT};
 use crate::actors::payment::types::{PaymentAnswer, PaymentRequest, PaymentStep};

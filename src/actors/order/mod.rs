@@ -50,19 +50,13 @@ pub mod types;
 mod evolve;
 mod invariants;
 mod owed;
+mod phase;
 mod process;
+mod state;
 mod wishes;
 
 #[cfg(test)]
-mod fixture;
-#[cfg(test)]
-mod golden;
-#[cfg(test)]
-mod model;
-#[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod world;
 
 use std::sync::Arc;
 

@@ -3,7 +3,8 @@
 //! Keys are `number:A`, `reserve:L`, `commit:L`, `release:L`, `restock:L`, `authorise`, `capture`, `void:A`,
 //! `refund:ID`, `customer`, `cart` (A: attempt, L: line index). At most 1 + 16 + 1 + 8 + 1 at once.
 
-use super::process::{Phase, STOCK_AT_ONCE, number_candidate};
+use super::phase::{Phase, STOCK_AT_ONCE};
+use super::process::number_candidate;
 use super::types::{OrderLine, Payment, PaymentStage, Placement, RefundStatus, State, Step, StockStep};
 use crate::actors::cart::types::{self as cart, Cart};
 use crate::actors::customer::types::{self as customer, Customer};

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::fixture::{ADA, gbp, many_lines, pieces, placement};
-use super::types::{Command, OrderLine, OrderStatus, PaymentStatus, Placement, RefundStatus, RefusalCode};
 use super::world::{Fate, Shelf, World};
 use crate::actors::entity::Entity;
+use crate::actors::order::types::{
+    Command, OrderLine, OrderStatus, PaymentStatus, Placement, RefundStatus, RefusalCode,
+};
 use crate::actors::values::RefundId;
 
 /// One move of the world. Numbers pick among what there is.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Event;
 use super::fixture::{gbp, placement};
-use super::types::{OrderRefusal, OrderStatus, RefusalCode, Rejection, Reply};
+use crate::actors::order::Event;
+use crate::actors::order::types::{OrderRefusal, OrderStatus, RefusalCode, Rejection, Reply};
 use crate::actors::testkit::assert_golden;
 use crate::actors::values::{LineId, PaymentId, RefundId, Time};
 

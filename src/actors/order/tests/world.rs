@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::fixture::ORDER;
-use super::types::{Command, Order, OrderRefusal, Placement, Reply, State};
-use super::{Event, process};
 use crate::actors::cart::types::{self as cart, Cart};
 use crate::actors::customer::types::{self as customer, Customer};
 use crate::actors::entity::{Answer, Caller, Ctx, Entity, Kind, OWED_MAX, Outcome, Owed, Policy, Target};
+use crate::actors::order::types::{Command, Order, OrderRefusal, Placement, Reply, State};
+use crate::actors::order::{Event, process};
 use crate::actors::order_number::types::{self as order_number, OrderNumber};
 use crate::actors::payment::types::{PaymentAnswer, PaymentRequest, PaymentStep};
 use crate::actors::sku::types::{self as sku, StockUnit};

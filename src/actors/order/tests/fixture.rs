@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::types::{OrderLine, Placement};
+use crate::actors::order::types::{OrderLine, Placement};
 use crate::actors::payment::types::{PaymentIntent, PaymentMethod};
 use crate::actors::values::{
     Address, CartId, Contact, Currency, LineId, Money, OrderId, ProductId, Quantity, RequestId, Secret, Totals, UserId,
