@@ -19,3 +19,5 @@ pub mod slug;
 pub mod testkit;
 pub mod user;
 pub mod values;
+#[cfg(test)]
+pub mod world;
