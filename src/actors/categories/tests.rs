@@ -190,11 +190,21 @@ proptest! {
 fn stored_bytes_stay_what_they_are() {
     let (id, title, parent) = (TEES, String::from("Tees"), Some(SHIRTS));
     assert_golden(&[
-        (Event::Created { id, title: title.clone(), slug: slug("tees"), parent, position: -1 }, "1.1 0000000000000000000000000000000204546565730474656573010000000000000000000000000000000101"),
-        (Event::Updated { id, title, slug: slug("tees"), parent: None, position: 2 }, "2.1 00000000000000000000000000000002045465657304746565730004"),
+        (
+            Event::Created { id, title: title.clone(), slug: slug("tees"), parent, position: -1 },
+            "1.1 0000000000000000000000000000000204546565730474656573010000000000000000000000000000000101",
+        ),
+        (
+            Event::Updated { id, title, slug: slug("tees"), parent: None, position: 2 },
+            "2.1 00000000000000000000000000000002045465657304746565730004",
+        ),
         (Event::Deleted { id }, "3.1 00000000000000000000000000000002"),
     ]);
-    assert_golden(&[(Reply::Created { id }, "1.1 00000000000000000000000000000002"), (Reply::Updated { id }, "2.1 00000000000000000000000000000002"), (Reply::Deleted { id }, "3.1 00000000000000000000000000000002")]);
+    assert_golden(&[
+        (Reply::Created { id }, "1.1 00000000000000000000000000000002"),
+        (Reply::Updated { id }, "2.1 00000000000000000000000000000002"),
+        (Reply::Deleted { id }, "3.1 00000000000000000000000000000002"),
+    ]);
     assert_golden(&[
         (Rejection::NotFound, "1.1"),
         (Rejection::Stale { current: 300 }, "2.1 fb2c01"),

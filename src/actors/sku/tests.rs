@@ -294,15 +294,27 @@ fn stored_bytes_stay_what_they_are() {
     let sold = Offer { seller: Some(UserId(5)), published: false, ..offer(TEE, -1) };
     let quantity = pieces(300);
     assert_golden(&[
-        (Event::Claimed { sku: sku(), offer: sold }, "1.1 055445452d4d00000000000000000000000000000001000000000000000000000000000000070354656501474250000100000000000000000000000000000005"),
-        (Event::OfferSet { offer: offer(MUG, 1999) }, "2.1 000000000000000000000000000000020000000000000000000000000000000703546565fb9e0f4742500100"),
+        (
+            Event::Claimed { sku: sku(), offer: sold },
+            "1.1 055445452d4d00000000000000000000000000000001000000000000000000000000000000070354656501474250000100000000000000000000000000000005",
+        ),
+        (
+            Event::OfferSet { offer: offer(MUG, 1999) },
+            "2.1 000000000000000000000000000000020000000000000000000000000000000703546565fb9e0f4742500100",
+        ),
         (Event::Released, "3.1"),
         (Event::StockSet { on_hand: 70_000 }, "4.1 fc70110100"),
         (Event::Adjusted { delta: -2, reason: "lost".into() }, "5.1 03046c6f7374"),
-        (Event::Reserved { order: ADA, quantity, expires_at: START }, "6.1 00000000000000000000000000000001fb2c01fd0044410644030000"),
+        (
+            Event::Reserved { order: ADA, quantity, expires_at: START },
+            "6.1 00000000000000000000000000000001fb2c01fd0044410644030000",
+        ),
         (Event::Committed { order: ADA, quantity }, "7.1 00000000000000000000000000000001fb2c01"),
         (Event::HoldReleased { order: ADA }, "8.1 00000000000000000000000000000001"),
-        (Event::Expired { orders: vec![ADA, BOB] }, "9.1 020000000000000000000000000000000100000000000000000000000000000002"),
+        (
+            Event::Expired { orders: vec![ADA, BOB] },
+            "9.1 020000000000000000000000000000000100000000000000000000000000000002",
+        ),
         (Event::Restocked { order: BOB, quantity }, "10.1 00000000000000000000000000000002fb2c01"),
         (Event::BandChanged { band: StockBand::LowStock }, "11.1 02"),
         (Event::BandTold { seq: 4 }, "12.1 04"),
