@@ -30,6 +30,7 @@ pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
 pub struct Config {
     pub node: Node,
     pub http: Http,
+    pub idempotency: Idempotency,
     pub data: Data,
     pub store: Store,
     pub journal: Journal,
@@ -54,28 +55,32 @@ pub struct Node {
 pub struct Http {
     pub addr: SocketAddr,
     pub body_max_bytes: usize,
+    pub header_max_bytes: usize,
     pub request_deadline_ms: u64,
-    pub header_read_timeout_ms: u64,
-    pub body_read_timeout_ms: u64,
+    pub handler_timeout_ms: u64,
+    pub header_timeout_ms: u64,
+    pub body_timeout_ms: u64,
+    pub write_stall_ms: u64,
     pub connections_max: usize,
     pub concurrency_max: usize,
+    pub queue_max: usize,
+    pub queue_wait_ms: u64,
     pub drain_ms: u64,
     pub trusted_proxies: Vec<AddressBlock>,
+    pub hsts_max_age_s: u64,
     pub cors: Cors,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cors {
-    pub origins: Origins,
-    pub max_age_ms: u64,
+    /// Each as a browser sends it (scheme, host and port, without a slash at the end), or `*` alone.
+    pub origins: Vec<String>,
 }
 
-/// Whose pages may call the API from a browser.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origins {
-    Any,
-    /// Each as a browser sends it: scheme, host and port, without a slash at the end. May be empty.
-    Listed(Vec<String>),
+#[derive(Debug, Clone, PartialEq)]
+pub struct Idempotency {
+    pub keep_ms: u64,
+    pub keep_money_ms: u64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -177,9 +182,8 @@ pub struct Argon2 {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
     pub exempt: Vec<AddressBlock>,
-    pub anonymous_per_minute: u32,
+    pub address_per_minute: u32,
     pub user_per_minute: u32,
-    pub auth_per_minute: u32,
     pub login_failures_max: u32,
     pub login_window_ms: u64,
 }
@@ -276,17 +280,10 @@ impl Config {
     fn read(r: &mut Reader<'_>) -> Config {
         Config {
             node: Node { name: r.text("node.name", 0..=64) },
-            http: Http {
-                addr: r.parsed("http.addr", "an IP address and port such as 127.0.0.1:8080", "127.0.0.1:8080"),
-                body_max_bytes: r.size("http.body_max_bytes", 1_024..=1 << 30),
-                request_deadline_ms: r.ms("http.request_deadline_ms"),
-                header_read_timeout_ms: r.ms("http.header_read_timeout_ms"),
-                body_read_timeout_ms: r.ms("http.body_read_timeout_ms"),
-                connections_max: r.size("http.connections_max", 1..=1_000_000),
-                concurrency_max: r.size("http.concurrency_max", 256..=1_000_000),
-                drain_ms: r.ms("http.drain_ms"),
-                trusted_proxies: r.blocks("http.trusted_proxies"),
-                cors: Cors { origins: r.origins("http.cors.origins"), max_age_ms: r.ms("http.cors.max_age_ms") },
+            http: Config::read_http(r),
+            idempotency: Idempotency {
+                keep_ms: r.ms("idempotency.keep_ms"),
+                keep_money_ms: r.ms("idempotency.keep_money_ms"),
             },
             data: Data { dir: r.text("data.dir", 1..=4_096).into() },
             store: Store {
@@ -314,9 +311,8 @@ impl Config {
             auth: Config::read_auth(r),
             limits: Limits {
                 exempt: r.blocks("limits.exempt"),
-                anonymous_per_minute: r.number("limits.anonymous_per_minute", 1..=1_000_000_000),
+                address_per_minute: r.number("limits.address_per_minute", 1..=1_000_000_000),
                 user_per_minute: r.number("limits.user_per_minute", 1..=1_000_000_000),
-                auth_per_minute: r.number("limits.auth_per_minute", 1..=1_000_000_000),
                 login_failures_max: r.number("limits.login_failures_max", 1..=1_000_000),
                 login_window_ms: r.ms("limits.login_window_ms"),
             },
@@ -327,6 +323,27 @@ impl Config {
                     &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)],
                 ),
             },
+        }
+    }
+
+    fn read_http(r: &mut Reader<'_>) -> Http {
+        Http {
+            addr: r.parsed("http.addr", "an IP address and port such as 127.0.0.1:8080", "127.0.0.1:8080"),
+            body_max_bytes: r.size("http.body_max_bytes", 1_024..=1 << 30),
+            header_max_bytes: r.size("http.header_max_bytes", 8_192..=1 << 20),
+            request_deadline_ms: r.ms("http.request_deadline_ms"),
+            handler_timeout_ms: r.ms("http.handler_timeout_ms"),
+            header_timeout_ms: r.ms("http.header_timeout_ms"),
+            body_timeout_ms: r.ms("http.body_timeout_ms"),
+            write_stall_ms: r.ms("http.write_stall_ms"),
+            connections_max: r.size("http.connections_max", 1..=1_000_000),
+            concurrency_max: r.size("http.concurrency_max", 256..=1_000_000),
+            queue_max: r.size("http.queue_max", 0..=1_000_000),
+            queue_wait_ms: r.ms("http.queue_wait_ms"),
+            drain_ms: r.ms("http.drain_ms"),
+            trusted_proxies: r.blocks("http.trusted_proxies"),
+            hsts_max_age_s: r.number("http.hsts_max_age_s", 0..=1 << 32),
+            cors: Cors { origins: r.origins("http.cors.origins") },
         }
     }
 
@@ -350,8 +367,13 @@ impl Config {
     fn relations(&self, r: &mut Reader<'_>) {
         r.require(
             "complete.deadline_ms",
-            self.complete.deadline_ms < self.http.request_deadline_ms,
-            "must be less than http.request_deadline_ms, or no completion could be answered 202",
+            self.complete.deadline_ms < self.http.handler_timeout_ms,
+            "must be less than http.handler_timeout_ms, or no completion could be answered 202",
+        );
+        r.require(
+            "http.request_deadline_ms",
+            self.http.request_deadline_ms < self.http.handler_timeout_ms,
+            "must be less than http.handler_timeout_ms",
         );
         r.require(
             "reservation.ttl_ms",

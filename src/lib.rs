@@ -2,4 +2,5 @@
 //! long-lived, durable actor. See ARCHITECTURE.md.
 
 pub mod actors;
+pub mod config;
 pub mod persistence;

@@ -98,7 +98,7 @@ impl Layers {
             }
         };
         for (key, found) in parse_toml(&name, &text, problems) {
-            match (self.values.get_mut(&key), found.value) {
+            match (self.values.get(&key), found.value) {
                 (None, _) => problems.push(self.unknown(&key, found.source)),
                 (Some((default, _)), Some(value)) if default.type_name() == value.type_name() => {
                     self.values.insert(key, (value, found.source));

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use super::layers::{Layers, Value};
-use super::{AddressBlock, Origins, Problem};
+use super::{AddressBlock, Problem};
 
 /// The longest time a setting may name: a year.
 const MS_MAX: i64 = 366 * 24 * 3_600_000;
@@ -102,22 +102,20 @@ impl<'a> Reader<'a> {
         blocks
     }
 
-    pub fn origins(&mut self, key: &'static str) -> Origins {
+    /// Origins as browsers send them, or `*` alone.
+    pub fn origins(&mut self, key: &'static str) -> Vec<String> {
         let items = self.list(key);
-        if items.iter().any(|item| item == "*") {
-            if items.len() > 1 {
-                self.problem(key, "\"*\" is all origins: list nothing beside it".to_owned());
-            }
-            return Origins::Any;
-        }
         for item in &items {
-            let is_origin =
-                url::Url::parse(item).is_ok_and(|url| url.has_host() && url.origin().ascii_serialization() == *item);
+            let is_origin = match item.as_str() {
+                "*" => items.len() == 1,
+                item => url::Url::parse(item).is_ok_and(|url| url.has_host() && url.origin().ascii_serialization() == item),
+            };
             if !is_origin {
-                self.problem(key, format!("expected an origin such as https://shop.example.com, not {item:?}"));
+                let expected = "expected origins such as https://shop.example.com, or * alone";
+                self.problem(key, format!("{expected}, not {item:?}"));
             }
         }
-        Origins::Listed(items)
+        items
     }
 
     /// Reports `message` about `key` unless it `holds`.

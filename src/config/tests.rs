@@ -68,11 +68,11 @@ fn lists_come_from_the_file_and_from_the_environment() {
     let file = "[http]\ncors.origins = [\"https://shop.example.com\"]\n";
     let config = load(file, &[("SOUK_LIMITS__EXEMPT", "10.0.0.0/8, ::1"), ("SOUK_HTTP__TRUSTED_PROXIES", "")], &[]);
     let config = config.config();
-    assert_eq!(config.http.cors.origins, Origins::Listed(vec!["https://shop.example.com".to_owned()]));
+    assert_eq!(config.http.cors.origins, ["https://shop.example.com"]);
     assert_eq!(config.limits.exempt.len(), 2);
     assert_eq!(config.http.trusted_proxies, []);
     let any = load("", &[("SOUK_HTTP__CORS__ORIGINS", "*")], &[]).config();
-    assert_eq!(any.http.cors.origins, Origins::Any);
+    assert_eq!(any.http.cors.origins, ["*"]);
 }
 
 #[test]
