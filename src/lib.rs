@@ -3,5 +3,6 @@
 
 pub mod actors;
 pub mod cluster;
+pub mod http;
 pub mod metrics;
 pub mod persistence;

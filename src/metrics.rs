@@ -1,6 +1,8 @@
 //! Everything that souk counts. One struct lists all metrics; the doc comment of each is its help text.
 
-use prometheus::{Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+};
 
 /// Declares the metrics: name and kind of each from its field, the help text from its doc comment.
 macro_rules! metrics {
@@ -57,6 +59,16 @@ metrics! {
     owed_resent: IntCounter,
     /// Slot actors restarted after a failure.
     slot_restarts: IntCounter,
+    /// Requests answered, by route, method and status.
+    http_requests: IntCounterVec(&["route", "method", "status"]),
+    /// Seconds from a request's arrival to its answer, by route.
+    http_request_seconds: HistogramVec((&["route"], &[0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0, 30.0])),
+    /// Requests being worked on.
+    http_running: IntGauge,
+    /// Open connections.
+    http_connections: IntGauge,
+    /// Handlers that panicked, each answered with 500.
+    http_panics: IntCounter,
 }
 
 impl Default for Metrics {

@@ -5,13 +5,14 @@
 //! the journal when the entity has moved on since.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::entity::{Caller, Kind, Outcome};
-use super::envelope::{Body, Envelope, Keep, Reply, ReplyTo, Residence};
 pub use super::envelope::{AskError, Wait};
+use super::envelope::{Body, Envelope, Keep, Reply, ReplyTo, Residence};
 use super::erased::Erased;
 use super::history::{self, Until};
 use super::router::Router;
@@ -94,6 +95,10 @@ pub struct Inspection {
     pub size_bytes: usize,
 }
 
+/// Pauses between attempts while a slot recovers.
+const RETRY_FIRST: Duration = Duration::from_millis(10);
+const RETRY_MAX: Duration = Duration::from_millis(500);
+
 #[derive(Clone)]
 pub struct Client {
     router: Arc<Router>,
@@ -105,12 +110,7 @@ impl Client {
     }
 
     /// Asks an entity to do something.
-    pub async fn ask<K: Kind>(
-        &self,
-        id: &K::Id,
-        command: K::Command,
-        asking: Asking,
-    ) -> Result<Answered<K>, AskError> {
+    pub async fn ask<K: Kind>(&self, id: &K::Id, command: K::Command, asking: Asking) -> Result<Answered<K>, AskError> {
         let Asking { request, keyed, caller, deadline, if_version, wait } = asking;
         let keep = keyed.map(|k| Keep::Client { fingerprint: k.fingerprint, keep_ms: k.keep_ms });
         let body = Body::Command { command: Arc::new(command), keep, if_version, wait };
@@ -137,14 +137,10 @@ impl Client {
     }
 
     /// The entity as it was at a past version (the present one when it has not got that far).
-    pub async fn read_at<K: Kind>(
-        &self,
-        id: &K::Id,
-        version: u64,
-        deadline: Instant,
-    ) -> Result<View<K>, AskError> {
+    pub async fn read_at<K: Kind>(&self, id: &K::Id, version: u64, deadline: Instant) -> Result<View<K>, AskError> {
         let until = Until::Version(version);
-        let past = timeout_at(deadline, self.past(&key_of::<K>(id), until)).await.map_err(|_| AskError::DeadlinePassed)??;
+        let past =
+            timeout_at(deadline, self.past(&key_of::<K>(id), until)).await.map_err(|_| AskError::DeadlinePassed)??;
         view::<K>(past.version, past.at, past.state.share())
     }
 
@@ -208,6 +204,8 @@ impl Client {
         history::replay(&*self.router.journal(), spec, self.router.slot_of(key), key, until).await
     }
 
+    /// Sends a message, again if need be, until there is an answer or the deadline. What was certainly
+    /// not done is always sent again; what may have been done only where a repeat is harmless.
     async fn send(
         &self,
         key: EntityKey,
@@ -216,13 +214,28 @@ impl Client {
         body: Body,
         deadline: Instant,
     ) -> Result<Reply, AskError> {
-        let (reply, answer) = ReplyTo::channel();
         let slot = self.router.slot_of(&key);
-        self.router.send(Envelope { key, slot, request, caller, deadline, want_state: true, body, reply });
-        match timeout_at(deadline, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_dropped)) => Err(AskError::Unavailable),
-            Err(_elapsed) => Err(AskError::DeadlinePassed),
+        let repeatable = !matches!(body, Body::Command { keep: None, .. });
+        let mut pause = RETRY_FIRST;
+        loop {
+            let (reply, answer) = ReplyTo::channel();
+            let (key, body) = (key.clone(), body.clone());
+            self.router.send(Envelope { key, slot, request, caller, deadline, want_state: true, body, reply });
+            let answer = match timeout_at(deadline, answer).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_dropped)) => Err(AskError::Unknown),
+                Err(_elapsed) => return Err(AskError::DeadlinePassed),
+            };
+            match answer {
+                Err(AskError::Unavailable) => {}
+                Err(AskError::Unknown) if repeatable => {}
+                Ok(_) | Err(_) => return answer,
+            }
+            if Instant::now() + pause >= deadline {
+                return answer;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_MAX);
         }
     }
 
@@ -300,4 +313,3 @@ fn view<K: Kind>(version: u64, at: Time, state: Erased) -> Result<View<K>, AskEr
     let state = state.downcast::<K::State>().map_err(|_| AskError::UnknownKind)?;
     Ok(View { version, at, state })
 }
-

@@ -54,7 +54,12 @@ impl Dispatcher {
         self.followers.write().push(follower);
     }
 
-    async fn deliver(router: Arc<Router>, gateway: Option<Arc<dyn Gateway>>, metrics: Arc<Metrics>, dispatch: Dispatch) {
+    async fn deliver(
+        router: Arc<Router>,
+        gateway: Option<Arc<dyn Gateway>>,
+        metrics: Arc<Metrics>,
+        dispatch: Dispatch,
+    ) {
         let request = owed_request(&dispatch.from, &dispatch.key);
         let mut pause = BACKOFF_FIRST;
         let shared = router.slots[usize::from(dispatch.slot)].clone();
@@ -99,12 +104,8 @@ async fn ask(router: &Router, command: &AnyCommand, request: RequestId, keep: Ke
     let (reply, answer) = ReplyTo::channel();
     let key = EntityKey { kind: command.kind, id: command.id.clone() };
     let slot = router.slot_of(&key);
-    let body = Body::Command {
-        command: command.command.clone(),
-        keep: Some(keep),
-        if_version: None,
-        wait: Wait::Durable,
-    };
+    let body =
+        Body::Command { command: command.command.clone(), keep: Some(keep), if_version: None, wait: Wait::Durable };
     let deadline = Instant::now() + ATTEMPT;
     router.send(Envelope { key, slot, request, caller: Caller::System, deadline, want_state: false, body, reply });
     let reply = timeout(ATTEMPT, answer).await.map_err(|_| AskError::DeadlinePassed)?;

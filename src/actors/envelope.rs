@@ -160,7 +160,7 @@ impl Envelope {
     }
 }
 
-/// Where the answer goes. Dropping it unanswered tells the caller `Unavailable`.
+/// Where the answer goes. Dropped unanswered, it tells the caller that the outcome is unknown.
 pub struct ReplyTo(Option<oneshot::Sender<Result<Reply, AskError>>>);
 
 impl ReplyTo {

@@ -59,7 +59,6 @@ impl Router {
         *self.actors[usize::from(slot)].write() = actor;
     }
 
-
     pub fn slot_of(&self, key: &EntityKey) -> Slot {
         slot_of(key.kind, &key.id, self.slots.len() as u16)
     }

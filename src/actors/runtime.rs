@@ -70,8 +70,7 @@ impl Runtime {
         let ownership = Arc::new(Ownership::new(config.node.clone(), journal.slots()));
         let heads = claim_all(&*journal, &config.node).await?;
         let slots: Vec<_> = (0..journal.slots()).map(|slot| SlotShared::new(slot, config.inbox_messages_max)).collect();
-        let router =
-            Arc::new(Router::new(slots, config.kinds, journal.clone(), ownership.clone(), metrics.clone()));
+        let router = Arc::new(Router::new(slots, config.kinds, journal.clone(), ownership.clone(), metrics.clone()));
         let dispatcher = Dispatcher::new(router.clone(), metrics.clone());
         let room = Arc::new(Room::new(config.queue_records_max, config.queue_bytes_max));
         let gathering = Gathering::new(room.clone());
@@ -99,7 +98,15 @@ impl Runtime {
             .await
             .map_err(|error| StoreError::Fatal(format!("the runtime cannot start: {error}")))?;
         let _ = started.await; // dropped only when the supervisor has failed, which is reported above
-        Ok(Runtime { client: Client::new(router.clone()), dispatcher, ownership, router, journal, gathering, supervisor })
+        Ok(Runtime {
+            client: Client::new(router.clone()),
+            dispatcher,
+            ownership,
+            router,
+            journal,
+            gathering,
+            supervisor,
+        })
     }
 
     /// Takes nothing any more, lets everything in flight become durable, and closes the store.

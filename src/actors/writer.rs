@@ -177,7 +177,13 @@ impl Gathering {
         let ended = |s: &Submission| {
             queue.ended.get(&s.slot).filter(|(generation, _)| s.generation <= *generation).map(|(_, why)| *why)
         };
-        batch.into_iter().map(|submission| { let why = ended(&submission); (submission, why) }).collect()
+        batch
+            .into_iter()
+            .map(|submission| {
+                let why = ended(&submission);
+                (submission, why)
+            })
+            .collect()
     }
 }
 
@@ -185,9 +191,7 @@ impl Submission {
     fn weight(&self) -> (usize, usize) {
         const OVERHEAD: usize = 256;
         match &self.item {
-            Item::Record(record) => {
-                (1, OVERHEAD + record.events.iter().map(|event| event.bytes.len()).sum::<usize>())
-            }
+            Item::Record(record) => (1, OVERHEAD + record.events.iter().map(|event| event.bytes.len()).sum::<usize>()),
             Item::Snapshot(snapshot) => (0, OVERHEAD + snapshot.state.bytes.len()),
             Item::Barrier => (0, 0),
         }
@@ -226,13 +230,22 @@ impl Actor for JournalWriter {
     type State = WriterArguments;
     type Arguments = WriterArguments;
 
-    async fn pre_start(&self, myself: ActorRef<Poke>, arguments: WriterArguments) -> Result<WriterArguments, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Poke>,
+        arguments: WriterArguments,
+    ) -> Result<WriterArguments, ActorProcessingErr> {
         *arguments.gathering.actor.lock() = Some(myself.clone());
         let _ = myself.cast(Poke); // what a predecessor left
         Ok(arguments)
     }
 
-    async fn handle(&self, _: ActorRef<Poke>, Poke: Poke, writer: &mut WriterArguments) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _: ActorRef<Poke>,
+        Poke: Poke,
+        writer: &mut WriterArguments,
+    ) -> Result<(), ActorProcessingErr> {
         loop {
             let taken = writer.gathering.take(&writer.limits);
             if taken.is_empty() {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::Event;
 use super::types::{
-    CancelAsked, OrderLine, OrderStatus, Payment, PaymentStage, Placement, Refund, RefundStatus, State,
-    StockStep, TIMELINE_MAX, TimelineEntry, TimelineType,
+    CancelAsked, OrderLine, OrderStatus, Payment, PaymentStage, Placement, Refund, RefundStatus, State, StockStep,
+    TIMELINE_MAX, TimelineEntry, TimelineType,
 };
 use crate::actors::values::{Money, PaymentId, RefundId, Time};
 
@@ -108,7 +108,9 @@ impl State {
             Event::Authorised => (PaymentStage::Authorised, TimelineType::PaymentAuthorized, None),
             Event::Captured => (PaymentStage::Captured, TimelineType::PaymentCaptured, None),
             Event::Voided => (PaymentStage::Voided, TimelineType::PaymentVoided, None),
-            Event::PaymentDeclined { code } => (PaymentStage::Declined, TimelineType::PaymentFailed, Some(code.clone())),
+            Event::PaymentDeclined { code } => {
+                (PaymentStage::Declined, TimelineType::PaymentFailed, Some(code.clone()))
+            }
             _ => return,
         };
         payment.stage = stage;

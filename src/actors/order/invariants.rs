@@ -51,9 +51,10 @@ impl State {
     /// Roughly, without counting every text: it is asked often.
     pub(super) fn heap_bytes(&self) -> usize {
         let lines = self.placement.as_ref().map_or(0, |placement| placement.lines.len());
-        let placed = self.placement.as_ref().map_or(0, |placement| {
-            size_of::<Placement>() + 8 * TEXT_BYTES + placement.metadata.len() * 2 * TEXT_BYTES
-        });
+        let placed = self
+            .placement
+            .as_ref()
+            .map_or(0, |placement| size_of::<Placement>() + 8 * TEXT_BYTES + placement.metadata.len() * 2 * TEXT_BYTES);
         placed
             + lines * (size_of::<OrderLine>() + TEXT_BYTES + size_of::<StockStep>() + size_of::<u32>())
             + self.fulfilled.len() * size_of::<u32>()

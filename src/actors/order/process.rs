@@ -126,11 +126,7 @@ impl State {
         self.refundable() - declined.map(|refund| refund.amount.amount).sum::<i64>()
     }
 
-    pub(super) fn place(
-        &self,
-        placement: Arc<Placement>,
-        ctx: &Ctx,
-    ) -> Result<Decision<Event, Reply>, Rejection> {
+    pub(super) fn place(&self, placement: Arc<Placement>, ctx: &Ctx) -> Result<Decision<Event, Reply>, Rejection> {
         match &self.placement {
             Some(before) if before.request == placement.request && before.cart == placement.cart => {
                 return Ok(Decision::unchanged(Reply::Placed));

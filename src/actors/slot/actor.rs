@@ -8,12 +8,12 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::SlotShared;
 use super::alarms;
 use super::core::{Output, SlotCore};
 use super::desk::{Common, Dispatch};
 use super::load::load;
 use super::resident::Resident;
-use super::SlotShared;
 use crate::actors::envelope::{AskError, Envelope};
 use crate::actors::history::ask_error;
 use crate::actors::values::Time;
@@ -29,10 +29,25 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub enum SlotMessage {
     /// Messages wait in the inbox.
     Poke,
-    Loaded { generation: u64, key: EntityKey, result: Box<Result<Resident, AskError>> },
-    ReceiptFound { generation: u64, envelope: Box<Envelope>, found: Box<Result<Option<Record>, AskError>> },
-    OwedPage { generation: u64, rows: Vec<(EntityKey, OwedRow)>, is_last: bool },
-    WakePage { generation: u64, rows: Option<Vec<WakeRow>> },
+    Loaded {
+        generation: u64,
+        key: EntityKey,
+        result: Box<Result<Resident, AskError>>,
+    },
+    ReceiptFound {
+        generation: u64,
+        envelope: Box<Envelope>,
+        found: Box<Result<Option<Record>, AskError>>,
+    },
+    OwedPage {
+        generation: u64,
+        rows: Vec<(EntityKey, OwedRow)>,
+        is_last: bool,
+    },
+    WakePage {
+        generation: u64,
+        rows: Option<Vec<WakeRow>>,
+    },
     /// The nearest wake is due.
     Tick,
     /// Idle entities may leave memory.
@@ -40,9 +55,15 @@ pub enum SlotMessage {
     /// A message that found no room comes again.
     Again(Box<Envelope>),
     /// The writer could not make this generation's records durable.
-    Ended { generation: u64, why: Ended },
+    Ended {
+        generation: u64,
+        why: Ended,
+    },
     /// The slot's epoch has been raised: this is what is durable.
-    Recovered { generation: u64, head: SlotHead },
+    Recovered {
+        generation: u64,
+        head: SlotHead,
+    },
 }
 
 /// What a slot needs around it.
@@ -122,9 +143,7 @@ impl Actor for SlotActor {
                 state.recover(&myself, generation);
                 return Ok(());
             }
-            (SlotMessage::Recovered { generation, head }, None)
-                if generation == state.seat.shared.generation() =>
-            {
+            (SlotMessage::Recovered { generation, head }, None) if generation == state.seat.shared.generation() => {
                 state.serve(&myself, generation, &head);
                 return Ok(());
             }
@@ -133,9 +152,7 @@ impl Actor for SlotActor {
             (_, None) | (SlotMessage::Ended { .. } | SlotMessage::Recovered { .. }, Some(_)) => {}
             (SlotMessage::Poke, Some(_)) => state.turn(&myself, now),
             (SlotMessage::Again(envelope), Some(core)) => core.message(*envelope, now),
-            (SlotMessage::Loaded { generation, key, result }, Some(core)) => {
-                core.loaded(generation, key, *result, now)
-            }
+            (SlotMessage::Loaded { generation, key, result }, Some(core)) => core.loaded(generation, key, *result, now),
             (SlotMessage::ReceiptFound { generation, envelope, found }, Some(core)) => {
                 core.receipt_found(generation, *envelope, *found, now)
             }
@@ -243,7 +260,7 @@ impl SlotState {
                 Output::ReadWakes { after } => self.read_wakes(myself, generation, after),
                 Output::Resend(dispatch) => self.resend(dispatch),
                 Output::Later(envelope) => {
-                    let _ = myself.send_after(AGAIN / 10, || SlotMessage::Again(Box::new(envelope)));
+                    drop(myself.send_after(AGAIN / 10, || SlotMessage::Again(Box::new(envelope))));
                 }
             }
         }

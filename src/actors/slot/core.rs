@@ -170,7 +170,13 @@ impl SlotCore {
     }
 
     /// The index has been asked for the receipt of this command.
-    pub fn receipt_found(&mut self, generation: u64, envelope: Envelope, found: Result<Option<Record>, AskError>, now: Time) {
+    pub fn receipt_found(
+        &mut self,
+        generation: u64,
+        envelope: Envelope,
+        found: Result<Option<Record>, AskError>,
+        now: Time,
+    ) {
         if generation != self.desk.generation {
             return self.desk.answer(envelope.reply, Err(AskError::Unavailable));
         }

@@ -16,7 +16,7 @@ use crate::actors::kinds::Kinds;
 use crate::actors::values::{RequestId, Time};
 use crate::actors::writer::{Effect, Item, Room, Submission};
 use crate::metrics::Metrics;
-use crate::persistence::{EntityKey, Epoch, Origin, OwedChange, Receipt, Record, Slot, WakeChange};
+use crate::persistence::{EntityKey, Epoch, Origin, OwedChange, Payload, Receipt, Record, Slot, WakeChange};
 
 /// What every slot of a node has in common.
 pub struct Common {
@@ -80,8 +80,13 @@ struct Work {
     reply: ReplyTo,
 }
 
-/// What a record changes beside the state.
-struct Changes {
+/// What goes into a record, beside what the slot and the entity bring.
+#[derive(Default)]
+struct Entry {
+    request: RequestId,
+    at: Time,
+    events: Vec<Payload>,
+    receipt: Option<Receipt>,
     owed: Option<OwedChange>,
     wake: Option<WakeChange>,
 }
@@ -194,9 +199,8 @@ impl Desk {
     /// A wake that came early: only its row moves.
     fn rearm(&mut self, resident: &mut Resident, key: &EntityKey, now: Time) {
         if let Some(wake) = resident.wake_change(true) {
-            let at = now.max(resident.at);
-            let changes = Changes { owed: None, wake: Some(wake) };
-            self.record(resident, key.clone(), RequestId::default(), at, Vec::new(), None, changes, Vec::new());
+            let entry = Entry { at: now.max(resident.at), wake: Some(wake), ..Entry::default() };
+            self.record(resident, key.clone(), entry, Vec::new());
         } else if let Some(row) = resident.wake_row_ms {
             self.alarms.set(key, Some(row));
         }
@@ -238,60 +242,43 @@ impl Desk {
 
     /// Decides, applies, and hands the record over.
     fn work(&mut self, resident: &mut Resident, key: EntityKey, work: Work, now: Time) -> Judged {
+        let Work { command, request, caller, keep, wait, rearm, want_state, reply } = work;
         let at = now.max(resident.at);
-        let ctx = Ctx {
-            now: at,
-            request: work.request,
-            caller: work.caller,
-            version: resident.version,
-            policy: self.common.policy.clone(),
-        };
-        let decided = match catch_unwind(AssertUnwindSafe(|| resident.state.decide(work.command, &ctx))) {
+        let ctx = Ctx { now: at, request, caller, version: resident.version, policy: self.common.policy.clone() };
+        let decided = match catch_unwind(AssertUnwindSafe(|| resident.state.decide(command, &ctx))) {
             Ok(Some(decided)) => decided,
             Ok(None) => {
-                self.answer(work.reply, Err(AskError::UnknownKind));
+                self.answer(reply, Err(AskError::UnknownKind));
                 return Judged::Refused;
             }
-            Err(_panic) => {
-                self.common.metrics.panics.inc();
-                self.answer(work.reply, Err(AskError::Panicked));
-                return Judged::Panicked { spoilt: false };
-            }
+            Err(_panic) => return self.panicked(reply, false),
         };
-        let applied = match catch_unwind(AssertUnwindSafe(|| self.apply(resident, &key, &decided, at, work.rearm))) {
-            Ok(applied) => applied,
-            Err(_panic) => {
-                self.common.metrics.panics.inc();
-                self.answer(work.reply, Err(AskError::Panicked));
-                return Judged::Panicked { spoilt: true };
+        match catch_unwind(AssertUnwindSafe(|| self.apply(resident, &key, &decided, at, rearm))) {
+            Ok(applied) => {
+                let conclusion = Conclusion { request, keep, wait, want_state, reply };
+                self.conclude(resident, key, conclusion, decided, applied, at);
+                Judged::Fine
             }
-        };
-        self.conclude(resident, key, work.request, decided, applied, at, Conclusion {
-            keep: work.keep,
-            wait: work.wait,
-            want_state: work.want_state,
-            reply: work.reply,
-        });
-        Judged::Fine
+            Err(_panic) => self.panicked(reply, true),
+        }
+    }
+
+    fn panicked(&mut self, reply: ReplyTo, spoilt: bool) -> Judged {
+        self.common.metrics.panics.inc();
+        self.answer(reply, Err(AskError::Panicked));
+        Judged::Panicked { spoilt }
     }
 
     /// Applies the events to the state, and finds what else follows from them.
-    fn apply(
-        &self,
-        resident: &mut Resident,
-        key: &EntityKey,
-        decided: &Decided,
-        at: Time,
-        rearm: bool,
-    ) -> Applied {
+    fn apply(&self, resident: &mut Resident, key: &EntityKey, decided: &Decided, at: Time, rearm: bool) -> Applied {
         resident.state.evolve(&*decided.events, at);
         let mut applied = Applied::default();
         if !decided.payloads.is_empty() {
-            if let Some((change, gone, newly)) = resident.owed_change(self.next_seq, at) {
-                applied.owed = Some(change);
-                applied.gone = gone;
+            if let Some(diff) = resident.owed_change(self.next_seq, at) {
+                applied.owed = Some(diff.change);
+                applied.gone = diff.gone;
                 applied.newly =
-                    newly.into_iter().map(|(n, owed)| self.dispatch(key, n, owed.key, owed.to)).collect();
+                    diff.newly.into_iter().map(|(n, owed)| self.dispatch(key, n, owed.key, owed.to)).collect();
             }
             for violation in resident.state.violations() {
                 self.common.metrics.violations.with_label_values(&[violation]).inc();
@@ -310,13 +297,12 @@ impl Desk {
         &mut self,
         resident: &mut Resident,
         key: EntityKey,
-        request: RequestId,
-        decided: Decided,
-        applied: Applied,
-        at: Time,
         conclusion: Conclusion,
+        decided: Decided,
+        mut applied: Applied,
+        at: Time,
     ) {
-        let Conclusion { keep, wait, want_state, reply } = conclusion;
+        let Conclusion { request, keep, wait, want_state, reply } = conclusion;
         let Decided { payloads, outcome, accepted, encode_outcome, .. } = decided;
         let untouched = resident.version == 0 && payloads.is_empty();
         let receipt = match keep {
@@ -335,15 +321,15 @@ impl Desk {
             applied.gone.iter().for_each(|number| outstanding.answered_by(self.next_seq, *number));
             applied.newly.iter().for_each(|dispatch| outstanding.add(dispatch.number));
         }
-        let mut effects: Vec<Effect> = applied.newly.into_iter().map(Effect::Dispatch).collect();
+        let mut effects: Vec<Effect> = applied.newly.drain(..).map(Effect::Dispatch).collect();
         let version = resident.version + u64::from(!payloads.is_empty());
         (resident.version, resident.at) = (version, at);
         resident.watchers.push(watcher);
         if wait == Wait::Durable || resident.state.settled() {
             self.release(resident, wait, &mut effects);
         }
-        let changes = Changes { owed: applied.owed, wake: applied.wake };
-        self.record(resident, key, request, at, payloads, receipt, changes, effects);
+        let Applied { owed, wake, .. } = applied;
+        self.record(resident, key, Entry { request, at, events: payloads, receipt, owed, wake }, effects);
     }
 
     /// The answers that go out with the record being made: that of the newest watcher, and when the
@@ -358,18 +344,8 @@ impl Desk {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn record(
-        &mut self,
-        resident: &mut Resident,
-        key: EntityKey,
-        request: RequestId,
-        at: Time,
-        events: Vec<crate::persistence::Payload>,
-        receipt: Option<Receipt>,
-        changes: Changes,
-        effects: Vec<Effect>,
-    ) {
+    fn record(&mut self, resident: &mut Resident, key: EntityKey, entry: Entry, effects: Vec<Effect>) {
+        let Entry { request, at, events, receipt, owed, wake } = entry;
         let seq = self.next_seq;
         self.next_seq += 1;
         resident.seq = seq;
@@ -381,7 +357,7 @@ impl Desk {
                 resident.receipts.sweep(at.0, |slot| senders.get(&slot).copied().unwrap_or(0));
             }
         }
-        if let Some(wake) = &changes.wake {
+        if let Some(wake) = &wake {
             self.alarms.set(&key, wake.after_ms);
         }
         const MEASURED_EACH_UP_TO: u64 = 8;
@@ -401,8 +377,8 @@ impl Desk {
             request: request.0,
             receipt,
             events,
-            owed: changes.owed,
-            wake: changes.wake,
+            owed,
+            wake,
         };
         self.submit(Item::Record(Box::new(record)), effects);
         if let Some(snapshot) = snapshot {
@@ -440,20 +416,12 @@ impl Desk {
             Body::Command { wait, .. } | Body::Repeat { wait, .. } if is_acceptance(&kept.receipt.outcome) => wait,
             _ => Wait::Durable,
         };
-        let watcher = Watcher {
-            reply: envelope.reply,
-            outcome: Some(outcome),
-            replayed: true,
-            want_state: envelope.want_state,
-        };
+        let watcher =
+            Watcher { reply: envelope.reply, outcome: Some(outcome), replayed: true, want_state: envelope.want_state };
         if kept.version == resident.version {
             return self.answer_when(resident, watcher, wait);
         }
-        let then = Reply {
-            version: kept.version,
-            state: None,
-            ..resident.reply(watcher.outcome, false, true)
-        };
+        let then = Reply { version: kept.version, state: None, ..resident.reply(watcher.outcome, false, true) };
         self.answer_durably(resident.seq, watcher.reply, then);
     }
 
@@ -504,17 +472,16 @@ struct Applied {
 
 /// How a decided command is answered.
 struct Conclusion {
+    request: RequestId,
     keep: Option<Keep>,
     wait: Wait,
     want_state: bool,
     reply: ReplyTo,
 }
 
-fn receipt(keep: Keep, request: RequestId, outcome: crate::persistence::Payload, at: Time) -> Receipt {
+fn receipt(keep: Keep, request: RequestId, outcome: Payload, at: Time) -> Receipt {
     let (origin, fingerprint) = match keep {
-        Keep::Client { fingerprint, keep_ms } => {
-            (Origin::Client { expires_ms: at.plus_ms(keep_ms).0 }, fingerprint)
-        }
+        Keep::Client { fingerprint, keep_ms } => (Origin::Client { expires_ms: at.plus_ms(keep_ms).0 }, fingerprint),
         Keep::Owed { slot, number, watermark } => (Origin::Owed { slot, number, watermark }, request.0),
     };
     Receipt { origin, fingerprint, outcome }

@@ -63,10 +63,6 @@ impl Inbox {
         (batch, queue.poked)
     }
 
-    pub fn len(&self) -> usize {
-        self.queue.lock().waiting.len()
-    }
-
     /// A new actor takes over: whatever poke its predecessor had is forgotten. Says whether messages wait.
     pub fn reopen(&self) -> bool {
         let mut queue = self.queue.lock();

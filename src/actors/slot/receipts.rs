@@ -29,11 +29,7 @@ pub struct Receipts {
 }
 
 impl Receipts {
-    pub fn restore(
-        receipts: Vec<(RequestBytes, u64, Receipt)>,
-        complete: bool,
-        dropped: Vec<(Slot, u64)>,
-    ) -> Receipts {
+    pub fn restore(receipts: Vec<(RequestBytes, u64, Receipt)>, complete: bool, dropped: Vec<(Slot, u64)>) -> Receipts {
         let mut kept = Receipts { incomplete: !complete, dropped, ..Receipts::default() };
         for (request, version, receipt) in receipts {
             kept.insert(request, version, receipt);
@@ -101,10 +97,14 @@ impl Receipts {
         self.sweep_at = 2 * self.len();
     }
 
-    /// What a snapshot keeps.
-    pub fn save(&self) -> (Vec<(RequestBytes, u64, Receipt)>, Vec<(Slot, u64)>) {
+    /// What a snapshot keeps: (request, entity version, receipt), oldest first.
+    pub fn saved(&self) -> Vec<(RequestBytes, u64, Receipt)> {
         let kept = self.kept.iter().flat_map(|kept| kept.iter());
-        (kept.map(|(request, kept)| (*request, kept.version, kept.receipt.clone())).collect(), self.dropped.clone())
+        kept.map(|(request, kept)| (*request, kept.version, kept.receipt.clone())).collect()
+    }
+    /// Per sending slot, the watermark below which receipts were dropped.
+    pub fn dropped(&self) -> Vec<(Slot, u64)> {
+        self.dropped.clone()
     }
 
     pub fn size_bytes(&self) -> usize {

@@ -17,6 +17,14 @@ pub struct Watcher {
     pub want_state: bool,
 }
 
+/// How what an entity owes differs from its row.
+pub struct OwedDiff {
+    pub change: OwedChange,
+    /// Numbers that are no longer owed.
+    pub gone: Vec<u64>,
+    pub newly: Vec<(u64, Owed)>,
+}
+
 pub struct Resident {
     pub state: Box<dyn AnyState>,
     pub version: u64,
@@ -77,7 +85,7 @@ impl Resident {
 
     /// Compares what the state owes with the row in the index. Requests that were there keep their
     /// number; new ones are numbered by the record `seq` that first owes them, and returned.
-    pub fn owed_change(&mut self, seq: u64, at: Time) -> Option<(OwedChange, Vec<u64>, Vec<(u64, Owed)>)> {
+    pub fn owed_change(&mut self, seq: u64, at: Time) -> Option<OwedDiff> {
         let owes = self.state.owed();
         let before = self.owed.as_deref();
         let same = |row: &OwedRow| {
@@ -103,7 +111,7 @@ impl Resident {
         let due_ms = before_due_ms.unwrap_or(at.0);
         let after = (!items.is_empty()).then_some(OwedRow { due_ms, items });
         self.owed = after.clone().map(Box::new);
-        Some((OwedChange { before_due_ms, after }, gone, newly))
+        Some(OwedDiff { change: OwedChange { before_due_ms, after }, gone, newly })
     }
 
     /// The change of the wake row that the state asks for. The row moves only to become earlier: a
@@ -147,7 +155,7 @@ impl Resident {
         self.snapshot_bytes = state.bytes.len();
         self.bytes_since_snapshot = 0;
         self.snapshot_at = now;
-        let (receipts, watermarks) = self.receipts.save();
+        let (receipts, watermarks) = (self.receipts.saved(), self.receipts.dropped());
         Snapshot {
             slot,
             key: key.clone(),
