@@ -24,6 +24,7 @@ pub mod erased;
 pub mod gateways;
 pub mod history;
 pub mod kinds;
+pub mod projections;
 pub mod router;
 pub mod runtime;
 pub mod slot;
