@@ -6,3 +6,4 @@ pub mod cluster;
 pub mod http;
 pub mod metrics;
 pub mod persistence;
+pub mod sample;

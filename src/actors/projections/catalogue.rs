@@ -166,11 +166,8 @@ impl Catalogue {
     pub fn note_sku(&self, view: &View<StockUnit>) {
         let Some(sku) = view.state.sku.clone() else { return };
         let offer = view.state.offer.as_ref().filter(|offer| offer.published);
-        let row = SkuRow {
-            version: view.version,
-            available: view.state.available(),
-            price: offer.map(|offer| offer.price),
-        };
+        let row =
+            SkuRow { version: view.version, available: view.state.available(), price: offer.map(|offer| offer.price) };
         let mut skus = self.skus.write();
         if skus.get(&sku).is_none_or(|known| known.version <= row.version) {
             skus.insert(sku, row);

@@ -10,8 +10,8 @@ use crate::actors::order::types::{Order, OrderStatus, Placement, State as OrderS
 use crate::actors::payment::types::{PaymentIntent, PaymentMethod};
 use crate::actors::product::types::{Content, Product, ProductStatus, State as ProductState, Variant};
 use crate::actors::values::{
-    Address, CartId, CategoryId, Contact, Currency, Money, OrderId, ProductId, RequestId, Secret, StockBand, Time, Totals,
-    VariantId,
+    Address, CartId, CategoryId, Contact, Currency, Money, OrderId, ProductId, RequestId, Secret, StockBand, Time,
+    Totals, VariantId,
 };
 
 fn product(id: u128, title: &str, price: i64, created_at: i64, category: u128) -> View<Product> {
