@@ -3,6 +3,7 @@
 
 pub mod actors;
 pub mod cluster;
+pub mod config;
 pub mod http;
 pub mod metrics;
 pub mod persistence;

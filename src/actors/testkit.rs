@@ -73,6 +73,12 @@ impl<S: Entity> Given<S> {
         Self::default()
     }
 
+    /// Its request ids begin here: so that no two entities of a world share any.
+    pub fn numbered(mut self, first: u32) -> Self {
+        self.requests = first;
+        self
+    }
+
     /// These events have happened, in one record.
     pub fn history(mut self, events: impl IntoIterator<Item = S::Event>) -> Self {
         self.evolve(&events.into_iter().collect::<Vec<_>>());

@@ -1,5 +1,7 @@
 //! Gateways: how entities reach what is outside the shop, such as a payment provider.
 
+pub mod payment;
+
 use std::any::Any;
 
 use async_trait::async_trait;

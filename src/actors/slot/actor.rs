@@ -93,6 +93,8 @@ pub struct SlotState {
     /// Messages from before the recovery.
     held: Vec<Envelope>,
     timer: Option<(Time, JoinHandle<()>)>,
+    /// What this slot has added to the node's gauges: entities, bytes, owed requests.
+    gauged: [i64; 3],
 }
 
 /// The time of day, in milliseconds.
@@ -112,7 +114,7 @@ impl Actor for SlotActor {
         myself: ActorRef<SlotMessage>,
         (seat, start): (SlotSeat, Start),
     ) -> Result<SlotState, ActorProcessingErr> {
-        let mut state = SlotState { seat, core: None, held: Vec::new(), timer: None };
+        let mut state = SlotState { seat, core: None, held: Vec::new(), timer: None, gauged: [0; 3] };
         match start {
             Start::Claimed(head) => {
                 let generation = state.seat.shared.next_generation();
@@ -164,10 +166,25 @@ impl Actor for SlotActor {
                 state.timer = None;
                 core.tick(now);
             }
-            (SlotMessage::Passivate, Some(core)) => core.passivate(now),
+            (SlotMessage::Passivate, Some(core)) => {
+                core.passivate(now);
+                state.gauge();
+            }
         }
         state.carry_out(&myself, now);
         Ok(())
+    }
+}
+
+impl Drop for SlotState {
+    fn drop(&mut self) {
+        let metrics = &self.seat.common.metrics;
+        metrics.resident_entities.sub(self.gauged[0]);
+        metrics.resident_bytes.sub(self.gauged[1]);
+        metrics.owed_outstanding.sub(self.gauged[2]);
+        if let Some((_, timer)) = self.timer.take() {
+            timer.abort();
+        }
     }
 }
 
@@ -268,6 +285,19 @@ impl SlotState {
             self.seat.gathering.submit(submissions);
         }
         self.set_timer(myself, next_tick, now);
+    }
+
+    /// Brings the node's gauges up to date with this slot.
+    fn gauge(&mut self) {
+        let Some(core) = &self.core else { return };
+        let counts = [core.resident_count(), core.resident_bytes(), core.outstanding_count()];
+        let metrics = &self.seat.common.metrics;
+        let gauges = [&metrics.resident_entities, &metrics.resident_bytes, &metrics.owed_outstanding];
+        for ((gauge, count), gauged) in gauges.into_iter().zip(counts).zip(&mut self.gauged) {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            gauge.add(count - *gauged);
+            *gauged = count;
+        }
     }
 
     fn set_timer(&mut self, myself: &ActorRef<SlotMessage>, next: Option<Time>, now: Time) {

@@ -32,7 +32,9 @@ use parking_lot::{Mutex, MutexGuard};
 pub use desk::{Common, Dispatch};
 pub use inbox::{Inbox, Pushed};
 
-use crate::persistence::Slot;
+use super::envelope::{AskError, Residence};
+use super::erased::KindSpec;
+use crate::persistence::{EntityKey, Epoch, Journal, Slot};
 
 /// What a slot shares with the writer, the router and its dispatchers.
 pub struct SlotShared {
@@ -82,6 +84,17 @@ impl SlotShared {
     pub fn next_generation(&self) -> u64 {
         self.generation.fetch_add(1, Ordering::AcqRel) + 1
     }
+}
+
+/// How an entity stands in a store that no node serves.
+pub async fn at_rest(
+    journal: &dyn Journal,
+    spec: &dyn KindSpec,
+    slot: Slot,
+    key: &EntityKey,
+    epoch: Epoch,
+) -> Result<Residence, AskError> {
+    Ok(load::load(journal, spec, slot, key).await?.residence(epoch, false, 0))
 }
 
 /// How much a slot may hold. Every limit is there so that full means a quick, explicit no.

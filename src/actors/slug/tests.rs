@@ -1,1 +1,44 @@
+use super::*;
+use crate::actors::testkit::{Given, assert_golden};
 
+const TEE: ProductId = ProductId(1);
+const MUG: ProductId = ProductId(2);
+
+#[test]
+fn a_slug_belongs_to_whoever_claims_it_first() {
+    Given::<State>::new()
+        .when(Command::Claim { product: TEE })
+        .then(Reply::Claimed)
+        .events([Event::Claimed { product: TEE }])
+        .again()
+        .then(Reply::Claimed)
+        .unchanged()
+        .when(Command::Claim { product: MUG })
+        .refused(Rejection::Taken { by: TEE });
+}
+
+#[test]
+fn only_its_holder_releases_it() {
+    Given::<State>::new()
+        .when(Command::Claim { product: TEE })
+        .when(Command::Release { product: MUG })
+        .then(Reply::Released)
+        .unchanged()
+        .when(Command::Release { product: TEE })
+        .events([Event::Released])
+        .again()
+        .then(Reply::Released)
+        .unchanged()
+        .when(Command::Claim { product: MUG })
+        .then(Reply::Claimed);
+}
+
+#[test]
+fn stored_bytes_stay_what_they_are() {
+    assert_golden(&[
+        (Event::Claimed { product: TEE }, "1.1 00000000000000000000000000000001"),
+        (Event::Released, "2.1"),
+    ]);
+    assert_golden(&[(Reply::Claimed, "1.1"), (Reply::Released, "2.1")]);
+    assert_golden(&[(Rejection::Taken { by: MUG }, "1.1 00000000000000000000000000000002")]);
+}
