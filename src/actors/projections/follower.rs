@@ -76,7 +76,7 @@ impl Actor for ModelFollower {
 
 impl FollowerState {
     async fn round(&mut self) -> Result<(), StoreError> {
-        let projections = &self.projections;
+        let projections = self.projections.clone();
         if projections.dirty.take_overflowed() {
             self.scan = Some(Scan::default());
         }

@@ -30,12 +30,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::categories::types::Categories;
-use super::client::{AskError, Client};
+use super::client::{AskError, Client, View};
 use super::dispatcher::Follower;
 use super::entity::Kind;
 use super::order::types::Order;
 use super::product::types::Product;
 use super::sku::types::StockUnit;
+use super::values::Sku;
 use crate::persistence::{EntityKey, Journal};
 
 use catalogue::Catalogue;
@@ -97,9 +98,16 @@ impl Projections {
         let _ = self.complete.subscribe().wait_for(|complete| *complete).await;
     }
 
-    /// Reads some entities now, so that whoever changed them finds them in the next list.
-    /// What cannot be read now is read later.
-    pub async fn refresh(&self, keys: Vec<EntityKey>) {
+    /// Takes a product that was just changed, and its SKUs, so that whoever changed it finds it so in the
+    /// next list.
+    pub async fn refresh_product(&self, product: &View<Product>, skus: Vec<Sku>) {
+        self.catalogue.note_product(product);
+        let key = |sku: Sku| EntityKey { kind: StockUnit::NUMBER, id: sku.as_str().into() };
+        self.refresh(skus.into_iter().map(key).collect()).await;
+    }
+
+    /// Reads some entities. What cannot be read now is read later.
+    async fn refresh(&self, keys: Vec<EntityKey>) {
         let reads = futures::stream::iter(keys).map(|key| async move {
             let outcome = self.read(&key).await;
             (key, outcome)
