@@ -2,5 +2,7 @@
 //! long-lived, durable actor. See ARCHITECTURE.md.
 
 pub mod actors;
+pub mod cli;
 pub mod config;
+pub mod node;
 pub mod persistence;

@@ -93,7 +93,11 @@ impl Layers {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) => {
-                problems.push(Problem { key: String::new(), source: name, message: format!("cannot be read: {error}") });
+                problems.push(Problem {
+                    key: String::new(),
+                    source: name,
+                    message: format!("cannot be read: {error}"),
+                });
                 return;
             }
         };

@@ -108,7 +108,9 @@ impl<'a> Reader<'a> {
         for item in &items {
             let is_origin = match item.as_str() {
                 "*" => items.len() == 1,
-                item => url::Url::parse(item).is_ok_and(|url| url.has_host() && url.origin().ascii_serialization() == item),
+                item => {
+                    url::Url::parse(item).is_ok_and(|url| url.has_host() && url.origin().ascii_serialization() == item)
+                }
             };
             if !is_origin {
                 let expected = "expected origins such as https://shop.example.com, or * alone";
