@@ -130,7 +130,8 @@ pub fn generate(sample: &Sample) -> (String, Known) {
             out.sale(&mut chance, &head, sku, quantity);
             if line % 5 == 4 {
                 // the same SKU again in the same invoice
-                out.sale(&mut chance, &head, sku, 1 + chance.below(6));
+                let more = 1 + chance.below(6);
+                out.sale(&mut chance, &head, sku, more);
             }
         }
         not_sales(&mut out, &mut chance, &head);
@@ -138,7 +139,8 @@ pub fn generate(sample: &Sample) -> (String, Known) {
             out.sale(&mut chance, &head, sku, 2);
         }
         if chance.one_in(30) && n + 1 < sample.invoices {
-            apart = Some((head, chance.below(sample.skus)));
+            let sku = chance.below(sample.skus);
+            apart = Some((head, sku));
         }
     }
     (out.csv, out.known)

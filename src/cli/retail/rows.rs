@@ -76,10 +76,13 @@ fn judge(record: &csv::ByteRecord) -> Reading<'_> {
     if pieces <= 0 {
         return other(Skip::NotSold, quantity);
     }
-    let Some(pence) = parse_pence(price) else { return unreadable("price", price) };
-    if pence <= 0 {
-        return other(Skip::Free, price);
-    }
+    let pence = match parse_pence(price) {
+        Some(pence) if pence <= 0 => return other(Skip::Free, price),
+        Some(pence) => Some(pence),
+        // a fraction of a penny is above 0, but no price: which only matters for what is a product
+        None if is_above_zero(price) => None,
+        None => return unreadable("price", price),
+    };
     if code.len() < 5 || !code.as_bytes()[..5].iter().all(u8::is_ascii_digit) {
         return other(Skip::NotAProduct, code);
     }
@@ -90,9 +93,7 @@ fn judge(record: &csv::ByteRecord) -> Reading<'_> {
     let Some(quantity) = u64::try_from(pieces).ok().and_then(|pieces| Quantity::new(pieces).ok()) else {
         return unreadable("quantity", quantity);
     };
-    if pence > PRICE_MAX {
-        return unreadable("price", price);
-    }
+    let Some(pence) = pence.filter(|pence| *pence <= PRICE_MAX) else { return unreadable("price", price) };
     if !is_minute(at) {
         return unreadable("invoice_date", at);
     }
@@ -110,7 +111,17 @@ fn judge(record: &csv::ByteRecord) -> Reading<'_> {
 fn is_minute(text: &str) -> bool {
     const SHAPE: &[u8] = b"0000-00-00 00:00";
     text.len() == SHAPE.len()
-        && text.bytes().zip(SHAPE).all(|(byte, shape)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == *shape })
+        && text
+            .bytes()
+            .zip(SHAPE)
+            .all(|(byte, shape)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == *shape })
+}
+
+/// Whether a text is a decimal number above 0.
+fn is_above_zero(text: &str) -> bool {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let mut digits = whole.bytes().chain(fraction.bytes());
+    digits.clone().all(|byte| byte.is_ascii_digit()) && digits.any(|byte| byte != b'0')
 }
 
 /// Decimal pounds as pence, exactly: `None` for what is no number or has a fraction of a penny.

@@ -35,9 +35,10 @@ fn only_sale_rows_are_sales_and_the_others_are_counted_by_reason() {
          489438,85048,LIGHTS,many,2009-12-01 07:46,6.95,,United Kingdom,0\n\
          489439,8504,SHORT,1,2009-12-01 07:46,6.95,,United Kingdom,0\n\
          489440,85048,FRACTION,1,2009-12-01 07:46,6.955,,United Kingdom,0\n\
-         489441,85048\n",
+         489441,85048\n\
+         489442,M,Manual,1,2009-12-01 07:46,0.001,,United Kingdom,0\n",
     );
-    assert_eq!(retail.rows, 11);
+    assert_eq!(retail.rows, 12);
     assert_eq!(retail.sale_rows(usize::MAX), 1);
     let skipped: Vec<_> = retail.skipped.iter().map(|(why, skipped)| (*why, skipped.rows)).collect();
     assert_eq!(
@@ -49,15 +50,19 @@ fn only_sale_rows_are_sales_and_the_others_are_counted_by_reason() {
             (Skip::OtherInvoice, 1),
             (Skip::NotSold, 1),
             (Skip::Free, 1),
-            (Skip::NotAProduct, 2),
+            (Skip::NotAProduct, 3),
         ]
     );
-    assert_eq!(retail.skipped[&Skip::NotAProduct].examples, [(3, "post".to_owned()), (10, "8504".to_owned())]);
+    assert_eq!(
+        retail.skipped[&Skip::NotAProduct].examples,
+        [(3, "post".to_owned()), (10, "8504".to_owned()), (13, "M".to_owned())]
+    );
 }
 
 #[test]
 fn a_sku_has_its_most_frequent_price_and_title_and_the_lowest_and_first_on_ties() {
-    let row = |code: &str, title: &str, price: &str| format!("489434,{code},{title},1,2009-12-01 07:45,{price},,EIRE,0\n");
+    let row =
+        |code: &str, title: &str, price: &str| format!("489434,{code},{title},1,2009-12-01 07:45,{price},,EIRE,0\n");
     let retail = parse(
         &[
             row("22041b", "RECORD  FRAME ", "2.1"),
@@ -69,7 +74,8 @@ fn a_sku_has_its_most_frequent_price_and_title_and_the_lowest_and_first_on_ties(
         ]
         .concat(),
     );
-    let expected = [("10002", "Item 10002", "Curiosities", 85), ("22041B", "ALBUM FRAME", "Frames and photographs", 210)];
+    let expected =
+        [("10002", "Item 10002", "Curiosities", 85), ("22041B", "ALBUM FRAME", "Frames and photographs", 210)];
     let items: Vec<_> = retail.items.iter().map(|i| (i.sku.as_str(), i.title.as_str(), i.category, i.price)).collect();
     assert_eq!(items, expected);
     assert_eq!((retail.item("22041B"), retail.item("9")), (Some(1), None));
