@@ -83,7 +83,10 @@ async fn a_forwarded_caller_is_limited_and_told_so() {
     let shop = Shop::with(EdgeConfig { address_limit_per_minute: 2, ..EdgeConfig::default() }).await;
     let ask = || shop.get("/.well-known/jwks.json").header("x-forwarded-for", "192.0.2.1").send();
     let told = ask().await;
-    assert_eq!((told.header("ratelimit-policy"), told.is(200).header("ratelimit")), ("\"address\";q=2;w=60", "\"address\";r=1;t=60"));
+    assert_eq!(
+        (told.header("ratelimit-policy"), told.is(200).header("ratelimit")),
+        ("\"address\";q=2;w=60", "\"address\";r=1;t=60")
+    );
     ask().await.is(200);
     let told = ask().await;
     told.is_problem(429, "too_many_requests");
@@ -115,7 +118,9 @@ async fn the_node_reports_itself() {
     shop.get("/startupz").send().await.is(200);
     assert_eq!(shop.get("/version").send().await.body["name"], "souk");
     let told = shop.get("/metrics").send().await;
-    assert!(told.body.as_str().is_some_and(|text| text.contains("souk_http_requests{method=\"GET\",route=\"/readyz\"")));
+    assert!(
+        told.body.as_str().is_some_and(|text| text.contains("souk_http_requests{method=\"GET\",route=\"/readyz\""))
+    );
 }
 
 #[tokio::test]

@@ -78,9 +78,8 @@ async fn ten_failed_logins_lock_the_account_for_that_address() {
 async fn a_refresh_token_is_good_once_and_its_reuse_ends_the_session() {
     let shop = Shop::open().await;
     let first = shop.register(EMAIL).await;
-    let refresh = |tokens: &Value| {
-        shop.post("/v1/auth/refresh", json!({"refresh_token": tokens["refresh_token"]})).send()
-    };
+    let refresh =
+        |tokens: &Value| shop.post("/v1/auth/refresh", json!({"refresh_token": tokens["refresh_token"]})).send();
     let second = refresh(&first).await.is(200).body.clone();
     assert_ne!(first["refresh_token"], second["refresh_token"]);
     let third = refresh(&second).await.is(200).body.clone();
