@@ -1,6 +1,8 @@
 //! Every URL of the server, on one page. (The path stands at the handler, because the OpenAPI document
 //! is made of it; the comment here is held against that document by a test.)
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::Request;
 use tower_http::compression::predicate::SizeAbove;
@@ -94,7 +96,8 @@ pub fn document() -> utoipa::openapi::OpenApi {
 
 /// The whole server.
 pub fn router(edge: Edge) -> Router {
-    let front = |class| Front { edge: edge.clone(), class };
+    let allowed = Arc::new(openapi::allowed(&document()));
+    let front = |class| Front { edge: edge.clone(), class, allowed: allowed.clone() };
     let compression = CompressionLayer::new()
         .gzip(true)
         .quality(CompressionLevel::Fastest)
