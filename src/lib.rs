@@ -2,4 +2,8 @@
 //! long-lived, durable actor. See ARCHITECTURE.md.
 
 pub mod actors;
+pub mod cluster;
+pub mod config;
+pub mod http;
+pub mod metrics;
 pub mod persistence;

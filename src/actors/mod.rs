@@ -4,7 +4,6 @@
 pub mod cart;
 pub mod categories;
 pub mod customer;
-pub mod entity;
 pub mod keyring;
 pub mod login;
 pub mod mock_charge;
@@ -15,9 +14,21 @@ pub mod product;
 pub mod session;
 pub mod sku;
 pub mod slug;
+pub mod user;
+
+pub mod client;
+pub mod dispatcher;
+pub mod entity;
+pub mod envelope;
+pub mod erased;
+pub mod gateways;
+pub mod history;
+pub mod kinds;
+pub mod projections;
+pub mod router;
+pub mod runtime;
+pub mod slot;
 #[cfg(test)]
 pub mod testkit;
-pub mod user;
 pub mod values;
-#[cfg(test)]
-pub mod world;
+pub mod writer;

@@ -3,7 +3,7 @@
 //!
 //! In JSON a value reads as a person writes it (`"cart_..."`, `"2026-11-22T12:30:00Z"`, `"GBP"`); in
 //! stored bytes it is compact, and no enum discriminant of the compiler ever reaches the disk (see
-//! [`coded_enum!`]).
+//! [`coded_enum!`](crate::coded_enum)).
 
 use std::fmt;
 use std::str::FromStr;

@@ -5,9 +5,12 @@
 //!
 //! Architecture invariant: nothing here imports `actors`, `cluster` or `http`.
 
+pub mod admission;
+mod bytes;
 pub mod codec;
 pub mod conformance;
 pub mod faulty;
+pub mod frame;
 pub mod memory;
 pub mod record;
 pub mod sled;

@@ -1,4 +1,4 @@
-//! The record: one command's effect, and the bytes it is stored as.
+//! The record: one command's effect. The bytes that it is stored as are in [`super::frame`].
 
 use std::sync::Arc;
 

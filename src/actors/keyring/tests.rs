@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)] // in a test, a panic is the message
+
 use proptest::prelude::*;
 
 use super::*;

@@ -50,11 +50,11 @@ pub mod types;
 mod evolve;
 mod invariants;
 mod owed;
+mod phase;
 mod process;
+mod state;
 mod wishes;
 
-#[cfg(test)]
-mod model;
 #[cfg(test)]
 mod tests;
 

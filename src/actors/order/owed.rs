@@ -3,7 +3,8 @@
 //! Keys are `number:A`, `reserve:L`, `commit:L`, `release:L`, `restock:L`, `authorise`, `capture`, `void:A`,
 //! `refund:ID`, `customer`, `cart` (A: attempt, L: line index). At most 1 + 16 + 1 + 8 + 1 at once.
 
-use super::process::{Phase, STOCK_AT_ONCE, number_candidate};
+use super::phase::{Phase, STOCK_AT_ONCE};
+use super::process::number_candidate;
 use super::types::{OrderLine, Payment, PaymentStage, Placement, RefundStatus, State, Step, StockStep};
 use crate::actors::cart::types::{self as cart, Cart};
 use crate::actors::customer::types::{self as customer, Customer};
@@ -148,18 +149,29 @@ pub(super) fn step(key: &str, answer: &Answer) -> Option<Step> {
 
 fn stock_step(what: &str, line: u32, answer: &Answer) -> Option<Step> {
     let outcome = answer.entity::<StockUnit>()?;
-    Some(match (what, outcome) {
-        ("reserve", Ok(_)) => Step::Reserved { line },
-        ("reserve", Err(sku::Rejection::InsufficientStock { available, .. })) => {
-            Step::ReserveRefused { line, available: Some(*available) }
-        }
-        ("reserve", Err(_)) => Step::ReserveRefused { line, available: None },
-        ("commit", Ok(_)) => Step::Committed { line },
-        ("commit", Err(_)) => Step::CommitRefused { line },
-        ("release", Ok(_) | Err(_)) => Step::Released { line },
-        ("restock", Ok(_)) => Step::Restocked { line },
-        _ => return None,
-    })
+    match (what, outcome) {
+        ("reserve", Ok(_)) => Some(Step::Reserved { line }),
+        ("reserve", Err(why)) => Some(Step::ReserveRefused { line, available: available(why) }),
+        ("commit", Ok(_)) => Some(Step::Committed { line }),
+        ("commit", Err(_)) => Some(Step::CommitRefused { line }),
+        ("release", Ok(_) | Err(_)) => Some(Step::Released { line }),
+        ("restock", Ok(_)) => Some(Step::Restocked { line }),
+        // A SKU takes back whatever was sold; one that did not would be asked again.
+        _ => None,
+    }
+}
+
+/// What a SKU that refused has left; `None` when it is not a matter of pieces.
+fn available(why: &sku::Rejection) -> Option<u64> {
+    match why {
+        sku::Rejection::InsufficientStock { available, .. } => Some(*available),
+        sku::Rejection::Taken { .. }
+        | sku::Rejection::Unknown
+        | sku::Rejection::StockChanged { .. }
+        | sku::Rejection::StockReserved { .. }
+        | sku::Rejection::OutOfRange { .. }
+        | sku::Rejection::NotReserved => None,
+    }
 }
 
 fn payment_step(what: &str, which: &str, answer: &PaymentAnswer) -> Option<Step> {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::Event;
-use super::process::{Draft, Phase};
+use super::phase::Phase;
+use super::process::Draft;
 use super::types::{OrderRefusal, OrderStatus, REFUNDS_MAX, RefusalCode, Rejection, Reply, State};
 use crate::actors::entity::{Ctx, Decision};
 use crate::actors::values::{LineId, Money, Quantity, RefundId};

@@ -19,6 +19,10 @@
 //! The keyring keeps the set of administrators. A user whose role admin comes or goes owes it a notice.
 //! One notice is on its way at a time, each with a number of its own: a change that comes meanwhile waits
 //! for the answer and becomes the next notice, so a late `GrantAdmin` never undoes a `RevokeAdmin`.
+//!
+//! All of this is level-triggered: the state says what is owed, the runtime repeats it until the answer is
+//! recorded, and an answer to what is no longer owed decides nothing. So there is no step to lose, and
+//! what a crash leaves is always a state that goes on from where it stands.
 
 pub mod types;
 
@@ -100,17 +104,13 @@ impl State {
         self.active().ok_or(Rejection::NotActive)
     }
 
-    fn register(&self, registered: Event) -> Decided {
-        let same = match (&registered, self.account.as_deref()) {
-            // The salt in the hash makes this the very same request.
-            (Event::Registered { email, password_hash, .. }, Some(account)) => {
-                account.email == *email && account.password_hash == *password_hash
-            }
-            (_, _) => false,
-        };
+    /// Whether a registration under this id is a new one, and not the very same request once more (which
+    /// the salt in the hash tells).
+    fn is_new(&self, email: &Email, password_hash: &Secret<String>) -> Result<bool, Rejection> {
+        let same = |account: &Account| account.email == *email && account.password_hash == *password_hash;
         match self.status {
-            Status::Absent => Ok(vec![registered]),
-            Status::Registering | Status::Active if same => Ok(vec![]),
+            Status::Absent => Ok(true),
+            Status::Registering | Status::Active if self.account.as_deref().is_some_and(same) => Ok(false),
             Status::Registering | Status::Active | Status::Refused => Err(Rejection::AlreadyRegistered),
         }
     }
@@ -225,9 +225,10 @@ impl Entity for State {
 
     fn decide(&self, command: Command, _: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
         let events = match command {
-            Command::Register { id, email, name, password_hash, roles } => {
-                self.register(Event::Registered { id, email, name, password_hash, roles })?
+            Command::Register { id, email, name, password_hash, roles } if self.is_new(&email, &password_hash)? => {
+                vec![Event::Registered { id, email, name, password_hash, roles }]
             }
+            Command::Register { .. } => vec![],
             Command::UpdateProfile { name } => self.rename(name)?,
             Command::ChangePassword { password_hash, keep } => self.change_password(password_hash, keep)?,
             Command::SetRoles { roles } => self.set_roles(roles)?,

@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)] // in a test, a panic is the message
+
 use proptest::prelude::*;
 
 use super::*;
@@ -69,6 +71,8 @@ fn registering_claims_the_email_address_and_then_is_settled() {
         .when(register("h", &[Role::Customer]))
         .then(Reply::Done)
         .events([registered(&[Role::Customer])])
+        .again()
+        .unchanged()
         .owes(["claim"])
         .settled(false)
         .state(|user| assert!(user.active().is_none()))

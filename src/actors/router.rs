@@ -1,0 +1,77 @@
+//! The router: from an entity to the slot that hosts it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::RwLock;
+use ractor::ActorRef;
+
+use super::envelope::{AskError, Envelope};
+use super::kinds::Kinds;
+use super::slot::actor::SlotMessage;
+use super::slot::{Pushed, SlotShared};
+use crate::cluster::{Ownership, slot_of};
+use crate::metrics::Metrics;
+use crate::persistence::{EntityKey, Journal, Slot};
+
+pub struct Router {
+    pub(super) slots: Vec<Arc<SlotShared>>,
+    actors: Vec<RwLock<Option<ActorRef<SlotMessage>>>>,
+    kinds: &'static Kinds,
+    journal: Arc<dyn Journal>,
+    ownership: Arc<Ownership>,
+    metrics: Arc<Metrics>,
+}
+
+impl Router {
+    pub fn new(
+        slots: Vec<Arc<SlotShared>>,
+        kinds: &'static Kinds,
+        journal: Arc<dyn Journal>,
+        ownership: Arc<Ownership>,
+        metrics: Arc<Metrics>,
+    ) -> Router {
+        let actors = slots.iter().map(|_| RwLock::new(None)).collect();
+        Router { slots, actors, kinds, journal, ownership, metrics }
+    }
+
+    /// Hands a message to its slot, or answers it with why that cannot be.
+    pub fn send(&self, envelope: Envelope) {
+        let slot = usize::from(envelope.slot);
+        match self.slots[slot].inbox.push(envelope) {
+            Pushed::Quiet => {}
+            Pushed::Poke => self.cast(slot, SlotMessage::Poke),
+            Pushed::Full(envelope) => {
+                self.metrics.busy.inc();
+                envelope.reply.send(Err(AskError::Busy { retry_after_ms: 100 }));
+            }
+            Pushed::Closed(envelope) => envelope.reply.send(Err(AskError::Unavailable)),
+        }
+    }
+
+    pub(super) fn cast(&self, slot: usize, message: SlotMessage) {
+        if let Some(actor) = &*self.actors[slot].read() {
+            let _ = actor.cast(message); // gone: its successor looks into the inbox when it starts
+        }
+    }
+
+    pub(super) fn seat(&self, slot: Slot, actor: Option<ActorRef<SlotMessage>>) {
+        *self.actors[usize::from(slot)].write() = actor;
+    }
+
+    pub fn slot_of(&self, key: &EntityKey) -> Slot {
+        slot_of(key.kind, &key.id, self.slots.len() as u16)
+    }
+    pub fn kinds(&self) -> &'static Kinds {
+        self.kinds
+    }
+    pub fn journal(&self) -> Arc<dyn Journal> {
+        self.journal.clone()
+    }
+    pub fn node_name(&self) -> String {
+        self.ownership.node.to_string()
+    }
+    pub fn restarts(&self, slot: Slot) -> u32 {
+        self.slots[usize::from(slot)].restarts.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,307 @@
+//! The runtime of a node: the journal writer, the slots, and the supervisor that restarts them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::sync::oneshot;
+
+use super::client::Client;
+use super::dispatcher::Dispatcher;
+use super::entity::Policy;
+use super::kinds::Kinds;
+use super::router::Router;
+use super::slot::actor::{SlotActor, SlotMessage, SlotSeat, Start};
+use super::slot::{Common, SlotLimits, SlotShared};
+use super::writer::{Ended, Gathering, JournalWriter, Room, WriterArguments, WriterLimits};
+use crate::cluster::{Lease, NodeId, Ownership};
+use crate::metrics::Metrics;
+use crate::persistence::{Journal, Refusal, Slot, SlotHead, StoreError};
+
+/// How a runtime is set up.
+pub struct RuntimeConfig {
+    pub node: NodeId,
+    pub kinds: &'static Kinds,
+    pub policy: Policy,
+    pub slot_limits: SlotLimits,
+    pub writer_limits: WriterLimits,
+    /// Messages that wait in front of one slot.
+    pub inbox_messages_max: usize,
+    /// Records and bytes that wait for the journal.
+    pub queue_records_max: usize,
+    pub queue_bytes_max: usize,
+}
+
+impl RuntimeConfig {
+    pub fn new(node: NodeId, kinds: &'static Kinds) -> RuntimeConfig {
+        RuntimeConfig {
+            node,
+            kinds,
+            policy: Policy::default(),
+            slot_limits: SlotLimits::default(),
+            writer_limits: WriterLimits::default(),
+            inbox_messages_max: 1_024,
+            queue_records_max: 65_536,
+            queue_bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// A running runtime.
+pub struct Runtime {
+    pub client: Client,
+    pub dispatcher: Arc<Dispatcher>,
+    pub ownership: Arc<Ownership>,
+    router: Arc<Router>,
+    journal: Arc<dyn Journal>,
+    gathering: Arc<Gathering>,
+    supervisor: ActorRef<SupervisorMessage>,
+}
+
+impl Runtime {
+    /// Claims every slot, and starts to serve.
+    pub async fn start(
+        config: RuntimeConfig,
+        journal: Arc<dyn Journal>,
+        lease: Arc<dyn Lease>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Runtime, StoreError> {
+        let ownership = Arc::new(Ownership::new(config.node.clone(), journal.slots()));
+        let heads = claim_all(&*journal, &config.node).await?;
+        let slots: Vec<_> = (0..journal.slots()).map(|slot| SlotShared::new(slot, config.inbox_messages_max)).collect();
+        let router = Arc::new(Router::new(slots, config.kinds, journal.clone(), ownership.clone(), metrics.clone()));
+        let dispatcher = Dispatcher::new(router.clone(), metrics.clone());
+        let room = Arc::new(Room::new(config.queue_records_max, config.queue_bytes_max));
+        let gathering = Gathering::new(room.clone());
+        let common = Arc::new(Common {
+            kinds: config.kinds,
+            policy: Arc::new(config.policy),
+            limits: config.slot_limits,
+            room,
+            metrics: metrics.clone(),
+        });
+        let writer = WriterSeat { lease, limits: config.writer_limits };
+        let nursery = Nursery {
+            common,
+            journal: journal.clone(),
+            gathering: gathering.clone(),
+            dispatcher: dispatcher.clone(),
+            ownership: ownership.clone(),
+            router: router.clone(),
+            metrics,
+            writer,
+        };
+        let (ready, started) = oneshot::channel();
+        let arguments = (nursery, heads, ready);
+        let (supervisor, _) = Actor::spawn(None, Supervisor, arguments)
+            .await
+            .map_err(|error| StoreError::Fatal(format!("the runtime cannot start: {error}")))?;
+        let _ = started.await; // dropped only when the supervisor has failed, which is reported above
+        Ok(Runtime {
+            client: Client::new(router.clone()),
+            dispatcher,
+            ownership,
+            router,
+            journal,
+            gathering,
+            supervisor,
+        })
+    }
+
+    /// Takes nothing any more, lets everything in flight become durable, and closes the store.
+    pub async fn stop(self) -> Result<(), StoreError> {
+        for shared in &self.router.slots {
+            for envelope in shared.inbox.close() {
+                envelope.reply.send(Err(super::envelope::AskError::Unavailable));
+            }
+        }
+        for shared in &self.router.slots {
+            self.gathering.settle(shared.slot, shared.generation()).await;
+        }
+        self.supervisor.stop(None);
+        let _ = self.supervisor.wait(Some(Duration::from_secs(5))).await; // it stops its children; late ones are fenced by the closed store
+        self.journal.close().await
+    }
+}
+
+async fn claim_all(journal: &dyn Journal, node: &NodeId) -> Result<Vec<SlotHead>, StoreError> {
+    let wanted: Vec<(Slot, u64)> =
+        journal.heads().await?.iter().enumerate().map(|(slot, head)| (slot as Slot, head.epoch)).collect();
+    let claimed = journal.claim(node.as_str(), &wanted).await?;
+    let refused = |refusal: Refusal| StoreError::Unavailable(format!("a slot cannot be claimed: {refusal}"));
+    claimed.into_iter().map(|head| head.map_err(refused)).collect()
+}
+
+/// What slots and the writer are started from, the first time and again.
+struct Nursery {
+    common: Arc<Common>,
+    journal: Arc<dyn Journal>,
+    gathering: Arc<Gathering>,
+    dispatcher: Arc<Dispatcher>,
+    ownership: Arc<Ownership>,
+    router: Arc<Router>,
+    metrics: Arc<Metrics>,
+    writer: WriterSeat,
+}
+
+struct WriterSeat {
+    lease: Arc<dyn Lease>,
+    limits: WriterLimits,
+}
+
+enum SupervisorMessage {
+    StartSlot(Slot),
+    StartWriter,
+    /// Idle entities may leave memory; the gauges are brought up to date.
+    Sweep,
+}
+
+/// Starts the writer and the slots, and restarts what fails, with a backoff.
+struct Supervisor;
+
+struct SupervisorState {
+    nursery: Nursery,
+    children: HashMap<ActorId, Child>,
+    failures: HashMap<Child, (u32, Instant)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Child {
+    Writer,
+    Slot(Slot),
+}
+
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+const BACKOFF_FIRST: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// After this long without a failure the backoff begins anew.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
+
+#[async_trait::async_trait]
+impl Actor for Supervisor {
+    type Msg = SupervisorMessage;
+    type State = SupervisorState;
+    type Arguments = (Nursery, Vec<SlotHead>, oneshot::Sender<()>);
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<SupervisorMessage>,
+        (nursery, heads, ready): Self::Arguments,
+    ) -> Result<SupervisorState, ActorProcessingErr> {
+        let mut state = SupervisorState { nursery, children: HashMap::new(), failures: HashMap::new() };
+        state.start_writer(&myself).await?;
+        for (slot, head) in heads.into_iter().enumerate() {
+            state.start_slot(&myself, slot as Slot, Start::Claimed(head)).await?;
+        }
+        myself.send_interval(SWEEP_EVERY, || SupervisorMessage::Sweep);
+        let _ = ready.send(()); // the starter waits for it unless it has given up
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<SupervisorMessage>,
+        message: SupervisorMessage,
+        state: &mut SupervisorState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            SupervisorMessage::StartSlot(slot) => state.start_slot(&myself, slot, Start::Recover).await,
+            SupervisorMessage::StartWriter => state.start_writer(&myself).await,
+            SupervisorMessage::Sweep => {
+                for slot in 0..state.nursery.router.slots.len() {
+                    state.nursery.router.cast(slot, SlotMessage::Passivate);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<SupervisorMessage>,
+        event: SupervisionEvent,
+        state: &mut SupervisorState,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorFailed(cell, error) => {
+                if let Some(child) = state.children.remove(&cell.get_id()) {
+                    state.failed(&myself, child, &error.to_string());
+                }
+            }
+            SupervisionEvent::ActorTerminated(cell, ..) => {
+                state.children.remove(&cell.get_id());
+            }
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
+            #[allow(unreachable_patterns)]
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl SupervisorState {
+    async fn start_slot(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        slot: Slot,
+        start: Start,
+    ) -> Result<(), ActorProcessingErr> {
+        let Nursery { common, journal, gathering, dispatcher, ownership, router, .. } = &self.nursery;
+        let seat = SlotSeat {
+            shared: router.slots[usize::from(slot)].clone(),
+            common: common.clone(),
+            journal: journal.clone(),
+            gathering: gathering.clone(),
+            outlet: dispatcher.clone(),
+            ownership: ownership.clone(),
+        };
+        let (actor, _) = Actor::spawn_linked(None, SlotActor, (seat, start), myself.get_cell()).await?;
+        self.children.insert(actor.get_id(), Child::Slot(slot));
+        router.seat(slot, Some(actor));
+        router.cast(usize::from(slot), SlotMessage::Poke);
+        Ok(())
+    }
+
+    async fn start_writer(&mut self, myself: &ActorRef<SupervisorMessage>) -> Result<(), ActorProcessingErr> {
+        let Nursery { journal, gathering, dispatcher, router, metrics, writer, .. } = &self.nursery;
+        let arguments = WriterArguments {
+            gathering: gathering.clone(),
+            journal: journal.clone(),
+            lease: writer.lease.clone(),
+            slots: router.slots.clone(),
+            outlet: dispatcher.clone(),
+            limits: writer.limits.clone(),
+            metrics: metrics.clone(),
+        };
+        let (actor, _) = Actor::spawn_linked(None, JournalWriter, arguments, myself.get_cell()).await?;
+        self.children.insert(actor.get_id(), Child::Writer);
+        Ok(())
+    }
+
+    /// A child has failed: it starts again after a pause that grows with every failure.
+    fn failed(&mut self, myself: &ActorRef<SupervisorMessage>, child: Child, error: &str) {
+        let (count, last) = self.failures.entry(child).or_insert((0, Instant::now()));
+        *count = if last.elapsed() > FORGIVEN_AFTER { 1 } else { *count + 1 };
+        *last = Instant::now();
+        let pause = (BACKOFF_FIRST * 2u32.saturating_pow((*count - 1).min(16))).min(BACKOFF_MAX);
+        tracing::error!(?child, error, restart_after_ms = pause.as_millis(), "an actor failed");
+        match child {
+            Child::Slot(slot) => {
+                self.nursery.metrics.slot_restarts.inc();
+                self.nursery.router.seat(slot, None);
+                myself.send_after(pause, move || SupervisorMessage::StartSlot(slot));
+            }
+            // What was in the writer's hands has an unknown outcome, in every slot.
+            Child::Writer => {
+                for shared in &self.nursery.router.slots {
+                    let generation = shared.generation();
+                    self.nursery.gathering.end_generation(shared.slot, generation, Ended::Unknown);
+                    let ended = SlotMessage::Ended { generation, why: Ended::Unknown };
+                    self.nursery.router.cast(usize::from(shared.slot), ended);
+                }
+                myself.send_after(pause, || SupervisorMessage::StartWriter);
+            }
+        }
+    }
+}

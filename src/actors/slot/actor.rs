@@ -1,0 +1,382 @@
+//! The ractor actor around the slot's core: it carries the outputs out, in tasks of their own where
+//! they wait for something, and brings the results back as messages.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::SlotShared;
+use super::alarms;
+use super::core::{Output, SlotCore};
+use super::desk::{Common, Dispatch};
+use super::load::load;
+use super::resident::Resident;
+use crate::actors::envelope::{AskError, Envelope};
+use crate::actors::history::ask_error;
+use crate::actors::values::Time;
+use crate::actors::writer::{Ended, Gathering, Outlet};
+use crate::cluster::Ownership;
+use crate::persistence::{EntityKey, Journal, OwedRow, Record, Refusal, SlotHead, StoreError, WakeRow};
+
+/// Rows of the owed index read at once.
+const OWED_PAGE: usize = 64;
+/// After this time something that could not be done now is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+pub enum SlotMessage {
+    /// Messages wait in the inbox.
+    Poke,
+    Loaded {
+        generation: u64,
+        key: EntityKey,
+        result: Box<Result<Resident, AskError>>,
+    },
+    ReceiptFound {
+        generation: u64,
+        envelope: Box<Envelope>,
+        found: Box<Result<Option<Record>, AskError>>,
+    },
+    OwedPage {
+        generation: u64,
+        rows: Vec<(EntityKey, OwedRow)>,
+        is_last: bool,
+    },
+    WakePage {
+        generation: u64,
+        rows: Option<Vec<WakeRow>>,
+    },
+    /// The nearest wake is due.
+    Tick,
+    /// Idle entities may leave memory.
+    Passivate,
+    /// A message that found no room comes again.
+    Again(Box<Envelope>),
+    /// The writer could not make this generation's records durable.
+    Ended {
+        generation: u64,
+        why: Ended,
+    },
+    /// The slot's epoch has been raised: this is what is durable.
+    Recovered {
+        generation: u64,
+        head: SlotHead,
+    },
+}
+
+/// What a slot needs around it.
+pub struct SlotSeat {
+    pub shared: Arc<SlotShared>,
+    pub common: Arc<Common>,
+    pub journal: Arc<dyn Journal>,
+    pub gathering: Arc<Gathering>,
+    pub outlet: Arc<dyn Outlet>,
+    pub ownership: Arc<Ownership>,
+}
+
+/// How a slot begins.
+pub enum Start {
+    /// The node has just claimed it.
+    Claimed(SlotHead),
+    /// Its actor failed: nothing of the generation before is trusted.
+    Recover,
+}
+
+pub struct SlotActor;
+
+pub struct SlotState {
+    seat: SlotSeat,
+    /// `None` while the slot recovers: it serves nothing, and its inbox fills.
+    core: Option<SlotCore>,
+    /// Messages from before the recovery.
+    held: Vec<Envelope>,
+    timer: Option<(Time, JoinHandle<()>)>,
+    /// What this slot has added to the node's gauges: entities, bytes, owed requests.
+    gauged: [i64; 3],
+}
+
+/// The time of day, in milliseconds.
+pub fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[async_trait::async_trait]
+impl Actor for SlotActor {
+    type Msg = SlotMessage;
+    type State = SlotState;
+    type Arguments = (SlotSeat, Start);
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<SlotMessage>,
+        (seat, start): (SlotSeat, Start),
+    ) -> Result<SlotState, ActorProcessingErr> {
+        let mut state = SlotState { seat, core: None, held: Vec::new(), timer: None, gauged: [0; 3] };
+        match start {
+            Start::Claimed(head) => {
+                let generation = state.seat.shared.next_generation();
+                state.serve(&myself, generation, &head);
+            }
+            Start::Recover => {
+                state.seat.shared.restarts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let before = state.seat.shared.generation();
+                state.seat.gathering.end_generation(state.seat.shared.slot, before, Ended::Unknown);
+                state.recover(&myself, before);
+            }
+        }
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<SlotMessage>,
+        message: SlotMessage,
+        state: &mut SlotState,
+    ) -> Result<(), ActorProcessingErr> {
+        let now = now();
+        match (message, &mut state.core) {
+            (SlotMessage::Ended { generation, why }, Some(core)) if core.generation() == generation => {
+                tracing::warn!(slot = state.seat.shared.slot, generation, why = why.word(), "generation ended");
+                state.held.extend(core.end());
+                state.core = None;
+                state.recover(&myself, generation);
+                return Ok(());
+            }
+            (SlotMessage::Recovered { generation, head }, None) if generation == state.seat.shared.generation() => {
+                state.serve(&myself, generation, &head);
+                return Ok(());
+            }
+            (SlotMessage::Again(envelope), None) => state.held.push(*envelope),
+            (SlotMessage::ReceiptFound { envelope, .. }, None) => state.held.push(*envelope),
+            (_, None) | (SlotMessage::Ended { .. } | SlotMessage::Recovered { .. }, Some(_)) => {}
+            (SlotMessage::Poke, Some(_)) => state.turn(&myself, now),
+            (SlotMessage::Again(envelope), Some(core)) => core.message(*envelope, now),
+            (SlotMessage::Loaded { generation, key, result }, Some(core)) => core.loaded(generation, key, *result, now),
+            (SlotMessage::ReceiptFound { generation, envelope, found }, Some(core)) => {
+                core.receipt_found(generation, *envelope, *found, now)
+            }
+            (SlotMessage::OwedPage { generation, rows, is_last }, Some(core)) => {
+                core.owed_page(generation, rows, is_last, now)
+            }
+            (SlotMessage::WakePage { generation, rows }, Some(core)) => core.wake_page(generation, rows, now),
+            (SlotMessage::Tick, Some(core)) => {
+                state.timer = None;
+                core.tick(now);
+            }
+            (SlotMessage::Passivate, Some(core)) => {
+                core.passivate(now);
+                state.gauge();
+            }
+        }
+        state.carry_out(&myself, now);
+        Ok(())
+    }
+}
+
+impl Drop for SlotState {
+    fn drop(&mut self) {
+        let metrics = &self.seat.common.metrics;
+        metrics.resident_entities.sub(self.gauged[0]);
+        metrics.resident_bytes.sub(self.gauged[1]);
+        metrics.owed_outstanding.sub(self.gauged[2]);
+        if let Some((_, timer)) = self.timer.take() {
+            timer.abort();
+        }
+    }
+}
+
+impl SlotState {
+    /// Takes what has gathered in the inbox.
+    fn turn(&mut self, myself: &ActorRef<SlotMessage>, now: Time) {
+        let Some(core) = &mut self.core else { return };
+        let limits = &self.seat.common.limits;
+        let (batch, again) = self.seat.shared.inbox.drain(limits.turn_messages_max);
+        let instant = Instant::now();
+        for envelope in batch {
+            if envelope.deadline < instant && !envelope.body.is_internal() {
+                envelope.reply.send(Err(AskError::DeadlinePassed));
+            } else {
+                core.message(envelope, now);
+            }
+        }
+        if core.resident_bytes() > limits.resident_bytes_max {
+            core.passivate(now);
+        }
+        if again {
+            let _ = myself.cast(SlotMessage::Poke); // to oneself: it can fail only while stopping
+        }
+    }
+
+    /// Begins to serve a generation.
+    fn serve(&mut self, myself: &ActorRef<SlotMessage>, generation: u64, head: &SlotHead) {
+        let SlotSeat { shared, common, ownership, .. } = &self.seat;
+        ownership.set(shared.slot, Some(head.epoch));
+        let now = now();
+        let mut core = SlotCore::new(shared.clone(), common.clone(), generation, head);
+        for envelope in self.held.drain(..) {
+            core.message(envelope, now);
+        }
+        self.core = Some(core);
+        if shared.inbox.reopen() {
+            let _ = myself.cast(SlotMessage::Poke); // to oneself: it can fail only while stopping
+        }
+        self.carry_out(myself, now);
+    }
+
+    /// Raises the slot's epoch, which waits for or fences whatever is still in flight, and reads what
+    /// is durable. Until then the slot serves nothing.
+    fn recover(&mut self, myself: &ActorRef<SlotMessage>, ended: u64) {
+        let SlotSeat { shared, journal, gathering, ownership, .. } = &self.seat;
+        let generation = shared.next_generation();
+        let (slot, journal, gathering) = (shared.slot, journal.clone(), gathering.clone());
+        let (owner, mut epoch) = (ownership.node.to_string(), ownership.epoch(slot).unwrap_or(0));
+        let myself = myself.clone();
+        tokio::spawn(async move {
+            gathering.settle(slot, ended).await;
+            let mut pause = Duration::from_millis(20);
+            loop {
+                match journal.claim(&owner, &[(slot, epoch)]).await.map(|mut heads| heads.pop()) {
+                    Ok(Some(Ok(head))) => {
+                        let _ = myself.cast(SlotMessage::Recovered { generation, head }); // gone: the node stops
+                        return;
+                    }
+                    // The claim before may have been made without our hearing of it: this store is ours alone.
+                    Ok(Some(Err(Refusal::Fenced { current }))) => epoch = current,
+                    Ok(Some(Err(Refusal::Conflict(why) | Refusal::Rejected(why)))) => {
+                        tracing::error!(slot, why, "the slot cannot be claimed");
+                    }
+                    Ok(None) => tracing::error!(slot, "the store gave no answer to a claim"),
+                    Err(error @ (StoreError::Fatal(_) | StoreError::Damaged(_))) => {
+                        tracing::error!(slot, %error, "the slot cannot recover");
+                        return;
+                    }
+                    Err(error) => tracing::warn!(slot, %error, "the slot waits for the store"),
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(AGAIN);
+            }
+        });
+    }
+
+    fn carry_out(&mut self, myself: &ActorRef<SlotMessage>, now: Time) {
+        let Some(core) = &mut self.core else { return };
+        let outputs = core.outputs();
+        let generation = core.generation();
+        let next_tick = core.next_tick();
+        let mut submissions = Vec::new();
+        for output in outputs {
+            match output {
+                Output::Submit(submission) => submissions.push(submission),
+                Output::Answer(reply, answer) => reply.send(answer),
+                Output::Load { key, settle } => self.load(myself, generation, key, settle),
+                Output::FindReceipt(envelope) => self.find_receipt(myself, generation, envelope),
+                Output::ReadOwed { after } => self.read_owed(myself, generation, after),
+                Output::ReadWakes { after } => self.read_wakes(myself, generation, after),
+                Output::Resend(dispatch) => self.resend(dispatch),
+                Output::Later(envelope) => {
+                    drop(myself.send_after(AGAIN / 10, || SlotMessage::Again(Box::new(envelope))));
+                }
+            }
+        }
+        if !submissions.is_empty() {
+            self.seat.gathering.submit(submissions);
+        }
+        self.set_timer(myself, next_tick, now);
+    }
+
+    /// Brings the node's gauges up to date with this slot.
+    fn gauge(&mut self) {
+        let Some(core) = &self.core else { return };
+        let counts = [core.resident_count(), core.resident_bytes(), core.outstanding_count()];
+        let metrics = &self.seat.common.metrics;
+        let gauges = [&metrics.resident_entities, &metrics.resident_bytes, &metrics.owed_outstanding];
+        for ((gauge, count), gauged) in gauges.into_iter().zip(counts).zip(&mut self.gauged) {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            gauge.add(count - *gauged);
+            *gauged = count;
+        }
+    }
+
+    fn set_timer(&mut self, myself: &ActorRef<SlotMessage>, next: Option<Time>, now: Time) {
+        let Some(next) = next else { return };
+        if self.timer.as_ref().is_some_and(|(at, _)| *at <= next) {
+            return;
+        }
+        if let Some((_, timer)) = self.timer.take() {
+            timer.abort();
+        }
+        let after = Duration::from_millis(next.since_ms(now).clamp(1, 24 * 3_600_000));
+        let myself = myself.clone();
+        let timer = tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            let _ = myself.cast(SlotMessage::Tick); // gone: its successor reads the index
+        });
+        self.timer = Some((next, timer));
+    }
+
+    fn load(&self, myself: &ActorRef<SlotMessage>, generation: u64, key: EntityKey, settle: bool) {
+        let SlotSeat { shared, common, journal, gathering, .. } = &self.seat;
+        let (slot, kinds, journal, gathering) = (shared.slot, common.kinds, journal.clone(), gathering.clone());
+        let myself = myself.clone();
+        tokio::spawn(async move {
+            if settle {
+                gathering.settle(slot, generation).await;
+            }
+            let result = match kinds.by_number(key.kind) {
+                Some(spec) => load(&*journal, spec, slot, &key).await,
+                None => Err(AskError::UnknownKind),
+            };
+            let _ = myself.cast(SlotMessage::Loaded { generation, key, result: Box::new(result) }); // gone: nobody waits
+        });
+    }
+
+    fn find_receipt(&self, myself: &ActorRef<SlotMessage>, generation: u64, envelope: Envelope) {
+        let (slot, journal, myself) = (self.seat.shared.slot, self.seat.journal.clone(), myself.clone());
+        tokio::spawn(async move {
+            let found = journal.find_receipt(slot, &envelope.key, &envelope.request.0).await.map_err(ask_error);
+            let (envelope, found) = (Box::new(envelope), Box::new(found));
+            let _ = myself.cast(SlotMessage::ReceiptFound { generation, envelope, found }); // gone: nobody waits
+        });
+    }
+
+    fn read_owed(&self, myself: &ActorRef<SlotMessage>, generation: u64, after: Option<(i64, EntityKey)>) {
+        let (slot, journal, myself) = (self.seat.shared.slot, self.seat.journal.clone(), myself.clone());
+        tokio::spawn(async move {
+            let rows = loop {
+                match journal.owed(slot, after.clone(), OWED_PAGE).await {
+                    Ok(rows) => break rows,
+                    Err(error) => tracing::warn!(slot, %error, "the owed index cannot be read"),
+                }
+                tokio::time::sleep(AGAIN).await;
+            };
+            let is_last = rows.len() < OWED_PAGE;
+            let _ = myself.cast(SlotMessage::OwedPage { generation, rows, is_last }); // gone: its successor reads again
+        });
+    }
+
+    fn read_wakes(&self, myself: &ActorRef<SlotMessage>, generation: u64, after: (i64, EntityKey)) {
+        let SlotSeat { shared, journal, gathering, .. } = &self.seat;
+        let (slot, journal, gathering, myself) = (shared.slot, journal.clone(), gathering.clone(), myself.clone());
+        tokio::spawn(async move {
+            gathering.settle(slot, generation).await;
+            let rows = journal.wakes(slot, Some(after), alarms::PAGE).await;
+            if let Err(error) = &rows {
+                tracing::warn!(slot, %error, "the wake index cannot be read");
+                tokio::time::sleep(AGAIN).await;
+            }
+            let _ = myself.cast(SlotMessage::WakePage { generation, rows: rows.ok() }); // gone: its successor reads again
+        });
+    }
+
+    fn resend(&self, dispatch: Dispatch) {
+        let outlet = self.seat.outlet.clone();
+        self.seat.common.metrics.owed_resent.inc();
+        tokio::spawn(async move {
+            tokio::time::sleep(AGAIN).await;
+            outlet.dispatch(dispatch);
+        });
+    }
+}

@@ -1,0 +1,488 @@
+//! Where commands are judged: the slot's own state, apart from the entities that it hosts.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::alarms::Alarms;
+use super::core::Output;
+use super::receipts::Kept;
+use super::resident::{Resident, Watcher};
+use super::{SlotLimits, SlotShared};
+use crate::actors::entity::{Caller, Ctx, Policy, Target};
+use crate::actors::envelope::{AskError, Body, Envelope, Keep, Reply, ReplyTo, Wait};
+use crate::actors::erased::{Decided, Erased, KindSpec, is_acceptance};
+use crate::actors::kinds::Kinds;
+use crate::actors::values::{RequestId, Time};
+use crate::actors::writer::{Effect, Item, Room, Submission};
+use crate::metrics::Metrics;
+use crate::persistence::{EntityKey, Epoch, Origin, OwedChange, Payload, Receipt, Record, Slot, WakeChange};
+
+/// What every slot of a node has in common.
+pub struct Common {
+    pub kinds: &'static Kinds,
+    pub policy: Arc<Policy>,
+    pub limits: SlotLimits,
+    pub room: Arc<Room>,
+    pub metrics: Arc<Metrics>,
+}
+
+/// An owed request on its way.
+#[derive(Clone)]
+pub struct Dispatch {
+    pub from: EntityKey,
+    pub slot: Slot,
+    pub generation: u64,
+    pub number: u64,
+    pub key: String,
+    pub to: Target,
+}
+
+/// The slot's own state.
+pub(super) struct Desk {
+    pub slot: Slot,
+    pub epoch: Epoch,
+    pub generation: u64,
+    pub next_seq: u64,
+    pub shared: Arc<SlotShared>,
+    pub common: Arc<Common>,
+    /// Per sending slot, the highest watermark that it has told.
+    pub senders: HashMap<Slot, u64>,
+    /// Entities of an earlier life whose owed requests are about to be sent again.
+    pub resuming: usize,
+    /// Whether the last page of the owed index has been read.
+    pub owed_read: bool,
+    pub alarms: Alarms,
+    pub out: Vec<Output>,
+}
+
+/// How the judging of a command went.
+pub(super) enum Judged {
+    Fine,
+    /// Not even tried.
+    Refused,
+    /// `spoilt`: the panic came while the state was being changed.
+    Panicked {
+        spoilt: bool,
+    },
+}
+
+/// A command that has passed every check and is to be decided.
+struct Work {
+    command: Erased,
+    request: RequestId,
+    caller: Caller,
+    keep: Option<Keep>,
+    wait: Wait,
+    /// The wake row's time has come: it moves in any case.
+    rearm: bool,
+    want_state: bool,
+    reply: ReplyTo,
+}
+
+/// What goes into a record, beside what the slot and the entity bring.
+#[derive(Default)]
+struct Entry {
+    request: RequestId,
+    at: Time,
+    events: Vec<Payload>,
+    receipt: Option<Receipt>,
+    owed: Option<OwedChange>,
+    wake: Option<WakeChange>,
+}
+
+impl Desk {
+    /// Judges a message that may change the entity.
+    pub fn judge(&mut self, resident: &mut Resident, envelope: Envelope, now: Time, receipt_checked: bool) -> Judged {
+        if !self.common.room.has_space() && !matches!(envelope.body, Body::Resume) {
+            if envelope.body.is_internal() {
+                self.out.push(Output::Later(envelope));
+            } else {
+                self.busy(envelope.reply);
+            }
+            return Judged::Refused;
+        }
+        match envelope.body {
+            Body::Command { keep, if_version, .. } => {
+                if let Some(Keep::Owed { slot, watermark, .. }) = keep {
+                    let known = self.senders.entry(slot).or_default();
+                    *known = watermark.max(*known);
+                }
+                if let Some(keep) = keep
+                    && let Some(kept) = resident.receipts.get(&envelope.request.0).cloned()
+                {
+                    self.repeat(resident, kept, keep, envelope);
+                    return Judged::Refused;
+                }
+                if let Some(error) = self.answered_long_ago(resident, keep) {
+                    self.answer(envelope.reply, Err(error));
+                    return Judged::Refused;
+                }
+                if matches!(keep, Some(Keep::Client { .. })) && !resident.receipts.is_complete() && !receipt_checked {
+                    self.out.push(Output::FindReceipt(envelope));
+                    return Judged::Refused;
+                }
+                if if_version.is_some_and(|version| version != resident.version) {
+                    self.answer(envelope.reply, Err(AskError::StaleVersion { current: resident.version }));
+                    return Judged::Refused;
+                }
+                self.command(resident, envelope, now)
+            }
+            Body::Answered { .. } => self.answered(resident, envelope, now),
+            Body::Wake => self.wake(resident, envelope, now),
+            Body::Resume => {
+                self.resume(resident, &envelope.key);
+                Judged::Fine
+            }
+            Body::Read { .. } | Body::Repeat { .. } | Body::Inspect => Judged::Refused,
+        }
+    }
+
+    fn answered_long_ago(&self, resident: &Resident, keep: Option<Keep>) -> Option<AskError> {
+        let Some(Keep::Owed { slot, number, .. }) = keep else { return None };
+        let known = self.senders.get(&slot).copied().unwrap_or(0).max(resident.receipts.dropped_below(slot));
+        (number < known).then_some(AskError::AnsweredLongAgo)
+    }
+
+    fn command(&mut self, resident: &mut Resident, envelope: Envelope, now: Time) -> Judged {
+        let Envelope { key, request, caller, want_state, body, reply, .. } = envelope;
+        let Body::Command { command, keep, wait, .. } = body else { return Judged::Refused };
+        let work = Work { command, request, caller, keep, wait, rearm: false, want_state, reply };
+        self.work(resident, key, work, now)
+    }
+
+    /// The answer to something that the entity owed. If it owes it still afterwards, it is sent again.
+    fn answered(&mut self, resident: &mut Resident, envelope: Envelope, now: Time) -> Judged {
+        let Body::Answered { number, key: owed_key, answer } = envelope.body else { return Judged::Refused };
+        if !resident.owes(number) {
+            return Judged::Fine;
+        }
+        let Ok(command) = catch_unwind(AssertUnwindSafe(|| resident.state.answered(&owed_key, &answer))) else {
+            return Judged::Panicked { spoilt: false };
+        };
+        let judged = match command {
+            Some(command) => {
+                let work = self.own_work(&envelope.key, command, &owed_key, false);
+                self.work(resident, envelope.key.clone(), work, now)
+            }
+            None => Judged::Fine,
+        };
+        if resident.owes(number)
+            && let Some(owed) = resident.state.owed().into_iter().find(|owed| owed.key == owed_key)
+        {
+            self.out.push(Output::Resend(self.dispatch(&envelope.key, number, owed.key, owed.to)));
+        }
+        judged
+    }
+
+    fn wake(&mut self, resident: &mut Resident, envelope: Envelope, now: Time) -> Judged {
+        let Some(spec) = self.common.kinds.by_number(envelope.key.kind) else { return Judged::Refused };
+        let due = resident.state.wake_at().is_some_and(|at| at <= now);
+        let judged = match spec.wake() {
+            Some(command) if due => {
+                let work = self.own_work(&envelope.key, command, "wake", true);
+                self.work(resident, envelope.key.clone(), work, now)
+            }
+            Some(_) | None => {
+                self.rearm(resident, &envelope.key, now);
+                Judged::Fine
+            }
+        };
+        let still_due = resident.state.wake_at().is_some_and(|at| at <= now);
+        if still_due || matches!(judged, Judged::Panicked { .. }) {
+            const AGAIN_MS: u64 = 1_000;
+            self.alarms.set(&envelope.key, Some(now.plus_ms(AGAIN_MS).0));
+        }
+        judged
+    }
+
+    /// A wake that came early: only its row moves.
+    fn rearm(&mut self, resident: &mut Resident, key: &EntityKey, now: Time) {
+        if let Some(wake) = resident.wake_change(true) {
+            let entry = Entry { at: now.max(resident.at), wake: Some(wake), ..Entry::default() };
+            self.record(resident, key.clone(), entry, Vec::new());
+        } else if let Some(row) = resident.wake_row_ms {
+            self.alarms.set(key, Some(row));
+        }
+    }
+
+    fn own_work(&self, key: &EntityKey, command: Erased, cause: &str, rearm: bool) -> Work {
+        let request = RequestId::of("own", &[&[key.kind], key.id.as_bytes(), cause.as_bytes()]);
+        let (caller, wait, reply) = (Caller::System, Wait::Durable, ReplyTo::nobody());
+        Work { command, request, caller, keep: None, wait, rearm, want_state: false, reply }
+    }
+
+    /// Sends everything again that the entity owes. What it owes *now* counts, not the row that was read
+    /// from the index: it may have been answered since.
+    fn resume(&mut self, resident: &mut Resident, key: &EntityKey) {
+        self.resuming = self.resuming.saturating_sub(1);
+        self.shared.outstanding().add_all(resident.owed.iter().flat_map(|row| &row.items).map(|item| item.number));
+        self.all_resumed();
+        let owes = resident.state.owed();
+        let Some(row) = &resident.owed else { return };
+        let mut sends = Vec::new();
+        for owed in owes {
+            if let Some(item) = row.items.iter().find(|item| item.key == owed.key) {
+                sends.push(Effect::Dispatch(self.dispatch(key, item.number, owed.key, owed.to)));
+            }
+        }
+        self.submit(Item::Barrier, sends);
+    }
+
+    /// Once every earlier request is known to be outstanding, there is a watermark again.
+    pub fn all_resumed(&self) {
+        if self.owed_read && self.resuming == 0 {
+            self.shared.outstanding().all_read();
+        }
+    }
+
+    fn dispatch(&self, from: &EntityKey, number: u64, key: String, to: Target) -> Dispatch {
+        Dispatch { from: from.clone(), slot: self.slot, generation: self.generation, number, key, to }
+    }
+
+    /// Decides, applies, and hands the record over.
+    fn work(&mut self, resident: &mut Resident, key: EntityKey, work: Work, now: Time) -> Judged {
+        let Work { command, request, caller, keep, wait, rearm, want_state, reply } = work;
+        let at = now.max(resident.at);
+        let ctx = Ctx { now: at, request, caller, version: resident.version, policy: self.common.policy.clone() };
+        let decided = match catch_unwind(AssertUnwindSafe(|| resident.state.decide(command, &ctx))) {
+            Ok(Some(decided)) => decided,
+            Ok(None) => {
+                self.answer(reply, Err(AskError::UnknownKind));
+                return Judged::Refused;
+            }
+            Err(_panic) => return self.panicked(reply, false),
+        };
+        match catch_unwind(AssertUnwindSafe(|| self.apply(resident, &key, &decided, at, rearm))) {
+            Ok(applied) => {
+                let conclusion = Conclusion { request, keep, wait, want_state, reply };
+                self.conclude(resident, key, conclusion, decided, applied, at);
+                Judged::Fine
+            }
+            Err(_panic) => self.panicked(reply, true),
+        }
+    }
+
+    fn panicked(&mut self, reply: ReplyTo, spoilt: bool) -> Judged {
+        self.common.metrics.panics.inc();
+        self.answer(reply, Err(AskError::Panicked));
+        Judged::Panicked { spoilt }
+    }
+
+    /// Applies the events to the state, and finds what else follows from them.
+    fn apply(&self, resident: &mut Resident, key: &EntityKey, decided: &Decided, at: Time, rearm: bool) -> Applied {
+        resident.state.evolve(&*decided.events, at);
+        let mut applied = Applied::default();
+        if !decided.payloads.is_empty() {
+            if let Some(diff) = resident.owed_change(self.next_seq, at) {
+                applied.owed = Some(diff.change);
+                applied.gone = diff.gone;
+                applied.newly =
+                    diff.newly.into_iter().map(|(n, owed)| self.dispatch(key, n, owed.key, owed.to)).collect();
+            }
+            for violation in resident.state.violations() {
+                self.common.metrics.violations.with_label_values(&[violation]).inc();
+                tracing::error!(kind = key.kind, id = %key.id, violation, "an invariant is broken");
+                debug_assert!(false, "{violation}");
+            }
+        }
+        if !decided.payloads.is_empty() || rearm {
+            applied.wake = resident.wake_change(rearm);
+        }
+        applied
+    }
+
+    /// Makes the record, if there is anything to record, and answers once it is durable.
+    fn conclude(
+        &mut self,
+        resident: &mut Resident,
+        key: EntityKey,
+        conclusion: Conclusion,
+        decided: Decided,
+        mut applied: Applied,
+        at: Time,
+    ) {
+        let Conclusion { request, keep, wait, want_state, reply } = conclusion;
+        let Decided { payloads, outcome, accepted, encode_outcome, .. } = decided;
+        let untouched = resident.version == 0 && payloads.is_empty();
+        let receipt = match keep {
+            // A refusal by an entity that does not exist leaves nothing behind: anyone can ask for those.
+            Some(Keep::Client { .. }) if untouched => None,
+            Some(keep) => Some(receipt(keep, request, encode_outcome(&outcome), at)),
+            None => None,
+        };
+        let watcher = Watcher { reply, outcome: Some(outcome), replayed: false, want_state };
+        let wait = if accepted { wait } else { Wait::Durable };
+        if payloads.is_empty() && receipt.is_none() && applied.wake.is_none() {
+            return self.answer_when(resident, watcher, wait);
+        }
+        if applied.owed.is_some() {
+            let mut outstanding = self.shared.outstanding();
+            applied.gone.iter().for_each(|number| outstanding.answered_by(self.next_seq, *number));
+            applied.newly.iter().for_each(|dispatch| outstanding.add(dispatch.number));
+        }
+        let mut effects: Vec<Effect> = applied.newly.drain(..).map(Effect::Dispatch).collect();
+        let version = resident.version + u64::from(!payloads.is_empty());
+        (resident.version, resident.at) = (version, at);
+        resident.watchers.push(watcher);
+        if wait == Wait::Durable || resident.state.settled() {
+            self.release(resident, wait, &mut effects);
+        }
+        let Applied { owed, wake, .. } = applied;
+        self.record(resident, key, Entry { request, at, events: payloads, receipt, owed, wake }, effects);
+    }
+
+    /// The answers that go out with the record being made: that of the newest watcher, and when the
+    /// entity has settled, everybody's.
+    fn release(&self, resident: &mut Resident, wait: Wait, effects: &mut Vec<Effect>) {
+        let all = resident.state.settled();
+        let from = if all { 0 } else { resident.watchers.len() - 1 };
+        debug_assert!(all || wait == Wait::Durable);
+        for watcher in resident.watchers.split_off(from) {
+            let reply = resident.reply(watcher.outcome, watcher.want_state, watcher.replayed);
+            effects.push(Effect::Reply(watcher.reply, Ok(reply)));
+        }
+    }
+
+    fn record(&mut self, resident: &mut Resident, key: EntityKey, entry: Entry, effects: Vec<Effect>) {
+        let Entry { request, at, events, receipt, owed, wake } = entry;
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        resident.seq = seq;
+        resident.bytes_since_snapshot += events.iter().map(|event| event.bytes.len()).sum::<usize>();
+        if let Some(receipt) = &receipt {
+            resident.receipts.insert(request.0, resident.version, receipt.clone());
+            if resident.receipts.wants_sweep() {
+                let senders = &self.senders;
+                resident.receipts.sweep(at.0, |slot| senders.get(&slot).copied().unwrap_or(0));
+            }
+        }
+        if let Some(wake) = &wake {
+            self.alarms.set(&key, wake.after_ms);
+        }
+        const MEASURED_EACH_UP_TO: u64 = 8;
+        if resident.version <= MEASURED_EACH_UP_TO || seq.is_multiple_of(16) {
+            resident.measure(&key);
+        }
+        let snapshot = resident
+            .wants_snapshot(self.common.limits.snapshot_records, at)
+            .then(|| resident.snapshot(self.slot, &key, at));
+        let record = Record {
+            slot: self.slot,
+            seq,
+            epoch: self.epoch,
+            key,
+            version: resident.version,
+            at_ms: at.0,
+            request: request.0,
+            receipt,
+            events,
+            owed,
+            wake,
+        };
+        self.submit(Item::Record(Box::new(record)), effects);
+        if let Some(snapshot) = snapshot {
+            self.submit(Item::Snapshot(Box::new(snapshot)), Vec::new());
+        }
+    }
+
+    /// Answers a repeat with what is in memory, or has the index asked.
+    pub fn answer_repeat(&mut self, resident: &mut Resident, envelope: Envelope, receipt_checked: bool) {
+        let Body::Repeat { fingerprint, .. } = envelope.body else { return };
+        if let Some(kept) = resident.receipts.get(&envelope.request.0).cloned() {
+            self.repeat(resident, kept, Keep::Client { fingerprint, keep_ms: 0 }, envelope);
+        } else if resident.receipts.is_complete() || receipt_checked {
+            let never_seen = resident.reply(None, false, false);
+            self.answer_durably(resident.seq, envelope.reply, never_seen);
+        } else {
+            self.out.push(Output::FindReceipt(envelope));
+        }
+    }
+
+    /// The same question gets the same answer.
+    fn repeat(&mut self, resident: &mut Resident, kept: Kept, keep: Keep, envelope: Envelope) {
+        let fingerprint = match keep {
+            Keep::Client { fingerprint, .. } => fingerprint,
+            Keep::Owed { .. } => envelope.request.0,
+        };
+        if kept.receipt.fingerprint != fingerprint {
+            return self.answer(envelope.reply, Err(AskError::KeyReused));
+        }
+        let spec: Option<&dyn KindSpec> = self.common.kinds.by_number(envelope.key.kind);
+        let Some(Ok(outcome)) = spec.map(|spec| spec.outcome(&kept.receipt.outcome)) else {
+            return self.answer(envelope.reply, Err(AskError::Damaged));
+        };
+        let wait = match envelope.body {
+            Body::Command { wait, .. } | Body::Repeat { wait, .. } if is_acceptance(&kept.receipt.outcome) => wait,
+            _ => Wait::Durable,
+        };
+        let watcher =
+            Watcher { reply: envelope.reply, outcome: Some(outcome), replayed: true, want_state: envelope.want_state };
+        if kept.version == resident.version {
+            return self.answer_when(resident, watcher, wait);
+        }
+        let then = Reply { version: kept.version, state: None, ..resident.reply(watcher.outcome, false, true) };
+        self.answer_durably(resident.seq, watcher.reply, then);
+    }
+
+    pub fn answer(&mut self, reply: ReplyTo, answer: Result<Reply, AskError>) {
+        self.out.push(Output::Answer(reply, answer));
+    }
+
+    pub fn busy(&mut self, reply: ReplyTo) {
+        self.common.metrics.busy.inc();
+        self.answer(reply, Err(AskError::Busy { retry_after_ms: 100 }));
+    }
+
+    pub fn submit(&mut self, item: Item, effects: Vec<Effect>) {
+        self.out.push(Output::Submit(Submission { slot: self.slot, generation: self.generation, item, effects }));
+    }
+
+    /// Answers once the record `seq`, on which the answer is based, is durable.
+    pub fn answer_durably(&mut self, seq: u64, to: ReplyTo, reply: Reply) {
+        if seq <= self.shared.durable_seq() {
+            self.answer(to, Ok(reply));
+        } else {
+            self.submit(Item::Barrier, vec![Effect::Reply(to, Ok(reply))]);
+        }
+    }
+
+    /// Answers with the present state, now or when the entity has settled.
+    pub fn answer_when(&mut self, resident: &mut Resident, watcher: Watcher, wait: Wait) {
+        if wait == Wait::Settled && !resident.state.settled() {
+            resident.watchers.retain(|watcher| !watcher.reply.is_closed());
+            resident.watchers.push(watcher);
+            return;
+        }
+        let reply = resident.reply(watcher.outcome, watcher.want_state, watcher.replayed);
+        self.answer_durably(resident.seq, watcher.reply, reply);
+    }
+}
+
+/// What applying the events brought.
+#[derive(Default)]
+struct Applied {
+    owed: Option<OwedChange>,
+    wake: Option<WakeChange>,
+    /// Numbers that are no longer owed.
+    gone: Vec<u64>,
+    /// What is newly owed.
+    newly: Vec<Dispatch>,
+}
+
+/// How a decided command is answered.
+struct Conclusion {
+    request: RequestId,
+    keep: Option<Keep>,
+    wait: Wait,
+    want_state: bool,
+    reply: ReplyTo,
+}
+
+fn receipt(keep: Keep, request: RequestId, outcome: Payload, at: Time) -> Receipt {
+    let (origin, fingerprint) = match keep {
+        Keep::Client { fingerprint, keep_ms } => (Origin::Client { expires_ms: at.plus_ms(keep_ms).0 }, fingerprint),
+        Keep::Owed { slot, number, watermark } => (Origin::Owed { slot, number, watermark }, request.0),
+    };
+    Receipt { origin, fingerprint, outcome }
+}

@@ -1,0 +1,76 @@
+//! Bringing an entity into memory: its snapshot, if there is one that this program reads, and the
+//! records after it; else all of them. Runs in a task of its own.
+
+use crate::actors::entity::OWED_MAX;
+use crate::actors::envelope::AskError;
+use crate::actors::erased::KindSpec;
+use crate::actors::history::{apply, ask_error};
+use crate::actors::values::Time;
+use crate::persistence::{EntityKey, History, Journal, Record, Slot, Snapshot};
+
+use super::receipts::Receipts;
+use super::resident::Resident;
+
+const PAGE: usize = 512;
+
+/// Loads an entity. Everything of it that is durable when this begins is in the result.
+pub async fn load(
+    journal: &dyn Journal,
+    spec: &dyn KindSpec,
+    slot: Slot,
+    key: &EntityKey,
+) -> Result<Resident, AskError> {
+    let History { snapshot, records, more } = journal.load(slot, key).await.map_err(ask_error)?;
+    let restored = snapshot.as_ref().map(|snapshot| spec.restore(&snapshot.state).is_some());
+    let (mut resident, mut page, mut more) = match snapshot {
+        None => (Resident::new(spec.fresh()), records, more),
+        Some(snapshot) if restored == Some(true) => (from_snapshot(spec, snapshot), records, more),
+        Some(_written_by_another_version) => (Resident::new(spec.fresh()), Vec::new(), true),
+    };
+    loop {
+        for record in &page {
+            replay(&mut resident, record)?;
+        }
+        if !more {
+            break;
+        }
+        page = journal.records(slot, key, resident.seq, PAGE).await.map_err(ask_error)?;
+        more = page.len() == PAGE;
+    }
+    debug_assert!(resident.owed.as_ref().is_none_or(|row| row.items.len() <= OWED_MAX));
+    resident.measure(key);
+    Ok(resident)
+}
+
+fn from_snapshot(spec: &dyn KindSpec, snapshot: Snapshot) -> Resident {
+    let state = spec.restore(&snapshot.state).unwrap_or_else(|| spec.fresh());
+    let mut resident = Resident::new(state);
+    resident.version = snapshot.version;
+    resident.seq = snapshot.seq;
+    resident.at = Time(snapshot.at_ms);
+    resident.receipts = Receipts::restore(snapshot.receipts, snapshot.receipts_complete, snapshot.watermarks);
+    resident.owed = snapshot.owed.map(Box::new);
+    resident.wake_row_ms = snapshot.wake_ms;
+    resident.snapshot_version = snapshot.version;
+    resident.snapshot_bytes = snapshot.state.bytes.len();
+    resident.snapshot_at = Time(snapshot.at_ms);
+    resident
+}
+
+fn replay(resident: &mut Resident, record: &Record) -> Result<(), AskError> {
+    apply(&mut *resident.state, record)?;
+    resident.bytes_since_snapshot += record.events.iter().map(|event| event.bytes.len()).sum::<usize>();
+    resident.version = record.version;
+    resident.seq = record.seq;
+    resident.at = Time(record.at_ms);
+    if let Some(receipt) = &record.receipt {
+        resident.receipts.insert(record.request, record.version, receipt.clone());
+    }
+    if let Some(change) = &record.owed {
+        resident.owed = change.after.clone().map(Box::new);
+    }
+    if let Some(change) = &record.wake {
+        resident.wake_row_ms = change.after_ms;
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! The slot: the actor that hosts entities.
+//!
+//! A slot is one ractor actor and thousands of entities. [`core`] is what it does, as a state machine
+//! without I/O: inputs in, outputs out. [`actor`] is the ractor actor around it, which carries the
+//! outputs out. The simulation drives the same core over a simulated journal and clock.
+//!
+//! - A message finds its entity, or waits (bounded) while it is loaded.
+//! - A command is judged, its events are applied to the state in memory at once, and the record goes to
+//!   the journal writer together with the replies that depend on it. The slot never waits for the disk.
+//! - When the writer is refused, the slot's *generation* ends: whatever was built on records that do not
+//!   exist is thrown away, the slot raises its epoch, and reads on from what is durable.
+//!
+//! What a crash leaves: nothing here is kept but what the journal has. Requests that were owed and
+//! wakes that were due are found again in their indexes.
+
+pub mod actor;
+mod alarms;
+pub mod core;
+mod desk;
+mod inbox;
+mod load;
+mod outstanding;
+mod receipts;
+mod resident;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use outstanding::Outstanding;
+use parking_lot::{Mutex, MutexGuard};
+
+pub use desk::{Common, Dispatch};
+pub use inbox::{Inbox, Pushed};
+
+use super::envelope::{AskError, Residence};
+use super::erased::KindSpec;
+use crate::persistence::{EntityKey, Epoch, Journal, Slot};
+
+/// What a slot shares with the writer, the router and its dispatchers.
+pub struct SlotShared {
+    pub slot: Slot,
+    pub inbox: Inbox,
+    /// The slot sequence of the last durable record of this generation.
+    durable_seq: AtomicU64,
+    outstanding: Mutex<Outstanding>,
+    generation: AtomicU64,
+    pub restarts: AtomicU32,
+}
+
+impl SlotShared {
+    pub fn new(slot: Slot, capacity: usize) -> Arc<SlotShared> {
+        Arc::new(SlotShared {
+            slot,
+            inbox: Inbox::new(capacity),
+            durable_seq: AtomicU64::new(0),
+            outstanding: Mutex::default(),
+            generation: AtomicU64::new(0),
+            restarts: AtomicU32::new(0),
+        })
+    }
+    pub fn durable_seq(&self) -> u64 {
+        self.durable_seq.load(Ordering::Acquire)
+    }
+    pub fn set_durable_seq(&self, seq: u64) {
+        self.durable_seq.store(seq, Ordering::Release);
+    }
+    /// Everything that the slot's entities owe below this number is answered, durably.
+    pub fn watermark(&self) -> u64 {
+        self.outstanding.lock().watermark(self.durable_seq())
+    }
+    /// Whether an owed request is still to be answered.
+    pub fn owes(&self, generation: u64, number: u64) -> bool {
+        self.generation() == generation && self.outstanding.lock().contains(number)
+    }
+    /// What the slot's entities owe.
+    pub(in crate::actors) fn outstanding(&self) -> MutexGuard<'_, Outstanding> {
+        self.outstanding.lock()
+    }
+    /// The slot's present generation. What was built in an earlier one does not exist.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+    /// Ends the present generation and begins the next, whose number is returned.
+    pub fn next_generation(&self) -> u64 {
+        self.generation.fetch_add(1, Ordering::AcqRel) + 1
+    }
+}
+
+/// How an entity stands in a store that no node serves.
+pub async fn at_rest(
+    journal: &dyn Journal,
+    spec: &dyn KindSpec,
+    slot: Slot,
+    key: &EntityKey,
+    epoch: Epoch,
+) -> Result<Residence, AskError> {
+    Ok(load::load(journal, spec, slot, key).await?.residence(epoch, false, 0))
+}
+
+/// How much a slot may hold. Every limit is there so that full means a quick, explicit no.
+#[derive(Debug, Clone)]
+pub struct SlotLimits {
+    /// Messages taken in one turn, before the slot lets others run.
+    pub turn_messages_max: usize,
+    /// Messages that wait for one entity while it is loaded.
+    pub loading_messages_max: usize,
+    /// Entities that are loaded at once.
+    pub loading_entities_max: usize,
+    /// Idle entities leave memory after this time, in milliseconds.
+    pub idle_ms: u64,
+    /// Memory for the entities of one slot, in bytes: beyond, the least recently used leave.
+    pub resident_bytes_max: usize,
+    /// A snapshot is taken after this many records with events.
+    pub snapshot_records: u64,
+    /// Panics in a row after which an entity is not asked any more.
+    pub panics_max: u32,
+    /// How long a quarantined entity is left alone, in milliseconds.
+    pub quarantine_ms: u64,
+}
+
+impl Default for SlotLimits {
+    fn default() -> Self {
+        SlotLimits {
+            turn_messages_max: 128,
+            loading_messages_max: 256,
+            loading_entities_max: 1_024,
+            idle_ms: 10 * 60_000,
+            resident_bytes_max: 2 << 20,
+            snapshot_records: 100,
+            panics_max: 3,
+            quarantine_ms: 60_000,
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! The journal writer: gathers records from all slots, commits them together, then lets go what waited
+//! for them to be durable.
+//!
+//! There is no timer: what gathers while one commit is on its way is the next batch. Each submission
+//! carries its effects (answers, owed requests), which happen only after its record, and everything the
+//! same slot submitted before it, is durable. So no answer leaves before what it is based on is safe.
+//!
+//! When the store refuses a slot's records, or loses the outcome, that slot's generation ends: its
+//! submissions that still queue here are refused too, since they were built on records that do not
+//! exist. The other slots of the batch are not touched.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use super::envelope::{AskError, Reply, ReplyTo};
+use super::slot::{Dispatch, SlotShared};
+use crate::cluster::Lease;
+use crate::metrics::Metrics;
+use crate::persistence::{Batch, EntityKey, Journal, Record, Slot, Snapshot, StoreError};
+
+/// What a slot hands over.
+pub struct Submission {
+    pub slot: Slot,
+    pub generation: u64,
+    pub item: Item,
+    pub effects: Vec<Effect>,
+}
+
+pub enum Item {
+    Record(Box<Record>),
+    Snapshot(Box<Snapshot>),
+    /// Nothing to write: the effects wait for what was submitted before.
+    Barrier,
+}
+
+/// What happens once a submission's record is durable.
+pub enum Effect {
+    Reply(ReplyTo, Result<Reply, AskError>),
+    Dispatch(Dispatch),
+    /// Tells a task that everything before it has settled, one way or the other.
+    Settled(tokio::sync::oneshot::Sender<()>),
+}
+
+/// Why a slot's generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The store refused for certain: nothing of it was written.
+    Refused,
+    /// It may have been written.
+    Unknown,
+}
+
+impl Ended {
+    pub fn word(self) -> &'static str {
+        match self {
+            Ended::Refused => "refused",
+            Ended::Unknown => "unknown",
+        }
+    }
+    fn ask_error(self) -> AskError {
+        match self {
+            Ended::Refused => AskError::Unavailable,
+            Ended::Unknown => AskError::Unknown,
+        }
+    }
+}
+
+/// The bounded memory of the writer. It is asked *before* a command is decided, so that what was
+/// decided can always be handed over; the bound is soft by one record a slot.
+pub struct Room {
+    records: AtomicUsize,
+    bytes: AtomicUsize,
+    records_max: usize,
+    bytes_max: usize,
+}
+
+impl Room {
+    pub fn new(records_max: usize, bytes_max: usize) -> Room {
+        Room { records: AtomicUsize::new(0), bytes: AtomicUsize::new(0), records_max, bytes_max }
+    }
+    pub fn has_space(&self) -> bool {
+        self.records.load(Ordering::Relaxed) < self.records_max && self.bytes.load(Ordering::Relaxed) < self.bytes_max
+    }
+    fn take(&self, records: usize, bytes: usize) {
+        self.records.fetch_add(records, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+    fn give_back(&self, records: usize, bytes: usize) {
+        self.records.fetch_sub(records, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// What carries effects and endings out of the writer.
+pub trait Outlet: Send + Sync + 'static {
+    fn dispatch(&self, dispatch: Dispatch);
+    /// Entities whose records have become durable.
+    fn changed(&self, keys: Vec<EntityKey>);
+    /// The slot must end its generation.
+    fn ended(&self, slot: Slot, generation: u64, why: Ended);
+    /// The store must not be used any more.
+    fn store_failed(&self, error: StoreError);
+}
+
+/// Where submissions gather.
+pub struct Gathering {
+    pub room: Arc<Room>,
+    queue: Mutex<Queue>,
+    actor: Mutex<Option<ActorRef<Poke>>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Submission>,
+    poked: bool,
+    /// Generations that have ended, by slot: their submissions are refused.
+    ended: HashMap<Slot, (u64, Ended)>,
+}
+
+pub struct Poke;
+
+impl Gathering {
+    pub fn new(room: Arc<Room>) -> Arc<Gathering> {
+        Arc::new(Gathering { room, queue: Mutex::new(Queue::default()), actor: Mutex::new(None) })
+    }
+
+    /// Hands submissions over, in order.
+    pub fn submit(&self, submissions: impl IntoIterator<Item = Submission>) {
+        let mut queue = self.queue.lock();
+        for submission in submissions {
+            let (records, bytes) = submission.weight();
+            self.room.take(records, bytes);
+            queue.waiting.push(submission);
+        }
+        if !queue.waiting.is_empty() && !std::mem::replace(&mut queue.poked, true) {
+            drop(queue);
+            self.poke();
+        }
+    }
+
+    fn poke(&self) {
+        if let Some(actor) = &*self.actor.lock() {
+            let _ = actor.cast(Poke); // gone: its successor looks when it starts
+        }
+    }
+
+    /// Waits until everything that was submitted before has settled, one way or the other.
+    pub async fn settle(&self, slot: Slot, generation: u64) {
+        let (sender, settled) = tokio::sync::oneshot::channel();
+        self.submit([Submission { slot, generation, item: Item::Barrier, effects: vec![Effect::Settled(sender)] }]);
+        let _ = settled.await; // dropped: the writer has stopped, and nothing is in flight
+    }
+
+    /// Refuses whatever this generation still hands over.
+    pub fn end_generation(&self, slot: Slot, generation: u64, why: Ended) {
+        self.queue.lock().ended.insert(slot, (generation, why));
+    }
+
+    fn take(&self, limits: &WriterLimits) -> Vec<(Submission, Option<Ended>)> {
+        let mut queue = self.queue.lock();
+        let (mut count, mut bytes) = (0, 0);
+        for submission in &queue.waiting {
+            if count >= limits.batch_records_max || bytes >= limits.batch_bytes_max {
+                break;
+            }
+            count += 1;
+            bytes += submission.weight().1;
+        }
+        let rest = queue.waiting.split_off(count);
+        let batch = std::mem::replace(&mut queue.waiting, rest);
+        queue.poked = !batch.is_empty();
+        let ended = |s: &Submission| {
+            queue.ended.get(&s.slot).filter(|(generation, _)| s.generation <= *generation).map(|(_, why)| *why)
+        };
+        batch
+            .into_iter()
+            .map(|submission| {
+                let why = ended(&submission);
+                (submission, why)
+            })
+            .collect()
+    }
+}
+
+impl Submission {
+    fn weight(&self) -> (usize, usize) {
+        const OVERHEAD: usize = 256;
+        match &self.item {
+            Item::Record(record) => (1, OVERHEAD + record.events.iter().map(|event| event.bytes.len()).sum::<usize>()),
+            Item::Snapshot(snapshot) => (0, OVERHEAD + snapshot.state.bytes.len()),
+            Item::Barrier => (0, 0),
+        }
+    }
+}
+
+/// Bounds of one group commit.
+#[derive(Debug, Clone)]
+pub struct WriterLimits {
+    pub batch_records_max: usize,
+    pub batch_bytes_max: usize,
+}
+
+impl Default for WriterLimits {
+    fn default() -> Self {
+        WriterLimits { batch_records_max: 4_096, batch_bytes_max: 4 << 20 }
+    }
+}
+
+/// The actor around the commit loop.
+pub struct JournalWriter;
+
+pub struct WriterArguments {
+    pub gathering: Arc<Gathering>,
+    pub journal: Arc<dyn Journal>,
+    pub lease: Arc<dyn Lease>,
+    pub slots: Vec<Arc<SlotShared>>,
+    pub outlet: Arc<dyn Outlet>,
+    pub limits: WriterLimits,
+    pub metrics: Arc<Metrics>,
+}
+
+#[async_trait::async_trait]
+impl Actor for JournalWriter {
+    type Msg = Poke;
+    type State = WriterArguments;
+    type Arguments = WriterArguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Poke>,
+        arguments: WriterArguments,
+    ) -> Result<WriterArguments, ActorProcessingErr> {
+        *arguments.gathering.actor.lock() = Some(myself.clone());
+        let _ = myself.cast(Poke); // what a predecessor left
+        Ok(arguments)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Poke>,
+        Poke: Poke,
+        writer: &mut WriterArguments,
+    ) -> Result<(), ActorProcessingErr> {
+        loop {
+            let taken = writer.gathering.take(&writer.limits);
+            if taken.is_empty() {
+                return Ok(());
+            }
+            writer.commit(taken).await;
+        }
+    }
+}
+
+impl WriterArguments {
+    /// Commits what was taken, and settles each submission in its order.
+    async fn commit(&self, taken: Vec<(Submission, Option<Ended>)>) {
+        let mut batch = Batch::default();
+        let mut pending = Vec::with_capacity(taken.len());
+        let (mut records, mut bytes) = (0, 0);
+        for (submission, ended) in taken {
+            let weight = submission.weight();
+            records += weight.0;
+            bytes += weight.1;
+            let Submission { slot, generation, item, effects } = submission;
+            let record = match item {
+                Item::Record(record) if ended.is_none() => {
+                    let written = Some((record.seq, record.key.clone()));
+                    batch.records.push(*record);
+                    written
+                }
+                Item::Snapshot(snapshot) if ended.is_none() => {
+                    batch.snapshots.push(*snapshot);
+                    None
+                }
+                Item::Record(_) | Item::Snapshot(_) | Item::Barrier => None,
+            };
+            pending.push(Pending { slot, generation, ended, record, effects });
+        }
+        let ended = self.append(batch).await;
+        self.gathering.room.give_back(records, bytes);
+        self.settle(pending, ended);
+    }
+
+    /// Appends the batch; the answer says which slots' generations end.
+    async fn append(&self, batch: Batch) -> Result<HashMap<Slot, Ended>, Ended> {
+        if batch.records.is_empty() && batch.snapshots.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let count = batch.records.len();
+        let started = Instant::now();
+        let result = self.journal.append(batch).await;
+        self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
+        self.metrics.commit_records.observe(count as f64);
+        match result {
+            Ok(refused) => {
+                self.metrics.records_committed.inc_by(count as u64);
+                for (slot, why) in &refused {
+                    tracing::warn!(slot, %why, "the store refused a slot's records");
+                }
+                Ok(refused.into_iter().map(|(slot, _)| (slot, Ended::Refused)).collect())
+            }
+            Err(StoreError::Unavailable(why)) => {
+                tracing::warn!(why, "the store is unavailable: nothing was written");
+                Err(Ended::Refused)
+            }
+            Err(StoreError::Unknown(why)) => {
+                tracing::warn!(why, "the outcome of a commit is unknown");
+                Err(Ended::Unknown)
+            }
+            Err(error @ (StoreError::Damaged(_) | StoreError::Fatal(_))) => {
+                tracing::error!(%error, "the store has failed: this node stops");
+                self.outlet.store_failed(error);
+                Err(Ended::Unknown)
+            }
+        }
+    }
+
+    fn settle(&self, pending: Vec<Pending>, appended: Result<HashMap<Slot, Ended>, Ended>) {
+        let mut changed = Vec::new();
+        let mut newly_ended: HashMap<Slot, (u64, Ended)> = HashMap::new();
+        // Only slots that had something written can lose it; a barrier alone follows its slot.
+        if let Err(why) = appended {
+            for pending in pending.iter().filter(|pending| pending.record.is_some()) {
+                newly_ended.insert(pending.slot, (pending.generation, why));
+            }
+        }
+        if let Ok(refused) = &appended {
+            for pending in pending.iter().filter(|pending| pending.record.is_some()) {
+                if let Some(why) = refused.get(&pending.slot) {
+                    newly_ended.insert(pending.slot, (pending.generation, *why));
+                }
+            }
+        }
+        for (slot, (generation, why)) in &newly_ended {
+            self.gathering.end_generation(*slot, *generation, *why);
+            self.metrics.generations_ended.with_label_values(&[why.word()]).inc();
+        }
+        let lease_is_valid = self.lease.is_valid();
+        for Pending { slot, generation, ended, record, effects } in pending {
+            let ended = ended.or_else(|| newly_ended.get(&slot).map(|(_, why)| *why));
+            if let (None, Some((seq, key))) = (ended, record) {
+                let shared = &self.slots[usize::from(slot)];
+                if shared.generation() == generation {
+                    shared.set_durable_seq(seq);
+                }
+                changed.push(key);
+            }
+            self.carry_out(effects, ended, lease_is_valid);
+        }
+        if !changed.is_empty() {
+            self.outlet.changed(changed);
+        }
+        for (slot, (generation, why)) in newly_ended {
+            self.outlet.ended(slot, generation, why);
+        }
+    }
+
+    fn carry_out(&self, effects: Vec<Effect>, ended: Option<Ended>, lease_is_valid: bool) {
+        for effect in effects {
+            match (effect, ended) {
+                (Effect::Settled(sender), _) => drop(sender.send(())),
+                (Effect::Reply(to, _), Some(why)) => to.send(Err(why.ask_error())),
+                (Effect::Reply(to, _), None) if !lease_is_valid => to.send(Err(AskError::Unknown)),
+                (Effect::Reply(to, reply), None) => to.send(reply),
+                (Effect::Dispatch(dispatch), None) => self.outlet.dispatch(dispatch),
+                (Effect::Dispatch(_), Some(_)) => {}
+            }
+        }
+    }
+}
+
+/// A submission whose record is on its way.
+struct Pending {
+    slot: Slot,
+    generation: u64,
+    /// Its generation had ended before it was taken.
+    ended: Option<Ended>,
+    record: Option<(u64, EntityKey)>,
+    effects: Vec<Effect>,
+}

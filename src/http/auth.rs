@@ -1,0 +1,197 @@
+//! `/v1/auth`: registering, logging in and out, refreshing; and the public keys.
+//!
+//! An unknown email address and a wrong password cost and answer the same. Guesses are counted per
+//! account and address, and counted when it is the guess's turn, so that many at once gain nothing.
+
+use std::sync::Arc;
+
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, header};
+use serde::Deserialize;
+use tokio::time::Instant;
+use utoipa::ToSchema;
+
+use super::caller::SignedIn;
+use super::context::Context;
+use super::extract::Json;
+use super::json::Text;
+use super::passwords::{NewPassword, Presented};
+use super::problem::{Code, Problem, Result};
+use super::sessions::{self, Tokens, unkeyed};
+use super::tokens::RefreshToken;
+use super::{Edge, Reply, limits, users};
+use crate::actors::client::{View, Wait};
+use crate::actors::entity::Caller;
+use crate::actors::login::types::Login;
+use crate::actors::session::types::{Command as SessionCommand, Reply as SessionReply, Session};
+use crate::actors::user::types::{Command, User};
+use crate::actors::values::{Email, RequestId, Role, UserId};
+
+/// What is kept of a client's name for itself.
+const USER_AGENT_MAX: usize = 200;
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Register {
+    #[schema(value_type = String, format = Email)]
+    email: Email,
+    /// At least 10 characters.
+    #[schema(value_type = String, format = Password, min_length = 10)]
+    password: NewPassword,
+    #[schema(value_type = Option<String>, max_length = 200)]
+    name: Option<Text<200>>,
+}
+
+/// Opens an account and signs in.
+#[utoipa::path(post, path = "/v1/auth/register", tag = "auth", request_body = Register, security(()),
+    responses((status = 201, body = Tokens)))]
+pub async fn register(
+    State(edge): State<Edge>,
+    Extension(context): Extension<Arc<Context>>,
+    headers: HeaderMap,
+    Json(body): Json<Register>,
+) -> Result<Reply<Tokens>> {
+    // Looked at first only to spare the hashing; what counts is the claim that registering makes.
+    if edge.client.read::<Login>(&body.email, context.deadline).await?.state.user.is_some() {
+        return Err(Code::EmailTaken.into());
+    }
+    let password_hash = edge.passwords.hash(body.password, context.deadline).await?;
+    let asking = unkeyed(Caller::Anonymous, context.deadline, Wait::Settled);
+    let id = UserId::derived(&asking.request, 0);
+    let (email, name) = (body.email, body.name.map(|name| name.0));
+    let command = Command::Register { id, email, name, password_hash, roles: [Role::Customer].into() };
+    let answered = edge.client.ask::<User>(&id, command, asking).await?;
+    answered.outcome.map_err(|rejection| users::refusal(&rejection))?;
+    if answered.view.state.active().is_none() {
+        return Err(Code::EmailTaken.into());
+    }
+    let refresh = sessions::start(&edge, id, user_agent(&headers), context.deadline).await?;
+    Ok(Reply::created("/v1/me", sessions::tokens(&edge, id, &answered.view, &refresh)?))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogIn {
+    #[schema(value_type = String, format = Email)]
+    email: Email,
+    #[schema(value_type = String, format = Password)]
+    password: Presented,
+}
+
+/// Signs in.
+#[utoipa::path(post, path = "/v1/auth/login", tag = "auth", request_body = LogIn, security(()),
+    responses((status = 200, body = Tokens)))]
+pub async fn log_in(
+    State(edge): State<Edge>,
+    Extension(context): Extension<Arc<Context>>,
+    headers: HeaderMap,
+    Json(body): Json<LogIn>,
+) -> Result<Reply<Tokens>> {
+    let (id, view) = find(&edge, &body.email, context.deadline).await?;
+    if !proves(&edge, &context, &body.email, &view, body.password).await? {
+        return Err(Code::InvalidCredentials.into());
+    }
+    let refresh = sessions::start(&edge, id, user_agent(&headers), context.deadline).await?;
+    Ok(Reply::ok(sessions::tokens(&edge, id, &view, &refresh)?))
+}
+
+/// The user of an email address. For an unknown one a user whom nobody has ever been, looked up in the
+/// same way: that takes the same time.
+async fn find(edge: &Edge, email: &Email, deadline: Instant) -> Result<(UserId, View<User>)> {
+    let login = edge.client.read::<Login>(email, deadline).await?;
+    let nobody = || UserId::derived(&RequestId::of("nobody", &[email.as_str().as_bytes()]), 0);
+    let id = login.state.user.unwrap_or_else(nobody);
+    Ok((id, edge.client.read::<User>(&id, deadline).await?))
+}
+
+/// Whether the password is the account's. Errors: 429 after too many that were not.
+pub async fn proves(
+    edge: &Edge,
+    context: &Context,
+    email: &Email,
+    user: &View<User>,
+    password: Presented,
+) -> Result<bool> {
+    let policy = limits::login_policy(&edge.config);
+    let address = context.origin.address.map(|address| address.to_string()).unwrap_or_default();
+    let key = format!("{email} {address}");
+    let allowed = async || edge.limiter.look(policy, &key).await.allowed;
+    if !allowed().await {
+        return Err(locked_out(edge, &key).await);
+    }
+    let stored = user.state.active().map(|account| &account.password_hash);
+    match edge.passwords.verify(password, stored, context.deadline, allowed).await? {
+        Some(true) => {
+            edge.limiter.forget(policy, &key).await;
+            Ok(true)
+        }
+        Some(false) => {
+            edge.limiter.take(policy, &key).await;
+            Ok(false)
+        }
+        None => Err(locked_out(edge, &key).await),
+    }
+}
+
+async fn locked_out(edge: &Edge, key: &str) -> Problem {
+    let verdict = edge.limiter.look(limits::login_policy(&edge.config), key).await;
+    limits::too_many(Code::TooManyFailedLogins, &verdict)
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Refresh {
+    refresh_token: String,
+}
+
+/// Exchanges a refresh token for new tokens. A token that was used before ends its session, except
+/// within ten seconds, in case the answer got lost.
+#[utoipa::path(post, path = "/v1/auth/refresh", tag = "auth", request_body = Refresh, security(()),
+    responses((status = 200, body = Tokens)))]
+pub async fn refresh(
+    State(edge): State<Edge>,
+    Extension(context): Extension<Arc<Context>>,
+    Json(body): Json<Refresh>,
+) -> Result<Reply<Tokens>> {
+    let presented = RefreshToken::parse(&body.refresh_token).ok_or(Code::InvalidToken)?;
+    let next = RefreshToken::random(presented.session);
+    let command = SessionCommand::Refresh { presented: presented.hash(), next: next.hash() };
+    let asking = unkeyed(Caller::Anonymous, context.deadline, Wait::Durable);
+    let answered = edge.client.ask::<Session>(&presented.session, command, asking).await?;
+    match answered.outcome {
+        Ok(SessionReply::Refreshed) => {}
+        Ok(SessionReply::Reused) => {
+            return Err(Problem::new(Code::InvalidToken).detail("This token was used before. The session is over."));
+        }
+        Ok(SessionReply::Started | SessionReply::Revoked | SessionReply::Noted) => return Err(Code::Internal.into()),
+        Err(rejection) => return Err(sessions::refusal(&rejection)),
+    }
+    let id = answered.view.state.user;
+    let user = edge.client.read::<User>(&id, context.deadline).await?;
+    Ok(Reply::ok(sessions::tokens(&edge, id, &user, &next)?))
+}
+
+/// Ends the session of the access token.
+#[utoipa::path(post, path = "/v1/auth/logout", tag = "auth", responses((status = 204)))]
+pub async fn log_out(
+    State(edge): State<Edge>,
+    Extension(context): Extension<Arc<Context>>,
+    signed_in: SignedIn,
+) -> Result<Reply<()>> {
+    let asking = unkeyed(Caller::User(signed_in.user), context.deadline, Wait::Settled);
+    let answered = edge.client.ask::<Session>(&signed_in.session, SessionCommand::Revoke {}, asking).await?;
+    answered.outcome.map_err(|rejection| sessions::refusal(&rejection))?;
+    Ok(Reply::no_content())
+}
+
+/// The public keys of access tokens (RFC 7517).
+#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "auth", security(()),
+    responses((status = 200, body = serde_json::Value)))]
+pub async fn jwks(State(edge): State<Edge>) -> Reply<Arc<serde_json::Value>> {
+    Reply::ok(edge.keys.jwks()).tagged()
+}
+
+fn user_agent(headers: &HeaderMap) -> String {
+    let text = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.chars().take(USER_AGENT_MAX).collect()
+}

@@ -1,0 +1,290 @@
+//! What handlers take: [`Path`] ids that are ids, and the two kinds of request, [`Read`] and [`Write`].
+//!
+//! A `Write` is everything that a command needs beside its content: who asks, the request's identity
+//! and what is kept of its outcome, the deadline, `If-Match`. It asks entities on the caller's behalf.
+
+use std::ops::Deref;
+use std::str::FromStr;
+
+use axum::body::HttpBody;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::header;
+use axum::http::request::Parts;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, de};
+use tokio::time::Instant;
+
+use super::Edge;
+use super::caller::Who;
+use super::context::Context;
+use super::idempotency::{self, Key, Optional, Rule};
+use super::json::{self, Nothing};
+use super::problem::{Code, Problem, Result};
+use crate::actors::client::{Answered, AskError, Asking, Keyed, Wait};
+use crate::actors::entity::Kind;
+use crate::actors::values::{RequestId, Slug};
+
+/// Path parameters, parsed. What is no id of the right kind names nothing: 404.
+#[derive(Debug, Clone)]
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Edge> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Path<T>> {
+        match axum::extract::Path::<T>::from_request_parts(parts, edge).await {
+            Ok(axum::extract::Path(path)) => Ok(Path(path)),
+            Err(_) => Err(Code::NotFound.into()),
+        }
+    }
+}
+
+/// A product or category in a path: by its id, or by its slug.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IdOrSlug<Id> {
+    Id(Id),
+    Slug(Slug),
+}
+
+impl<'de, Id: FromStr> Deserialize<'de> for IdOrSlug<Id> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        // A slug has no underscore, an id always has one: nothing is both.
+        text.parse().map(IdOrSlug::Id).or_else(|_| text.parse().map(IdOrSlug::Slug)).map_err(de::Error::custom)
+    }
+}
+
+/// A request that changes nothing.
+#[derive(Debug, Clone)]
+pub struct Read {
+    pub who: Who,
+    pub deadline: Instant,
+}
+
+impl FromRequestParts<Edge> for Read {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Read> {
+        let who = Who::from_request_parts(parts, edge).await?;
+        Ok(Read { who, deadline: Context::from_parts(parts)?.deadline })
+    }
+}
+
+/// A request that may change something, with its body. `R` says what the route asks of the idempotency
+/// key: [`Optional`], [`Required`](idempotency::Required) or [`Money`](idempotency::Money).
+#[derive(Debug)]
+pub struct Write<B = Nothing, R: Rule = Optional> {
+    pub who: Who,
+    pub body: B,
+    pub deadline: Instant,
+    /// The identity: ids of what the request creates are derived from it.
+    pub request: RequestId,
+    /// The version that `If-Match` names. [`NEVER`] when it names none of ours.
+    pub if_version: Option<u64>,
+    keyed: Option<Keyed>,
+    rule: std::marker::PhantomData<R>,
+}
+
+/// A version that no entity has: for an `If-Match` that cannot match.
+pub const NEVER: u64 = u64::MAX;
+
+impl<B, R: Rule> Write<B, R> {
+    /// How a command of this request is asked. For one command per entity; a further one to the same
+    /// entity goes by [`Write::further`].
+    pub fn asking(&self, wait: Wait) -> Asking {
+        Asking {
+            request: self.request,
+            keyed: self.keyed,
+            caller: self.who.caller(),
+            deadline: self.deadline,
+            if_version: self.if_version,
+            wait,
+        }
+    }
+
+    /// The same for a further command of the same request: with an identity of its own that a repeat
+    /// gets again, and without the precondition, which the first one has met.
+    pub fn further(&self, what: &str, wait: Wait) -> Asking {
+        let request = RequestId::of("further", &[&self.request.0, what.as_bytes()]);
+        Asking { request, if_version: None, ..self.asking(wait) }
+    }
+
+    /// Asks an entity on behalf of this request.
+    ///
+    /// Errors: those of [`AskError`]; when the deadline passes although the entity has taken the command
+    /// (its process still runs), 409 `request_in_progress`.
+    pub async fn ask<K: Kind>(&self, edge: &Edge, id: &K::Id, command: K::Command, wait: Wait) -> Result<Answered<K>> {
+        match edge.client.ask::<K>(id, command, self.asking(wait)).await {
+            Ok(answered) => Ok(answered),
+            Err(AskError::DeadlinePassed) => Err(self.late::<K>(edge, id).await),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What to say at the deadline: a request that is known to have been taken is in progress.
+    async fn late<K: Kind>(&self, edge: &Edge, id: &K::Id) -> Problem {
+        let Some(keyed) = &self.keyed else { return AskError::DeadlinePassed.into() };
+        let moment = Instant::now() + std::time::Duration::from_millis(50);
+        let taken = edge.client.repeat::<K>(id, self.request, keyed.fingerprint, Wait::Durable, moment).await;
+        match taken {
+            Ok(Some(_)) => Problem::new(Code::RequestInProgress).retry_after_s(1),
+            Ok(None) | Err(_) => AskError::DeadlinePassed.into(),
+        }
+    }
+
+    /// The outcome of this request, if it was given before: to look at before side reads are done.
+    /// Without a key there is none.
+    pub async fn repeat<K: Kind>(&self, edge: &Edge, id: &K::Id, wait: Wait) -> Result<Option<Answered<K>>> {
+        let Some(keyed) = &self.keyed else { return Ok(None) };
+        match edge.client.repeat::<K>(id, self.request, keyed.fingerprint, wait, self.deadline).await {
+            Ok(outcome) => Ok(outcome),
+            Err(AskError::DeadlinePassed) => Err(self.late::<K>(edge, id).await),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Errors: 428 when the request has no `If-Match`.
+    pub fn must_match(&self) -> Result<()> {
+        self.if_version.map(drop).ok_or_else(|| Code::PreconditionRequired.into())
+    }
+}
+
+impl<B: DeserializeOwned + Send, R: Rule> FromRequest<Edge> for Write<B, R> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, edge: &Edge) -> Result<Write<B, R>> {
+        let (mut parts, body) = request.into_parts();
+        let who = Who::from_request_parts(&mut parts, edge).await?;
+        let context = Context::from_parts(&parts)?;
+        let key = Key::of(&parts.headers)?;
+        let if_version = if_match(&parts)?;
+        let bytes = read_body(edge, &parts, body).await?;
+        // The key comes before the content, so that a missing one is told first.
+        let place = (&parts.method, &parts.uri);
+        let settings = (&edge.config, &edge.keys);
+        let identity = idempotency::identify::<R>(settings, key.as_ref(), who.scope(), place, &bytes, context.random)?;
+        if identity.keyed.is_some() {
+            let _ = context.identity.set(identity.request);
+        }
+        let body = json::parse(&parts.headers, &bytes)?;
+        Ok(Write {
+            who,
+            body,
+            deadline: context.deadline,
+            request: identity.request,
+            if_version,
+            keyed: identity.keyed,
+            rule: std::marker::PhantomData,
+        })
+    }
+}
+
+/// A body alone, for routes under `/v1/auth`, which know no idempotency keys.
+#[derive(Debug, Clone)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<Edge> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, edge: &Edge) -> Result<Json<T>> {
+        let (parts, body) = request.into_parts();
+        let bytes = read_body(edge, &parts, body).await?;
+        json::parse(&parts.headers, &bytes).map(Json)
+    }
+}
+
+impl<T> Deref for Json<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// The whole body, within its limit of bytes and time.
+async fn read_body(edge: &Edge, parts: &Parts, body: axum::body::Body) -> Result<axum::body::Bytes> {
+    let limit = edge.config.body_limit_bytes;
+    let announced =
+        parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(too_large(limit));
+    }
+    if body.is_end_stream() {
+        return Ok(axum::body::Bytes::new());
+    }
+    let patience = std::time::Duration::from_millis(edge.config.body_timeout_ms);
+    match tokio::time::timeout(patience, Limited::new(body, limit).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
+        Ok(Err(_)) => Err(Problem::new(Code::BadRequest).detail("The body broke off.")),
+        Err(_) => Err(Code::RequestTimeout.into()),
+    }
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(Code::BodyTooLarge).detail(format!("A body has at most {limit} bytes."))
+}
+
+/// The version that `If-Match` wants. `*` wants any.
+fn if_match(parts: &Parts) -> Result<Option<u64>> {
+    let Some(value) = parts.headers.get(header::IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    match text {
+        "*" => Ok(None),
+        text if text.contains(',') => {
+            Err(Problem::new(Code::InvalidHeader).detail("If-Match takes one entity tag here."))
+        }
+        text => Ok(Some(version_of_tag(text).unwrap_or(NEVER))),
+    }
+}
+
+/// The version in a strong entity tag of ours: `"v17"` or `"v17-HASH"`.
+pub fn version_of_tag(tag: &str) -> Option<u64> {
+    let inside = tag.strip_prefix("\"v")?.strip_suffix('"')?;
+    let version = inside.split('-').next()?;
+    version.bytes().all(|byte| byte.is_ascii_digit()).then(|| version.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::values::ProductId;
+
+    #[test]
+    fn a_tag_of_ours_has_a_version() {
+        for (tag, version) in [
+            ("\"v17\"", Some(17)),
+            ("\"v17-abcdef\"", Some(17)),
+            ("W/\"v17\"", None),
+            ("v17", None),
+            ("\"17\"", None),
+            ("\"v\"", None),
+            ("\"v+1\"", None),
+            ("\"v-1\"", None),
+        ] {
+            assert_eq!(version_of_tag(tag), version, "{tag}");
+        }
+    }
+
+    #[test]
+    fn if_match_names_a_version_any_or_none_of_ours() {
+        let parts = |value: &str| {
+            let request = axum::http::Request::builder().header(header::IF_MATCH, value).body(()).expect("a request");
+            request.into_parts().0
+        };
+        assert_eq!(if_match(&parts("\"v3\"")), Ok(Some(3)));
+        assert_eq!(if_match(&parts("*")), Ok(None));
+        assert_eq!(if_match(&parts("\"other\"")), Ok(Some(NEVER)));
+        assert!(if_match(&parts("\"v3\", \"v4\"")).is_err());
+    }
+
+    #[test]
+    fn a_path_names_a_product_by_id_or_slug() {
+        let of = |text: &str| serde_json::from_value::<IdOrSlug<ProductId>>(text.into()).ok();
+        let id = ProductId(7);
+        assert_eq!(of(&id.to_string()), Some(IdOrSlug::Id(id)));
+        assert!(matches!(of("blue-tee"), Some(IdOrSlug::Slug(_))));
+        assert_eq!(of("Blue Tee"), None);
+        assert_eq!(of("cart_123"), None);
+    }
+}

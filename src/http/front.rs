@@ -1,0 +1,312 @@
+//! The one layer in front of every route. It gives a request its ids and deadline, admits it, catches
+//! what breaks, writes problems out, and finishes the answer: conditional GET, security headers,
+//! metrics, the access log. One hand-written layer and not eight stacked ones, because every request
+//! pays for it.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
+use futures::FutureExt;
+use tower::{Layer, Service};
+
+use super::Edge;
+use super::context::Context;
+use super::limits::{self, Verdict};
+use super::problem::{Code, Problem, Result};
+
+/// What the routes behind the layer are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The shop: admitted and limited.
+    Shop,
+    /// Health and metrics: operators must see them above all when the node is full.
+    Operations,
+    /// The pages that show the OpenAPI document: not admitted, and allowed to run their own scripts.
+    Documents,
+}
+
+/// The layer.
+#[derive(Clone)]
+pub struct Front {
+    pub edge: Edge,
+    pub class: Class,
+}
+
+impl<S> Layer<S> for Front {
+    type Service = FrontService<S>;
+    fn layer(&self, inner: S) -> FrontService<S> {
+        FrontService { front: self.clone(), inner }
+    }
+}
+
+#[derive(Clone)]
+pub struct FrontService<S> {
+    front: Front,
+    inner: S,
+}
+
+/// What of the request the answer depends on.
+struct Asked {
+    method: Method,
+    route: Option<MatchedPath>,
+    if_none_match: Option<HeaderValue>,
+}
+
+impl<S> Service<Request> for FrontService<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = std::result::Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut TaskContext<'_>) -> Poll<std::result::Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let Front { edge, class } = self.front.clone();
+        let context = Arc::new(Context::of(&edge.config, &request));
+        let asked = Asked {
+            method: request.method().clone(),
+            route: request.extensions().get::<MatchedPath>().cloned(),
+            if_none_match: request.headers().get(header::IF_NONE_MATCH).cloned(),
+        };
+        request.extensions_mut().insert(context.clone());
+        // Made now, run only when it is admitted: a future does nothing until it is polled.
+        let handling = self.inner.call(request);
+        Box::pin(async move {
+            edge.metrics.http_running.inc();
+            let running = Running(&edge);
+            let (answer, limit) = admitted(&edge, class, &context, handling).await;
+            drop(running);
+            let mut response = match answer {
+                Ok(response) => own_words(response, &asked, &context),
+                Err(problem) => problem.render(&context.request_id(), &context.trace_id()),
+            };
+            conditional(&mut response, &asked);
+            if class == Class::Documents {
+                response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, OWN_SCRIPTS);
+            }
+            decorate(&edge, response.headers_mut(), &context, limit);
+            account(&edge, &asked, &context, response.status());
+            Ok(response)
+        })
+    }
+}
+
+/// Counts a request as running until it is answered or its caller has gone.
+struct Running<'a>(&'a Edge);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.http_running.dec();
+    }
+}
+
+/// Runs the handler within the limits. The verdict is of the caller's address, where it was counted.
+async fn admitted<F>(edge: &Edge, class: Class, context: &Context, handling: F) -> (Result<Response>, Option<Verdict>)
+where
+    F: Future<Output = std::result::Result<Response, Infallible>>,
+{
+    if class != Class::Shop {
+        return (guarded(edge, handling).await, None);
+    }
+    let verdict = match context.origin.address {
+        Some(address) if !context.origin.exempt => {
+            Some(edge.limiter.take(limits::address_policy(&edge.config), &address.to_string()).await)
+        }
+        _ => None,
+    };
+    if let Some(verdict) = verdict.filter(|verdict| !verdict.allowed) {
+        return (Err(limits::too_many(Code::TooManyRequests, &verdict)), Some(verdict));
+    }
+    match edge.admission.enter().await {
+        Ok(_permit) => (guarded(edge, handling).await, verdict),
+        Err(problem) => (Err(problem), verdict),
+    }
+}
+
+/// Runs the handler: a panic becomes a 500, and one that never ends a 503.
+async fn guarded<F>(edge: &Edge, handling: F) -> Result<Response>
+where
+    F: Future<Output = std::result::Result<Response, Infallible>>,
+{
+    let patience = Duration::from_millis(edge.config.handler_timeout_ms);
+    match tokio::time::timeout(patience, AssertUnwindSafe(handling).catch_unwind()).await {
+        Ok(Ok(Ok(response))) => Ok(response),
+        Ok(Err(_)) => {
+            // What it said went to standard error by the panic hook; the caller learns nothing of it.
+            edge.metrics.http_panics.inc();
+            Err(Code::Internal.into())
+        }
+        Err(_) => Err(Code::DeadlinePassed.into()),
+    }
+}
+
+/// Writes problems out, also those that the router or another layer made in its own words.
+fn own_words(mut response: Response, asked: &Asked, context: &Context) -> Response {
+    let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let problem = match response.extensions_mut().remove::<Problem>() {
+        Some(problem) => problem,
+        None if is_problem(response.headers()) => return response,
+        None if status == StatusCode::METHOD_NOT_ALLOWED && asked.method == Method::OPTIONS => {
+            return options(response);
+        }
+        None => Problem::new(Code::of_status(status)),
+    };
+    let mut written = problem.render(&context.request_id(), &context.trace_id());
+    if let Some(allow) = response.headers_mut().remove(header::ALLOW) {
+        written.headers_mut().insert(header::ALLOW, with_options(&allow));
+    }
+    written
+}
+
+fn is_problem(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| value == "application/problem+json")
+}
+
+/// The answer to OPTIONS: what the router would have allowed.
+fn options(refused: Response) -> Response {
+    let mut response = Response::new(axum::body::Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    if let Some(allow) = refused.headers().get(header::ALLOW) {
+        response.headers_mut().insert(header::ALLOW, with_options(allow));
+    }
+    response
+}
+
+fn with_options(allow: &HeaderValue) -> HeaderValue {
+    let methods = allow.to_str().unwrap_or_default();
+    let all = if methods.is_empty() { "OPTIONS".to_owned() } else { format!("{methods},OPTIONS") };
+    HeaderValue::try_from(all).unwrap_or_else(|_| allow.clone())
+}
+
+/// A GET whose entity the caller has already: 304, and no body.
+fn conditional(response: &mut Response, asked: &Asked) {
+    let Some(known) = asked.if_none_match.as_ref().and_then(|value| value.to_str().ok()) else { return };
+    let safe = asked.method == Method::GET || asked.method == Method::HEAD;
+    if !safe || response.status() != StatusCode::OK {
+        return;
+    }
+    let tag = response.headers().get(header::ETAG).and_then(|value| value.to_str().ok());
+    if tag.is_some_and(|tag| has_tag(known, tag)) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        *response.body_mut() = axum::body::Body::empty();
+        response.headers_mut().remove(header::CONTENT_TYPE);
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
+}
+
+/// The weak comparison of RFC 9110, 13.1.2. Our tags hold no comma.
+fn has_tag(known: &str, tag: &str) -> bool {
+    let strong = |text: &str| text.trim().trim_start_matches("W/").to_owned();
+    known.trim() == "*" || known.split(',').any(|one| strong(one) == strong(tag))
+}
+
+/// Headers of every answer. What a route has set stays.
+const SECURITY: [(HeaderName, HeaderValue); 4] = [
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+];
+
+const OWN_SCRIPTS: HeaderValue = HeaderValue::from_static(
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'",
+);
+
+fn decorate(edge: &Edge, headers: &mut HeaderMap, context: &Context, limit: Option<Verdict>) {
+    for (name, value) in SECURITY {
+        headers.entry(name).or_insert(value);
+    }
+    let caching = if headers.contains_key(header::ETAG) { "private, no-cache" } else { "no-store" };
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static(caching));
+    if let Some(value) = &edge.hsts {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, value.clone());
+    }
+    let mut put = |name: HeaderName, text: String| {
+        if let Ok(value) = HeaderValue::try_from(text) {
+            headers.insert(name, value);
+        }
+    };
+    put(HeaderName::from_static("x-request-id"), context.request_id());
+    if let Some(trace) = context.trace_response() {
+        put(HeaderName::from_static("traceresponse"), trace);
+    }
+    let verdicts: Vec<Verdict> = limit.into_iter().chain(context.user_limit.get().copied()).collect();
+    if !verdicts.is_empty() {
+        let join = |field: fn(&Verdict) -> String| verdicts.iter().map(field).collect::<Vec<_>>().join(", ");
+        put(HeaderName::from_static("ratelimit-policy"), join(Verdict::policy_field));
+        put(HeaderName::from_static("ratelimit"), join(Verdict::field));
+    }
+}
+
+/// Metrics, and one line in the log. The route's pattern stands for the path, and the query is left
+/// out: neither may carry somebody's email address into a log.
+fn account(edge: &Edge, asked: &Asked, context: &Context, status: StatusCode) {
+    let route = asked.route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let took = context.arrived.elapsed();
+    let method = known_method(&asked.method);
+    edge.metrics.http_requests.with_label_values(&[route, method, status.as_str()]).inc();
+    edge.metrics.http_request_seconds.with_label_values(&[route]).observe(took.as_secs_f64());
+    let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    if status.is_server_error() {
+        tracing::warn!(
+            { http.route = route, http.method = method, http.status = status.as_u16(),
+              request.id = %context.request_id(), trace.id = %context.trace_id(), duration_us },
+            "request failed"
+        );
+    } else {
+        tracing::debug!(
+            { http.route = route, http.method = method, http.status = status.as_u16(),
+              request.id = %context.request_id(), trace.id = %context.trace_id(), duration_us },
+            "request"
+        );
+    }
+}
+
+/// Method names for labels: a caller cannot make new ones.
+fn known_method(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_known_in_a_list_weak_or_by_a_star() {
+        for (known, same) in [
+            ("\"v17\"", true),
+            ("W/\"v17\"", true),
+            ("\"v16\", \"v17\"", true),
+            ("*", true),
+            ("\"v1\"", false),
+            ("\"v17-ab\"", false),
+            ("v17", false),
+        ] {
+            assert_eq!(has_tag(known, "\"v17\""), same, "{known}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! A limit on everything: how many requests run at once, and how many one caller may send.
+//!
+//! Admission protects the node: a bounded number of requests run, a bounded number wait a moment, one
+//! more is refused at once (503). Volume limits protect the others from one caller: counted in windows
+//! behind the small [`Limiter`] trait, in this process for now.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hashlink::LruCache;
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+
+use super::config::EdgeConfig;
+use super::problem::{Code, Problem, Result};
+
+/// The most callers that are counted at once; beyond, the one seen longest ago is forgotten.
+const CALLERS_MAX: usize = 100_000;
+
+/// Admits a bounded number of requests.
+#[derive(Debug)]
+pub struct Admission {
+    permits: Semaphore,
+    waiting: AtomicUsize,
+    queue: usize,
+    wait: Duration,
+}
+
+impl Admission {
+    pub fn new(config: &EdgeConfig) -> Admission {
+        Admission {
+            permits: Semaphore::new(config.admission_permits),
+            waiting: AtomicUsize::new(0),
+            queue: config.admission_queue,
+            wait: Duration::from_millis(config.admission_wait_ms),
+        }
+    }
+
+    /// A permit to run, held until the answer is made.
+    ///
+    /// Errors: 503 when the queue is full, or no permit came free while the request waited.
+    pub async fn enter(&self) -> Result<SemaphorePermit<'_>> {
+        if let Ok(permit) = self.permits.try_acquire() {
+            return Ok(permit);
+        }
+        let place = Place::take(&self.waiting, self.queue).ok_or_else(|| Problem::new(Code::Overloaded))?;
+        let entered = tokio::time::timeout(self.wait, self.permits.acquire()).await;
+        drop(place);
+        match entered {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) | Err(_) => Err(Code::Overloaded.into()),
+        }
+    }
+}
+
+/// A place in a bounded queue; given back when dropped, also by a caller who went away.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn take(waiting: &'a AtomicUsize, most: usize) -> Option<Place<'a>> {
+        let place = Place(waiting);
+        // The count is raised first and the place dropped when that was one too many: never a lost one.
+        if waiting.fetch_add(1, Ordering::AcqRel) < most { Some(place) } else { None }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// How many in which time, under a name that callers see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    pub name: &'static str,
+    pub quota: u64,
+    pub window_ms: u64,
+}
+
+/// What a limiter says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    pub policy: Policy,
+    pub allowed: bool,
+    pub remaining: u64,
+    /// Milliseconds until the window ends.
+    pub reset_ms: u64,
+}
+
+impl Verdict {
+    pub fn reset_s(&self) -> u64 {
+        self.reset_ms.div_ceil(1000).max(1)
+    }
+    /// `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10).
+    pub fn policy_field(&self) -> String {
+        let Policy { name, quota, window_ms } = self.policy;
+        format!("\"{name}\";q={quota};w={}", window_ms.div_ceil(1000))
+    }
+    /// `RateLimit`.
+    pub fn field(&self) -> String {
+        format!("\"{}\";r={};t={}", self.policy.name, self.remaining, self.reset_s())
+    }
+}
+
+/// Counts what callers do. In this process now; a shared one later changes only who implements this.
+#[async_trait]
+pub trait Limiter: Send + Sync + 'static {
+    /// Counts one, when it is allowed.
+    async fn take(&self, policy: Policy, key: &str) -> Verdict;
+    /// What `take` would say, without counting.
+    async fn look(&self, policy: Policy, key: &str) -> Verdict;
+    /// Begins anew.
+    async fn forget(&self, policy: Policy, key: &str);
+}
+
+/// Fixed windows in the memory of this process.
+pub struct LocalLimiter {
+    windows: Mutex<LruCache<(&'static str, Box<str>), Window>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    ends: Instant,
+    count: u64,
+}
+
+impl Default for LocalLimiter {
+    fn default() -> Self {
+        LocalLimiter { windows: Mutex::new(LruCache::new(CALLERS_MAX)) }
+    }
+}
+
+impl LocalLimiter {
+    fn judge(&self, policy: Policy, key: &str, now: Instant, count: bool) -> Verdict {
+        let mut windows = self.windows.lock();
+        let entry = (policy.name, key.into());
+        let fresh = Window { ends: now + Duration::from_millis(policy.window_ms), count: 0 };
+        let mut window = windows.get(&entry).copied().filter(|window| window.ends > now).unwrap_or(fresh);
+        let allowed = window.count < policy.quota;
+        if count && allowed {
+            window.count += 1;
+            windows.insert(entry, window);
+        }
+        let reset_ms = u64::try_from(window.ends.duration_since(now).as_millis()).unwrap_or(u64::MAX);
+        Verdict { policy, allowed, remaining: policy.quota.saturating_sub(window.count), reset_ms }
+    }
+}
+
+#[async_trait]
+impl Limiter for LocalLimiter {
+    async fn take(&self, policy: Policy, key: &str) -> Verdict {
+        self.judge(policy, key, Instant::now(), true)
+    }
+    async fn look(&self, policy: Policy, key: &str) -> Verdict {
+        self.judge(policy, key, Instant::now(), false)
+    }
+    async fn forget(&self, policy: Policy, key: &str) {
+        self.windows.lock().remove(&(policy.name, key.into()));
+    }
+}
+
+/// Requests from one address.
+pub fn address_policy(config: &EdgeConfig) -> Policy {
+    Policy { name: "address", quota: config.address_limit_per_minute, window_ms: 60_000 }
+}
+
+/// Requests of one signed-in user.
+pub fn user_policy(config: &EdgeConfig) -> Policy {
+    Policy { name: "user", quota: config.user_limit_per_minute, window_ms: 60_000 }
+}
+
+/// Failed logins of one account from one address.
+pub fn login_policy(config: &EdgeConfig) -> Policy {
+    Policy { name: "login", quota: config.login_failures, window_ms: config.login_window_ms }
+}
+
+/// The refusal that a verdict means.
+pub fn too_many(code: Code, verdict: &Verdict) -> Problem {
+    Problem::new(code).retry_after_s(verdict.reset_s())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THREE: Policy = Policy { name: "three", quota: 3, window_ms: 1_000 };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_has_a_quota_per_window_of_his_own() {
+        let limiter = LocalLimiter::default();
+        for left in [2, 1, 0] {
+            let verdict = limiter.take(THREE, "a").await;
+            assert_eq!((verdict.allowed, verdict.remaining), (true, left));
+        }
+        let refused = limiter.take(THREE, "a").await;
+        assert_eq!((refused.allowed, refused.remaining, refused.reset_s()), (false, 0, 1));
+        assert_eq!(refused.policy_field(), "\"three\";q=3;w=1");
+        assert_eq!(refused.field(), "\"three\";r=0;t=1");
+        assert!(limiter.take(THREE, "b").await.allowed);
+        assert!(limiter.take(Policy { name: "other", ..THREE }, "a").await.allowed);
+        tokio::time::advance(Duration::from_millis(1_001)).await;
+        assert!(limiter.look(THREE, "a").await.allowed);
+        assert_eq!(limiter.take(THREE, "a").await.remaining, 2);
+        limiter.forget(THREE, "a").await;
+        assert_eq!(limiter.look(THREE, "a").await.remaining, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beyond_permits_and_queue_a_request_is_refused_at_once() {
+        let config =
+            EdgeConfig { admission_permits: 1, admission_queue: 1, admission_wait_ms: 50, ..EdgeConfig::default() };
+        let admission = std::sync::Arc::new(Admission::new(&config));
+        let first = admission.enter().await.expect("the only permit");
+        let waiting = tokio::spawn({
+            let admission = admission.clone();
+            async move { admission.enter().await.map(drop).map_err(|problem| problem.code()) }
+        });
+        tokio::task::yield_now().await;
+        let third = admission.enter().await.map(drop).map_err(|problem| problem.code());
+        assert_eq!(third, Err(Code::Overloaded));
+        drop(first);
+        assert_eq!(waiting.await.expect("no panic"), Ok(()));
+        let _again = admission.enter().await.expect("the permit came back");
+        let late = admission.enter().await.map(drop).map_err(|problem| problem.code());
+        assert_eq!(late, Err(Code::Overloaded));
+    }
+}

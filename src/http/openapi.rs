@@ -1,0 +1,101 @@
+//! The OpenAPI document: made of the handlers, with what holds for every route added in one place.
+
+use std::sync::LazyLock;
+
+use axum::body::Bytes;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use utoipa::OpenApi as _;
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::{Content, OpenApi, Ref, Required, ResponseBuilder};
+
+use super::problem::{Code, Document, Fault};
+use super::{idempotency, routes, schema};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "souk",
+        description = "An e-commerce backend. Errors are RFC 9457 problems; money is in minor units; \
+                       unsafe requests may carry an Idempotency-Key.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    components(schemas(
+        Document,
+        Fault,
+        Code,
+        schema::Money,
+        schema::Totals,
+        schema::Time,
+        schema::Role,
+        schema::StockBand
+    ))
+)]
+struct Base;
+
+/// The document before any route.
+pub fn base() -> OpenApi {
+    Base::openapi()
+}
+
+/// Adds what holds for every route.
+pub fn finish(document: &mut OpenApi) {
+    let components = document.components.get_or_insert_default();
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    for (name, header) in [("cart_token", "X-Cart-Token"), ("order_token", "X-Order-Token")] {
+        components.add_security_scheme(name, SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(header))));
+    }
+    document.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
+    for (path, item) in &mut document.paths.paths {
+        let keyed = !path.starts_with("/v1/auth");
+        for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch] {
+            operation.iter_mut().for_each(may_fail);
+        }
+        for operation in [&mut item.put, &mut item.post, &mut item.delete, &mut item.patch] {
+            operation.iter_mut().filter(|_| keyed).for_each(may_be_keyed);
+        }
+    }
+}
+
+/// Every operation may answer with a problem.
+fn may_fail(operation: &mut Operation) {
+    let content = Content::new(Some(Ref::from_schema_name("Problem")));
+    let problem =
+        ResponseBuilder::new().description("A problem (RFC 9457)").content("application/problem+json", content);
+    operation.responses.responses.insert("default".into(), problem.build().into());
+}
+
+/// Every unsafe operation takes an idempotency key. Where it must have one, the handler has said so.
+fn may_be_keyed(operation: &mut Operation) {
+    let parameters = operation.parameters.get_or_insert_default();
+    if parameters.iter().any(|parameter| parameter.name == "Idempotency-Key") {
+        return;
+    }
+    let text = ObjectBuilder::new().schema_type(Type::String).max_length(Some(idempotency::KEY_MAX)).build();
+    let key = ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some("The same key and request get the same answer again."))
+        .schema(Some(text));
+    parameters.push(key.build());
+}
+
+static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
+    let document = serde_json::to_vec(&routes::document());
+    document.expect("a document of strings, numbers and maps by string is JSON").into()
+});
+
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", tag = "operations", security(()),
+    responses((status = 200, body = serde_json::Value)))]
+pub async fn document() -> Response {
+    let mut response = DOCUMENT.clone().into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

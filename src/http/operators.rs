@@ -1,0 +1,126 @@
+//! `/v1/admin/entities` and `/v1/admin/cluster`: what operators see of the machinery. Secrets are
+//! redacted by the values themselves.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::caller::Admin;
+use super::problem::{Code, Result};
+use super::query::{List, Listing, Page, Query};
+use super::{Edge, Path, Read, Reply};
+use crate::actors::client::{Inspection, JournalEntry};
+
+/// What the node knows of its cluster.
+pub trait ClusterView: Send + Sync + 'static {
+    fn nodes(&self) -> Vec<ClusterNode>;
+    /// Every slot, ascending.
+    fn slots(&self) -> Vec<ClusterSlot>;
+}
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ClusterNode {
+    pub id: String,
+    pub name: String,
+    /// Where other nodes reach it; none for a single node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Such as `serving`, `draining`, `left`.
+    pub state: String,
+    /// Whether it is the node that answers.
+    pub this: bool,
+    pub slots_owned: usize,
+}
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ClusterSlot {
+    pub slot: u16,
+    /// Id of the node that owns it; none while nobody does.
+    pub owner: Option<String>,
+    pub epoch: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Cluster {
+    nodes: Vec<ClusterNode>,
+    slots: Vec<ClusterSlot>,
+}
+
+/// Nodes, and slots with owner and epoch.
+#[utoipa::path(get, path = "/v1/admin/cluster", tag = "operators", responses((status = 200, body = Cluster)))]
+pub async fn cluster(State(edge): State<Edge>, _: Admin) -> Reply<Cluster> {
+    Reply::ok(Cluster { nodes: edge.cluster.nodes(), slots: edge.cluster.slots() })
+}
+
+/// An entity with everything that its node knows of it: owner node, slot, epoch, version, state, whether
+/// it was in memory, last activity, what it owes, when it wakes, restarts.
+#[utoipa::path(get, path = "/v1/admin/entities/{kind}/{id}", tag = "operators",
+    params(("kind" = String, Path), ("id" = String, Path)), responses((status = 200, body = serde_json::Value)))]
+pub async fn inspect(
+    State(edge): State<Edge>,
+    _: Admin,
+    Path((kind, id)): Path<(String, String)>,
+    read: Read,
+) -> Result<Reply<Inspection>> {
+    let inspection = edge.client.inspect(&kind, &id, read.deadline).await?.ok_or(Code::NotFound)?;
+    let version = inspection.version;
+    Ok(Reply::ok(inspection).version_of_whole(version))
+}
+
+/// The history of an entity; `after` is the version behind which it starts.
+pub struct Journal;
+
+impl Listing for Journal {
+    const PARAMETERS: &'static [&'static str] = &["after"];
+}
+
+/// An entity's history, the oldest first.
+#[utoipa::path(get, path = "/v1/admin/entities/{kind}/{id}/journal", tag = "operators",
+    params(("kind" = String, Path), ("id" = String, Path), ("after" = Option<u64>, Query)),
+    responses((status = 200, body = Page<serde_json::Value>)))]
+pub async fn journal(
+    State(edge): State<Edge>,
+    _: Admin,
+    Path((kind, id)): Path<(String, String)>,
+    list: List<Journal>,
+) -> Result<Reply<Page<JournalEntry>>> {
+    let start: u64 = list.parsed("after")?.unwrap_or(0);
+    let after = list.after.as_deref().and_then(|position| position.parse().ok()).unwrap_or(start);
+    let mut entries = edge.client.journal(&kind, &id, after, list.limit + 1).await?;
+    if entries.is_empty() && after == 0 {
+        return Err(Code::NotFound.into());
+    }
+    let more = entries.len() > list.limit;
+    entries.truncate(list.limit);
+    let next = entries.last().filter(|_| more).map(|entry| entry.version.to_string());
+    Ok(list.page(&edge, entries, next, None))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct At {
+    at: Option<u64>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct StateView {
+    kind: String,
+    id: String,
+    version: u64,
+    #[schema(value_type = Object)]
+    state: serde_json::Value,
+}
+
+/// An entity's state at a version, or now.
+#[utoipa::path(get, path = "/v1/admin/entities/{kind}/{id}/state", tag = "operators",
+    params(("kind" = String, Path), ("id" = String, Path), ("at" = Option<u64>, Query)),
+    responses((status = 200, body = StateView)))]
+pub async fn state(
+    State(edge): State<Edge>,
+    _: Admin,
+    Path((kind, id)): Path<(String, String)>,
+    Query(At { at }): Query<At>,
+) -> Result<Reply<StateView>> {
+    let (version, state) = edge.client.state_at(&kind, &id, at).await?.ok_or(Code::NotFound)?;
+    Ok(Reply::ok(StateView { kind, id, version, state }).version(version))
+}

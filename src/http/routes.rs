@@ -1,0 +1,143 @@
+//! Every URL of the server, on one page. (The path stands at the handler, because the OpenAPI document
+//! is made of it; the comment here is held against that document by a test.)
+
+use axum::Router;
+use axum::extract::Request;
+use tower_http::compression::predicate::SizeAbove;
+use tower_http::compression::{CompressionLayer, CompressionLevel};
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use super::front::{Class, Front};
+use super::problem::{Code, Problem};
+use super::{Edge, auth, health, me, openapi, operators, users};
+
+/// Answers below this size are sent as they are: compressing them saves nothing.
+const COMPRESS_ABOVE_BYTES: u16 = 1_024;
+
+fn shop() -> OpenApiRouter<Edge> {
+    OpenApiRouter::new()
+        // Signing in
+        .routes(routes!(auth::register)) //                                  POST /v1/auth/register
+        .routes(routes!(auth::log_in)) //                                    POST /v1/auth/login
+        .routes(routes!(auth::refresh)) //                                   POST /v1/auth/refresh
+        .routes(routes!(auth::log_out)) //                                   POST /v1/auth/logout
+        .routes(routes!(auth::jwks)) //                                      GET /.well-known/jwks.json
+        // Me
+        .routes(routes!(me::profile, me::change_profile)) //                 GET, PATCH /v1/me
+        .routes(routes!(me::change_password)) //                             PUT /v1/me/password
+        .routes(routes!(me::list_sessions)) //                               GET /v1/me/sessions
+        .routes(routes!(me::end_session)) //                                 DELETE /v1/me/sessions/{id}
+        .routes(routes!(me::list_addresses, me::add_address)) //             GET, POST /v1/me/addresses
+        .routes(routes!(me::put_address, me::remove_address)) //             PUT, DELETE /v1/me/addresses/{id}
+        // Administrators
+        .routes(routes!(users::find)) //                                     GET /v1/admin/users
+        .routes(routes!(users::set_roles)) //                                PATCH /v1/admin/users/{id}
+        // Operators
+        .routes(routes!(operators::inspect)) //                              GET /v1/admin/entities/{kind}/{id}
+        .routes(routes!(operators::journal)) //                              GET /v1/admin/entities/{kind}/{id}/journal
+        .routes(routes!(operators::state)) //                                GET /v1/admin/entities/{kind}/{id}/state
+        .routes(routes!(operators::cluster)) //                              GET /v1/admin/cluster
+}
+
+fn operations() -> OpenApiRouter<Edge> {
+    OpenApiRouter::new()
+        .routes(routes!(health::livez)) //                                   GET /livez
+        .routes(routes!(health::readyz)) //                                  GET /readyz
+        .routes(routes!(health::startupz)) //                                GET /startupz
+        .routes(routes!(health::version)) //                                 GET /version
+        .routes(routes!(health::metrics)) //                                 GET /metrics
+        .routes(routes!(openapi::document)) //                               GET /openapi.json
+}
+
+/// The OpenAPI document of all routes.
+pub fn document() -> utoipa::openapi::OpenApi {
+    let (_, mut document) =
+        OpenApiRouter::with_openapi(openapi::base()).merge(shop()).merge(operations()).split_for_parts();
+    openapi::finish(&mut document);
+    document
+}
+
+/// The whole server.
+pub fn router(edge: Edge) -> Router {
+    let front = |class| Front { edge: edge.clone(), class };
+    let compression = CompressionLayer::new()
+        .gzip(true)
+        .quality(CompressionLevel::Fastest)
+        .compress_when(SizeAbove::new(COMPRESS_ABOVE_BYTES));
+    let shop: Router<Edge> = shop().into();
+    let shop = shop.fallback(nothing_here).layer(front(Class::Shop)).layer(compression.clone());
+    let operations: Router<Edge> = operations().into();
+    let operations = operations.layer(front(Class::Operations));
+    let docs: Router<Edge> = SwaggerUi::new("/docs").config(Config::from("/openapi.json")).into();
+    let docs = docs.layer(front(Class::Documents)).layer(compression);
+    let router = shop.merge(operations).merge(docs);
+    match cors(&edge.config.cors_origins) {
+        Some(cors) => router.layer(cors).with_state(edge),
+        None => router.with_state(edge),
+    }
+}
+
+async fn nothing_here(_: Request) -> Problem {
+    Code::NotFound.into()
+}
+
+/// What browsers on other origins may do; nothing without configured origins.
+fn cors(origins: &[String]) -> Option<CorsLayer> {
+    if origins.is_empty() {
+        return None;
+    }
+    let origins = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(origins.iter().filter_map(|origin| origin.parse().ok()))
+    };
+    let exposed = ["etag", "location", "link", "retry-after", "x-request-id", "idempotent-replayed", "ratelimit"];
+    let headers = [
+        "authorization",
+        "content-type",
+        "idempotency-key",
+        "if-match",
+        "if-none-match",
+        "x-cart-token",
+        "x-order-token",
+        "x-request-id",
+        "traceparent",
+    ];
+    let layer = CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods(Any)
+        .allow_headers(headers.map(axum::http::HeaderName::from_static))
+        .expose_headers(exposed.map(axum::http::HeaderName::from_static))
+        .max_age(std::time::Duration::from_secs(600));
+    Some(layer)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// `METHOD path` of everything in the document.
+    fn documented() -> BTreeSet<String> {
+        let document = serde_json::to_value(super::document()).expect("a document is JSON");
+        let paths = document["paths"].as_object().expect("it has paths").clone();
+        let lines = paths.into_iter().flat_map(|(path, item)| {
+            let methods: Vec<String> = item.as_object().expect("an item").keys().cloned().collect();
+            methods.into_iter().map(move |method| format!("{} {path}", method.to_uppercase()))
+        });
+        lines.collect()
+    }
+
+    #[test]
+    fn the_comments_on_this_page_are_the_routes() {
+        let page = include_str!("routes.rs");
+        let commented = page.lines().filter(|line| line.trim_start().starts_with(".routes(")).flat_map(|line| {
+            let comment = line.split("//").last().unwrap_or_default().trim();
+            let (methods, path) = comment.rsplit_once(' ').unwrap_or_default();
+            methods.split(", ").map(|method| format!("{method} {path}")).collect::<Vec<_>>()
+        });
+        assert_eq!(commented.collect::<BTreeSet<_>>(), documented());
+    }
+}

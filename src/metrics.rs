@@ -1,0 +1,127 @@
+//! Everything that souk counts. One struct lists all metrics; the doc comment of each is its help text.
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+};
+
+/// Declares the metrics: name and kind of each from its field, the help text from its doc comment.
+macro_rules! metrics {
+    ($($(#[doc = $help:literal])+ $field:ident : $type:ident $(($($argument:expr),*))?,)*) => {
+        /// All metrics of a node.
+        pub struct Metrics {
+            registry: Registry,
+            $($(#[doc = $help])+ pub $field: $type,)*
+        }
+
+        impl Metrics {
+            pub fn new() -> Metrics {
+                let registry = Registry::new();
+                $(
+                    let help = concat!($($help),+).trim();
+                    let $field = $type::make(concat!("souk_", stringify!($field)), help $(, $($argument),*)?);
+                    registry.register(Box::new($field.clone())).expect("each metric has its own name");
+                )*
+                Metrics { registry, $($field),* }
+            }
+
+            /// Name and help of every metric, for the documentation and its test.
+            pub fn describe() -> Vec<(&'static str, &'static str)> {
+                vec![$((concat!("souk_", stringify!($field)), concat!($($help),+).trim())),*]
+            }
+        }
+    };
+}
+
+metrics! {
+    /// Commands that a full queue refused.
+    busy: IntCounter,
+    /// Panics of entity code, each caught.
+    panics: IntCounter,
+    /// Entities quarantined after repeated panics.
+    quarantined: IntCounter,
+    /// Broken invariants found after applying an event, by name. Page someone.
+    violations: IntCounterVec(&["invariant"]),
+    /// Records committed to the journal.
+    records_committed: IntCounter,
+    /// Records in one group commit.
+    commit_records: Histogram(&[1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0]),
+    /// Seconds that one group commit took.
+    commit_seconds: Histogram(&[0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0]),
+    /// Slots whose generation ended because the store refused or lost a commit, by reason.
+    generations_ended: IntCounterVec(&["reason"]),
+    /// Entities in memory.
+    resident_entities: IntGauge,
+    /// Bytes that the entities in memory take, about.
+    resident_bytes: IntGauge,
+    /// Owed requests that are not answered yet.
+    owed_outstanding: IntGauge,
+    /// Owed requests that had to be sent again.
+    owed_resent: IntCounter,
+    /// Slot actors restarted after a failure.
+    slot_restarts: IntCounter,
+    /// Requests answered, by route, method and status.
+    http_requests: IntCounterVec(&["route", "method", "status"]),
+    /// Seconds from a request's arrival to its answer, by route.
+    http_request_seconds: HistogramVec((&["route"], &[0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0, 30.0])),
+    /// Requests being worked on.
+    http_running: IntGauge,
+    /// Open connections.
+    http_connections: IntGauge,
+    /// Handlers that panicked, each answered with 500.
+    http_panics: IntCounter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics::new()
+    }
+}
+
+impl Metrics {
+    /// The text that Prometheus scrapes.
+    pub fn render(&self) -> String {
+        let mut text = Vec::new();
+        let families = self.registry.gather();
+        if let Err(error) = prometheus::TextEncoder::new().encode(&families, &mut text) {
+            tracing::error!(%error, "metrics cannot be rendered");
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+/// Makes a metric from its name and help; names and labels are literals, so making cannot fail.
+trait Make<Argument = ()> {
+    fn make(name: &str, help: &str, argument: Argument) -> Self;
+}
+
+const FIXED: &str = "names and labels of metrics are fixed and valid";
+
+trait MakePlain {
+    fn make(name: &str, help: &str) -> Self;
+}
+
+impl MakePlain for IntCounter {
+    fn make(name: &str, help: &str) -> Self {
+        IntCounter::new(name, help).expect(FIXED)
+    }
+}
+impl MakePlain for IntGauge {
+    fn make(name: &str, help: &str) -> Self {
+        IntGauge::new(name, help).expect(FIXED)
+    }
+}
+impl<const N: usize> Make<&[&str; N]> for IntCounterVec {
+    fn make(name: &str, help: &str, labels: &[&str; N]) -> Self {
+        IntCounterVec::new(Opts::new(name, help), labels).expect(FIXED)
+    }
+}
+impl<const N: usize> Make<&[f64; N]> for Histogram {
+    fn make(name: &str, help: &str, buckets: &[f64; N]) -> Self {
+        Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())).expect(FIXED)
+    }
+}
+impl<const L: usize, const N: usize> Make<(&[&str; L], &[f64; N])> for HistogramVec {
+    fn make(name: &str, help: &str, (labels, buckets): (&[&str; L], &[f64; N])) -> Self {
+        HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels).expect(FIXED)
+    }
+}

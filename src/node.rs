@@ -1,0 +1,293 @@
+//! Composes a node, and owns the order of start and drain: store, runtime, gateways, read models, edge;
+//! and back again. Nothing else starts or stops anything.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+use crate::actors::client::{Asking, Client, Wait};
+use crate::actors::entity::Caller;
+use crate::actors::gateways::payment::MockPayments;
+use crate::actors::history::{self, Until};
+use crate::actors::keyring::types::Keyring;
+use crate::actors::kinds;
+use crate::actors::login::types::Login;
+use crate::actors::projections::Projections;
+use crate::actors::runtime::{Runtime, RuntimeConfig};
+use crate::actors::slot::{self, SlotLimits};
+use crate::actors::user::types::{Command as UserCommand, Status, User};
+use crate::actors::values::{Email, Only, Role, UserId};
+use crate::actors::writer::WriterLimits;
+use crate::cluster::{NodeId, Ownership, SoleOwner, slot_of};
+use crate::config::{Config, StoreKind};
+use crate::http::{self, ClusterNode, ClusterSlot, ClusterView, Edge, EdgeConfig, Health};
+use crate::metrics::Metrics;
+use crate::persistence::memory::Memory;
+use crate::persistence::sled::{SledJournal, SledOptions};
+use crate::persistence::{EntityKey, Journal};
+use crate::{sample, telemetry};
+
+/// How long one step of starting may wait for an entity.
+const STEP: Duration = Duration::from_secs(30);
+
+/// What `souk serve` was told beside the configuration.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// Fill the store with the sample catalogue, where it is not there yet.
+    pub sample: bool,
+    /// The first administrator, made when there is none.
+    pub bootstrap: Option<Bootstrap>,
+}
+
+/// An administrator to be.
+#[derive(Clone)]
+pub struct Bootstrap {
+    pub email: Email,
+    pub password: String,
+}
+
+impl std::fmt::Debug for Bootstrap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bootstrap").field("email", &self.email).finish_non_exhaustive()
+    }
+}
+
+/// What is asked about an entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// Everything about it now: where it is, its version, its state, what it owes.
+    Present,
+    /// All its records.
+    Journal,
+    /// Its state as it was.
+    StateAt { version: u64 },
+}
+
+/// Serves until it is told to stop (SIGINT, SIGTERM), then finishes what it has admitted.
+pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
+    telemetry::start(&config.log)?;
+    let stop = stop_signal()?;
+    let listener = TcpListener::bind(config.http.addr).await.with_context(|| format!("cannot listen on {}", config.http.addr))?;
+    let address = listener.local_addr()?;
+    let journal = open(&config).await?;
+    let metrics = Arc::new(Metrics::new());
+    let runtime = start_runtime(&config, journal.clone(), metrics.clone()).await?;
+    let projections = Projections::start(runtime.client.clone(), journal, metrics.clone()).await?;
+    runtime.dispatcher.add_follower(projections.follower());
+    let health = Arc::new(Health::new());
+    let edge = Edge::start(http::Given {
+        client: runtime.client.clone(),
+        config: edge_config(&config),
+        metrics,
+        health: health.clone(),
+        cluster: Arc::new(OneNode { ownership: runtime.ownership.clone(), name: config.node_name() }),
+        projections: projections.clone(),
+    })
+    .await?;
+    let hint = administrator(&edge, options.bootstrap).await?;
+    if options.sample {
+        sample::load(&runtime.client).await?;
+    }
+    let mut failed = runtime.dispatcher.failed.subscribe();
+    let stopping = async move {
+        tokio::select! {
+            () = stop => None,
+            failure = failed.wait_for(Option::is_some) => failure.ok().and_then(|failure| failure.clone()),
+        }
+    };
+    println!("listening on http://{address}");
+    greet(&address.to_string(), &options, hint);
+    health.ready();
+    let failure = http::serve(listener, edge, stopping).await;
+    tracing::info!("draining");
+    projections.stop();
+    let stopped = runtime.stop().await;
+    match failure {
+        Some(error) => bail!("the store has failed: {error}"),
+        None => Ok(stopped?),
+    }
+}
+
+/// Looks into an entity of a store that no server holds; `None`: it does not exist. The answer has the shape
+/// of the API's inspection routes (for a journal: the list of entries).
+pub async fn inspect_at_rest(config: Config, kind: &str, id: &str, question: Question) -> anyhow::Result<Option<Value>> {
+    let spec = kinds::all().by_name(kind).with_context(|| {
+        format!("there is no kind {kind:?}: it is one of {}", kinds::all().names().collect::<Vec<_>>().join(", "))
+    })?;
+    if !spec.accepts(id) {
+        bail!("{id:?} is not an id of kind {kind}");
+    }
+    let journal = open(&config).await?;
+    let key = EntityKey { kind: spec.number(), id: id.into() };
+    let slot = slot_of(key.kind, &key.id, journal.slots());
+    let answer = match question {
+        Question::Journal => {
+            let entries = history::entries(&*journal, spec, slot, &key, 0, usize::MAX).await?;
+            (!entries.is_empty()).then(|| json!(entries))
+        }
+        Question::StateAt { version } => {
+            let past = history::replay(&*journal, spec, slot, &key, Until::Version(version)).await?;
+            (past.version == version && version > 0).then(|| json!({"version": version, "state": past.state.json()}))
+        }
+        Question::Present => {
+            let heads = journal.heads().await?;
+            let head = heads.get(usize::from(slot)).cloned().unwrap_or_default();
+            let residence = slot::at_rest(&*journal, spec, slot, &key, head.epoch).await?;
+            (residence.version > 0).then(|| json!({"kind": kind, "id": id, "node": head.owner, "slot": slot, "at_rest": residence}))
+        }
+    };
+    journal.close().await?;
+    Ok(answer)
+}
+
+/// Makes an administrator in a store that no server holds. The answer is a line for the terminal.
+pub async fn create_admin(config: Config, email: &Email, password: String) -> anyhow::Result<String> {
+    let journal = open(&config).await?;
+    let runtime = start_runtime(&config, journal, Arc::new(Metrics::new())).await?;
+    let made = make_administrator(&runtime.client, &edge_config(&config), email, password).await;
+    runtime.stop().await?;
+    made
+}
+
+/// Opens the store that the configuration names.
+async fn open(config: &Config) -> anyhow::Result<Arc<dyn Journal>> {
+    let slots = u16::try_from(config.store.slots)?;
+    match config.store.kind {
+        StoreKind::Memory => Ok(Arc::new(Memory::new(slots))),
+        StoreKind::Sled => {
+            let dir = config.data.dir.clone();
+            let options = SledOptions { slots, cache_bytes: config.store.sled.cache_bytes, ..SledOptions::default() };
+            let opened = tokio::task::spawn_blocking(move || SledJournal::open(&dir, options)).await?;
+            Ok(Arc::new(opened.with_context(|| format!("cannot open the store in {}", config.data.dir.display()))?))
+        }
+    }
+}
+
+async fn start_runtime(config: &Config, journal: Arc<dyn Journal>, metrics: Arc<Metrics>) -> anyhow::Result<Runtime> {
+    let slots = usize::from(journal.slots());
+    let runtime_config = RuntimeConfig {
+        policy: config.policy(),
+        slot_limits: SlotLimits {
+            idle_ms: config.slots.idle_ms,
+            resident_bytes_max: config.slots.resident_bytes_max / slots,
+            snapshot_records: config.slots.snapshot_events,
+            ..SlotLimits::default()
+        },
+        writer_limits: WriterLimits {
+            batch_records_max: config.journal.batch_records_max,
+            batch_bytes_max: config.journal.batch_bytes_max,
+        },
+        inbox_messages_max: config.slots.mailbox_max,
+        queue_bytes_max: config.journal.queue_bytes_max,
+        ..RuntimeConfig::new(NodeId::incarnate(&config.node_name()), kinds::all())
+    };
+    let runtime = Runtime::start(runtime_config, journal, Arc::new(SoleOwner), metrics).await?;
+    let payments = MockPayments::new(runtime.client.clone());
+    runtime.dispatcher.add_gateway(crate::actors::payment::types::GATEWAY, Arc::new(payments));
+    Ok(runtime)
+}
+
+/// Sees to it that the shop can have an administrator; the answer is what to tell a terminal when it has none.
+async fn administrator(edge: &Edge, bootstrap: Option<Bootstrap>) -> anyhow::Result<Option<&'static str>> {
+    let keyring = edge.client.read::<Keyring>(&Only, Instant::now() + STEP).await?;
+    match bootstrap {
+        _ if !keyring.state.administrators.is_empty() => Ok(None),
+        None => Ok(Some(NO_ADMINISTRATOR)),
+        Some(Bootstrap { email, password }) => {
+            let made = make_administrator(&edge.client, &edge.config, &email, password).await?;
+            tracing::info!(made, "bootstrap");
+            Ok(None)
+        }
+    }
+}
+
+const NO_ADMINISTRATOR: &str = "\
+There is no administrator yet. Stop the server and make one:
+  echo 'a long password' | souk admin create-admin you@example.com --password-stdin
+or start it with SOUK_BOOTSTRAP_ADMIN_EMAIL and SOUK_BOOTSTRAP_ADMIN_PASSWORD set.";
+
+/// Registers a user who is an administrator, or makes an existing user one (with the password that he has).
+async fn make_administrator(
+    client: &Client,
+    settings: &EdgeConfig,
+    email: &Email,
+    password: String,
+) -> anyhow::Result<String> {
+    let deadline = Instant::now() + STEP;
+    let roles = BTreeSet::from([Role::Customer, Role::Admin]);
+    let asking = || Asking {
+        request: http::idempotency::random_request_id(),
+        keyed: None,
+        caller: Caller::System,
+        deadline,
+        if_version: None,
+        wait: Wait::Settled,
+    };
+    if let Some(user) = client.read::<Login>(email, deadline).await?.state.user {
+        let answered = client.ask::<User>(&user, UserCommand::SetRoles { roles }, asking()).await?;
+        answered.outcome.map_err(|rejection| anyhow::anyhow!("the user cannot become an administrator: {rejection:?}"))?;
+        return Ok(format!("{email} is an administrator now; the password is the one that this user has"));
+    }
+    let password = http::passwords::NewPassword::new(password)?;
+    let password_hash = http::passwords::Passwords::new(settings)
+        .hash(password, deadline)
+        .await
+        .map_err(|_| anyhow::anyhow!("the password cannot be hashed"))?;
+    let asking = asking();
+    let id = UserId::derived(&asking.request, 0);
+    let command = UserCommand::Register { id, email: email.clone(), name: None, password_hash, roles };
+    let answered = client.ask::<User>(&id, command, asking).await?;
+    match answered.view.state.status {
+        Status::Active => Ok(format!("{email} is an administrator now")),
+        Status::Absent | Status::Registering | Status::Refused => bail!("{email} was just taken by somebody else"),
+    }
+}
+
+/// Every slot is this node's.
+struct OneNode {
+    ownership: Arc<Ownership>,
+    name: String,
+}
+
+impl ClusterView for OneNode {
+    fn nodes(&self) -> Vec<ClusterNode> {
+        vec![ClusterNode {
+            id: self.ownership.node.to_string(),
+            name: self.name.clone(),
+            address: None,
+            state: "serving".into(),
+            this: true,
+            slots_owned: self.slots().iter().filter(|slot| slot.owner.is_some()).count(),
+        }]
+    }
+
+    fn slots(&self) -> Vec<ClusterSlot> {
+        let of = |slot| {
+            let epoch = self.ownership.epoch(slot);
+            ClusterSlot {
+                slot,
+                owner: epoch.map(|_| self.ownership.node.to_string()),
+                epoch: epoch.unwrap_or(0),
+            }
+        };
+        (0..self.ownership.slots()).map(of).collect()
+    }
+}
+
+/// SIGINT or SIGTERM.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,80 @@
+//! The runtime with the shop's own entities over the journal in memory: processes that cross entities
+//! come to their end, repeats get the same answer, and what is durable is found again after a restart.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use souk::actors::client::{AskError, Asking, Client, Keyed, Wait};
+use souk::actors::entity::Caller;
+use souk::actors::kinds;
+use souk::actors::runtime::{Runtime, RuntimeConfig};
+use souk::actors::user::types::{Command, Status, User};
+use souk::actors::values::{RequestId, Role, Secret, UserId};
+use souk::cluster::{NodeId, SoleOwner};
+use souk::metrics::Metrics;
+use souk::persistence::Journal;
+use souk::persistence::memory::Memory;
+use tokio::time::Instant;
+
+fn deadline() -> Instant {
+    Instant::now() + Duration::from_secs(10)
+}
+
+async fn start(journal: Arc<dyn Journal>) -> Runtime {
+    let config = RuntimeConfig::new(NodeId::incarnate("test"), kinds::all());
+    Runtime::start(config, journal, Arc::new(SoleOwner), Arc::new(Metrics::new())).await.expect("the runtime starts")
+}
+
+fn keyed(key: &str, fingerprint: u8) -> Asking {
+    Asking {
+        request: RequestId::of("test", &[key.as_bytes()]),
+        keyed: Some(Keyed { fingerprint: [fingerprint; 16], keep_ms: 60_000 }),
+        caller: Caller::Anonymous,
+        deadline: deadline(),
+        if_version: None,
+        wait: Wait::Settled,
+    }
+}
+
+fn register(id: UserId, name: &str) -> Command {
+    Command::Register {
+        id,
+        email: "ada@example.com".parse().expect("an address"),
+        name: Some(name.into()),
+        password_hash: Secret("hash".into()),
+        roles: BTreeSet::from([Role::Customer]),
+    }
+}
+
+async fn status(client: &Client, user: UserId) -> (u64, Status) {
+    let view = client.read::<User>(&user, deadline()).await.expect("a user can be read");
+    (view.version, view.state.status)
+}
+
+#[tokio::test]
+async fn an_email_is_unique_and_a_repeat_gets_the_same_answer_also_after_a_restart() {
+    let journal: Arc<dyn Journal> = Arc::new(Memory::new(16));
+    let runtime = start(journal.clone()).await;
+    let (ada, eve) = (UserId(1), UserId(2));
+    let first = runtime.client.ask::<User>(&ada, register(ada, "Ada"), keyed("a", 1)).await.expect("registered");
+    assert!(!first.replayed);
+    assert_eq!(first.view.state.status, Status::Active);
+    let second = runtime.client.ask::<User>(&eve, register(eve, "Eve"), keyed("b", 1)).await.expect("settled");
+    assert_eq!(second.view.state.status, Status::Refused);
+
+    let renamed = Command::UpdateProfile { name: Some(None) };
+    runtime.client.ask::<User>(&ada, renamed, keyed("c", 1)).await.expect("renamed");
+    let before = status(&runtime.client, ada).await;
+    runtime.stop().await.expect("the runtime stops");
+
+    let runtime = start(journal).await;
+    assert_eq!(status(&runtime.client, ada).await, before);
+    let again = runtime.client.ask::<User>(&ada, register(ada, "Ada"), keyed("a", 1)).await.expect("repeated");
+    assert!(again.replayed);
+    assert_eq!((again.outcome, again.view.version), (first.outcome, first.view.version));
+    assert_eq!(again.view.state.account.as_ref().and_then(|a| a.name.as_deref()), Some("Ada"), "the state as it was");
+    let reused = runtime.client.ask::<User>(&ada, register(ada, "Ada"), keyed("a", 2)).await;
+    assert_eq!(reused.err(), Some(AskError::KeyReused));
+    runtime.stop().await.expect("the runtime stops");
+}
