@@ -100,7 +100,7 @@ impl World {
     }
 
     pub fn with<K: Kind>(mut self) -> World {
-        self.kinds.insert(K::NUMBER, |first| Box::new(Given::<K::State>::new().numbered(first)));
+        self.kinds.insert(K::NUMBER, |first| Box::new(Given::<K::State>::new().requests_from(first)));
         self
     }
 
