@@ -31,4 +31,6 @@ pub mod slot;
 #[cfg(test)]
 pub mod testkit;
 pub mod values;
+#[cfg(test)]
+pub mod world;
 pub mod writer;
