@@ -10,7 +10,7 @@ use super::types::{
     Step, StockStep,
 };
 use crate::actors::entity::{Ctx, Decision, Entity};
-use crate::actors::values::{Money, OrderId, OrderNumber, PaymentId, RefundId, RequestId, Time, base32};
+use crate::actors::values::{Money, OrderId, OrderNumber, PaymentId, RefundId, RequestId, base32};
 
 /// How long an order that turned back waits for the provider to confirm its void before it is rejected
 /// without. Long enough for any provider that is alive; with the payment timeout before it, an order is

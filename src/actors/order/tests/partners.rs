@@ -5,20 +5,15 @@
 
 use std::sync::Arc;
 
-use super::fixture::{ADA, CART, ORDER, gbp, many_lines, pieces, placement};
+use super::fixture::{ADA, CART, ORDER, gbp, placement};
 use crate::actors::cart::types::{self as cart, Cart};
 use crate::actors::customer::types::{self as customer, Customer};
-use crate::actors::entity::Policy;
-use crate::actors::order::Event;
-use crate::actors::order::types::{
-    Command, FulfillmentStatus, OrderRefusal, OrderStatus, PaymentStatus, RefundStatus, RefusalCode, Rejection, Reply,
-    State, Step, TIMELINE_MAX, TimelineType,
-};
+use crate::actors::order::types::{Command, OrderRefusal, OrderStatus, PaymentStatus, Reply, State};
 use crate::actors::order_number::types::{self as order_number, OrderNumber};
 use crate::actors::payment::types::PaymentAnswer;
 use crate::actors::sku::types::{self as sku, StockUnit};
-use crate::actors::testkit::{Given, START};
-use crate::actors::values::{Currency, LineId, Money, RefundId};
+use crate::actors::testkit::Given;
+use crate::actors::values::RefundId;
 
 pub(super) type Table = Given<State>;
 

@@ -1,22 +1,20 @@
 //! The way forward and the ways back: given, when, then.
 
-use super::partners::{Partners, Table, authorising, capturing, committing, confirmed, is, placed, refused_as};
+use super::partners::{Partners, authorising, capturing, committing, confirmed, is, placed, refused_as};
 use std::sync::Arc;
 
-use super::fixture::{ADA, CART, ORDER, gbp, many_lines, pieces, placement};
-use crate::actors::cart::types::{self as cart, Cart};
-use crate::actors::customer::types::{self as customer, Customer};
+use super::fixture::{ADA, ORDER, gbp, many_lines, pieces, placement};
 use crate::actors::entity::Policy;
 use crate::actors::order::Event;
 use crate::actors::order::types::{
-    Command, FulfillmentStatus, OrderRefusal, OrderStatus, PaymentStatus, RefundStatus, RefusalCode, Rejection, Reply,
-    State, Step, TIMELINE_MAX, TimelineType,
+    Command, OrderRefusal, OrderStatus, PaymentStatus, RefusalCode, Rejection, Reply, State, Step, TIMELINE_MAX,
+    TimelineType,
 };
 use crate::actors::order_number::types::{self as order_number, OrderNumber};
 use crate::actors::payment::types::PaymentAnswer;
 use crate::actors::sku::types::{self as sku, StockUnit};
 use crate::actors::testkit::{Given, START};
-use crate::actors::values::{Currency, LineId, Money, RefundId};
+use crate::actors::values::{LineId, RefundId};
 
 #[test]
 fn the_straight_way() {

@@ -1,21 +1,11 @@
 //! Cancelling, refunding, fulfilling: given, when, then.
 
-use super::partners::{Partners, Table, authorising, capturing, committing, confirmed, is, placed, refused_as};
-use std::sync::Arc;
+use super::partners::{Partners, authorising, capturing, committing, confirmed, is, placed, refused_as};
 
-use super::fixture::{ADA, CART, ORDER, gbp, many_lines, pieces, placement};
-use crate::actors::cart::types::{self as cart, Cart};
-use crate::actors::customer::types::{self as customer, Customer};
-use crate::actors::entity::Policy;
-use crate::actors::order::Event;
+use super::fixture::{gbp, pieces};
 use crate::actors::order::types::{
-    Command, FulfillmentStatus, OrderRefusal, OrderStatus, PaymentStatus, RefundStatus, RefusalCode, Rejection, Reply,
-    State, Step, TIMELINE_MAX, TimelineType,
+    Command, FulfillmentStatus, OrderStatus, PaymentStatus, RefundStatus, RefusalCode, Rejection, Reply,
 };
-use crate::actors::order_number::types::{self as order_number, OrderNumber};
-use crate::actors::payment::types::PaymentAnswer;
-use crate::actors::sku::types::{self as sku, StockUnit};
-use crate::actors::testkit::{Given, START};
 use crate::actors::values::{Currency, LineId, Money, RefundId};
 
 #[test]
