@@ -2,7 +2,12 @@
 //! long-lived, durable actor. See ARCHITECTURE.md.
 
 pub mod actors;
+pub mod cli;
 pub mod cluster;
+pub mod config;
 pub mod http;
 pub mod metrics;
+pub mod node;
 pub mod persistence;
+pub mod sample;
+pub mod telemetry;

@@ -217,6 +217,7 @@ impl Client {
         let slot = self.router.slot_of(&key);
         let repeatable = !matches!(body, Body::Command { keep: None, .. });
         let mut pause = RETRY_FIRST;
+        let mut maybe_done = false;
         loop {
             let (reply, answer) = ReplyTo::channel();
             let (key, body) = (key.clone(), body.clone());
@@ -228,11 +229,11 @@ impl Client {
             };
             match answer {
                 Err(AskError::Unavailable) => {}
-                Err(AskError::Unknown) if repeatable => {}
+                Err(AskError::Unknown) if repeatable => maybe_done = true,
                 Ok(_) | Err(_) => return answer,
             }
             if Instant::now() + pause >= deadline {
-                return answer;
+                return if maybe_done { Err(AskError::Unknown) } else { answer };
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RETRY_MAX);

@@ -5,16 +5,18 @@
 //! owed index says what is still to be sent.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::entity::{Answer, AnyCommand, Caller, Target};
 use super::envelope::{AskError, Body, Envelope, Keep, ReplyTo, Wait};
-use super::gateways::Gateway;
+use super::gateways::{Gateway, GatewayError};
 use super::router::Router;
 use super::slot::Dispatch;
 use super::slot::actor::SlotMessage;
@@ -71,8 +73,12 @@ impl Dispatcher {
                     ask(&router, command, request, keep).await
                 }
                 (Target::Gateway { body, .. }, Some(gateway)) => {
-                    let call = timeout(ATTEMPT, gateway.call(request, &**body)).await;
-                    call.ok().and_then(|answer| answer.ok()).map(Ok).unwrap_or(Err(AskError::Unavailable))
+                    let call = AssertUnwindSafe(timeout(ATTEMPT, gateway.call(request, &**body))).catch_unwind();
+                    match call.await {
+                        Ok(Ok(Ok(answer))) => Ok(answer),
+                        Ok(Ok(Err(GatewayError::Unavailable)) | Err(_)) => Err(AskError::Unavailable),
+                        Err(_panic) => Err(AskError::Panicked),
+                    }
                 }
                 (Target::Gateway { name, .. }, None) => {
                     tracing::error!(gateway = name, "no such gateway");
@@ -81,11 +87,14 @@ impl Dispatcher {
             };
             match answer {
                 Ok(answer) => {
-                    let body = Body::Answered { number: dispatch.number, key: dispatch.key, answer };
+                    let Dispatch { number, key, attempt, .. } = dispatch;
+                    let body = Body::Answered { number, key, answer, attempt };
                     return router.send(Envelope::internal(dispatch.from, dispatch.slot, body));
                 }
-                Err(AskError::AnsweredLongAgo) => return,
-                Err(_again) => {
+                Err(again) => {
+                    if again == AskError::AnsweredLongAgo {
+                        tracing::error!(from = %dispatch.from.id, key = dispatch.key, "refused as answered, but still owed");
+                    }
                     metrics.owed_resent.inc();
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(BACKOFF_MAX);
@@ -124,7 +133,9 @@ impl Outlet for Dispatcher {
 
     fn changed(&self, keys: Vec<EntityKey>) {
         for follower in &*self.followers.read() {
-            follower.changed(&keys);
+            if catch_unwind(AssertUnwindSafe(|| follower.changed(&keys))).is_err() {
+                tracing::error!("a follower panicked");
+            }
         }
     }
 

@@ -88,6 +88,8 @@ pub enum Body {
         number: u64,
         key: String,
         answer: Answer,
+        /// How often it was answered before without being settled.
+        attempt: u32,
     },
     /// The time that the entity asked to be woken at has come.
     Wake,

@@ -27,7 +27,7 @@ pub struct Past {
     pub at: Time,
 }
 
-/// Replays an entity from its first record.
+/// Replays an entity: from its snapshot where that is not too new, else from its first record.
 pub async fn replay(
     journal: &dyn Journal,
     spec: &dyn KindSpec,
@@ -35,8 +35,14 @@ pub async fn replay(
     key: &EntityKey,
     until: Until,
 ) -> Result<Past, AskError> {
-    let mut past = Past { state: spec.fresh(), version: 0, at: Time::ZERO };
-    let mut after_seq = 0;
+    let (Until::Version(wanted) | Until::SettledFrom(wanted)) = until;
+    let snapshot = journal.load(slot, key).await.map_err(ask_error)?.snapshot;
+    let restored = snapshot.filter(|snapshot| snapshot.version <= wanted).and_then(|snapshot| {
+        let past = Past { state: spec.restore(&snapshot.state)?, version: snapshot.version, at: Time(snapshot.at_ms) };
+        Some((past, snapshot.seq))
+    });
+    let (mut past, mut after_seq) =
+        restored.unwrap_or_else(|| (Past { state: spec.fresh(), version: 0, at: Time::ZERO }, 0));
     loop {
         let page = journal.records(slot, key, after_seq, PAGE).await.map_err(ask_error)?;
         for record in &page {

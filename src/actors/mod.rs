@@ -24,10 +24,13 @@ pub mod erased;
 pub mod gateways;
 pub mod history;
 pub mod kinds;
+pub mod projections;
 pub mod router;
 pub mod runtime;
 pub mod slot;
 #[cfg(test)]
 pub mod testkit;
 pub mod values;
+#[cfg(test)]
+pub mod world;
 pub mod writer;

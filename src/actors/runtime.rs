@@ -2,19 +2,22 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::client::Client;
 use super::dispatcher::Dispatcher;
 use super::entity::Policy;
+use super::envelope::AskError;
 use super::kinds::Kinds;
 use super::router::Router;
 use super::slot::actor::{SlotActor, SlotMessage, SlotSeat, Start};
 use super::slot::{Common, SlotLimits, SlotShared};
-use super::writer::{Ended, Gathering, JournalWriter, Room, WriterArguments, WriterLimits};
+use super::writer::{Ended, Gathering, JournalWriter, Outlet, Room, WriterArguments, WriterLimits};
 use crate::cluster::{Lease, NodeId, Ownership};
 use crate::metrics::Metrics;
 use crate::persistence::{Journal, Refusal, Slot, SlotHead, StoreError};
@@ -55,8 +58,8 @@ pub struct Runtime {
     pub ownership: Arc<Ownership>,
     router: Arc<Router>,
     journal: Arc<dyn Journal>,
-    gathering: Arc<Gathering>,
     supervisor: ActorRef<SupervisorMessage>,
+    stopping: Arc<AtomicBool>,
 }
 
 impl Runtime {
@@ -98,30 +101,42 @@ impl Runtime {
             .await
             .map_err(|error| StoreError::Fatal(format!("the runtime cannot start: {error}")))?;
         let _ = started.await; // dropped only when the supervisor has failed, which is reported above
-        Ok(Runtime {
-            client: Client::new(router.clone()),
-            dispatcher,
-            ownership,
-            router,
-            journal,
-            gathering,
-            supervisor,
-        })
+        let stopping = Arc::new(AtomicBool::new(false));
+        tokio::spawn(watch(supervisor.clone(), stopping.clone(), dispatcher.clone()));
+        let client = Client::new(router.clone());
+        Ok(Runtime { client, dispatcher, ownership, router, journal, supervisor, stopping })
     }
 
-    /// Takes nothing any more, lets everything in flight become durable, and closes the store.
+    /// Takes nothing any more, lets everything in flight become durable, and closes the store. What is
+    /// not durable after a while (the store hangs) was never acknowledged.
     pub async fn stop(self) -> Result<(), StoreError> {
-        for shared in &self.router.slots {
-            for envelope in shared.inbox.close() {
-                envelope.reply.send(Err(super::envelope::AskError::Unavailable));
-            }
+        const SETTLE: Duration = Duration::from_secs(10);
+        self.stopping.store(true, Ordering::Release);
+        let drained = self.router.slots.iter().enumerate().map(|(slot, shared)| {
+            let (done, drained) = oneshot::channel();
+            shared.inbox.close().into_iter().for_each(|envelope| envelope.reply.send(Err(AskError::Unavailable)));
+            self.router.cast(slot, SlotMessage::Drain(done));
+            drained
+        });
+        if timeout(SETTLE, futures::future::join_all(drained)).await.is_err() {
+            tracing::error!("the store did not settle everything in time");
         }
         for shared in &self.router.slots {
-            self.gathering.settle(shared.slot, shared.generation()).await;
+            shared.next_generation(); // whoever still sends what is owed stops
         }
         self.supervisor.stop(None);
-        let _ = self.supervisor.wait(Some(Duration::from_secs(5))).await; // it stops its children; late ones are fenced by the closed store
+        if self.supervisor.wait(Some(SETTLE)).await.is_err() {
+            tracing::error!("the actors did not stop in time");
+        }
         self.journal.close().await
+    }
+}
+
+/// Without its supervisor a node restarts nothing: it stops.
+async fn watch(supervisor: ActorRef<SupervisorMessage>, stopping: Arc<AtomicBool>, dispatcher: Arc<Dispatcher>) {
+    let _ = supervisor.wait(None).await; // however it ended
+    if !stopping.load(Ordering::Acquire) {
+        dispatcher.store_failed(StoreError::Fatal("the runtime's supervisor has ended".into()));
     }
 }
 
@@ -206,15 +221,23 @@ impl Actor for Supervisor {
         state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            SupervisorMessage::StartSlot(slot) => state.start_slot(&myself, slot, Start::Recover).await,
-            SupervisorMessage::StartWriter => state.start_writer(&myself).await,
+            SupervisorMessage::StartSlot(slot) => {
+                if let Err(error) = state.start_slot(&myself, slot, Start::Recover).await {
+                    state.failed(&myself, Child::Slot(slot), &error.to_string());
+                }
+            }
+            SupervisorMessage::StartWriter => {
+                if let Err(error) = state.start_writer(&myself).await {
+                    state.failed(&myself, Child::Writer, &error.to_string());
+                }
+            }
             SupervisorMessage::Sweep => {
                 for slot in 0..state.nursery.router.slots.len() {
                     state.nursery.router.cast(slot, SlotMessage::Passivate);
                 }
-                Ok(())
             }
         }
+        Ok(())
     }
 
     async fn handle_supervisor_evt(
@@ -229,8 +252,10 @@ impl Actor for Supervisor {
                     state.failed(&myself, child, &error.to_string());
                 }
             }
-            SupervisionEvent::ActorTerminated(cell, ..) => {
-                state.children.remove(&cell.get_id());
+            SupervisionEvent::ActorTerminated(cell, _, why) => {
+                if let Some(child) = state.children.remove(&cell.get_id()) {
+                    state.failed(&myself, child, why.as_deref().unwrap_or("it ended"));
+                }
             }
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
             #[allow(unreachable_patterns)]
@@ -255,6 +280,7 @@ impl SupervisorState {
             gathering: gathering.clone(),
             outlet: dispatcher.clone(),
             ownership: ownership.clone(),
+            lease: self.nursery.writer.lease.clone(),
         };
         let (actor, _) = Actor::spawn_linked(None, SlotActor, (seat, start), myself.get_cell()).await?;
         self.children.insert(actor.get_id(), Child::Slot(slot));

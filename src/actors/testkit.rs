@@ -74,7 +74,7 @@ impl<S: Entity> Given<S> {
     }
 
     /// Its request ids begin here: so that no two entities of a world share any.
-    pub fn numbered(mut self, first: u32) -> Self {
+    pub fn requests_from(mut self, first: u32) -> Self {
         self.requests = first;
         self
     }

@@ -16,6 +16,8 @@ use super::testkit::Given;
 use super::values::RequestId;
 
 type Address = (u8, Arc<str>);
+/// Makes an entity that nobody has touched; its request ids begin at the number.
+type Birth = fn(u32) -> Box<dyn Node>;
 
 /// What happens next: one of the owed requests is sent, and then this becomes of its answer.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +86,7 @@ fn outcome<S: Entity>(given: &Given<S>) -> Outcome<S::Kind> {
 /// Entities by address. Those of kinds that were not named do not exist: nothing gets there.
 #[derive(Default)]
 pub struct World {
-    kinds: BTreeMap<u8, fn(u32) -> Box<dyn Node>>,
+    kinds: BTreeMap<u8, Birth>,
     nodes: BTreeMap<Address, Box<dyn Node>>,
     /// The outcome of each owed request that was ever decided, by sender and key.
     receipts: BTreeMap<(Address, String), Answer>,
@@ -98,7 +100,7 @@ impl World {
     }
 
     pub fn with<K: Kind>(mut self) -> World {
-        self.kinds.insert(K::NUMBER, |first| Box::new(Given::<K::State>::new().numbered(first)));
+        self.kinds.insert(K::NUMBER, |first| Box::new(Given::<K::State>::new().requests_from(first)));
         self
     }
 
@@ -153,15 +155,18 @@ impl World {
     }
 
     fn owed(&self) -> Vec<(Address, String, AnyCommand)> {
-        let of_node = |(at, node): (&Address, &Box<dyn Node>)| {
-            let owed = node.owed().into_iter().filter_map(|Owed { key, to }| match to {
-                Target::Entity(command) => Some((key, command)),
-                Target::Gateway { .. } => None,
-            });
-            let known = owed.filter(|(_, command)| self.kinds.contains_key(&command.kind));
-            known.map(|(key, command)| (at.clone(), key, command)).collect::<Vec<_>>()
-        };
-        self.nodes.iter().flat_map(of_node).collect()
+        let mut owed = Vec::new();
+        for (from, node) in &self.nodes {
+            for Owed { key, to } in node.owed() {
+                match to {
+                    Target::Entity(command) if self.kinds.contains_key(&command.kind) => {
+                        owed.push((from.clone(), key, command));
+                    }
+                    Target::Entity(_) | Target::Gateway { .. } => {}
+                }
+            }
+        }
+        owed
     }
 
     /// A request that was decided before has its receipt.

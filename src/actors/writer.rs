@@ -9,7 +9,7 @@
 //! submissions that still queue here are refused too, since they were built on records that do not
 //! exist. The other slots of the batch are not touched.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -90,9 +90,26 @@ impl Room {
         self.records.fetch_add(records, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
+    /// Gives back what a batch has taken, also when its commit is cut off.
+    fn lend(self: &Arc<Self>, records: usize, bytes: usize) -> Lent {
+        Lent { room: self.clone(), records, bytes }
+    }
     fn give_back(&self, records: usize, bytes: usize) {
         self.records.fetch_sub(records, Ordering::Relaxed);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Room that a batch on its way takes.
+struct Lent {
+    room: Arc<Room>,
+    records: usize,
+    bytes: usize,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.room.give_back(self.records, self.bytes);
     }
 }
 
@@ -116,7 +133,7 @@ pub struct Gathering {
 
 #[derive(Default)]
 struct Queue {
-    waiting: Vec<Submission>,
+    waiting: VecDeque<Submission>,
     poked: bool,
     /// Generations that have ended, by slot: their submissions are refused.
     ended: HashMap<Slot, (u64, Ended)>,
@@ -135,7 +152,7 @@ impl Gathering {
         for submission in submissions {
             let (records, bytes) = submission.weight();
             self.room.take(records, bytes);
-            queue.waiting.push(submission);
+            queue.waiting.push_back(submission);
         }
         if !queue.waiting.is_empty() && !std::mem::replace(&mut queue.poked, true) {
             drop(queue);
@@ -171,8 +188,7 @@ impl Gathering {
             count += 1;
             bytes += submission.weight().1;
         }
-        let rest = queue.waiting.split_off(count);
-        let batch = std::mem::replace(&mut queue.waiting, rest);
+        let batch: Vec<Submission> = queue.waiting.drain(..count).collect();
         queue.poked = !batch.is_empty();
         let ended = |s: &Submission| {
             queue.ended.get(&s.slot).filter(|(generation, _)| s.generation <= *generation).map(|(_, why)| *why)
@@ -193,7 +209,7 @@ impl Submission {
         match &self.item {
             Item::Record(record) => (1, OVERHEAD + record.events.iter().map(|event| event.bytes.len()).sum::<usize>()),
             Item::Snapshot(snapshot) => (0, OVERHEAD + snapshot.state.bytes.len()),
-            Item::Barrier => (0, 0),
+            Item::Barrier => (1, OVERHEAD),
         }
     }
 }
@@ -281,8 +297,9 @@ impl WriterArguments {
             };
             pending.push(Pending { slot, generation, ended, record, effects });
         }
+        let lent = self.gathering.room.lend(records, bytes);
         let ended = self.append(batch).await;
-        self.gathering.room.give_back(records, bytes);
+        drop(lent);
         self.settle(pending, ended);
     }
 
@@ -340,9 +357,18 @@ impl WriterArguments {
             self.gathering.end_generation(*slot, *generation, *why);
             self.metrics.generations_ended.with_label_values(&[why.word()]).inc();
         }
+        // A mark that a slot has not heard of (it was recovering) must not refuse it in silence.
+        for pending in &pending {
+            if let Some(why) = pending.ended
+                && self.slots[usize::from(pending.slot)].generation() == pending.generation
+            {
+                newly_ended.entry(pending.slot).or_insert((pending.generation, why));
+            }
+        }
         let lease_is_valid = self.lease.is_valid();
         for Pending { slot, generation, ended, record, effects } in pending {
-            let ended = ended.or_else(|| newly_ended.get(&slot).map(|(_, why)| *why));
+            let ended =
+                ended.or_else(|| newly_ended.get(&slot).filter(|(ended, _)| generation <= *ended).map(|(_, why)| *why));
             if let (None, Some((seq, key))) = (ended, record) {
                 let shared = &self.slots[usize::from(slot)];
                 if shared.generation() == generation {

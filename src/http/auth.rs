@@ -66,7 +66,7 @@ pub async fn register(
         return Err(Code::EmailTaken.into());
     }
     let refresh = sessions::start(&edge, id, user_agent(&headers), context.deadline).await?;
-    Ok(Reply::created("/v1/me", sessions::tokens(&edge, id, &answered.view, &refresh)?))
+    Ok(Reply::created("/v1/me", sessions::tokens(&edge, id, &refresh, context.deadline).await?))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -92,7 +92,7 @@ pub async fn log_in(
         return Err(Code::InvalidCredentials.into());
     }
     let refresh = sessions::start(&edge, id, user_agent(&headers), context.deadline).await?;
-    Ok(Reply::ok(sessions::tokens(&edge, id, &view, &refresh)?))
+    Ok(Reply::ok(sessions::tokens(&edge, id, &refresh, context.deadline).await?))
 }
 
 /// The user of an email address. For an unknown one a user whom nobody has ever been, looked up in the
@@ -167,8 +167,7 @@ pub async fn refresh(
         Err(rejection) => return Err(sessions::refusal(&rejection)),
     }
     let id = answered.view.state.user;
-    let user = edge.client.read::<User>(&id, context.deadline).await?;
-    Ok(Reply::ok(sessions::tokens(&edge, id, &user, &next)?))
+    Ok(Reply::ok(sessions::tokens(&edge, id, &next, context.deadline).await?))
 }
 
 /// Ends the session of the access token.

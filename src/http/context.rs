@@ -192,7 +192,8 @@ mod tests {
     fn a_caller_is_where_the_last_believed_proxy_saw_him() {
         let config =
             EdgeConfig { trusted_proxies: vec!["10.0.0.0/8".parse().expect("a network")], ..EdgeConfig::default() };
-        let table: [(&str, &[(&'static str, &str)], &str, bool); 9] = [
+        type Case<'a> = (&'a str, &'a [(&'static str, &'a str)], &'a str, bool);
+        let table: [Case<'_>; 9] = [
             ("127.0.0.1", &[], "127.0.0.1", true),
             ("192.0.2.1", &[], "192.0.2.1", false),
             ("127.0.0.1", &[("x-forwarded-for", "192.0.2.9")], "127.0.0.1", false),

@@ -95,7 +95,7 @@ impl<B, R: Rule> Write<B, R> {
     pub fn asking(&self, wait: Wait) -> Asking {
         Asking {
             request: self.request,
-            keyed: self.keyed.clone(),
+            keyed: self.keyed,
             caller: self.who.caller(),
             deadline: self.deadline,
             if_version: self.if_version,

@@ -3,6 +3,7 @@
 //! metrics, the access log. One hand-written layer and not eight stacked ones, because every request
 //! pays for it.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -37,7 +38,12 @@ pub enum Class {
 pub struct Front {
     pub edge: Edge,
     pub class: Class,
+    /// What each path allows, for `Allow`.
+    pub allowed: Arc<Allowed>,
 }
+
+/// Path patterns with the methods that they know, as an `Allow` field has them.
+pub type Allowed = HashMap<String, HeaderValue>;
 
 impl<S> Layer<S> for Front {
     type Service = FrontService<S>;
@@ -73,7 +79,7 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let Front { edge, class } = self.front.clone();
+        let Front { edge, class, allowed } = self.front.clone();
         let context = Arc::new(Context::of(&edge.config, &request));
         let asked = Asked {
             method: request.method().clone(),
@@ -89,7 +95,7 @@ where
             let (answer, limit) = admitted(&edge, class, &context, handling).await;
             drop(running);
             let mut response = match answer {
-                Ok(response) => own_words(response, &asked, &context),
+                Ok(response) => own_words(response, &asked, &context, &allowed),
                 Err(problem) => problem.render(&context.request_id(), &context.trace_id()),
             };
             conditional(&mut response, &asked);
@@ -152,8 +158,9 @@ where
     }
 }
 
-/// Writes problems out, also those that the router or another layer made in its own words.
-fn own_words(mut response: Response, asked: &Asked, context: &Context) -> Response {
+/// Writes problems out, also those that the router or another layer made in its own words. The router's
+/// refusal of OPTIONS becomes the answer to it.
+fn own_words(mut response: Response, asked: &Asked, context: &Context, allowed: &Allowed) -> Response {
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) {
         return response;
@@ -161,36 +168,23 @@ fn own_words(mut response: Response, asked: &Asked, context: &Context) -> Respon
     let problem = match response.extensions_mut().remove::<Problem>() {
         Some(problem) => problem,
         None if is_problem(response.headers()) => return response,
-        None if status == StatusCode::METHOD_NOT_ALLOWED && asked.method == Method::OPTIONS => {
-            return options(response);
-        }
         None => Problem::new(Code::of_status(status)),
     };
     let mut written = problem.render(&context.request_id(), &context.trace_id());
-    if let Some(allow) = response.headers_mut().remove(header::ALLOW) {
-        written.headers_mut().insert(header::ALLOW, with_options(&allow));
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        if asked.method == Method::OPTIONS {
+            written = Response::new(axum::body::Body::empty());
+            *written.status_mut() = StatusCode::NO_CONTENT;
+        }
+        if let Some(methods) = asked.route.as_ref().and_then(|route| allowed.get(route.as_str())) {
+            written.headers_mut().insert(header::ALLOW, methods.clone());
+        }
     }
     written
 }
 
 fn is_problem(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(|value| value == "application/problem+json")
-}
-
-/// The answer to OPTIONS: what the router would have allowed.
-fn options(refused: Response) -> Response {
-    let mut response = Response::new(axum::body::Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    if let Some(allow) = refused.headers().get(header::ALLOW) {
-        response.headers_mut().insert(header::ALLOW, with_options(allow));
-    }
-    response
-}
-
-fn with_options(allow: &HeaderValue) -> HeaderValue {
-    let methods = allow.to_str().unwrap_or_default();
-    let all = if methods.is_empty() { "OPTIONS".to_owned() } else { format!("{methods},OPTIONS") };
-    HeaderValue::try_from(all).unwrap_or_else(|_| allow.clone())
 }
 
 /// A GET whose entity the caller has already: 304, and no body.

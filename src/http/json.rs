@@ -29,12 +29,17 @@ pub fn parse<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T>
 }
 
 fn parse_text<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
+    // Derived parsers take a list for a struct, field by field: nobody means that.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        serde_json::from_slice::<de::IgnoredAny>(body).map_err(|error| not_json(&error))?;
+        return Err(Problem::of_field(Fault::new(Code::WrongType, "").detail("Expected an object.")));
+    }
     // The plain parse is the fast one; only a body with a fault is parsed again to find its place.
     serde_json::from_slice(body).or_else(|_| {
         let mut text = serde_json::Deserializer::from_slice(body);
         let value = serde_path_to_error::deserialize(&mut text).map_err(|error| {
             let path: Vec<Segment> = error.path().iter().cloned().collect();
-            fault_of(&path, error.inner())
+            fault_of(&path, error.inner(), body)
         })?;
         text.end().map_err(|error| not_json(&error))?;
         Ok(value)
@@ -54,7 +59,7 @@ fn not_json(error: &serde_json::Error) -> Problem {
     Problem::new(Code::InvalidJson).detail(place)
 }
 
-fn fault_of(path: &[Segment], error: &serde_json::Error) -> Problem {
+fn fault_of(path: &[Segment], error: &serde_json::Error, body: &[u8]) -> Problem {
     if !error.is_data() {
         return not_json(error);
     }
@@ -85,10 +90,14 @@ fn fault_of(path: &[Segment], error: &serde_json::Error) -> Problem {
         Fault::new(Code::InvalidValue, pointer)
     } else {
         // The message of one of our own types: written for whoever sent the value.
-        let range = message.contains(" is 1 to ") || message.contains("out of range");
-        Fault::new(if range { Code::OutOfRange } else { Code::InvalidValue }, pointer).detail(message)
+        let code = if is_number(body, &pointer) { Code::OutOfRange } else { Code::InvalidValue };
+        Fault::new(code, pointer).detail(message)
     };
     Problem::of_field(fault)
+}
+
+fn is_number(body: &[u8], pointer: &str) -> bool {
+    serde_json::from_slice::<Value>(body).is_ok_and(|value| value.pointer(pointer).is_some_and(Value::is_number))
 }
 
 /// What the parser wanted, in words that are not the names of our types.

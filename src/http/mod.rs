@@ -57,21 +57,33 @@
 //!   away is `Option<Option<T>>` with `#[serde(default, deserialize_with = "json::nullable")]`.
 
 pub mod address;
+pub mod admin_orders;
+pub mod admin_products;
 pub mod auth;
 pub mod caller;
+pub mod carts;
+pub mod categories;
+pub mod completion;
 pub mod config;
 pub mod context;
 pub mod extract;
+pub mod fields;
 pub mod front;
 pub mod health;
 pub mod idempotency;
+pub mod inventory;
 pub mod json;
 pub mod limits;
+pub mod lists;
 pub mod me;
 pub mod openapi;
 pub mod operators;
+pub mod orders;
+pub mod outcomes;
 pub mod passwords;
+pub mod patience;
 pub mod problem;
+pub mod products;
 pub mod query;
 pub mod reply;
 pub mod routes;
@@ -80,6 +92,7 @@ pub mod serve;
 pub mod sessions;
 pub mod tokens;
 pub mod users;
+pub mod views;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -99,12 +112,14 @@ pub use serve::serve;
 use crate::actors::client::{AskError, Asking, Client, Wait};
 use crate::actors::entity::Caller;
 use crate::actors::keyring::types::{Command, Keyring};
+use crate::actors::projections::Projections;
 use crate::actors::values::{Only, Secret};
 use crate::metrics::Metrics;
 
 /// What the edge is given to work with.
 pub struct Given {
     pub client: Client,
+    pub projections: Arc<Projections>,
     pub config: EdgeConfig,
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
@@ -118,6 +133,7 @@ pub struct Edge(Arc<Inner>);
 /// The parts of an [`Edge`].
 pub struct Inner {
     pub client: Client,
+    pub projections: Arc<Projections>,
     pub config: EdgeConfig,
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
@@ -149,7 +165,7 @@ pub enum StartError {
 impl Edge {
     /// Makes the edge; the shop is given secrets if it has none yet.
     pub async fn start(given: Given) -> std::result::Result<Edge, StartError> {
-        let Given { client, config, metrics, health, cluster } = given;
+        let Given { client, projections, config, metrics, health, cluster } = given;
         let fresh = Command::Ensure { signing_seed: Secret(tokens::random()), token_secret: Secret(tokens::random()) };
         let asking = Asking {
             request: idempotency::random_request_id(),
@@ -172,6 +188,7 @@ impl Edge {
             admission: limits::Admission::new(&config),
             hsts,
             client,
+            projections,
             config,
             metrics,
             health,

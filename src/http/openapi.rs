@@ -6,13 +6,14 @@ use axum::body::Bytes;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use utoipa::OpenApi as _;
-use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
 use utoipa::openapi::{Content, OpenApi, Ref, Required, ResponseBuilder};
 
+use super::front::Allowed;
 use super::problem::{Code, Document, Fault};
 use super::{idempotency, routes, schema};
 
@@ -84,6 +85,23 @@ fn may_be_keyed(operation: &mut Operation) {
         .description(Some("The same key and request get the same answer again."))
         .schema(Some(text));
     parameters.push(key.build());
+}
+
+/// What each path of the document allows. GET brings HEAD, and OPTIONS is always answered.
+pub fn allowed(document: &OpenApi) -> Allowed {
+    let methods = |item: &PathItem| {
+        let known = [
+            ("GET,HEAD", item.get.is_some()),
+            ("POST", item.post.is_some()),
+            ("PUT", item.put.is_some()),
+            ("PATCH", item.patch.is_some()),
+            ("DELETE", item.delete.is_some()),
+            ("OPTIONS", true),
+        ];
+        known.into_iter().filter(|(_, known)| *known).map(|(method, _)| method).collect::<Vec<_>>().join(",")
+    };
+    let paths = document.paths.paths.iter();
+    paths.filter_map(|(path, item)| Some((path.clone(), HeaderValue::try_from(methods(item)).ok()?))).collect()
 }
 
 static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {

@@ -72,12 +72,15 @@ problem_codes! {
     ReservationExpired = 409 "reservation_expired" "The stock was held too long and was given back";
     StockChanged = 409 "stock_changed" "The stock is not what you expected";
     StockReserved = 409 "stock_reserved" "Pending orders hold more than that";
+    SkuUnavailable = 409 "sku_unavailable" "A SKU is no longer for sale";
     PriceChanged = 409 "price_changed" "Prices have changed";
     CartNotReady = 409 "cart_not_ready" "Something is missing before the cart can be completed";
     CartClosed = 409 "cart_closed" "The cart is no longer open";
     CompletionInProgress = 409 "completion_in_progress" "The cart is being completed";
     TooManyLines = 409 "too_many_lines" "The cart is full";
     MergeNotPossible = 409 "merge_not_possible" "These carts cannot be merged";
+    OrderCancelled = 409 "order_cancelled" "The order was cancelled before it was confirmed";
+    OrderStatus = 409 "order_status" "The order's status does not allow this";
     OrderNotCancellable = 409 "order_not_cancellable" "The order can no longer be cancelled";
     OrderNotFulfillable = 409 "order_not_fulfillable" "The order cannot be fulfilled";
     OrderNotRefundable = 409 "order_not_refundable" "The order cannot be refunded";

@@ -1,6 +1,8 @@
 //! Every URL of the server, on one page. (The path stands at the handler, because the OpenAPI document
 //! is made of it; the comment here is held against that document by a test.)
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::Request;
 use tower_http::compression::predicate::SizeAbove;
@@ -12,7 +14,10 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::front::{Class, Front};
 use super::problem::{Code, Problem};
-use super::{Edge, auth, health, me, openapi, operators, users};
+use super::{
+    Edge, admin_orders, admin_products, auth, carts, categories, completion, health, inventory, me, openapi, operators,
+    orders, products, users,
+};
 
 /// Answers below this size are sent as they are: compressing them saves nothing.
 const COMPRESS_ABOVE_BYTES: u16 = 1_024;
@@ -32,6 +37,35 @@ fn shop() -> OpenApiRouter<Edge> {
         .routes(routes!(me::end_session)) //                                 DELETE /v1/me/sessions/{id}
         .routes(routes!(me::list_addresses, me::add_address)) //             GET, POST /v1/me/addresses
         .routes(routes!(me::put_address, me::remove_address)) //             PUT, DELETE /v1/me/addresses/{id}
+        // The catalogue
+        .routes(routes!(categories::tree)) //                                GET /v1/categories
+        .routes(routes!(products::list)) //                                  GET /v1/products
+        .routes(routes!(products::get)) //                                   GET /v1/products/{id}
+        // Carts
+        .routes(routes!(carts::create)) //                                   POST /v1/carts
+        .routes(routes!(carts::get)) //                                      GET /v1/carts/{id}
+        .routes(routes!(carts::add_line)) //                                 POST /v1/carts/{id}/lines
+        .routes(routes!(carts::set_quantity, carts::remove_line)) //         PATCH, DELETE /v1/carts/{id}/lines/{line}
+        .routes(routes!(carts::set_contact)) //                              PUT /v1/carts/{id}/contact
+        .routes(routes!(carts::merge)) //                                    POST /v1/carts/{id}/merge
+        .routes(routes!(completion::complete)) //                            POST /v1/carts/{id}/complete
+        .routes(routes!(carts::mine)) //                                     GET /v1/me/cart
+        // Orders
+        .routes(routes!(orders::mine)) //                                    GET /v1/me/orders
+        .routes(routes!(orders::lookup)) //                                  GET /v1/orders/lookup
+        .routes(routes!(orders::get)) //                                     GET /v1/orders/{id}
+        .routes(routes!(orders::cancel)) //                                  POST /v1/orders/{id}/cancel
+        // Merchants
+        .routes(routes!(categories::create)) //                              POST /v1/admin/categories
+        .routes(routes!(categories::change, categories::delete)) //          PATCH, DELETE /v1/admin/categories/{id}
+        .routes(routes!(admin_products::list, admin_products::create)) //    GET, POST /v1/admin/products
+        .routes(routes!(admin_products::get, admin_products::change, admin_products::archive)) // GET, PATCH, DELETE /v1/admin/products/{id}
+        .routes(routes!(inventory::get, inventory::set)) //                  GET, PUT /v1/admin/inventory/{sku}
+        .routes(routes!(inventory::adjust)) //                               POST /v1/admin/inventory/{sku}/adjust
+        .routes(routes!(admin_orders::list)) //                              GET /v1/admin/orders
+        .routes(routes!(admin_orders::get)) //                               GET /v1/admin/orders/{id}
+        .routes(routes!(admin_orders::fulfil)) //                            POST /v1/admin/orders/{id}/fulfil
+        .routes(routes!(admin_orders::refund)) //                            POST /v1/admin/orders/{id}/refund
         // Administrators
         .routes(routes!(users::find)) //                                     GET /v1/admin/users
         .routes(routes!(users::set_roles)) //                                PATCH /v1/admin/users/{id}
@@ -62,7 +96,8 @@ pub fn document() -> utoipa::openapi::OpenApi {
 
 /// The whole server.
 pub fn router(edge: Edge) -> Router {
-    let front = |class| Front { edge: edge.clone(), class };
+    let allowed = Arc::new(openapi::allowed(&document()));
+    let front = |class| Front { edge: edge.clone(), class, allowed: allowed.clone() };
     let compression = CompressionLayer::new()
         .gzip(true)
         .quality(CompressionLevel::Fastest)

@@ -8,7 +8,7 @@ use super::problem::{Code, Problem, Result};
 use super::tokens::{RefreshToken, now_s};
 use super::users::{self, UserView};
 use super::{Edge, idempotency};
-use crate::actors::client::{Asking, View, Wait};
+use crate::actors::client::{Asking, Wait};
 use crate::actors::entity::Caller;
 use crate::actors::session::types::{Command, Rejection, Session, Status};
 use crate::actors::user::types::User;
@@ -34,7 +34,8 @@ pub fn unkeyed(caller: Caller, deadline: Instant, wait: Wait) -> Asking {
 }
 
 /// The tokens of a session for its user as he is now. Errors: 401 for a user who is not active.
-pub fn tokens(edge: &Edge, user: UserId, view: &View<User>, refresh: &RefreshToken) -> Result<Tokens> {
+pub async fn tokens(edge: &Edge, user: UserId, refresh: &RefreshToken, deadline: Instant) -> Result<Tokens> {
+    let view = edge.client.read::<User>(&user, deadline).await?;
     let account = view.state.active().ok_or(Code::InvalidToken)?;
     let roles = account.roles.iter().copied().collect();
     let access_token = edge.keys.access_token(user, refresh.session, roles, now_s());

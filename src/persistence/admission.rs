@@ -91,7 +91,7 @@ fn keep_newest(snapshots: &mut Vec<Snapshot>) {
     if snapshots.len() < 2 {
         return;
     }
-    snapshots.sort_by(|a, b| b.seq.cmp(&a.seq));
+    snapshots.sort_by_key(|snapshot| std::cmp::Reverse(snapshot.seq));
     let mut seen = HashSet::new();
     snapshots.retain(|snapshot| seen.insert(snapshot.key.clone()));
 }

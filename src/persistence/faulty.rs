@@ -1,1 +1,308 @@
-//! (in work)
+//! A journal that fails as told: a decorator around any other, for tests and the simulation. Faults are
+//! set for the n-th call of a sort, or drawn from a seed; what went wrong, and when, is the same in every
+//! run with the same seed and the same calls.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use super::{
+    Batch, EntityKey, Epoch, History, Journal, OwedRow, Record, Refusal, RequestBytes, Slot, SlotHead, StoreError,
+    WakeRow,
+};
+
+/// Sorts of calls, counted apart, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Call {
+    Append,
+    Claim,
+    /// Every other call that asks the store.
+    Read,
+}
+
+/// What goes wrong with one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing is written, and the caller is told so: [`StoreError::Unavailable`].
+    FailBefore,
+    /// It is written, and the caller is told [`StoreError::Unknown`]. (A read: [`StoreError::Unavailable`].)
+    FailAfter,
+    /// It is not written, and the caller is told [`StoreError::Unknown`]. (A read as above.)
+    Lost,
+    /// The answer takes its time: before the work is done, and after.
+    Slow { before_ms: u64, after_ms: u64 },
+    /// An append reaches the store twice; the caller gets the first answer. A store that takes any of it
+    /// twice has failed: [`StoreError::Fatal`]. (Other calls: no fault.)
+    Duplicate,
+    /// Every slot of an append is refused as fenced, or every slot of a claim; nothing is written. (A
+    /// read: no fault.)
+    Fenced,
+    /// [`StoreError::Fatal`], for this call and all later ones.
+    Fatal,
+}
+
+/// How often a seeded journal fails, in thousandths of all calls.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rates {
+    pub fail_before: u16,
+    pub fail_after: u16,
+    pub lost: u16,
+    pub slow: u16,
+    pub duplicate: u16,
+    pub fenced: u16,
+    /// The longest delay of a slow call, before and after the work each.
+    pub slow_ms_max: u64,
+}
+
+/// The decorator.
+pub struct Faulty<J> {
+    inner: J,
+    program: Mutex<Program>,
+}
+
+#[derive(Default)]
+struct Program {
+    planned: BTreeMap<(Call, u64), Fault>,
+    random: Option<(u64, Rates)>,
+    calls: BTreeMap<Call, u64>,
+    /// What was injected: call, its number, fault.
+    injected: Vec<(Call, u64, Fault)>,
+    dead: bool,
+}
+
+impl<J: Journal> Faulty<J> {
+    /// Without faults, until some are set.
+    pub fn new(inner: J) -> Faulty<J> {
+        Faulty { inner, program: Mutex::default() }
+    }
+
+    /// With faults drawn from a seed.
+    pub fn seeded(inner: J, seed: u64, rates: Rates) -> Faulty<J> {
+        let program = Program { random: Some((seed, rates)), ..Program::default() };
+        Faulty { inner, program: Mutex::new(program) }
+    }
+
+    pub fn inner(&self) -> &J {
+        &self.inner
+    }
+
+    /// Sets the fault of the `number`-th call of a sort, counted from 1 since the beginning.
+    pub fn fail_at(&self, call: Call, number: u64, fault: Fault) {
+        self.program.lock().planned.insert((call, number), fault);
+    }
+
+    /// Sets the fault of the next call of a sort.
+    pub fn fail_next(&self, call: Call, fault: Fault) {
+        let mut program = self.program.lock();
+        let next = program.calls.get(&call).copied().unwrap_or_default() + 1;
+        program.planned.insert((call, next), fault);
+    }
+
+    /// How many calls of a sort there were.
+    pub fn calls(&self, call: Call) -> u64 {
+        self.program.lock().calls.get(&call).copied().unwrap_or_default()
+    }
+
+    /// What was injected so far: call, its number, fault.
+    pub fn injected(&self) -> Vec<(Call, u64, Fault)> {
+        self.program.lock().injected.clone()
+    }
+
+    fn next_fault(&self, call: Call) -> Option<Fault> {
+        self.program.lock().next(call)
+    }
+
+    /// A read, with its fault.
+    async fn read<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        match self.next_fault(Call::Read) {
+            None | Some(Fault::Duplicate | Fault::Fenced) => work.await,
+            Some(Fault::FailBefore | Fault::FailAfter | Fault::Lost) => Err(unavailable()),
+            Some(Fault::Slow { before_ms, after_ms }) => slowly(before_ms, after_ms, work).await,
+            Some(Fault::Fatal) => Err(fatal()),
+        }
+    }
+}
+
+impl Program {
+    fn next(&mut self, call: Call) -> Option<Fault> {
+        if self.dead {
+            return Some(Fault::Fatal);
+        }
+        let number = self.calls.entry(call).or_default();
+        *number += 1;
+        let number = *number;
+        let fault = self.planned.remove(&(call, number)).or_else(|| self.draw())?;
+        self.dead = fault == Fault::Fatal;
+        self.injected.push((call, number, fault));
+        Some(fault)
+    }
+
+    fn draw(&mut self) -> Option<Fault> {
+        let (state, rates) = self.random.as_mut()?;
+        let drawn = splitmix(state) % 1_000;
+        let slow_ms = splitmix(state) % (rates.slow_ms_max + 1);
+        let mut below = 0;
+        for (rate, fault) in [
+            (rates.fail_before, Fault::FailBefore),
+            (rates.fail_after, Fault::FailAfter),
+            (rates.lost, Fault::Lost),
+            (rates.slow, Fault::Slow { before_ms: slow_ms, after_ms: rates.slow_ms_max - slow_ms }),
+            (rates.duplicate, Fault::Duplicate),
+            (rates.fenced, Fault::Fenced),
+        ] {
+            below += u64::from(rate);
+            if drawn < below {
+                return Some(fault);
+            }
+        }
+        None
+    }
+}
+
+/// The next number of a seeded sequence, the same on every machine.
+fn splitmix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+fn unavailable() -> StoreError {
+    StoreError::Unavailable("injected: nothing was done".to_owned())
+}
+fn unknown() -> StoreError {
+    StoreError::Unknown("injected: the answer was lost".to_owned())
+}
+fn fatal() -> StoreError {
+    StoreError::Fatal("injected: the store is gone".to_owned())
+}
+
+async fn pause(ms: u64) {
+    if ms > 0 {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+}
+
+async fn slowly<T>(before_ms: u64, after_ms: u64, work: impl Future<Output = T>) -> T {
+    pause(before_ms).await;
+    let done = work.await;
+    pause(after_ms).await;
+    done
+}
+
+#[async_trait]
+impl<J: Journal> Journal for Faulty<J> {
+    fn slots(&self) -> Slot {
+        self.inner.slots()
+    }
+
+    async fn append(&self, batch: Batch) -> Result<Vec<(Slot, Refusal)>, StoreError> {
+        match self.next_fault(Call::Append) {
+            None => self.inner.append(batch).await,
+            Some(Fault::FailBefore) => Err(unavailable()),
+            Some(Fault::FailAfter) => self.inner.append(batch).await.and_then(|_| Err(unknown())),
+            Some(Fault::Lost) => Err(unknown()),
+            Some(Fault::Slow { before_ms, after_ms }) => slowly(before_ms, after_ms, self.inner.append(batch)).await,
+            Some(Fault::Duplicate) => {
+                let mut slots: Vec<Slot> = batch.records.iter().map(|record| record.slot).collect();
+                slots.sort_unstable();
+                slots.dedup();
+                let answer = self.inner.append(batch.clone()).await?;
+                let again = self.inner.append(batch).await?;
+                match again.len() == slots.len() {
+                    true => Ok(answer),
+                    false => Err(StoreError::Fatal("the store took an append twice".to_owned())),
+                }
+            }
+            Some(Fault::Fenced) => {
+                let fenced = |record: &Record| (record.slot, Refusal::Fenced { current: record.epoch + 1 });
+                let slots: BTreeMap<Slot, Refusal> = batch.records.iter().map(fenced).collect();
+                Ok(slots.into_iter().collect())
+            }
+            Some(Fault::Fatal) => Err(fatal()),
+        }
+    }
+
+    async fn load(&self, slot: Slot, key: &EntityKey) -> Result<History, StoreError> {
+        self.read(self.inner.load(slot, key)).await
+    }
+
+    async fn records(
+        &self,
+        slot: Slot,
+        key: &EntityKey,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.read(self.inner.records(slot, key, after_seq, limit)).await
+    }
+
+    async fn find_receipt(
+        &self,
+        slot: Slot,
+        key: &EntityKey,
+        request: &RequestBytes,
+    ) -> Result<Option<Record>, StoreError> {
+        self.read(self.inner.find_receipt(slot, key, request)).await
+    }
+
+    async fn feed(&self, slot: Slot, after_seq: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.read(self.inner.feed(slot, after_seq, limit)).await
+    }
+
+    async fn owed(
+        &self,
+        slot: Slot,
+        after: Option<(i64, EntityKey)>,
+        limit: usize,
+    ) -> Result<Vec<(EntityKey, OwedRow)>, StoreError> {
+        self.read(self.inner.owed(slot, after, limit)).await
+    }
+
+    async fn wakes(
+        &self,
+        slot: Slot,
+        after: Option<(i64, EntityKey)>,
+        limit: usize,
+    ) -> Result<Vec<WakeRow>, StoreError> {
+        self.read(self.inner.wakes(slot, after, limit)).await
+    }
+
+    async fn entities(&self, kind: u8, after: Option<&str>, limit: usize) -> Result<Vec<Arc<str>>, StoreError> {
+        self.read(self.inner.entities(kind, after, limit)).await
+    }
+
+    async fn heads(&self) -> Result<Vec<SlotHead>, StoreError> {
+        self.read(self.inner.heads()).await
+    }
+
+    async fn claim(&self, owner: &str, slots: &[(Slot, Epoch)]) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
+        let work = self.inner.claim(owner, slots);
+        match self.next_fault(Call::Claim) {
+            None | Some(Fault::Duplicate) => work.await,
+            Some(Fault::FailBefore) => Err(unavailable()),
+            Some(Fault::FailAfter) => work.await.and_then(|_| Err(unknown())),
+            Some(Fault::Lost) => Err(unknown()),
+            Some(Fault::Slow { before_ms, after_ms }) => slowly(before_ms, after_ms, work).await,
+            Some(Fault::Fenced) => {
+                Ok(slots.iter().map(|(_, epoch)| Err(Refusal::Fenced { current: epoch + 1 })).collect())
+            }
+            Some(Fault::Fatal) => Err(fatal()),
+        }
+    }
+
+    async fn prune_receipts(&self, now_ms: i64, limit: usize) -> Result<usize, StoreError> {
+        self.read(self.inner.prune_receipts(now_ms, limit)).await
+    }
+
+    async fn drop_snapshots(&self) -> Result<(), StoreError> {
+        self.read(self.inner.drop_snapshots()).await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.inner.close().await
+    }
+}

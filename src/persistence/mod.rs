@@ -14,6 +14,8 @@ pub mod frame;
 pub mod memory;
 pub mod record;
 pub mod sled;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -159,15 +159,12 @@ fn what_the_catalogue_does_not_sell_is_refused() {
 
 #[test]
 fn quantities_and_lines_are_bounded() {
-    let full = (0..LINES_MAX as u128)
-        .map(|n| Event::LineSet { line: line(n, &format!("S-{n}"), 1, 1), expires_at: START.plus_ms(TTL_MS) });
-    let limit = LINES_MAX as u32;
-    guest()
-        .history(full)
-        .when(add("S-1999", 1, 1))
+    let mut full = guest();
+    full.state.lines = (0..LINES_MAX as u128).map(|n| line(n, &format!("S-{n}"), 1, 1)).collect::<Vec<_>>().into();
+    full.when(add("S-1999", 1, 1))
         .then(Reply::Changed)
         .when(add("new", 1, 1))
-        .refused(Rejection::TooManyLines { limit });
+        .refused(Rejection::TooManyLines { limit: LINES_MAX as u32 });
     with(&[("A", 999_999, 1)])
         .when(add("A", 2, 1))
         .refused(Rejection::QuantityTooLarge { limit: Quantity::MAX })

@@ -1,10 +1,13 @@
 //! The ractor actor around the slot's core: it carries the outputs out, in tasks of their own where
 //! they wait for something, and brings the results back as messages.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -18,7 +21,7 @@ use crate::actors::envelope::{AskError, Envelope};
 use crate::actors::history::ask_error;
 use crate::actors::values::Time;
 use crate::actors::writer::{Ended, Gathering, Outlet};
-use crate::cluster::Ownership;
+use crate::cluster::{Lease, Ownership};
 use crate::persistence::{EntityKey, Journal, OwedRow, Record, Refusal, SlotHead, StoreError, WakeRow};
 
 /// Rows of the owed index read at once.
@@ -53,7 +56,12 @@ pub enum SlotMessage {
     /// Idle entities may leave memory.
     Passivate,
     /// A message that found no room comes again.
-    Again(Box<Envelope>),
+    Again {
+        generation: u64,
+        envelope: Box<Envelope>,
+    },
+    /// Nothing is taken any more; tell when everything in flight has settled.
+    Drain(oneshot::Sender<()>),
     /// The writer could not make this generation's records durable.
     Ended {
         generation: u64,
@@ -74,6 +82,7 @@ pub struct SlotSeat {
     pub gathering: Arc<Gathering>,
     pub outlet: Arc<dyn Outlet>,
     pub ownership: Arc<Ownership>,
+    pub lease: Arc<dyn Lease>,
 }
 
 /// How a slot begins.
@@ -95,6 +104,7 @@ pub struct SlotState {
     timer: Option<(Time, JoinHandle<()>)>,
     /// What this slot has added to the node's gauges: entities, bytes, owed requests.
     gauged: [i64; 3],
+    draining: bool,
 }
 
 /// The time of day, in milliseconds.
@@ -114,7 +124,7 @@ impl Actor for SlotActor {
         myself: ActorRef<SlotMessage>,
         (seat, start): (SlotSeat, Start),
     ) -> Result<SlotState, ActorProcessingErr> {
-        let mut state = SlotState { seat, core: None, held: Vec::new(), timer: None, gauged: [0; 3] };
+        let mut state = SlotState { seat, core: None, held: Vec::new(), timer: None, gauged: [0; 3], draining: false };
         match start {
             Start::Claimed(head) => {
                 let generation = state.seat.shared.next_generation();
@@ -137,23 +147,37 @@ impl Actor for SlotActor {
         state: &mut SlotState,
     ) -> Result<(), ActorProcessingErr> {
         let now = now();
+        if matches!(message, SlotMessage::Tick) {
+            state.timer = None;
+        }
         match (message, &mut state.core) {
-            (SlotMessage::Ended { generation, why }, Some(core)) if core.generation() == generation => {
+            (SlotMessage::Drain(done), _) => {
+                state.drain(done);
+                return Ok(());
+            }
+            // Also while it recovers: then the writer failed meanwhile, and the recovery begins anew.
+            (SlotMessage::Ended { generation, why }, _)
+                if generation == state.seat.shared.generation() && !state.draining =>
+            {
                 tracing::warn!(slot = state.seat.shared.slot, generation, why = why.word(), "generation ended");
-                state.held.extend(core.end());
-                state.core = None;
+                state.leave_core();
                 state.recover(&myself, generation);
                 return Ok(());
             }
-            (SlotMessage::Recovered { generation, head }, None) if generation == state.seat.shared.generation() => {
+            (SlotMessage::Recovered { generation, head }, None)
+                if generation == state.seat.shared.generation() && !state.draining =>
+            {
                 state.serve(&myself, generation, &head);
                 return Ok(());
             }
-            (SlotMessage::Again(envelope), None) => state.held.push(*envelope),
-            (SlotMessage::ReceiptFound { envelope, .. }, None) => state.held.push(*envelope),
+            (SlotMessage::ReceiptFound { envelope, .. }, None) if !state.draining => state.held.push(*envelope),
             (_, None) | (SlotMessage::Ended { .. } | SlotMessage::Recovered { .. }, Some(_)) => {}
             (SlotMessage::Poke, Some(_)) => state.turn(&myself, now),
-            (SlotMessage::Again(envelope), Some(core)) => core.message(*envelope, now),
+            (SlotMessage::Again { generation, envelope }, Some(core)) => {
+                if generation == core.generation() {
+                    core.message(*envelope, now);
+                }
+            }
             (SlotMessage::Loaded { generation, key, result }, Some(core)) => core.loaded(generation, key, *result, now),
             (SlotMessage::ReceiptFound { generation, envelope, found }, Some(core)) => {
                 core.receipt_found(generation, *envelope, *found, now)
@@ -162,10 +186,7 @@ impl Actor for SlotActor {
                 core.owed_page(generation, rows, is_last, now)
             }
             (SlotMessage::WakePage { generation, rows }, Some(core)) => core.wake_page(generation, rows, now),
-            (SlotMessage::Tick, Some(core)) => {
-                state.timer = None;
-                core.tick(now);
-            }
+            (SlotMessage::Tick, Some(core)) => core.tick(now),
             (SlotMessage::Passivate, Some(core)) => {
                 core.passivate(now);
                 state.gauge();
@@ -210,6 +231,32 @@ impl SlotState {
         }
     }
 
+    /// Throws the generation's memory away, and keeps the messages of callers for the next one.
+    fn leave_core(&mut self) {
+        if let Some(mut core) = self.core.take() {
+            self.held.extend(core.end());
+        }
+        if let Some((_, timer)) = self.timer.take() {
+            timer.abort();
+        }
+    }
+
+    /// Takes nothing any more, answers those who wait, and tells when what is in flight has settled.
+    fn drain(&mut self, done: oneshot::Sender<()>) {
+        let SlotSeat { shared, gathering, .. } = &self.seat;
+        let (slot, generation, gathering) = (shared.slot, shared.generation(), gathering.clone());
+        let waiting = shared.inbox.close();
+        self.draining = true;
+        self.leave_core();
+        for envelope in waiting.into_iter().chain(self.held.drain(..)) {
+            envelope.reply.send(Err(AskError::Unavailable));
+        }
+        tokio::spawn(async move {
+            gathering.settle(slot, generation).await;
+            let _ = done.send(()); // nobody may be left to wait for it
+        });
+    }
+
     /// Begins to serve a generation.
     fn serve(&mut self, myself: &ActorRef<SlotMessage>, generation: u64, head: &SlotHead) {
         let SlotSeat { shared, common, ownership, .. } = &self.seat;
@@ -229,8 +276,9 @@ impl SlotState {
     /// Raises the slot's epoch, which waits for or fences whatever is still in flight, and reads what
     /// is durable. Until then the slot serves nothing.
     fn recover(&mut self, myself: &ActorRef<SlotMessage>, ended: u64) {
-        let SlotSeat { shared, journal, gathering, ownership, .. } = &self.seat;
+        let SlotSeat { shared, journal, gathering, ownership, outlet, .. } = &self.seat;
         let generation = shared.next_generation();
+        let outlet = outlet.clone();
         let (slot, journal, gathering) = (shared.slot, journal.clone(), gathering.clone());
         let (owner, mut epoch) = (ownership.node.to_string(), ownership.epoch(slot).unwrap_or(0));
         let myself = myself.clone();
@@ -251,6 +299,7 @@ impl SlotState {
                     Ok(None) => tracing::error!(slot, "the store gave no answer to a claim"),
                     Err(error @ (StoreError::Fatal(_) | StoreError::Damaged(_))) => {
                         tracing::error!(slot, %error, "the slot cannot recover");
+                        outlet.store_failed(error);
                         return;
                     }
                     Err(error) => tracing::warn!(slot, %error, "the slot waits for the store"),
@@ -266,23 +315,30 @@ impl SlotState {
         let outputs = core.outputs();
         let generation = core.generation();
         let next_tick = core.next_tick();
-        let mut submissions = Vec::new();
-        for output in outputs {
+        // Submissions first: loads and page reads wait for what is in front of them in the writer's queue.
+        let (submissions, others): (Vec<_>, Vec<_>) =
+            outputs.into_iter().partition(|output| matches!(output, Output::Submit(_)));
+        let submissions = submissions.into_iter().filter_map(|output| match output {
+            Output::Submit(submission) => Some(submission),
+            _ => None,
+        });
+        self.seat.gathering.submit(submissions);
+        let lease_is_valid = self.seat.lease.is_valid();
+        for output in others {
             match output {
-                Output::Submit(submission) => submissions.push(submission),
+                Output::Submit(_) => {}
+                Output::Answer(reply, Ok(_)) if !lease_is_valid => reply.send(Err(AskError::Unknown)),
                 Output::Answer(reply, answer) => reply.send(answer),
                 Output::Load { key, settle } => self.load(myself, generation, key, settle),
                 Output::FindReceipt(envelope) => self.find_receipt(myself, generation, envelope),
                 Output::ReadOwed { after } => self.read_owed(myself, generation, after),
                 Output::ReadWakes { after } => self.read_wakes(myself, generation, after),
                 Output::Resend(dispatch) => self.resend(dispatch),
-                Output::Later(envelope) => {
-                    drop(myself.send_after(AGAIN / 10, || SlotMessage::Again(Box::new(envelope))));
+                Output::Later { envelope, after_ms } => {
+                    let again = move || SlotMessage::Again { generation, envelope: Box::new(envelope) };
+                    drop(myself.send_after(Duration::from_millis(after_ms), again));
                 }
             }
-        }
-        if !submissions.is_empty() {
-            self.seat.gathering.submit(submissions);
         }
         self.set_timer(myself, next_tick, now);
     }
@@ -326,7 +382,11 @@ impl SlotState {
                 gathering.settle(slot, generation).await;
             }
             let result = match kinds.by_number(key.kind) {
-                Some(spec) => load(&*journal, spec, slot, &key).await,
+                Some(spec) => {
+                    // A panic of entity code must not leave those hanging who wait for it.
+                    let loading = AssertUnwindSafe(load(&*journal, spec, slot, &key)).catch_unwind();
+                    loading.await.unwrap_or(Err(AskError::Panicked))
+                }
                 None => Err(AskError::UnknownKind),
             };
             let _ = myself.cast(SlotMessage::Loaded { generation, key, result: Box::new(result) }); // gone: nobody waits
@@ -334,8 +394,10 @@ impl SlotState {
     }
 
     fn find_receipt(&self, myself: &ActorRef<SlotMessage>, generation: u64, envelope: Envelope) {
-        let (slot, journal, myself) = (self.seat.shared.slot, self.seat.journal.clone(), myself.clone());
+        let SlotSeat { shared, journal, gathering, .. } = &self.seat;
+        let (slot, journal, gathering, myself) = (shared.slot, journal.clone(), gathering.clone(), myself.clone());
         tokio::spawn(async move {
+            gathering.settle(slot, generation).await; // the receipt itself may be in flight
             let found = journal.find_receipt(slot, &envelope.key, &envelope.request.0).await.map_err(ask_error);
             let (envelope, found) = (Box::new(envelope), Box::new(found));
             let _ = myself.cast(SlotMessage::ReceiptFound { generation, envelope, found }); // gone: nobody waits
@@ -343,11 +405,13 @@ impl SlotState {
     }
 
     fn read_owed(&self, myself: &ActorRef<SlotMessage>, generation: u64, after: Option<(i64, EntityKey)>) {
-        let (slot, journal, myself) = (self.seat.shared.slot, self.seat.journal.clone(), myself.clone());
+        let SlotSeat { shared, journal, outlet, .. } = &self.seat;
+        let (slot, journal, outlet, myself) = (shared.slot, journal.clone(), outlet.clone(), myself.clone());
         tokio::spawn(async move {
             let rows = loop {
                 match journal.owed(slot, after.clone(), OWED_PAGE).await {
                     Ok(rows) => break rows,
+                    Err(error @ (StoreError::Fatal(_) | StoreError::Damaged(_))) => return outlet.store_failed(error),
                     Err(error) => tracing::warn!(slot, %error, "the owed index cannot be read"),
                 }
                 tokio::time::sleep(AGAIN).await;
@@ -374,8 +438,10 @@ impl SlotState {
     fn resend(&self, dispatch: Dispatch) {
         let outlet = self.seat.outlet.clone();
         self.seat.common.metrics.owed_resent.inc();
+        const RESEND_MAX: Duration = Duration::from_secs(60);
+        let pause = (AGAIN * 2u32.saturating_pow(dispatch.attempt.clamp(1, 16) - 1)).min(RESEND_MAX);
         tokio::spawn(async move {
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(pause).await;
             outlet.dispatch(dispatch);
         });
     }

@@ -49,7 +49,13 @@ impl Alarms {
                 self.rows.remove(&key);
             }
         }
-        self.horizon = self.due.last_key_value().map(|(row, ())| row.clone());
+        // Rows beyond the old horizon were set while a page was read: between them there are others.
+        let last = self.due.last_key_value().map(|(row, ())| row.clone());
+        self.horizon = match (self.horizon.take(), last) {
+            (Some(horizon), Some(last)) => Some(horizon.min(last)),
+            (None, last) => last,
+            (horizon, None) => horizon,
+        };
     }
 
     /// Takes the entities whose time has come.
@@ -126,6 +132,18 @@ mod tests {
         assert_eq!(alarms.next_due_ms(), Some(500_000));
         assert!(alarms.begin_reading().is_none(), "all rows are in memory");
         assert_eq!(alarms.take_due(1_000_000).len(), 2);
+    }
+
+    #[test]
+    fn rows_between_the_page_and_what_was_set_meanwhile_are_read_later() {
+        let mut alarms = Alarms::unread();
+        assert!(alarms.begin_reading().is_some());
+        for n in 0..2 * KEPT_MAX as i64 {
+            alarms.set(&row(10_000 + n).key, Some(10_000 + n));
+        }
+        alarms.read((0..PAGE as i64).map(row).collect());
+        alarms.take_due(63);
+        assert_eq!(alarms.begin_reading().map(|row| row.0), Some(63), "row 64 of the index was never read");
     }
 
     #[test]

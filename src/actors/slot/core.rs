@@ -1,6 +1,7 @@
 //! What a slot does, without I/O: every function takes an input and the time, and leaves outputs.
 
 use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use hashlink::LinkedHashMap;
@@ -15,7 +16,7 @@ use crate::actors::values::Time;
 use crate::actors::writer::{Item, Submission};
 use crate::persistence::{EntityKey, Epoch, OwedRow, Record, SlotHead, WakeRow};
 
-/// What the slot wants done.
+/// What the slot wants done. Submissions go first, in their order: what else is done may depend on them.
 pub enum Output {
     /// Hand this to the journal writer.
     Submit(Submission),
@@ -23,17 +24,26 @@ pub enum Output {
     Answer(ReplyTo, Result<Reply, AskError>),
     /// Bring an entity into memory. `settle`: records of it may be in flight; wait for them first.
     Load { key: EntityKey, settle: bool },
-    /// Look in the index whether the request of this command was seen.
+    /// Look in the index whether the request of this command was seen, after everything in flight.
     FindReceipt(Envelope),
     /// Read a page of the owed index.
     ReadOwed { after: Option<(i64, EntityKey)> },
     /// Read a page of the wake index, after everything in flight has settled.
     ReadWakes { after: (i64, EntityKey) },
-    /// Send an owed request again after a while.
+    /// Send an owed request again after a while, the longer the more often it was sent.
     Resend(Dispatch),
-    /// A message of the runtime that found no room: bring it again after a while.
-    Later(Envelope),
+    /// A message of the runtime that cannot be handled now: bring it again after this time.
+    Later { envelope: Envelope, after_ms: u64 },
 }
+
+/// A message of the runtime that found no room comes again after this time.
+pub(super) const ROOM_AGAIN_MS: u64 = 100;
+/// One that found no store, or an entity in quarantine, after this.
+const STORE_AGAIN_MS: u64 = 1_000;
+/// Pages of the owed and wake indexes are read on only while fewer entities are being loaded.
+const PACED_LOADING_MAX: usize = 64;
+/// Entities that may not leave memory are looked at no more often than this in one sweep.
+const PINNED_LOOKED_AT_MAX: usize = 64;
 
 /// Panics of one entity in a row, and until when it is left alone.
 #[derive(Default)]
@@ -47,19 +57,22 @@ pub struct SlotCore {
     loading: HashMap<EntityKey, VecDeque<Envelope>>,
     faults: HashMap<EntityKey, Fault>,
     resident_bytes: usize,
+    /// Where the owed index is to be read on; `None`: it is being read, or has been.
+    owed_next: Option<Option<(i64, EntityKey)>>,
     pub(super) desk: Desk,
 }
 
 impl SlotCore {
     /// A slot that begins a generation on top of what is durable.
     pub fn new(shared: Arc<SlotShared>, common: Arc<Common>, generation: u64, head: &SlotHead) -> SlotCore {
-        shared.set_durable_seq(head.seq);
         *shared.outstanding() = Outstanding::default();
+        shared.set_durable_seq(head.seq);
         let mut core = SlotCore {
             residents: LinkedHashMap::new(),
             loading: HashMap::new(),
             faults: HashMap::new(),
             resident_bytes: 0,
+            owed_next: Some(None),
             desk: Desk {
                 slot: shared.slot,
                 epoch: head.epoch,
@@ -68,14 +81,13 @@ impl SlotCore {
                 shared,
                 common,
                 senders: HashMap::new(),
-                resuming: 0,
+                resuming: HashMap::new(),
                 owed_read: false,
                 alarms: Alarms::unread(),
                 out: Vec::new(),
             },
         };
-        core.desk.out.push(Output::ReadOwed { after: None });
-        core.read_wakes();
+        core.read_on();
         core
     }
 
@@ -101,11 +113,15 @@ impl SlotCore {
 
     /// A message for one of the slot's entities.
     pub fn message(&mut self, envelope: Envelope, now: Time) {
-        if let Some(error) = self.quarantined(&envelope, now) {
-            return self.desk.answer(envelope.reply, Err(error));
+        let internal = envelope.body.is_internal();
+        if let Some(until) = self.quarantined(&envelope, now) {
+            return match internal {
+                true => self.later(envelope, until.since_ms(now).max(STORE_AGAIN_MS)),
+                false => self.desk.answer(envelope.reply, Err(AskError::Quarantined)),
+            };
         }
         if let Some(waiting) = self.loading.get_mut(&envelope.key) {
-            if waiting.len() >= self.desk.common.limits.loading_messages_max && !envelope.body.is_internal() {
+            if waiting.len() >= self.desk.common.limits.loading_messages_max && !internal {
                 return self.desk.busy(envelope.reply);
             }
             waiting.push_back(envelope);
@@ -114,7 +130,7 @@ impl SlotCore {
         if self.residents.contains_key(&envelope.key) {
             return self.handle(envelope, now, true);
         }
-        if self.loading.len() >= self.desk.common.limits.loading_entities_max && !envelope.body.is_internal() {
+        if self.loading.len() >= self.desk.common.limits.loading_entities_max && !internal {
             return self.desk.busy(envelope.reply);
         }
         let key = envelope.key.clone();
@@ -126,10 +142,15 @@ impl SlotCore {
         self.desk.out.push(Output::Load { key, settle });
     }
 
-    fn quarantined(&self, envelope: &Envelope, now: Time) -> Option<AskError> {
-        let asks = matches!(envelope.body, Body::Command { .. } | Body::Answered { .. } | Body::Wake);
+    fn later(&mut self, envelope: Envelope, after_ms: u64) {
+        self.desk.out.push(Output::Later { envelope, after_ms });
+    }
+
+    /// Until when the entity is left alone, if this message would run its code.
+    fn quarantined(&self, envelope: &Envelope, now: Time) -> Option<Time> {
         let until = self.faults.get(&envelope.key)?.quarantined_until?;
-        (asks && now < until).then_some(AskError::Quarantined)
+        let runs = matches!(envelope.body, Body::Command { .. }) || envelope.body.is_internal();
+        (runs && now < until).then_some(until)
     }
 
     /// An entity has been loaded, or could not be.
@@ -147,14 +168,23 @@ impl SlotCore {
                     self.message_after_load(envelope, now);
                 }
             }
-            Err(error) => {
-                for envelope in waiting {
-                    if envelope.body.is_internal() && error == AskError::Unavailable {
-                        self.desk.out.push(Output::Later(envelope));
-                    } else {
-                        self.desk.answer(envelope.reply, Err(error.clone()));
-                    }
-                }
+            Err(error) => self.not_loaded(&key, waiting, error, now),
+        }
+        self.read_on();
+    }
+
+    /// Those who wait are told; messages of the runtime come again, unless they would be in vain.
+    fn not_loaded(&mut self, key: &EntityKey, waiting: VecDeque<Envelope>, error: AskError, now: Time) {
+        if error == AskError::Panicked {
+            self.panicked(key.clone(), false, now);
+        }
+        for envelope in waiting {
+            if !envelope.body.is_internal() {
+                self.desk.answer(envelope.reply, Err(error.clone()));
+            } else if error == AskError::Damaged {
+                self.desk.never_resumed(key);
+            } else {
+                self.later(envelope, STORE_AGAIN_MS);
             }
         }
     }
@@ -194,64 +224,72 @@ impl SlotCore {
 
     /// A message for an entity that is in memory.
     fn handle(&mut self, envelope: Envelope, now: Time, was_resident: bool) {
-        self.residents.to_back(&envelope.key);
-        let Some(resident) = self.residents.get_mut(&envelope.key) else { return };
-        resident.last_used = now;
         match envelope.body {
-            Body::Command { .. } | Body::Answered { .. } | Body::Wake | Body::Resume => {
+            Body::Read { .. } | Body::Inspect => self.show(envelope, now, was_resident),
+            Body::Command { .. } | Body::Answered { .. } | Body::Wake | Body::Resume | Body::Repeat { .. } => {
                 self.judge(envelope, now, false)
-            }
-            Body::Read { wait } => {
-                let watcher =
-                    Watcher { reply: envelope.reply, outcome: None, replayed: false, want_state: envelope.want_state };
-                self.desk.answer_when(resident, watcher, wait);
-            }
-            Body::Repeat { .. } => self.desk.answer_repeat(resident, envelope, false),
-            Body::Inspect => {
-                let panics = self.faults.get(&envelope.key).map_or(0, |fault| fault.panics);
-                let residence = resident.residence(self.desk.epoch, was_resident, panics);
-                let reply = Reply { residence: Some(Box::new(residence)), ..resident.reply(None, false, false) };
-                self.desk.answer_durably(resident.seq, envelope.reply, reply);
             }
         }
     }
 
-    /// Lets the entity judge a command, and deals with a panic of its code.
-    fn judge(&mut self, envelope: Envelope, now: Time, receipt_checked: bool) {
-        let Some(resident) = self.residents.get_mut(&envelope.key) else { return };
-        if matches!(envelope.body, Body::Repeat { .. }) {
-            return self.desk.answer_repeat(resident, envelope, receipt_checked);
+    /// Shows the entity; changes nothing.
+    fn show(&mut self, envelope: Envelope, now: Time, was_resident: bool) {
+        let panics = self.faults.get(&envelope.key).map_or(0, |fault| fault.panics);
+        let Some(resident) = self.residents.to_back(&envelope.key) else { return };
+        resident.last_used = now;
+        let (key, desk) = (envelope.key.clone(), &mut self.desk);
+        let shown = catch_unwind(AssertUnwindSafe(|| match envelope.body {
+            Body::Read { wait } => {
+                let Envelope { reply, want_state, .. } = envelope;
+                desk.answer_when(resident, Watcher { reply, outcome: None, replayed: false, want_state }, wait);
+            }
+            _ => {
+                let residence = resident.residence(desk.epoch, was_resident, panics);
+                let reply = Reply { residence: Some(Box::new(residence)), ..resident.reply(None, false, false) };
+                desk.answer_durably(resident.seq, envelope.reply, Ok(reply));
+            }
+        }));
+        if shown.is_err() {
+            self.panicked(key, false, now);
         }
+    }
+
+    /// Lets the entity judge a message, and deals with a panic of its code.
+    fn judge(&mut self, envelope: Envelope, now: Time, receipt_checked: bool) {
+        let Some(resident) = self.residents.to_back(&envelope.key) else { return };
+        resident.last_used = now;
         let key = envelope.key.clone();
         let size_before = resident.size_bytes;
-        let judged = self.desk.judge(resident, envelope, now, receipt_checked);
-        self.resident_bytes = self.resident_bytes + resident.size_bytes - size_before;
-        match judged {
-            Judged::Fine => {
-                if !self.faults.is_empty() {
-                    self.faults.remove(&key);
-                }
-            }
+        let desk = &mut self.desk;
+        let judged = catch_unwind(AssertUnwindSafe(|| desk.judge(resident, envelope, now, receipt_checked)));
+        self.resident_bytes = (self.resident_bytes + resident.size_bytes).saturating_sub(size_before);
+        match judged.unwrap_or(Judged::Panicked { spoilt: true }) {
+            Judged::Fine if self.faults.is_empty() => {}
+            Judged::Fine => drop(self.faults.remove(&key)),
             Judged::Refused => {}
             Judged::Panicked { spoilt } => self.panicked(key, spoilt, now),
         }
     }
 
+    /// Entity code has panicked. What it may have spoilt is loaded again, and whatever the entity owes is
+    /// sent again: the state that is thrown away may have hidden it.
     fn panicked(&mut self, key: EntityKey, spoilt: bool, now: Time) {
-        let limits = &self.desk.common.limits;
+        let common = self.desk.common.clone();
+        common.metrics.panics.inc();
         let fault = self.faults.entry(key.clone()).or_default();
         fault.panics += 1;
-        if fault.panics >= limits.panics_max {
-            fault.quarantined_until = Some(now.plus_ms(limits.quarantine_ms));
-            self.desk.common.metrics.quarantined.inc();
+        if fault.panics >= common.limits.panics_max {
+            fault.quarantined_until = Some(now.plus_ms(common.limits.quarantine_ms));
+            common.metrics.quarantined.inc();
             tracing::error!(kind = key.kind, id = %key.id, panics = fault.panics, "entity quarantined");
         }
         if spoilt && let Some(resident) = self.residents.remove(&key) {
-            self.resident_bytes -= resident.size_bytes;
+            self.resident_bytes = self.resident_bytes.saturating_sub(resident.size_bytes);
             for watcher in resident.watchers {
                 self.desk.answer(watcher.reply, Err(AskError::Unknown));
             }
-            self.start_loading(key, VecDeque::new(), true);
+            let resume = Envelope::internal(key.clone(), self.desk.slot, Body::Resume);
+            self.start_loading(key, VecDeque::from([resume]), true);
         }
     }
 
@@ -262,16 +300,17 @@ impl SlotCore {
             return;
         }
         let next = rows.last().map(|(key, row)| (row.due_ms, key.clone()));
-        for (key, _row) in rows {
-            self.desk.resuming += 1;
+        for (key, row) in rows {
+            self.desk.resuming.insert(key.clone(), row.items.iter().map(|item| item.number).collect());
             self.message(Envelope::internal(key, self.desk.slot, Body::Resume), now);
         }
         if is_last {
             self.desk.owed_read = true;
             self.desk.all_resumed();
         } else {
-            self.desk.out.push(Output::ReadOwed { after: next });
+            self.owed_next = Some(next);
         }
+        self.read_on();
     }
 
     /// A page of the wake index.
@@ -291,10 +330,17 @@ impl SlotCore {
         for key in self.desk.alarms.take_due(now.0) {
             self.message(Envelope::internal(key, self.desk.slot, Body::Wake), now);
         }
-        self.read_wakes();
+        self.read_on();
     }
 
-    fn read_wakes(&mut self) {
+    /// Reads the indexes on, unless enough is being loaded already.
+    fn read_on(&mut self) {
+        if self.loading.len() >= PACED_LOADING_MAX {
+            return;
+        }
+        if let Some(after) = self.owed_next.take() {
+            self.desk.out.push(Output::ReadOwed { after });
+        }
         if let Some(after) = self.desk.alarms.begin_reading() {
             self.desk.out.push(Output::ReadWakes { after });
         }
@@ -307,37 +353,43 @@ impl SlotCore {
 
     /// Lets idle entities leave memory, and the least recently used ones beyond the byte budget.
     pub fn passivate(&mut self, now: Time) {
-        let limits = self.desk.common.limits.clone();
+        let (idle_ms, bytes_max) = (self.desk.common.limits.idle_ms, self.desk.common.limits.resident_bytes_max);
         let durable_seq = self.desk.shared.durable_seq();
-        let mut looked_at = 0;
-        let mut stay = 0;
+        let mut pinned = 0;
         while let Some((key, resident)) = self.residents.front() {
-            let over_budget = self.resident_bytes > limits.resident_bytes_max;
-            let idle = now.since_ms(resident.last_used) >= limits.idle_ms;
-            if !(over_budget || idle) || looked_at > self.residents.len() + stay {
-                return;
+            // The one that was used last stays, however large: else it would be loaded for every message.
+            let over_budget = self.resident_bytes > bytes_max && self.residents.len() > 1;
+            let idle = now.since_ms(resident.last_used) >= idle_ms;
+            if !(over_budget || idle) || pinned > PINNED_LOOKED_AT_MAX.min(self.residents.len()) {
+                break;
             }
-            looked_at += 1;
             let key = key.clone();
-            if !resident.may_leave(durable_seq) {
-                stay += 1;
-                if stay > PINNED_LOOKED_AT_MAX {
-                    return;
-                }
+            if resident.may_leave(durable_seq) {
+                self.leave(&key, now);
+            } else {
+                pinned += 1;
                 self.residents.to_back(&key);
-                continue;
             }
-            let Some(mut resident) = self.residents.remove(&key) else { return };
-            self.resident_bytes -= resident.size_bytes;
-            if resident.wants_snapshot_on_leaving() {
-                let snapshot = resident.snapshot(self.desk.slot, &key, now);
+        }
+        const FORGOTTEN_AFTER_MS: u64 = 600_000;
+        self.faults.retain(|_, fault| fault.quarantined_until.is_none_or(|at| now.since_ms(at) < FORGOTTEN_AFTER_MS));
+    }
+
+    fn leave(&mut self, key: &EntityKey, now: Time) {
+        let Some(mut resident) = self.residents.remove(key) else { return };
+        self.resident_bytes = self.resident_bytes.saturating_sub(resident.size_bytes);
+        if resident.wants_snapshot_on_leaving() {
+            let slot = self.desk.slot;
+            // Without its snapshot it is only loaded more slowly the next time.
+            if let Ok(snapshot) = catch_unwind(AssertUnwindSafe(|| resident.snapshot(slot, key, now))) {
                 self.desk.submit(Item::Snapshot(Box::new(snapshot)), Vec::new());
             }
         }
     }
 
     /// Ends the generation: everything in memory is thrown away, and those who wait are told. Messages
-    /// that waited for an entity to load are returned, to be handled in the next generation.
+    /// of callers that waited for an entity to load are returned, to be handled in the next generation;
+    /// the runtime's own come again from the indexes.
     pub fn end(&mut self) -> Vec<Envelope> {
         for (_, resident) in self.residents.drain() {
             for watcher in resident.watchers {
@@ -345,9 +397,7 @@ impl SlotCore {
                 watcher.reply.send(Err(error));
             }
         }
-        self.loading.drain().flat_map(|(_, waiting)| waiting).collect()
+        let waiting = self.loading.drain().flat_map(|(_, waiting)| waiting);
+        waiting.filter(|envelope| !envelope.body.is_internal()).collect()
     }
 }
-
-/// Entities that may not leave are looked at no more than this often in one sweep.
-const PINNED_LOOKED_AT_MAX: usize = 64;

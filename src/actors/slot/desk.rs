@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::alarms::Alarms;
-use super::core::Output;
+use super::core::{Output, ROOM_AGAIN_MS};
 use super::receipts::Kept;
 use super::resident::{Resident, Watcher};
 use super::{SlotLimits, SlotShared};
@@ -36,6 +36,8 @@ pub struct Dispatch {
     pub number: u64,
     pub key: String,
     pub to: Target,
+    /// How often it was answered without being settled.
+    pub attempt: u32,
 }
 
 /// The slot's own state.
@@ -48,8 +50,8 @@ pub(super) struct Desk {
     pub common: Arc<Common>,
     /// Per sending slot, the highest watermark that it has told.
     pub senders: HashMap<Slot, u64>,
-    /// Entities of an earlier life whose owed requests are about to be sent again.
-    pub resuming: usize,
+    /// Entities of an earlier life whose owed requests are about to be sent again, with their numbers.
+    pub resuming: HashMap<EntityKey, Vec<u64>>,
     /// Whether the last page of the owed index has been read.
     pub owed_read: bool,
     pub alarms: Alarms,
@@ -94,9 +96,10 @@ struct Entry {
 impl Desk {
     /// Judges a message that may change the entity.
     pub fn judge(&mut self, resident: &mut Resident, envelope: Envelope, now: Time, receipt_checked: bool) -> Judged {
-        if !self.common.room.has_space() && !matches!(envelope.body, Body::Resume) {
+        let asks_nothing_new = matches!(envelope.body, Body::Resume | Body::Repeat { .. });
+        if !self.common.room.has_space() && !asks_nothing_new {
             if envelope.body.is_internal() {
-                self.out.push(Output::Later(envelope));
+                self.out.push(Output::Later { envelope, after_ms: ROOM_AGAIN_MS });
             } else {
                 self.busy(envelope.reply);
             }
@@ -123,7 +126,8 @@ impl Desk {
                     return Judged::Refused;
                 }
                 if if_version.is_some_and(|version| version != resident.version) {
-                    self.answer(envelope.reply, Err(AskError::StaleVersion { current: resident.version }));
+                    let stale = AskError::StaleVersion { current: resident.version };
+                    self.answer_durably(resident.seq, envelope.reply, Err(stale));
                     return Judged::Refused;
                 }
                 self.command(resident, envelope, now)
@@ -134,7 +138,11 @@ impl Desk {
                 self.resume(resident, &envelope.key);
                 Judged::Fine
             }
-            Body::Read { .. } | Body::Repeat { .. } | Body::Inspect => Judged::Refused,
+            Body::Repeat { .. } => {
+                self.answer_repeat(resident, envelope, receipt_checked);
+                Judged::Refused
+            }
+            Body::Read { .. } | Body::Inspect => Judged::Refused,
         }
     }
 
@@ -153,45 +161,51 @@ impl Desk {
 
     /// The answer to something that the entity owed. If it owes it still afterwards, it is sent again.
     fn answered(&mut self, resident: &mut Resident, envelope: Envelope, now: Time) -> Judged {
-        let Body::Answered { number, key: owed_key, answer } = envelope.body else { return Judged::Refused };
+        let Envelope { key, body, .. } = envelope;
+        let Body::Answered { number, key: owed_key, answer, attempt } = body else { return Judged::Refused };
         if !resident.owes(number) {
             return Judged::Fine;
         }
-        let Ok(command) = catch_unwind(AssertUnwindSafe(|| resident.state.answered(&owed_key, &answer))) else {
-            return Judged::Panicked { spoilt: false };
-        };
-        let judged = match command {
-            Some(command) => {
-                let work = self.own_work(&envelope.key, command, &owed_key, false);
-                self.work(resident, envelope.key.clone(), work, now)
+        let understood = catch_unwind(AssertUnwindSafe(|| resident.state.answered(&owed_key, &answer)));
+        let judged = match understood {
+            Ok(Some(command)) => {
+                let work = self.own_work(&key, resident.version, command, &owed_key, false);
+                self.work(resident, key.clone(), work, now)
             }
-            None => Judged::Fine,
+            Ok(None) => Judged::Fine,
+            Err(_panic) => Judged::Panicked { spoilt: false },
         };
+        if matches!(judged, Judged::Panicked { spoilt: true }) {
+            return judged; // once it is loaded again, everything it owes is sent again
+        }
         if resident.owes(number)
             && let Some(owed) = resident.state.owed().into_iter().find(|owed| owed.key == owed_key)
         {
-            self.out.push(Output::Resend(self.dispatch(&envelope.key, number, owed.key, owed.to)));
+            let again = Dispatch { attempt: attempt + 1, ..self.dispatch(&key, number, owed.key, owed.to) };
+            self.out.push(Output::Resend(again));
         }
         judged
     }
 
     fn wake(&mut self, resident: &mut Resident, envelope: Envelope, now: Time) -> Judged {
-        let Some(spec) = self.common.kinds.by_number(envelope.key.kind) else { return Judged::Refused };
+        const AGAIN_MS: u64 = 1_000;
+        let key = envelope.key;
+        let Some(spec) = self.common.kinds.by_number(key.kind) else { return Judged::Refused };
+        // Whatever happens below, the entity is looked at again.
+        self.alarms.set(&key, Some(now.plus_ms(AGAIN_MS).0));
         let due = resident.state.wake_at().is_some_and(|at| at <= now);
         let judged = match spec.wake() {
             Some(command) if due => {
-                let work = self.own_work(&envelope.key, command, "wake", true);
-                self.work(resident, envelope.key.clone(), work, now)
+                let work = self.own_work(&key, resident.version, command, "wake", true);
+                self.work(resident, key.clone(), work, now)
             }
             Some(_) | None => {
-                self.rearm(resident, &envelope.key, now);
+                self.rearm(resident, &key, now);
                 Judged::Fine
             }
         };
-        let still_due = resident.state.wake_at().is_some_and(|at| at <= now);
-        if still_due || matches!(judged, Judged::Panicked { .. }) {
-            const AGAIN_MS: u64 = 1_000;
-            self.alarms.set(&envelope.key, Some(now.plus_ms(AGAIN_MS).0));
+        if matches!(judged, Judged::Fine) && resident.state.wake_at().is_none_or(|at| at > now) {
+            self.alarms.set(&key, resident.wake_row_ms);
         }
         judged
     }
@@ -201,13 +215,12 @@ impl Desk {
         if let Some(wake) = resident.wake_change(true) {
             let entry = Entry { at: now.max(resident.at), wake: Some(wake), ..Entry::default() };
             self.record(resident, key.clone(), entry, Vec::new());
-        } else if let Some(row) = resident.wake_row_ms {
-            self.alarms.set(key, Some(row));
         }
     }
 
-    fn own_work(&self, key: &EntityKey, command: Erased, cause: &str, rearm: bool) -> Work {
-        let request = RequestId::of("own", &[&[key.kind], key.id.as_bytes(), cause.as_bytes()]);
+    fn own_work(&self, key: &EntityKey, version: u64, command: Erased, cause: &str, rearm: bool) -> Work {
+        let parts: [&[u8]; 4] = [&[key.kind], key.id.as_bytes(), cause.as_bytes(), &version.to_be_bytes()];
+        let request = RequestId::of("own", &parts);
         let (caller, wait, reply) = (Caller::System, Wait::Durable, ReplyTo::nobody());
         Work { command, request, caller, keep: None, wait, rearm, want_state: false, reply }
     }
@@ -215,10 +228,10 @@ impl Desk {
     /// Sends everything again that the entity owes. What it owes *now* counts, not the row that was read
     /// from the index: it may have been answered since.
     fn resume(&mut self, resident: &mut Resident, key: &EntityKey) {
-        self.resuming = self.resuming.saturating_sub(1);
-        self.shared.outstanding().add_all(resident.owed.iter().flat_map(|row| &row.items).map(|item| item.number));
-        self.all_resumed();
         let owes = resident.state.owed();
+        self.shared.outstanding().add_all(resident.owed.iter().flat_map(|row| &row.items).map(|item| item.number));
+        self.resuming.remove(key);
+        self.all_resumed();
         let Some(row) = &resident.owed else { return };
         let mut sends = Vec::new();
         for owed in owes {
@@ -229,15 +242,23 @@ impl Desk {
         self.submit(Item::Barrier, sends);
     }
 
+    /// The entity's stored data is damaged: what it owes stays outstanding, and bounds the watermark.
+    pub fn never_resumed(&mut self, key: &EntityKey) {
+        if let Some(numbers) = self.resuming.remove(key) {
+            self.shared.outstanding().add_all(numbers);
+            self.all_resumed();
+        }
+    }
+
     /// Once every earlier request is known to be outstanding, there is a watermark again.
     pub fn all_resumed(&self) {
-        if self.owed_read && self.resuming == 0 {
+        if self.owed_read && self.resuming.is_empty() {
             self.shared.outstanding().all_read();
         }
     }
 
     fn dispatch(&self, from: &EntityKey, number: u64, key: String, to: Target) -> Dispatch {
-        Dispatch { from: from.clone(), slot: self.slot, generation: self.generation, number, key, to }
+        Dispatch { from: from.clone(), slot: self.slot, generation: self.generation, number, key, to, attempt: 0 }
     }
 
     /// Decides, applies, and hands the record over.
@@ -253,7 +274,7 @@ impl Desk {
             }
             Err(_panic) => return self.panicked(reply, false),
         };
-        match catch_unwind(AssertUnwindSafe(|| self.apply(resident, &key, &decided, at, rearm))) {
+        match catch_unwind(AssertUnwindSafe(|| self.apply(resident, &key, &decided, at, rearm, keep.is_some()))) {
             Ok(applied) => {
                 let conclusion = Conclusion { request, keep, wait, want_state, reply };
                 self.conclude(resident, key, conclusion, decided, applied, at);
@@ -264,15 +285,26 @@ impl Desk {
     }
 
     fn panicked(&mut self, reply: ReplyTo, spoilt: bool) -> Judged {
-        self.common.metrics.panics.inc();
         self.answer(reply, Err(AskError::Panicked));
         Judged::Panicked { spoilt }
     }
 
     /// Applies the events to the state, and finds what else follows from them.
-    fn apply(&self, resident: &mut Resident, key: &EntityKey, decided: &Decided, at: Time, rearm: bool) -> Applied {
+    fn apply(
+        &self,
+        resident: &mut Resident,
+        key: &EntityKey,
+        decided: &Decided,
+        at: Time,
+        rearm: bool,
+        keep: bool,
+    ) -> Applied {
         resident.state.evolve(&*decided.events, at);
-        let mut applied = Applied::default();
+        let mut applied = Applied {
+            settled: resident.state.settled(),
+            outcome: keep.then(|| (decided.encode_outcome)(&decided.outcome)),
+            ..Applied::default()
+        };
         if !decided.payloads.is_empty() {
             if let Some(diff) = resident.owed_change(self.next_seq, at) {
                 applied.owed = Some(diff.change);
@@ -292,7 +324,8 @@ impl Desk {
         applied
     }
 
-    /// Makes the record, if there is anything to record, and answers once it is durable.
+    /// Makes the record, if there is anything to record, and answers once it is durable. Runs no code of
+    /// the entity before the record is handed over: a panic could leave half of it behind.
     fn conclude(
         &mut self,
         resident: &mut Resident,
@@ -303,18 +336,18 @@ impl Desk {
         at: Time,
     ) {
         let Conclusion { request, keep, wait, want_state, reply } = conclusion;
-        let Decided { payloads, outcome, accepted, encode_outcome, .. } = decided;
-        let untouched = resident.version == 0 && payloads.is_empty();
-        let receipt = match keep {
+        let Decided { payloads, outcome, accepted, .. } = decided;
+        let refused_by_nobody = resident.version == 0 && !accepted;
+        let receipt = match (keep, applied.outcome.take()) {
             // A refusal by an entity that does not exist leaves nothing behind: anyone can ask for those.
-            Some(Keep::Client { .. }) if untouched => None,
-            Some(keep) => Some(receipt(keep, request, encode_outcome(&outcome), at)),
-            None => None,
+            (Some(Keep::Client { .. }), _) if refused_by_nobody => None,
+            (Some(keep), Some(outcome)) => Some(receipt(keep, request, outcome, at)),
+            (Some(_), None) | (None, _) => None,
         };
         let watcher = Watcher { reply, outcome: Some(outcome), replayed: false, want_state };
         let wait = if accepted { wait } else { Wait::Durable };
         if payloads.is_empty() && receipt.is_none() && applied.wake.is_none() {
-            return self.answer_when(resident, watcher, wait);
+            return self.answer_as(resident, watcher, wait == Wait::Durable || applied.settled);
         }
         if applied.owed.is_some() {
             let mut outstanding = self.shared.outstanding();
@@ -324,31 +357,22 @@ impl Desk {
         let mut effects: Vec<Effect> = applied.newly.drain(..).map(Effect::Dispatch).collect();
         let version = resident.version + u64::from(!payloads.is_empty());
         (resident.version, resident.at) = (version, at);
+        resident.watchers.retain(|watcher| !watcher.reply.is_closed());
         resident.watchers.push(watcher);
-        if wait == Wait::Durable || resident.state.settled() {
-            self.release(resident, wait, &mut effects);
+        if applied.settled {
+            release(resident, 0, &mut effects);
+        } else if wait == Wait::Durable {
+            release(resident, resident.watchers.len() - 1, &mut effects);
         }
         let Applied { owed, wake, .. } = applied;
         self.record(resident, key, Entry { request, at, events: payloads, receipt, owed, wake }, effects);
-    }
-
-    /// The answers that go out with the record being made: that of the newest watcher, and when the
-    /// entity has settled, everybody's.
-    fn release(&self, resident: &mut Resident, wait: Wait, effects: &mut Vec<Effect>) {
-        let all = resident.state.settled();
-        let from = if all { 0 } else { resident.watchers.len() - 1 };
-        debug_assert!(all || wait == Wait::Durable);
-        for watcher in resident.watchers.split_off(from) {
-            let reply = resident.reply(watcher.outcome, watcher.want_state, watcher.replayed);
-            effects.push(Effect::Reply(watcher.reply, Ok(reply)));
-        }
     }
 
     fn record(&mut self, resident: &mut Resident, key: EntityKey, entry: Entry, effects: Vec<Effect>) {
         let Entry { request, at, events, receipt, owed, wake } = entry;
         let seq = self.next_seq;
         self.next_seq += 1;
-        resident.seq = seq;
+        (resident.seq, resident.at) = (seq, at);
         resident.bytes_since_snapshot += events.iter().map(|event| event.bytes.len()).sum::<usize>();
         if let Some(receipt) = &receipt {
             resident.receipts.insert(request.0, resident.version, receipt.clone());
@@ -360,18 +384,11 @@ impl Desk {
         if let Some(wake) = &wake {
             self.alarms.set(&key, wake.after_ms);
         }
-        const MEASURED_EACH_UP_TO: u64 = 8;
-        if resident.version <= MEASURED_EACH_UP_TO || seq.is_multiple_of(16) {
-            resident.measure(&key);
-        }
-        let snapshot = resident
-            .wants_snapshot(self.common.limits.snapshot_records, at)
-            .then(|| resident.snapshot(self.slot, &key, at));
         let record = Record {
             slot: self.slot,
             seq,
             epoch: self.epoch,
-            key,
+            key: key.clone(),
             version: resident.version,
             at_ms: at.0,
             request: request.0,
@@ -381,7 +398,17 @@ impl Desk {
             wake,
         };
         self.submit(Item::Record(Box::new(record)), effects);
-        if let Some(snapshot) = snapshot {
+        self.after_record(resident, &key, at);
+    }
+
+    /// Now that the record is handed over, the entity's own code may run again.
+    fn after_record(&mut self, resident: &mut Resident, key: &EntityKey, at: Time) {
+        const MEASURED_EACH_UP_TO: u64 = 8;
+        if resident.version <= MEASURED_EACH_UP_TO || resident.seq.is_multiple_of(16) {
+            resident.measure(key);
+        }
+        if resident.wants_snapshot(self.common.limits.snapshot_records, at) {
+            let snapshot = resident.snapshot(self.slot, key, at);
             self.submit(Item::Snapshot(Box::new(snapshot)), Vec::new());
         }
     }
@@ -393,7 +420,7 @@ impl Desk {
             self.repeat(resident, kept, Keep::Client { fingerprint, keep_ms: 0 }, envelope);
         } else if resident.receipts.is_complete() || receipt_checked {
             let never_seen = resident.reply(None, false, false);
-            self.answer_durably(resident.seq, envelope.reply, never_seen);
+            self.answer_durably(resident.seq, envelope.reply, Ok(never_seen));
         } else {
             self.out.push(Output::FindReceipt(envelope));
         }
@@ -406,7 +433,7 @@ impl Desk {
             Keep::Owed { .. } => envelope.request.0,
         };
         if kept.receipt.fingerprint != fingerprint {
-            return self.answer(envelope.reply, Err(AskError::KeyReused));
+            return self.answer_durably(resident.seq, envelope.reply, Err(AskError::KeyReused));
         }
         let spec: Option<&dyn KindSpec> = self.common.kinds.by_number(envelope.key.kind);
         let Some(Ok(outcome)) = spec.map(|spec| spec.outcome(&kept.receipt.outcome)) else {
@@ -422,7 +449,7 @@ impl Desk {
             return self.answer_when(resident, watcher, wait);
         }
         let then = Reply { version: kept.version, state: None, ..resident.reply(watcher.outcome, false, true) };
-        self.answer_durably(resident.seq, watcher.reply, then);
+        self.answer_durably(resident.seq, watcher.reply, Ok(then));
     }
 
     pub fn answer(&mut self, reply: ReplyTo, answer: Result<Reply, AskError>) {
@@ -439,29 +466,47 @@ impl Desk {
     }
 
     /// Answers once the record `seq`, on which the answer is based, is durable.
-    pub fn answer_durably(&mut self, seq: u64, to: ReplyTo, reply: Reply) {
+    pub fn answer_durably(&mut self, seq: u64, to: ReplyTo, answer: Result<Reply, AskError>) {
         if seq <= self.shared.durable_seq() {
-            self.answer(to, Ok(reply));
+            self.answer(to, answer);
+        } else if self.common.room.has_space() {
+            self.submit(Item::Barrier, vec![Effect::Reply(to, answer)]);
         } else {
-            self.submit(Item::Barrier, vec![Effect::Reply(to, Ok(reply))]);
+            self.busy(to);
         }
     }
 
     /// Answers with the present state, now or when the entity has settled.
     pub fn answer_when(&mut self, resident: &mut Resident, watcher: Watcher, wait: Wait) {
-        if wait == Wait::Settled && !resident.state.settled() {
+        let ready = wait == Wait::Durable || resident.state.settled();
+        self.answer_as(resident, watcher, ready);
+    }
+
+    fn answer_as(&mut self, resident: &mut Resident, watcher: Watcher, ready: bool) {
+        if ready {
+            let reply = resident.reply(watcher.outcome, watcher.want_state, watcher.replayed);
+            self.answer_durably(resident.seq, watcher.reply, Ok(reply));
+        } else {
             resident.watchers.retain(|watcher| !watcher.reply.is_closed());
             resident.watchers.push(watcher);
-            return;
         }
+    }
+}
+
+/// Lets the watchers from `first` on be answered with the record that is being made.
+fn release(resident: &mut Resident, first: usize, effects: &mut Vec<Effect>) {
+    for watcher in resident.watchers.split_off(first) {
         let reply = resident.reply(watcher.outcome, watcher.want_state, watcher.replayed);
-        self.answer_durably(resident.seq, watcher.reply, reply);
+        effects.push(Effect::Reply(watcher.reply, Ok(reply)));
     }
 }
 
 /// What applying the events brought.
 #[derive(Default)]
 struct Applied {
+    settled: bool,
+    /// The outcome as a receipt keeps it, if one is wanted.
+    outcome: Option<Payload>,
     owed: Option<OwedChange>,
     wake: Option<WakeChange>,
     /// Numbers that are no longer owed.

@@ -64,9 +64,9 @@ impl Inbox {
     }
 
     /// A new actor takes over: whatever poke its predecessor had is forgotten. Says whether messages wait.
+    /// A queue that was closed stays so.
     pub fn reopen(&self) -> bool {
         let mut queue = self.queue.lock();
-        queue.closed = false;
         queue.poked = !queue.waiting.is_empty();
         queue.poked
     }

@@ -1,12 +1,14 @@
 //! Bringing an entity into memory: its snapshot, if there is one that this program reads, and the
 //! records after it; else all of them. Runs in a task of its own.
 
+use std::collections::HashMap;
+
 use crate::actors::entity::OWED_MAX;
 use crate::actors::envelope::AskError;
 use crate::actors::erased::KindSpec;
 use crate::actors::history::{apply, ask_error};
 use crate::actors::values::Time;
-use crate::persistence::{EntityKey, History, Journal, Record, Slot, Snapshot};
+use crate::persistence::{EntityKey, History, Journal, Origin, Record, Slot, Snapshot};
 
 use super::receipts::Receipts;
 use super::resident::Resident;
@@ -27,9 +29,10 @@ pub async fn load(
         Some(snapshot) if restored == Some(true) => (from_snapshot(spec, snapshot), records, more),
         Some(_written_by_another_version) => (Resident::new(spec.fresh()), Vec::new(), true),
     };
+    let mut watermarks = HashMap::new();
     loop {
         for record in &page {
-            replay(&mut resident, record)?;
+            replay(&mut resident, &mut watermarks, record)?;
         }
         if !more {
             break;
@@ -57,7 +60,8 @@ fn from_snapshot(spec: &dyn KindSpec, snapshot: Snapshot) -> Resident {
     resident
 }
 
-fn replay(resident: &mut Resident, record: &Record) -> Result<(), AskError> {
+/// `watermarks`: what the records so far say of each sending slot.
+fn replay(resident: &mut Resident, watermarks: &mut HashMap<Slot, u64>, record: &Record) -> Result<(), AskError> {
     apply(&mut *resident.state, record)?;
     resident.bytes_since_snapshot += record.events.iter().map(|event| event.bytes.len()).sum::<usize>();
     resident.version = record.version;
@@ -65,6 +69,13 @@ fn replay(resident: &mut Resident, record: &Record) -> Result<(), AskError> {
     resident.at = Time(record.at_ms);
     if let Some(receipt) = &record.receipt {
         resident.receipts.insert(record.request, record.version, receipt.clone());
+        if let Origin::Owed { slot, watermark, .. } = receipt.origin {
+            let known = watermarks.entry(slot).or_default();
+            *known = watermark.max(*known);
+        }
+        if resident.receipts.wants_sweep() {
+            resident.receipts.sweep(record.at_ms, |slot| watermarks.get(&slot).copied().unwrap_or(0));
+        }
     }
     if let Some(change) = &record.owed {
         resident.owed = change.after.clone().map(Box::new);

@@ -32,6 +32,7 @@ impl Outstanding {
     /// The record `seq` no longer owes `number`. It counts as outstanding until that is durable: a
     /// record that is refused leaves the request owed, and it must not be below a watermark then.
     pub fn answered_by(&mut self, seq: u64, number: u64) {
+        self.numbers.insert(number); // it may not have been read from the index yet
         self.answered.push_back((seq, number));
     }
 

@@ -132,7 +132,7 @@ impl Resident {
 
     /// Nothing of it is in flight, owed or awaited: it may leave memory.
     pub fn may_leave(&self, durable_seq: u64) -> bool {
-        self.seq <= durable_seq && self.owed.is_none() && self.watchers.is_empty()
+        self.seq <= durable_seq && self.owed.is_none() && self.watchers.iter().all(|watcher| watcher.reply.is_closed())
     }
 
     /// A snapshot pays when enough came since the last to outweigh the state itself.

@@ -18,22 +18,49 @@ fn stored_events_stay_what_they_are() {
         Event::Opened { id: CART, user: Some(USER), currency: Currency::GBP, reference, metadata, expires_at: AT };
     let lines = vec![line(2, "B", 3, 250)];
     assert_golden(&[
-        (opened, "1.1 0000000000000000000000000000000101000000000000000000000000000000074742500104504f2d370101610162fbd007"),
-        (Event::LineSet { line: line(1, "A", 300, 1999), expires_at: AT }, "2.1 0000000000000000000000000000000101410000000000000000000000000000000303546565fb2c01fb9e0f474250fbd007"),
-        (Event::QuantitySet { line: LineId(1), quantity: pieces(2), expires_at: AT }, "3.1 0000000000000000000000000000000102fbd007"),
+        (
+            opened,
+            "1.1 0000000000000000000000000000000101000000000000000000000000000000074742500104504f2d370101610162fbd007",
+        ),
+        (
+            Event::LineSet { line: line(1, "A", 300, 1999), expires_at: AT },
+            "2.1 0000000000000000000000000000000101410000000000000000000000000000000303546565fb2c01fb9e0f474250fbd007",
+        ),
+        (
+            Event::QuantitySet { line: LineId(1), quantity: pieces(2), expires_at: AT },
+            "3.1 0000000000000000000000000000000102fbd007",
+        ),
         (Event::LineRemoved { line: LineId(1), expires_at: AT }, "4.1 00000000000000000000000000000001fbd007"),
-        (Event::ContactSet { contact: Box::new(contact()), expires_at: AT }, "5.1 0f616461406578616d706c652e636f6d034164610000000000000000fbd007"),
-        (Event::MergeStarted { request: REQUEST, from: OTHER, strategy: MergeStrategy::Replace }, "6.1 070707070707070707070707070707070000000000000000000000000000000203"),
+        (
+            Event::ContactSet { contact: Box::new(contact()), expires_at: AT },
+            "5.1 0f616461406578616d706c652e636f6d034164610000000000000000fbd007",
+        ),
+        (
+            Event::MergeStarted { request: REQUEST, from: OTHER, strategy: MergeStrategy::Replace },
+            "6.1 070707070707070707070707070707070000000000000000000000000000000203",
+        ),
         (Event::SurrenderAccepted, "7.1"),
         (Event::MergeRefused { refusal: MergeRefusal::SourceClosed }, "8.1 02"),
-        (Event::LinesTaken { lines: lines.clone(), expires_at: AT }, "9.1 01000000000000000000000000000000020142000000000000000000000000000000030354656503fbf401474250fbd007"),
+        (
+            Event::LinesTaken { lines: lines.clone(), expires_at: AT },
+            "9.1 01000000000000000000000000000000020142000000000000000000000000000000030354656503fbf401474250fbd007",
+        ),
         (Event::LinesRefused { refusal: MergeRefusal::OtherCurrency }, "10.1 05"),
         (Event::MergeEnded, "11.1"),
-        (Event::Surrendering { request: REQUEST, to: OTHER }, "12.1 0707070707070707070707070707070700000000000000000000000000000002"),
+        (
+            Event::Surrendering { request: REQUEST, to: OTHER },
+            "12.1 0707070707070707070707070707070700000000000000000000000000000002",
+        ),
         (Event::Surrendered, "13.1"),
         (Event::Reopened { expires_at: AT }, "14.1 fbd007"),
-        (Event::Repriced { lines, expires_at: AT }, "15.1 01000000000000000000000000000000020142000000000000000000000000000000030354656503fbf401474250fbd007"),
-        (Event::CompletionStarted { request: REQUEST, order: OrderId(3), payment }, "16.1 07070707070707070707070707070707000000000000000000000000000000030106746f6b5f6f6b"),
+        (
+            Event::Repriced { lines, expires_at: AT },
+            "15.1 01000000000000000000000000000000020142000000000000000000000000000000030354656503fbf401474250fbd007",
+        ),
+        (
+            Event::CompletionStarted { request: REQUEST, order: OrderId(3), payment },
+            "16.1 07070707070707070707070707070707000000000000000000000000000000030106746f6b5f6f6b",
+        ),
         (Event::Placed, "17.1"),
         (Event::Completed { order_version: 9 }, "18.1 09"),
         (Event::CompletionRefused { order_version: 9, refusal, expires_at: AT }, "19.1 0901000001010000fbd007"),
@@ -70,7 +97,10 @@ fn stored_outcomes_stay_what_they_are() {
         (Rejection::QuantityTooLarge { limit: 1_000_000 }, "9.1 fc40420f00"),
         (Rejection::LineNotFound, "10.1"),
         (Rejection::SelfMerge, "11.1"),
-        (Rejection::NotReady { requirements: vec![Requirement::CartEmpty, Requirement::ContactRequired] }, "12.1 020102"),
+        (
+            Rejection::NotReady { requirements: vec![Requirement::CartEmpty, Requirement::ContactRequired] },
+            "12.1 020102",
+        ),
         (Rejection::SkuGone { line: 1, sku: sku.clone() }, "13.1 010141"),
         (Rejection::OfferMissing { sku }, "14.1 0141"),
         (Rejection::NotMerging, "15.1"),

@@ -88,3 +88,22 @@ fn the_bytes_of_replies_and_rejections_stay_as_they_are() {
         (Rejection::NothingToFulfil, "10.1"),
     ]);
 }
+
+/// The numbers behind the words that lie in events, receipts and snapshots.
+#[test]
+fn the_codes_of_words_stay_as_they_are() {
+    fn codes<T: Copy>(all: &[T], code: fn(T) -> u8) -> Vec<u8> {
+        all.iter().map(|word| code(*word)).collect()
+    }
+    use crate::actors::order::types::{PaymentStage, RefundStatus, StockStep, TimelineType};
+    use crate::actors::payment::types::PaymentMethod;
+    let ascending = |n: u8| (1..=n).collect::<Vec<u8>>();
+    assert_eq!(codes(OrderStatus::ALL, OrderStatus::code), ascending(5));
+    assert_eq!(codes(RefusalCode::ALL, RefusalCode::code), ascending(7));
+    assert_eq!(codes(PaymentMethod::ALL, PaymentMethod::code), ascending(1));
+    assert_eq!(codes(PaymentStage::ALL, PaymentStage::code), ascending(6));
+    assert_eq!(codes(StockStep::ALL, StockStep::code), ascending(5));
+    assert_eq!(codes(RefundStatus::ALL, RefundStatus::code), ascending(3));
+    assert_eq!(codes(TimelineType::ALL, TimelineType::code), ascending(14));
+    assert_eq!((OrderStatus::Completed.word(), RefusalCode::Cancelled.word()), ("completed", "order_cancelled"));
+}

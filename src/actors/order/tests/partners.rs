@@ -19,7 +19,7 @@ pub(super) type Table = Given<State>;
 
 /// What the order's partners answer, by the words of the process.
 pub(super) trait Partners: Sized {
-    fn numbered(self) -> Self;
+    fn number_claimed(self) -> Self;
     fn reserved(self, line: u32) -> Self;
     fn committed(self, line: u32) -> Self;
     fn expired(self, line: u32) -> Self;
@@ -34,7 +34,7 @@ pub(super) trait Partners: Sized {
 }
 
 impl Partners for Table {
-    fn numbered(self) -> Self {
+    fn number_claimed(self) -> Self {
         self.when_answered::<OrderNumber>("number:0", Ok(order_number::Reply::Claimed))
     }
     fn reserved(self, line: u32) -> Self {
@@ -80,7 +80,7 @@ pub(super) fn placed() -> Table {
 }
 
 pub(super) fn authorising() -> Table {
-    placed().numbered().reserved(1).reserved(0).owes(["authorise"])
+    placed().number_claimed().reserved(1).reserved(0).owes(["authorise"])
 }
 
 pub(super) fn committing() -> Table {

@@ -21,7 +21,7 @@ fn the_straight_way() {
     let table = placed()
         .settled(false)
         .owes(["number:0", "reserve:1"])
-        .numbered()
+        .number_claimed()
         .owes(["reserve:1"])
         .reserved(1)
         .owes(["reserve:0"])
@@ -53,7 +53,7 @@ fn the_straight_way() {
 
 #[test]
 fn what_is_asked_of_a_sku_names_order_and_quantity() {
-    let (id, command) = placed().numbered().reserved(1).owed::<StockUnit>("reserve:0");
+    let (id, command) = placed().number_claimed().reserved(1).owed::<StockUnit>("reserve:0");
     assert_eq!(id, "TEE-M");
     assert!(matches!(command, sku::Command::Reserve { order: ORDER, quantity } if quantity == pieces(2)));
 }
@@ -63,7 +63,7 @@ fn a_guest_has_no_list_and_an_order_that_costs_nothing_no_payment() {
     let gift = Arc::new(placement(None, &[("TEE-M", 1, 0)]));
     Given::<State>::new()
         .when(Command::Place { placement: gift })
-        .numbered()
+        .number_claimed()
         .reserved(0)
         .owes(["commit:0"])
         .committed(0)
@@ -118,7 +118,7 @@ fn a_placement_that_contradicts_itself_asks_for_nothing() {
             .when(Command::Place { placement: Arc::new(unsound) })
             .then(Reply::Placed)
             .owes(["number:0"])
-            .numbered()
+            .number_claimed()
             .state(is(OrderStatus::Rejected, PaymentStatus::None))
             .owes(["cart"]);
         assert_eq!(refused_as(&table).map(|why| why.code), Some(RefusalCode::InvalidPlacement));
@@ -129,7 +129,7 @@ fn a_placement_that_contradicts_itself_asks_for_nothing() {
 fn too_little_stock_gives_back_what_is_held_and_then_rejects() {
     let short = sku::Rejection::InsufficientStock { available: 1, requested: 2 };
     let table = placed()
-        .numbered()
+        .number_claimed()
         .reserved(1)
         .when_answered::<StockUnit>("reserve:0", Err(short))
         .state(is(OrderStatus::Pending, PaymentStatus::None))
@@ -151,7 +151,7 @@ fn too_little_stock_gives_back_what_is_held_and_then_rejects() {
 
 #[test]
 fn a_sku_that_is_gone_rejects() {
-    let table = placed().numbered().when_answered::<StockUnit>("reserve:1", Err(sku::Rejection::Unknown));
+    let table = placed().number_claimed().when_answered::<StockUnit>("reserve:1", Err(sku::Rejection::Unknown));
     let why = refused_as(&table.owes(["cart"])).expect("rejected");
     assert_eq!((why.code, why.line, why.available), (RefusalCode::SkuGone, Some(1), None));
 }
@@ -162,7 +162,7 @@ fn the_number_is_awaited_even_by_an_order_that_failed() {
         .when_answered::<StockUnit>("reserve:1", Err(sku::Rejection::Unknown))
         .owes(["number:0"])
         .settled(false)
-        .numbered()
+        .number_claimed()
         .owes(["cart"]);
 }
 
@@ -247,7 +247,7 @@ fn an_expired_reservation_undoes_what_was_committed() {
 
 #[test]
 fn commits_in_flight_are_answered_before_they_are_undone() {
-    let mut table = Given::<State>::new().when(Command::Place { placement: many_lines(20) }).numbered();
+    let mut table = Given::<State>::new().when(Command::Place { placement: many_lines(20) }).number_claimed();
     for line in (0..20).rev() {
         table = table.reserved(line);
     }
@@ -310,7 +310,7 @@ fn answers_that_nobody_waits_for_change_nothing() {
 #[test]
 fn the_timeline_forgets_its_oldest_entries() {
     let placement = Arc::new(placement(None, &[("TEE-M", 1_000, 1)]));
-    let mut table = Given::<State>::new().when(Command::Place { placement }).numbered().reserved(0);
+    let mut table = Given::<State>::new().when(Command::Place { placement }).number_claimed().reserved(0);
     table = table.approved("authorise").committed(0).approved("capture").told_cart();
     for _ in 0..TIMELINE_MAX + 10 {
         table = table.when(Command::Fulfil { lines: Some(vec![(LineId(1), pieces(1))]), tracking: None });

@@ -11,7 +11,7 @@ use crate::actors::values::{Currency, LineId, Money, RefundId};
 #[test]
 fn cancelling_a_pending_order_waits_for_what_is_in_flight_and_charges_nothing() {
     let table = placed()
-        .numbered()
+        .number_claimed()
         .reserved(1)
         .cancelled()
         .then(Reply::Cancelled)

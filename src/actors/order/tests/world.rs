@@ -139,9 +139,7 @@ impl World {
         }
         let pick = pick % self.answers.len();
         let (key, answer) = if again { self.answers[pick].clone() } else { self.answers.swap_remove(pick) };
-        if let Some(command) = self.state.answered(&key, &answer) {
-            assert_eq!(self.command(command), Ok(Reply::Noted));
-        }
+        self.hear(&key, &answer);
     }
 
     /// One request is sent, arrives and is answered.
@@ -149,9 +147,16 @@ impl World {
         let owed = self.state.owed();
         let Some(chosen) = owed.get(pick % owed.len().max(1)) else { return };
         let answer = self.answer_to(chosen);
-        if let Some(command) = self.state.answered(&chosen.key, &answer) {
-            assert_eq!(self.command(command), Ok(Reply::Noted));
-        }
+        self.hear(&chosen.key, &answer);
+    }
+
+    /// The order hears an answer, and hears it twice: the second time it says nothing new.
+    fn hear(&mut self, key: &str, answer: &Answer) {
+        let Some(command) = self.state.answered(key, answer) else { return };
+        assert_eq!(self.command(command.clone()), Ok(Reply::Noted));
+        let version = self.version;
+        assert_eq!(self.command(command), Ok(Reply::Noted));
+        assert_eq!(self.version, version, "the second same answer changes nothing");
     }
 
     /// A crash: messages are lost, and the state is what the journal says.
@@ -186,7 +191,7 @@ impl World {
 
     /// Everything gets through from now on, until nothing is owed and nobody wants to be woken.
     pub(super) fn drain(&mut self) {
-        for _ in 0..100_000 {
+        for _ in 0..10_000 {
             while !self.wire.is_empty() {
                 self.arrive(0, false);
             }

@@ -1,0 +1,79 @@
+//! The command line: what can be asked, and what each answer is worth to a script.
+//!
+//! Exit codes: 0 well, 1 failed (what failed is on standard error), 2 misused (options, configuration).
+//! `serve`, `admin` and `inspect --data` work on a store through [`crate::node`]; `import`, `inspect` and
+//! `replay` are clients of a server's public API and know nothing else of it.
+
+mod args;
+mod client;
+mod import;
+mod inspect;
+mod meter;
+mod output;
+mod replay;
+mod retail;
+mod session;
+mod source;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::config::{Config, Problems};
+use crate::node::{self, ServeOptions};
+use args::{AdminCommand, Args, Command, ReplayCommand, ServeArgs};
+
+const FAILED: u8 = 1;
+const MISUSED: u8 = 2;
+
+/// Something was asked that cannot be: the command line or the configuration must change.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Misuse(pub String);
+
+/// The program.
+pub fn main() -> ExitCode {
+    let command = Args::parse().command.unwrap_or_else(default_command);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("souk: cannot start: {error}");
+            return ExitCode::from(FAILED);
+        }
+    };
+    match runtime.block_on(run(command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("souk: {error:#}");
+            let misused = error.is::<Misuse>() || error.is::<Problems>();
+            ExitCode::from(if misused { MISUSED } else { FAILED })
+        }
+    }
+}
+
+/// `souk` alone: `souk serve --sample`, with the same environment variables.
+fn default_command() -> Command {
+    Args::parse_from(["souk", "serve", "--sample"]).command.expect("the command is among the arguments")
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(args) => serve(args).await,
+        Command::Import(args) => import::run(args).await,
+        Command::Inspect(args) => inspect::run(args).await,
+        Command::Admin { command: AdminCommand::CreateAdmin(args) } => {
+            let password = args.password.read()?;
+            let created =
+                node::create_admin(Config::load(&args.config.sources(std::env::vars_os()))?, &args.email, password)
+                    .await?;
+            output::print(&format!("{created}\n"))
+        }
+        Command::Replay { command: ReplayCommand::OnlineRetail(args) } => replay::run(args).await,
+    }
+}
+
+async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let config = Config::load(&args.sources(std::env::vars_os()))?;
+    let options = ServeOptions { sample: args.sample, bootstrap: args.bootstrap()? };
+    node::run(config, options).await
+}

@@ -1,0 +1,367 @@
+//! The command line's words. Every option has an environment variable.
+
+use std::ffi::OsString;
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::builder::FalseyValueParser;
+use clap::{Parser, Subcommand};
+
+use super::Misuse;
+use super::client::Api;
+use super::session::Session;
+use crate::actors::values::{Email, Invalid};
+use crate::config::Sources;
+use crate::node::Bootstrap;
+
+/// An e-commerce backend of durable actors. Without a command: `souk serve --sample`.
+#[derive(Debug, Parser)]
+#[command(name = "souk", version, max_term_width = 100)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the API from a store.
+    Serve(ServeArgs),
+    /// Import catalogues into a running server; a second run changes nothing.
+    Import(ImportArgs),
+    /// Look into an actor: its state, its journal, its state at any version.
+    Inspect(InspectArgs),
+    /// Operate on a store that no server holds.
+    Admin {
+        #[command(subcommand)]
+        command: AdminCommand,
+    },
+    /// Play a real shop's history through the API of a running server, and verify what came of it.
+    Replay {
+        #[command(subcommand)]
+        command: ReplayCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AdminCommand {
+    /// Make an administrator, with the password on standard input.
+    CreateAdmin(CreateAdminArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ReplayCommand {
+    /// The UCI Online Retail II file, as CSV or gzip of it.
+    OnlineRetail(ReplayArgs),
+}
+
+/// The configuration and the options that stand for keys of it.
+#[derive(Debug, clap::Args)]
+pub struct ConfigArgs {
+    /// Configuration file (TOML): the keys that differ from the defaults.
+    #[arg(long, value_name = "FILE", env = "SOUK_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Directory of the embedded store [data.dir; default ./data].
+    #[arg(long, value_name = "DIR", env = "SOUK_DATA")]
+    pub data: Option<String>,
+    /// What keeps the journal: sled, memory [store.kind; default sled].
+    #[arg(long, value_name = "KIND", env = "SOUK_STORE")]
+    pub store: Option<String>,
+    /// Address of a shared store [store.url].
+    #[arg(long, value_name = "URL", env = "SOUK_STORE_URL", hide_env_values = true)]
+    pub store_url: Option<String>,
+}
+
+impl ConfigArgs {
+    pub fn sources(&self, environment: impl Iterator<Item = (OsString, OsString)>) -> Sources<'_> {
+        let mut sources = environment_and_file(self.config.as_deref(), environment);
+        lay(&mut sources, "--data or SOUK_DATA", "data.dir", self.data.as_ref());
+        lay(&mut sources, "--store or SOUK_STORE", "store.kind", self.store.as_ref());
+        lay(&mut sources, "--store-url or SOUK_STORE_URL", "store.url", self.store_url.as_ref());
+        sources
+    }
+}
+
+fn environment_and_file(file: Option<&Path>, environment: impl Iterator<Item = (OsString, OsString)>) -> Sources<'_> {
+    // a name or value that is no text can be no setting of ours
+    let environment =
+        environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Sources { file, environment: environment.collect(), options: Vec::new() }
+}
+
+fn lay(sources: &mut Sources<'_>, option: &'static str, key: &'static str, value: Option<&String>) {
+    sources.options.extend(value.map(|value| (option, key, value.clone())));
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Address to listen on; port 0 takes a free one [http.addr; default 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDR", env = "SOUK_HTTP")]
+    pub http: Option<String>,
+    /// How this node is called [node.name; default the host's name].
+    #[arg(long, value_name = "NAME", env = "SOUK_NODE_NAME")]
+    pub node_name: Option<String>,
+    /// Fill an empty store with a small sample catalogue.
+    #[arg(long, env = "SOUK_SAMPLE", value_parser = FalseyValueParser::new())]
+    pub sample: bool,
+}
+
+impl ServeArgs {
+    pub fn sources(&self, environment: impl Iterator<Item = (OsString, OsString)>) -> Sources<'_> {
+        let mut sources = self.config.sources(environment);
+        lay(&mut sources, "--http or SOUK_HTTP", "http.addr", self.http.as_ref());
+        lay(&mut sources, "--node-name or SOUK_NODE_NAME", "node.name", self.node_name.as_ref());
+        sources
+    }
+
+    /// The first administrator, where the environment names one. An empty variable is as good as none.
+    pub fn bootstrap(&self) -> anyhow::Result<Option<Bootstrap>> {
+        const EMAIL: &str = "SOUK_BOOTSTRAP_ADMIN_EMAIL";
+        const PASSWORD: &str = "SOUK_BOOTSTRAP_ADMIN_PASSWORD";
+        let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+        match (variable(EMAIL), variable(PASSWORD)) {
+            (Some(email), Some(password)) => {
+                let email = email.parse().map_err(|why| Misuse(format!("{EMAIL}: {why}")))?;
+                Ok(Some(Bootstrap { email, password }))
+            }
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(Misuse(format!("{EMAIL} is set, but {PASSWORD} is not")).into()),
+            (None, Some(_)) => Err(Misuse(format!("{PASSWORD} is set, but {EMAIL} is not")).into()),
+        }
+    }
+}
+
+/// A password, never on the command line: everybody on the machine can read that.
+#[derive(Debug, clap::Args)]
+pub struct PasswordArgs {
+    /// Read the password from the first line of standard input (or set SOUK_PASSWORD).
+    #[arg(long, env = "SOUK_PASSWORD_STDIN", value_parser = FalseyValueParser::new())]
+    password_stdin: bool,
+}
+
+impl PasswordArgs {
+    pub fn read(&self) -> anyhow::Result<String> {
+        if !self.password_stdin {
+            let password = std::env::var("SOUK_PASSWORD").ok().filter(|text| !text.is_empty());
+            let why =
+                || Misuse("a password is needed: --password-stdin, or SOUK_PASSWORD in the environment".to_owned());
+            return Ok(password.ok_or_else(why)?);
+        }
+        let mut line = String::new();
+        std::io::stdin().lock().read_line(&mut line).context("reading the password from standard input")?;
+        let password = line.trim_end_matches(['\r', '\n']);
+        anyhow::ensure!(!password.is_empty(), Misuse("there is no password on standard input".to_owned()));
+        Ok(password.to_owned())
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub struct CreateAdminArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Email of the administrator.
+    #[arg(value_name = "EMAIL", env = "SOUK_EMAIL")]
+    pub email: Email,
+    #[command(flatten)]
+    pub password: PasswordArgs,
+}
+
+/// The server to talk to, and in whose name.
+#[derive(Debug, clap::Args)]
+pub struct ServerArgs {
+    /// Address of the server.
+    #[arg(long, value_name = "URL", env = "SOUK_URL", default_value = "http://127.0.0.1:8080")]
+    pub url: String,
+    /// Email of an administrator.
+    #[arg(long, value_name = "EMAIL", env = "SOUK_EMAIL")]
+    pub email: Option<Email>,
+    #[command(flatten)]
+    pub password: PasswordArgs,
+    /// How long to go on trying when the server does not answer, in seconds.
+    #[arg(long, value_name = "SECONDS", env = "SOUK_PATIENCE", default_value_t = 60)]
+    pub patience: u64,
+}
+
+impl ServerArgs {
+    pub fn api(&self, connections: usize) -> anyhow::Result<Api> {
+        Api::new(&self.url, connections, Duration::from_secs(self.patience))
+            .map_err(|why| Misuse(format!("{why:#}")).into())
+    }
+
+    /// The administrator's session. Reads the password: call it once.
+    pub fn session(&self) -> anyhow::Result<Session> {
+        let why = || Misuse("an administrator is needed: --email, and --password-stdin or SOUK_PASSWORD".to_owned());
+        let email = self.email.as_ref().ok_or_else(why)?;
+        Ok(Session::new(email.as_str(), self.password.read()?))
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub struct InspectArgs {
+    /// Kind of the entity: user, cart, order, sku, product, ...
+    pub kind: String,
+    /// Its id.
+    pub id: String,
+    /// Show all its records.
+    #[arg(long, env = "SOUK_INSPECT_JOURNAL", conflicts_with = "at", value_parser = FalseyValueParser::new())]
+    pub journal: bool,
+    /// Show its state as it was at this version.
+    #[arg(long, value_name = "VERSION", env = "SOUK_INSPECT_AT")]
+    pub at: Option<u64>,
+    /// Print JSON.
+    #[arg(long, env = "SOUK_INSPECT_JSON", value_parser = FalseyValueParser::new())]
+    pub json: bool,
+    /// Read a store at rest instead of asking a server. (Not SOUK_DATA: that a server's directory is known
+    /// does not mean that the server is down.)
+    #[arg(long, value_name = "DIR", env = "SOUK_INSPECT_DATA")]
+    pub data: Option<String>,
+    /// Configuration file for a store at rest.
+    #[arg(long, value_name = "FILE", env = "SOUK_CONFIG")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+impl InspectArgs {
+    /// The configuration for a store at rest.
+    pub fn sources(&self, environment: impl Iterator<Item = (OsString, OsString)>) -> Sources<'_> {
+        let mut sources = environment_and_file(self.config.as_deref(), environment);
+        lay(&mut sources, "--data or SOUK_INSPECT_DATA", "data.dir", self.data.as_ref());
+        sources
+    }
+}
+
+/// How much stock a SKU gets, measured by what is sold of it in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StockShare {
+    percent: u64,
+}
+
+impl StockShare {
+    pub const EXACT: StockShare = StockShare { percent: 100 };
+
+    /// Pieces to set for a SKU of which `sold` are sold: rounded down.
+    pub fn of(self, sold: u64) -> u64 {
+        u64::try_from(u128::from(sold) * u128::from(self.percent) / 100).unwrap_or(u64::MAX)
+    }
+
+    /// Whether nothing can be refused for want of stock.
+    pub fn is_enough(self) -> bool {
+        self.percent >= 100
+    }
+}
+
+impl std::str::FromStr for StockShare {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        if text == "exact" {
+            return Ok(StockShare::EXACT);
+        }
+        let percent = text.strip_suffix('%').unwrap_or(text).parse().ok().filter(|percent| *percent <= 10_000);
+        percent.map(|percent| StockShare { percent }).ok_or(Invalid("expected exact, or a percentage such as 90"))
+    }
+}
+
+impl std::fmt::Display for StockShare {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.percent == 100 { f.write_str("exact") } else { write!(f, "{}%", self.percent) }
+    }
+}
+
+/// The stock of an imported online retail file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImportStock {
+    None,
+    Share(StockShare),
+}
+
+impl std::str::FromStr for ImportStock {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        if text == "none" { Ok(ImportStock::None) } else { text.parse().map(ImportStock::Share) }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ImportArgs {
+    /// Catalogues: souk's CSV (sku,title,description,category,price,currency,on_hand,...) or JSON lines, or the
+    /// UCI Online Retail II file; each plain or gzip.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// For an online retail file: set each SKU's stock to what was sold of it (exact), a percentage of
+    /// that, or leave it (none).
+    #[arg(long, value_name = "exact|PERCENT|none", env = "SOUK_IMPORT_STOCK", default_value = "none")]
+    pub stock: ImportStock,
+    /// Write all rows in error here, as CSV.
+    #[arg(long, value_name = "FILE", env = "SOUK_IMPORT_ERRORS")]
+    pub errors: Option<PathBuf>,
+    /// Requests at once.
+    #[arg(long, value_name = "N", env = "SOUK_IMPORT_CLIENTS", default_value_t = 16, value_parser = clients())]
+    pub clients: u16,
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ReplayArgs {
+    /// The file, as CSV or gzip of it.
+    pub file: PathBuf,
+    /// Customers at once. With 1 everything happens in file order, and the outcomes are held against an
+    /// oracle.
+    #[arg(long, value_name = "N", env = "SOUK_REPLAY_CLIENTS", default_value_t = 64, value_parser = clients())]
+    pub clients: u16,
+    /// Play only the first N invoices.
+    #[arg(long, value_name = "N", env = "SOUK_REPLAY_INVOICES")]
+    pub invoices: Option<usize>,
+    /// Stock of each SKU before the replay: what the played invoices buy of it (exact), or a percentage of
+    /// that.
+    #[arg(long, value_name = "exact|PERCENT", env = "SOUK_REPLAY_STOCK", default_value = "exact")]
+    pub stock: StockShare,
+    /// Note here what is done; a replay that was interrupted goes on from there.
+    #[arg(long, value_name = "FILE", env = "SOUK_REPLAY_STATE")]
+    pub state: Option<PathBuf>,
+    /// Write the report here, as JSON.
+    #[arg(long, value_name = "FILE", env = "SOUK_REPLAY_REPORT")]
+    pub report: Option<PathBuf>,
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+fn clients() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..=1_024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_every_option_has_a_variable() {
+        Args::command().debug_assert();
+        fn check(command: &clap::Command) {
+            for arg in command.get_arguments().filter(|arg| arg.get_long().is_some()) {
+                let is_clap_s_own = arg.get_id() == "help" || arg.get_id() == "version";
+                assert!(is_clap_s_own || arg.get_env().is_some(), "{} {}", command.get_name(), arg.get_id());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Args::command());
+    }
+
+    #[test]
+    fn stock_is_exact_or_a_percentage_rounded_down() {
+        let share = |text: &str| text.parse::<StockShare>();
+        assert_eq!(share("exact").map(|share| share.of(7)), Ok(7));
+        assert_eq!(share("90").map(|share| share.of(19)), Ok(17));
+        assert_eq!(share("90%").map(|share| (share.of(1), share.is_enough())), Ok((0, false)));
+        assert_eq!(share("100"), Ok(StockShare::EXACT));
+        assert_eq!("none".parse(), Ok(ImportStock::None));
+        for wrong in ["", "most", "-1", "9.5", "10001"] {
+            assert!(share(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+use std::io::Write;
+
+use super::*;
+
+fn load(file: &str, environment: &[(&str, &str)], options: &[(&'static str, &'static str, &str)]) -> Loaded {
+    let mut written = tempfile::Builder::new().suffix(".toml").tempfile().expect("a temporary file");
+    written.write_all(file.as_bytes()).expect("written");
+    let sources = Sources {
+        file: Some(written.path()),
+        environment: environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        options: options.iter().map(|(option, key, value)| (*option, *key, (*value).to_owned())).collect(),
+    };
+    Loaded { result: Config::load(&sources), path: written.path().display().to_string() }
+}
+
+struct Loaded {
+    result: Result<Config, Problems>,
+    path: String,
+}
+
+impl Loaded {
+    fn config(self) -> Config {
+        self.result.expect("a valid configuration")
+    }
+    /// The problems as printed, with `FILE` for the file's path.
+    fn problems(self) -> Vec<String> {
+        let problems = self.result.expect_err("problems").0;
+        problems.iter().map(|problem| problem.to_string().replace(&self.path, "FILE")).collect()
+    }
+}
+
+#[test]
+fn the_shipped_defaults_are_valid_and_agree_with_the_policy() {
+    let config = Config::default();
+    assert_eq!(config.policy(), Policy::default());
+    assert_eq!(config.http.addr.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.data.dir, PathBuf::from("./data"));
+    assert!(config.limits.exempt.iter().any(|block| block.contains("127.0.0.1".parse().expect("an address"))));
+    assert!(config.auth.hashes_max >= 1);
+}
+
+#[test]
+fn every_default_is_read_and_every_key_is_documented() {
+    let (layers, problems) = Layers::gather(&Sources::default());
+    assert_eq!(problems, []);
+    let mut reader = Reader::new(&layers);
+    Config::read(&mut reader);
+    let read: Vec<&str> = reader.keys_read().into_iter().collect();
+    assert_eq!(read, layers.keys().collect::<Vec<_>>());
+
+    let lines: Vec<&str> = DEFAULT_TOML.lines().collect();
+    for pair in lines.windows(2).filter(|pair| pair[1].contains(" = ") && !pair[1].starts_with('#')) {
+        assert!(pair[0].starts_with("# "), "no comment above: {}", pair[1]);
+    }
+}
+
+#[test]
+fn later_sources_win_over_earlier_ones() {
+    let file = "[cart]\nttl_ms = 1_000\n[http]\naddr = \"127.0.0.1:1\"\n[stock]\nlow_at = 7\n";
+    let environment = [("SOUK_CART__TTL_MS", "2_000"), ("SOUK_HTTP__ADDR", "127.0.0.1:2"), ("SOUK_SERVICE_HOST", "x")];
+    let config = load(file, &environment, &[("--http", "http.addr", "127.0.0.1:3")]).config();
+    assert_eq!((config.stock.low_at, config.cart.ttl_ms), (7, 2_000));
+    assert_eq!(config.http.addr.to_string(), "127.0.0.1:3");
+}
+
+#[test]
+fn lists_come_from_the_file_and_from_the_environment() {
+    let file = "[http]\ncors.origins = [\"https://shop.example.com\"]\n";
+    let config = load(file, &[("SOUK_LIMITS__EXEMPT", "10.0.0.0/8, ::1"), ("SOUK_HTTP__TRUSTED_PROXIES", "")], &[]);
+    let config = config.config();
+    assert_eq!(config.http.cors.origins, ["https://shop.example.com"]);
+    assert_eq!(config.limits.exempt.len(), 2);
+    assert_eq!(config.http.trusted_proxies, []);
+    let any = load("", &[("SOUK_HTTP__CORS__ORIGINS", "*")], &[]).config();
+    assert_eq!(any.http.cors.origins, ["*"]);
+}
+
+#[test]
+fn all_problems_are_reported_at_once_with_key_and_place() {
+    let file = "[cart]\nttl_m = 5\n\n[http]\nbody_max_bytes = \"big\"\nconcurrency_max = 12\n[nonsense]\nx = true\n";
+    let environment = [("SOUK_CARD__TTL_MS", "5"), ("SOUK_STOCK__LOW_AT", "few"), ("SOUK_LIMITS__EXEMPT", "everyone")];
+    let options = [("--store", "store.kind", "oracle"), ("--http", "http.addr", "localhost")];
+    let problems = load(file, &environment, &options).problems();
+    assert_eq!(
+        problems,
+        [
+            "FILE:2: cart.ttl_m: unknown key; did you mean cart.ttl_ms?",
+            "FILE:5: http.body_max_bytes: must be an integer, not string",
+            "FILE:8: nonsense.x: unknown key; config/default.toml has them all",
+            "SOUK_CARD__TTL_MS: card.ttl_ms: unknown key; did you mean cart.ttl_ms?",
+            "SOUK_STOCK__LOW_AT: stock.low_at: must be an integer, not \"few\"",
+            "--http: http.addr: expected an IP address and port such as 127.0.0.1:8080, not \"localhost\"",
+            "FILE:6: http.concurrency_max: must be 256 to 1000000, not 12",
+            "--store: store.kind: must be one of sled, memory, not \"oracle\"",
+            "SOUK_LIMITS__EXEMPT: limits.exempt: expected an address or a block such as 10.0.0.0/8, not \"everyone\"",
+        ]
+    );
+}
+
+#[test]
+fn syntax_errors_and_a_missing_file_are_problems_like_any_other() {
+    let problems = load("[cart\nttl_ms = 5\n", &[("SOUK_STOCK__LOW_AT", "few")], &[]).problems();
+    assert!(problems.iter().any(|problem| problem.starts_with("FILE:1: ")), "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.starts_with("SOUK_STOCK__LOW_AT: ")), "{problems:?}");
+    let missing = Sources { file: Some(Path::new("/nowhere/souk.toml")), ..Sources::default() };
+    let problems = Config::load(&missing).expect_err("a problem").to_string();
+    assert!(problems.contains("/nowhere/souk.toml: cannot be read"), "{problems}");
+}
+
+#[test]
+fn keys_that_contradict_each_other_are_reported() {
+    let problems = load("[complete]\ndeadline_ms = 40_000\n[store]\nslots = 1000\n", &[], &[]).problems();
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems[0].starts_with("FILE:2: complete.deadline_ms: must be less than"), "{problems:?}");
+    assert!(problems[1].starts_with("FILE:4: store.slots: must be a power of two"), "{problems:?}");
+}
+
+#[test]
+fn the_address_of_a_store_is_never_shown() {
+    let mut config = Config::default();
+    config.store.url = "postgres://souk:secret@db/souk".to_owned();
+    assert!(!format!("{config:?}").contains("secret"));
+}

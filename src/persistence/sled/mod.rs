@@ -1,0 +1,237 @@
+//! The journal in sled: the embedded default of a single node.
+//!
+//! What must be durable is one thing only, the **log** ([`log`]): each group commit appends its records as
+//! one or a few values of a few KB, and is made durable before anybody is answered ([`disk`],
+//! [`committer`]). Everything else is derived from the log: where an entity's and a slot's records lie, who
+//! owes something or wants to be woken, which receipts there are ([`entry`]). Recent changes of that index
+//! are in memory ([`memtable`]); in the background they are written down as sorted runs ([`run`],
+//! [`checkpoint`]), which the manifest names ([`manifest`]) together with the part of the log that they
+//! cover. Opening a store reads the manifest and replays what came after. Reads merge memory and runs
+//! ([`index`]); entities and receipts that do not exist are told apart in memory, without a read.
+//!
+//! sled itself is used as a crash-safe place for values under keys, in one tree:
+//!
+//! | prefix | what | written |
+//! | --- | --- | --- |
+//! | `L` | parts of the log | with each commit, durable before the answer |
+//! | `I` `J` | blocks and footers of runs | in the background |
+//! | `S` | snapshots | after the records that they summarise |
+//! | `M` | meta record (slots), manifest | at creation, with each checkpoint |
+//!
+//! A crash at any moment leaves: the log up to some commit that includes every answered one; perhaps
+//! blocks of a run that no manifest names, which are removed at opening; perhaps an incomplete snapshot,
+//! which is passed over. Any error of sled's or of an fsync ends the store until it is opened again.
+
+mod checkpoint;
+mod committer;
+mod disk;
+mod entry;
+mod index;
+mod log;
+mod manifest;
+mod memtable;
+mod merge;
+mod recovery;
+mod run;
+mod snapshots;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+
+use self::checkpoint::Checkpointer;
+use self::committer::{Answer, Committer, Job};
+use self::index::{Index, Presence};
+use super::{
+    Batch, EntityKey, Epoch, History, Journal, OwedRow, Record, Refusal, RequestBytes, Slot, SlotHead, StoreError,
+    WakeRow,
+};
+
+/// Jobs that wait for the committer. Each is a whole group of a caller; there are few callers.
+const JOBS_MAX: usize = 256;
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct SledOptions {
+    /// Number of slots: fixed when the store is created.
+    pub slots: Slot,
+    /// sled's page cache. It takes a few times as much memory as this.
+    pub cache_bytes: u64,
+    /// So many records' changes of the index are kept in memory before they are written down; twice as
+    /// many may have to be replayed at opening.
+    pub checkpoint_records: usize,
+    /// So many entities' versions are kept in memory for the compare-and-set, some 100 bytes each.
+    pub versions_cached: usize,
+}
+
+impl Default for SledOptions {
+    fn default() -> Self {
+        SledOptions { slots: 1_024, cache_bytes: 64 << 20, checkpoint_records: 50_000, versions_cached: 200_000 }
+    }
+}
+
+/// A store in a directory. Dropped without [`Journal::close`] it is released as well, and replays more
+/// when it is opened again.
+pub struct SledJournal {
+    index: Arc<Index>,
+    slots: Slot,
+    /// `None` only while dropping.
+    jobs: Option<mpsc::Sender<Job>>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl SledJournal {
+    /// Opens the store in `dir`, or creates it. Blocks until the log is replayed.
+    pub fn open(dir: &Path, options: SledOptions) -> Result<SledJournal, StoreError> {
+        let recovered = recovery::recover(dir, &options)?;
+        let index = Arc::new(recovered.index);
+        let checkpointer = Checkpointer::new(index.clone(), &recovered.manifest);
+        let checkpointer = spawn("souk-checkpoint", move || checkpointer.run())?;
+        let (jobs, queue) = mpsc::channel(JOBS_MAX);
+        let records = options.checkpoint_records.max(1);
+        let committer = Committer::new(index.clone(), queue, checkpointer, recovered.last_part, records);
+        let committer = spawn("souk-commit", move || committer.run())?;
+        Ok(SledJournal { index, slots: options.slots, jobs: Some(jobs), committer: Mutex::new(Some(committer)) })
+    }
+
+    /// Gives the committer a job and waits for its answer.
+    async fn ask<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T, StoreError> {
+        let gone = || self.index.disk.check().err().unwrap_or_else(|| StoreError::Fatal("the store is closed".into()));
+        let (answer, answered) = oneshot::channel();
+        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
+        jobs.send(job(answer)).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    /// Reads from the disk, off the async threads: a page that is not cached stalls its reader.
+    async fn read<T, F>(&self, read: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Index) -> Result<T, StoreError> + Send + 'static,
+    {
+        let index = self.index.clone();
+        match tokio::task::spawn_blocking(move || read(&index)).await {
+            Ok(found) => found,
+            Err(error) if error.is_cancelled() => Err(StoreError::Unavailable("the process is stopping".into())),
+            Err(error) => Err(StoreError::Fatal(format!("a read has panicked: {error}"))),
+        }
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+    thread.map_err(|error| StoreError::Fatal(format!("cannot start the thread {name}: {error}")))
+}
+
+impl Drop for SledJournal {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(committer) = self.committer.lock().take() {
+            // When it has panicked the store has already said so.
+            let _ = committer.join();
+        }
+    }
+}
+
+#[async_trait]
+impl Journal for SledJournal {
+    fn slots(&self) -> Slot {
+        self.slots
+    }
+
+    async fn append(&self, batch: Batch) -> Result<Vec<(Slot, Refusal)>, StoreError> {
+        self.ask(|answer| Job::Append { batch, answer }).await
+    }
+
+    async fn load(&self, slot: Slot, key: &EntityKey) -> Result<History, StoreError> {
+        self.index.disk.check()?;
+        match self.index.presence(key) {
+            Presence::Absent => Ok(History::default()),
+            Presence::Likely => {
+                let key = key.clone();
+                self.read(move |index| index.load(slot, &key)).await
+            }
+        }
+    }
+
+    async fn records(
+        &self,
+        slot: Slot,
+        key: &EntityKey,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let key = key.clone();
+        self.read(move |index| index.records(slot, &key, after_seq, limit)).await
+    }
+
+    async fn find_receipt(
+        &self,
+        slot: Slot,
+        key: &EntityKey,
+        request: &RequestBytes,
+    ) -> Result<Option<Record>, StoreError> {
+        self.index.disk.check()?;
+        if self.index.has_no_receipt(key, request) {
+            return Ok(None);
+        }
+        let (key, request) = (key.clone(), *request);
+        self.read(move |index| index.find_receipt(slot, &key, &request)).await
+    }
+
+    async fn feed(&self, slot: Slot, after_seq: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.read(move |index| index.feed(slot, after_seq, limit)).await
+    }
+
+    async fn owed(
+        &self,
+        slot: Slot,
+        after: Option<(i64, EntityKey)>,
+        limit: usize,
+    ) -> Result<Vec<(EntityKey, OwedRow)>, StoreError> {
+        self.read(move |index| index.owed(slot, after, limit)).await
+    }
+
+    async fn wakes(
+        &self,
+        slot: Slot,
+        after: Option<(i64, EntityKey)>,
+        limit: usize,
+    ) -> Result<Vec<WakeRow>, StoreError> {
+        self.read(move |index| index.wakes(slot, after, limit)).await
+    }
+
+    async fn entities(&self, kind: u8, after: Option<&str>, limit: usize) -> Result<Vec<Arc<str>>, StoreError> {
+        let after = after.map(str::to_owned);
+        self.read(move |index| index.ids(kind, after.as_deref(), limit)).await
+    }
+
+    async fn heads(&self) -> Result<Vec<SlotHead>, StoreError> {
+        self.index.disk.check()?;
+        Ok(self.index.layers.read().heads.clone())
+    }
+
+    async fn claim(&self, owner: &str, slots: &[(Slot, Epoch)]) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
+        let (owner, slots) = (owner.to_owned(), slots.to_vec());
+        self.ask(|answer| Job::Claim { owner, slots, answer }).await
+    }
+
+    /// Forgets by a line in time: nothing is deleted at once, so the answer is 0. What is behind the line
+    /// goes when runs are merged.
+    async fn prune_receipts(&self, now_ms: i64, _limit: usize) -> Result<usize, StoreError> {
+        self.ask(|answer| Job::Forget { before_ms: now_ms, answer }).await?;
+        Ok(0)
+    }
+
+    async fn drop_snapshots(&self) -> Result<(), StoreError> {
+        self.ask(|answer| Job::DropSnapshots { answer }).await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.ask(|answer| Job::Close { answer }).await
+    }
+}

@@ -1,0 +1,296 @@
+//! Runs: the derived index as sorted, immutable entries on disk.
+//!
+//! A run is written once, from one memtable or by merging older runs, and never changed. Its entries lie
+//! in blocks (`I` run, block), each a value of its own: crc32c (4 bytes), then entries as varints
+//! (bytes shared with the key before, further bytes, 0 for void or 1 + length of the value), the further
+//! bytes of the key, and the value. Its footer (`J` run, part; each part crc32c and content) holds the
+//! first key of every block, and a Bloom filter over entities and receipts, so that asking for what is not
+//! there costs no read. Both stay in memory: some 20 bits an entry.
+//!
+//! A run counts from the moment that the manifest names it. A crash before leaves blocks of a run that
+//! nobody names: they are removed at the next opening.
+
+use std::sync::Arc;
+
+use super::disk::{Disk, VALUE_MAX};
+use super::entry::{self, Item, put_varint, take_varint};
+use crate::persistence::StoreError;
+
+/// Room for entries in a block. The largest entry (a list of places under a long id) fits.
+const BLOCK_MAX: usize = VALUE_MAX - 4;
+const BLOOM_BITS_PER_KEY: usize = 10;
+const BLOOM_PROBES: u64 = 6;
+
+pub struct Run {
+    pub id: u64,
+    /// How often its entries were merged.
+    pub level: u8,
+    pub entries: u64,
+    pub blocks: u32,
+    pub footer_parts: u32,
+    /// The first key of every block.
+    fences: Vec<Box<[u8]>>,
+    bloom: Bloom,
+}
+
+fn run_key(tag: u8, run: u64, index: u32) -> Vec<u8> {
+    [&[tag][..], &run.to_be_bytes(), &index.to_be_bytes()].concat()
+}
+
+/// Removes what is stored of a run.
+pub fn remove(disk: &Disk, run: u64) -> Result<(), StoreError> {
+    for tag in [b'I', b'J'] {
+        disk.remove_range(&run_key(tag, run, 0), &run_key(tag, run + 1, 0))?;
+    }
+    Ok(())
+}
+
+/// The number of the first run at or behind `run` of which anything is stored.
+pub fn first_stored(disk: &Disk, run: u64) -> Result<Option<u64>, StoreError> {
+    let first = |tag: u8| {
+        let found = disk.scan(&run_key(tag, run, 0), &[tag + 1], 1)?;
+        let number = found.first().and_then(|(key, _)| key.get(1..)?.first_chunk().copied());
+        Ok::<_, StoreError>(number.map(u64::from_be_bytes))
+    };
+    Ok([first(b'I')?, first(b'J')?].into_iter().flatten().min())
+}
+
+fn damaged(run: u64, what: impl std::fmt::Display) -> StoreError {
+    StoreError::Damaged(format!("index run {run}: {what}"))
+}
+
+/// Splits the checksum off a block or a part of a footer.
+fn checked(bytes: &[u8]) -> Option<&[u8]> {
+    let (checksum, content) = bytes.split_first_chunk()?;
+    (u32::from_le_bytes(*checksum) == crc32c::crc32c(content)).then_some(content)
+}
+
+/// Which keys the filter knows: an entity's head, and its receipts.
+fn is_filtered(key: &[u8]) -> bool {
+    entry::entity_prefix_len(key).and_then(|len| key.get(len)).is_some_and(|tag| *tag != entry::PLACES)
+}
+
+/// A set that may say yes wrongly (1 in 100) and never no.
+struct Bloom {
+    bits: Vec<u8>,
+}
+
+impl Bloom {
+    fn for_keys(keys: usize) -> Bloom {
+        Bloom { bits: vec![0; (keys * BLOOM_BITS_PER_KEY).div_ceil(8).max(8)] }
+    }
+
+    /// Stored, so it never changes: FNV-1a, and murmur's finish to spread it.
+    pub fn hash(key: &[u8]) -> u64 {
+        let fnv = key
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+        let mixed = (fnv ^ (fnv >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        mixed ^ (mixed >> 33)
+    }
+
+    fn probes(&self, hash: u64) -> impl Iterator<Item = usize> + use<> {
+        let bits = self.bits.len() as u64 * 8;
+        let step = (hash >> 32) | 1;
+        (0..BLOOM_PROBES).map(move |n| (hash.wrapping_add(n.wrapping_mul(step)) % bits) as usize)
+    }
+
+    fn add(&mut self, hash: u64) {
+        for bit in self.probes(hash) {
+            self.bits[bit / 8] |= 1 << (bit % 8);
+        }
+    }
+
+    fn may_have(&self, hash: u64) -> bool {
+        self.probes(hash).all(|bit| self.bits[bit / 8] & (1 << (bit % 8)) != 0)
+    }
+}
+
+/// A key to look up in several runs, hashed once.
+pub struct Wanted<'a> {
+    key: &'a [u8],
+    hash: u64,
+}
+
+impl<'a> Wanted<'a> {
+    /// `key` is an entity's head or receipt.
+    pub fn new(key: &'a [u8]) -> Wanted<'a> {
+        debug_assert!(is_filtered(key));
+        Wanted { key, hash: Bloom::hash(key) }
+    }
+}
+
+impl Run {
+    /// Whether the run may have the key: a matter of memory, not of the disk.
+    pub fn may_have(&self, wanted: &Wanted<'_>) -> bool {
+        self.bloom.may_have(wanted.hash)
+    }
+
+    pub fn get(&self, disk: &Disk, wanted: &Wanted<'_>) -> Result<Option<Vec<u8>>, StoreError> {
+        if !self.may_have(wanted) {
+            return Ok(None);
+        }
+        let Some(block) = self.block_of(wanted.key) else { return Ok(None) };
+        let items = self.read_block(disk, block)?;
+        Ok(items.into_iter().find(|item| item.key == wanted.key).and_then(|item| item.value))
+    }
+
+    /// The block that has the key if any does.
+    fn block_of(&self, key: &[u8]) -> Option<u32> {
+        self.fences.partition_point(|fence| **fence <= *key).checked_sub(1).map(|block| block as u32)
+    }
+
+    fn read_block(&self, disk: &Disk, block: u32) -> Result<Vec<Item>, StoreError> {
+        let wrong = |why: &str| damaged(self.id, format_args!("block {block}: {why}"));
+        let stored = disk.get(&run_key(b'I', self.id, block))?.ok_or_else(|| wrong("it is missing"))?;
+        let entries = checked(&stored).ok_or_else(|| wrong("the checksum does not match"))?;
+        read_entries(entries).ok_or_else(|| wrong("its entries are malformed"))
+    }
+
+    /// Opens a run that the manifest names.
+    pub fn open(disk: &Disk, id: u64, level: u8, entries: u64, blocks: u32, parts: u32) -> Result<Run, StoreError> {
+        let mut footer = Vec::new();
+        for part in 0..parts {
+            let wrong = |why: &str| damaged(id, format_args!("part {part} of the footer: {why}"));
+            let stored = disk.get(&run_key(b'J', id, part))?.ok_or_else(|| wrong("it is missing"))?;
+            footer.extend_from_slice(checked(&stored).ok_or_else(|| wrong("the checksum does not match"))?);
+        }
+        let (fences, bloom) = read_footer(&footer, blocks).ok_or_else(|| damaged(id, "the footer is malformed"))?;
+        Ok(Run { id, level, entries, blocks, footer_parts: parts, fences, bloom })
+    }
+}
+
+fn read_entries(mut bytes: &[u8]) -> Option<Vec<Item>> {
+    let mut items: Vec<Item> = Vec::with_capacity(bytes.len() / 24);
+    while !bytes.is_empty() {
+        let shared = usize::try_from(take_varint(&mut bytes)?).ok()?;
+        let further = usize::try_from(take_varint(&mut bytes)?).ok()?;
+        let value = usize::try_from(take_varint(&mut bytes)?).ok()?;
+        let before = items.last().map_or(&[][..], |item| &item.key).get(..shared)?;
+        let (suffix, rest) = bytes.split_at_checked(further)?;
+        let (stored, rest) = rest.split_at_checked(value.saturating_sub(1))?;
+        let key = [before, suffix].concat();
+        items.push(Item { key, value: (value > 0).then(|| stored.to_vec()) });
+        bytes = rest;
+    }
+    Some(items)
+}
+
+fn read_footer(mut bytes: &[u8], blocks: u32) -> Option<(Vec<Box<[u8]>>, Bloom)> {
+    let mut fences = Vec::new();
+    for _ in 0..blocks {
+        let len = usize::try_from(take_varint(&mut bytes)?).ok()?;
+        let (fence, rest) = bytes.split_at_checked(len)?;
+        fences.push(fence.into());
+        bytes = rest;
+    }
+    (bytes.len() >= 8).then(|| (fences, Bloom { bits: bytes.to_vec() }))
+}
+
+/// Writes a run, entry by entry in the order of the keys.
+pub struct RunWriter<'a> {
+    disk: &'a Disk,
+    run: Run,
+    block: Vec<u8>,
+    last_key: Vec<u8>,
+}
+
+impl<'a> RunWriter<'a> {
+    /// `entries_max` is how many entries there will be at most.
+    pub fn new(disk: &'a Disk, id: u64, level: u8, entries_max: usize) -> RunWriter<'a> {
+        let bloom = Bloom::for_keys(entries_max);
+        let run = Run { id, level, entries: 0, blocks: 0, footer_parts: 0, fences: Vec::new(), bloom };
+        RunWriter { disk, run, block: Vec::new(), last_key: Vec::new() }
+    }
+
+    /// Blocks written so far.
+    pub fn blocks(&self) -> u32 {
+        self.run.blocks
+    }
+
+    pub fn add(&mut self, item: &Item) -> Result<(), StoreError> {
+        let value_len = item.value.as_ref().map_or(0, Vec::len);
+        // Three varints of at most 3 bytes each: no key or value reaches 2 MiB.
+        if !self.block.is_empty() && self.block.len() + item.key.len() + value_len + 9 > BLOCK_MAX {
+            self.end_block()?;
+        }
+        let shared = if self.block.is_empty() {
+            self.run.fences.push(item.key.as_slice().into());
+            0
+        } else {
+            item.key.iter().zip(&self.last_key).take_while(|(a, b)| a == b).count()
+        };
+        put_varint(&mut self.block, shared as u64);
+        put_varint(&mut self.block, (item.key.len() - shared) as u64);
+        put_varint(&mut self.block, item.value.as_ref().map_or(0, |value| value.len() as u64 + 1));
+        self.block.extend_from_slice(&item.key[shared..]);
+        self.block.extend_from_slice(item.value.as_deref().unwrap_or_default());
+        self.last_key.clone_from(&item.key);
+        self.run.entries += 1;
+        if is_filtered(&item.key) {
+            self.run.bloom.add(Bloom::hash(&item.key));
+        }
+        Ok(())
+    }
+
+    fn end_block(&mut self) -> Result<(), StoreError> {
+        let entries = std::mem::take(&mut self.block);
+        self.put(b'I', self.run.blocks, &entries)?;
+        self.run.blocks += 1;
+        Ok(())
+    }
+
+    fn put(&self, tag: u8, index: u32, content: &[u8]) -> Result<(), StoreError> {
+        let value = [&crc32c::crc32c(content).to_le_bytes()[..], content].concat();
+        self.disk.insert(&run_key(tag, self.run.id, index), &value)
+    }
+
+    /// Writes what is left and the footer. The run is not durable yet.
+    pub fn finish(mut self) -> Result<Run, StoreError> {
+        if !self.block.is_empty() {
+            self.end_block()?;
+        }
+        let mut footer = Vec::new();
+        for fence in &self.run.fences {
+            put_varint(&mut footer, fence.len() as u64);
+            footer.extend_from_slice(fence);
+        }
+        footer.extend_from_slice(&self.run.bloom.bits);
+        for part in footer.chunks(BLOCK_MAX) {
+            self.put(b'J', self.run.footer_parts, part)?;
+            self.run.footer_parts += 1;
+        }
+        Ok(self.run)
+    }
+}
+
+/// Reads a run forward.
+pub struct RunScan<'a> {
+    disk: &'a Disk,
+    run: Arc<Run>,
+    next_block: u32,
+    items: std::vec::IntoIter<Item>,
+}
+
+impl<'a> RunScan<'a> {
+    /// Begins at the first entry at or behind `start`.
+    pub fn new(disk: &'a Disk, run: Arc<Run>, start: &[u8]) -> Result<RunScan<'a>, StoreError> {
+        let block = run.block_of(start).unwrap_or(0);
+        let mut items = if block < run.blocks { run.read_block(disk, block)? } else { Vec::new() };
+        items.drain(..items.partition_point(|item| item.key.as_slice() < start));
+        Ok(RunScan { disk, run, next_block: block + 1, items: items.into_iter() })
+    }
+
+    pub fn next(&mut self) -> Result<Option<Item>, StoreError> {
+        loop {
+            if let Some(item) = self.items.next() {
+                return Ok(Some(item));
+            }
+            if self.next_block >= self.run.blocks {
+                return Ok(None);
+            }
+            self.items = self.run.read_block(self.disk, self.next_block)?.into_iter();
+            self.next_block += 1;
+        }
+    }
+}

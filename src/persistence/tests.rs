@@ -1,0 +1,122 @@
+//! Every backend against the conformance suite, and what the faulty one injects.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::FutureExt;
+
+use super::conformance::{Rig, SLOTS, Scribe, key};
+use super::faulty::{Call, Fault, Faulty, Rates};
+use super::memory::Memory;
+use super::sled::{SledJournal, SledOptions};
+use super::{Batch, Journal, Refusal, StoreError};
+
+struct MemoryRig(Memory);
+
+#[async_trait]
+impl Rig for MemoryRig {
+    async fn open(&self) -> Arc<dyn Journal> {
+        Arc::new(self.0.clone())
+    }
+}
+
+struct FaultyRig(Memory);
+
+#[async_trait]
+impl Rig for FaultyRig {
+    async fn open(&self) -> Arc<dyn Journal> {
+        Arc::new(Faulty::new(self.0.clone()))
+    }
+}
+
+struct SledRig {
+    dir: tempfile::TempDir,
+    checkpoint_records: usize,
+}
+
+impl SledRig {
+    fn new(checkpoint_records: usize) -> SledRig {
+        SledRig { dir: tempfile::tempdir().expect("a temporary folder"), checkpoint_records }
+    }
+}
+
+#[async_trait]
+impl Rig for SledRig {
+    async fn open(&self) -> Arc<dyn Journal> {
+        let checkpoint_records = self.checkpoint_records;
+        let options = SledOptions { slots: SLOTS, checkpoint_records, ..SledOptions::default() };
+        Arc::new(SledJournal::open(self.dir.path(), options).expect("the store opens"))
+    }
+}
+
+crate::journal_conformance!(memory, || MemoryRig(Memory::new(SLOTS)));
+crate::journal_conformance!(faulty_without_faults, || FaultyRig(Memory::new(SLOTS)));
+// With the index in memory, and with one that is written down and merged all the time.
+crate::journal_conformance!(sled, || SledRig::new(50_000));
+crate::journal_conformance!(sled_with_checkpoints, || SledRig::new(3));
+
+async fn faulty() -> (Arc<Faulty<Memory>>, Scribe) {
+    let memory = Memory::new(SLOTS);
+    let faulty = Arc::new(Faulty::new(memory.clone()));
+    let scribe = Scribe::open(&MemoryRig(memory)).await;
+    (faulty, scribe)
+}
+
+#[tokio::test]
+async fn each_fault_is_what_it_says() {
+    let (faulty, mut scribe) = faulty().await;
+    let batch = |record: &super::Record| Batch { records: vec![record.clone()], snapshots: Vec::new() };
+    let first = scribe.record(0, "a");
+    for (fault, is_written) in
+        [(Fault::FailBefore, false), (Fault::Lost, false), (Fault::Fenced, false), (Fault::FailAfter, true)]
+    {
+        faulty.fail_next(Call::Append, fault);
+        let answer = faulty.append(batch(&first)).await;
+        match fault {
+            Fault::FailBefore => assert!(matches!(answer, Err(StoreError::Unavailable(_)))),
+            Fault::Lost | Fault::FailAfter => assert!(matches!(answer, Err(StoreError::Unknown(_)))),
+            Fault::Fenced => assert_eq!(answer.expect("refused"), [(0, Refusal::Fenced { current: 2 })]),
+            Fault::Slow { .. } | Fault::Duplicate | Fault::Fatal => unreachable!("not in the list"),
+        }
+        assert_eq!(scribe.feed(0).await.len(), usize::from(is_written), "{fault:?}");
+    }
+    let second = scribe.record(0, "a");
+    faulty.fail_at(Call::Append, 5, Fault::Duplicate);
+    assert_eq!(faulty.append(batch(&second)).await.expect("the first delivery"), vec![]);
+    assert_eq!(scribe.feed(0).await, [first, second]);
+    faulty.fail_next(Call::Read, Fault::Fatal);
+    assert!(matches!(faulty.load(0, &key("a")).await, Err(StoreError::Fatal(_))));
+    assert!(matches!(faulty.heads().await, Err(StoreError::Fatal(_))), "fatal is for good");
+    assert_eq!((faulty.calls(Call::Append), faulty.injected().len()), (5, 6));
+}
+
+#[tokio::test]
+async fn a_slow_call_dropped_before_its_work_has_written_nothing() {
+    let (faulty, mut scribe) = faulty().await;
+    let record = scribe.record(0, "a");
+    let batch = Batch { records: vec![record], snapshots: Vec::new() };
+    for (fault, is_written) in [
+        (Fault::Slow { before_ms: 60_000, after_ms: 0 }, false),
+        (Fault::Slow { before_ms: 0, after_ms: 60_000 }, true),
+    ] {
+        faulty.fail_next(Call::Append, fault);
+        assert!(faulty.append(batch.clone()).now_or_never().is_none(), "it takes its time");
+        assert_eq!(scribe.feed(0).await.len(), usize::from(is_written), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_seed_means_the_same_faults_every_time() {
+    let rates = Rates { fail_before: 100, fail_after: 100, lost: 50, slow: 100, duplicate: 50, ..Rates::default() };
+    let mut runs = Vec::new();
+    for seed in [7, 7, 8] {
+        let faulty = Faulty::seeded(Memory::new(SLOTS), seed, rates);
+        for _ in 0..200 {
+            let _ = faulty.append(Batch::default()).await;
+        }
+        runs.push(faulty.injected());
+    }
+    assert_eq!(runs[0], runs[1]);
+    assert_ne!(runs[0], runs[2]);
+    assert!((40..120).contains(&runs[0].len()), "{} of 200 and 80 expected", runs[0].len());
+}
