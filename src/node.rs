@@ -73,7 +73,8 @@ pub enum Question {
 pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
     telemetry::start(&config.log)?;
     let stop = stop_signal()?;
-    let listener = TcpListener::bind(config.http.addr).await.with_context(|| format!("cannot listen on {}", config.http.addr))?;
+    let listener =
+        TcpListener::bind(config.http.addr).await.with_context(|| format!("cannot listen on {}", config.http.addr))?;
     let address = listener.local_addr()?;
     let journal = open(&config).await?;
     let metrics = Arc::new(Metrics::new());
@@ -116,7 +117,12 @@ pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
 
 /// Looks into an entity of a store that no server holds; `None`: it does not exist. The answer has the shape
 /// of the API's inspection routes (for a journal: the list of entries).
-pub async fn inspect_at_rest(config: Config, kind: &str, id: &str, question: Question) -> anyhow::Result<Option<Value>> {
+pub async fn inspect_at_rest(
+    config: Config,
+    kind: &str,
+    id: &str,
+    question: Question,
+) -> anyhow::Result<Option<Value>> {
     let spec = kinds::all().by_name(kind).with_context(|| {
         format!("there is no kind {kind:?}: it is one of {}", kinds::all().names().collect::<Vec<_>>().join(", "))
     })?;
@@ -139,7 +145,8 @@ pub async fn inspect_at_rest(config: Config, kind: &str, id: &str, question: Que
             let heads = journal.heads().await?;
             let head = heads.get(usize::from(slot)).cloned().unwrap_or_default();
             let residence = slot::at_rest(&*journal, spec, slot, &key, head.epoch).await?;
-            (residence.version > 0).then(|| json!({"kind": kind, "id": id, "node": head.owner, "slot": slot, "at_rest": residence}))
+            (residence.version > 0)
+                .then(|| json!({"kind": kind, "id": id, "node": head.owner, "slot": slot, "at_rest": residence}))
         }
     };
     journal.close().await?;
@@ -231,7 +238,9 @@ async fn make_administrator(
     };
     if let Some(user) = client.read::<Login>(email, deadline).await?.state.user {
         let answered = client.ask::<User>(&user, UserCommand::SetRoles { roles }, asking()).await?;
-        answered.outcome.map_err(|rejection| anyhow::anyhow!("the user cannot become an administrator: {rejection:?}"))?;
+        answered
+            .outcome
+            .map_err(|rejection| anyhow::anyhow!("the user cannot become an administrator: {rejection:?}"))?;
         return Ok(format!("{email} is an administrator now; the password is the one that this user has"));
     }
     let password = http::passwords::NewPassword::new(password)?;
@@ -270,11 +279,7 @@ impl ClusterView for OneNode {
     fn slots(&self) -> Vec<ClusterSlot> {
         let of = |slot| {
             let epoch = self.ownership.epoch(slot);
-            ClusterSlot {
-                slot,
-                owner: epoch.map(|_| self.ownership.node.to_string()),
-                epoch: epoch.unwrap_or(0),
-            }
+            ClusterSlot { slot, owner: epoch.map(|_| self.ownership.node.to_string()), epoch: epoch.unwrap_or(0) }
         };
         (0..self.ownership.slots()).map(of).collect()
     }
