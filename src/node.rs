@@ -3,13 +3,16 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::actors::client::{Asking, Client, Wait};
 use crate::actors::entity::Caller;
@@ -30,7 +33,7 @@ use crate::http::{self, ClusterNode, ClusterSlot, ClusterView, Edge, EdgeConfig,
 use crate::metrics::Metrics;
 use crate::persistence::memory::Memory;
 use crate::persistence::sled::{SledJournal, SledOptions};
-use crate::persistence::{EntityKey, Journal};
+use crate::persistence::{EntityKey, Journal, StoreError};
 use crate::{sample, telemetry};
 
 /// How long one step of starting may wait for an entity.
@@ -79,15 +82,15 @@ pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
     let journal = open(&config).await?;
     let metrics = Arc::new(Metrics::new());
     let runtime = start_runtime(&config, journal.clone(), metrics.clone()).await?;
-    let projections = Projections::start(runtime.client.clone(), journal, metrics.clone()).await?;
-    runtime.dispatcher.add_follower(projections.follower());
-    let health = Arc::new(Health::new());
+    let projections = Projections::start(runtime.client.clone(), journal).await?;
+    runtime.dispatcher.add_follower(projections.clone());
+    let health = Arc::new(Health::default());
     let edge = Edge::start(http::Given {
         client: runtime.client.clone(),
         config: edge_config(&config),
         metrics,
         health: health.clone(),
-        cluster: Arc::new(OneNode { ownership: runtime.ownership.clone(), name: config.node_name() }),
+        cluster: Arc::new(OneNode { ownership: runtime.ownership.clone(), name: node_name(&config) }),
         projections: projections.clone(),
     })
     .await?;
@@ -95,23 +98,92 @@ pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
     if options.sample {
         sample::load(&runtime.client).await?;
     }
-    let mut failed = runtime.dispatcher.failed.subscribe();
-    let stopping = async move {
-        tokio::select! {
-            () = stop => None,
-            failure = failed.wait_for(Option::is_some) => failure.ok().and_then(|failure| failure.clone()),
-        }
-    };
+    let failed = runtime.dispatcher.failed.subscribe();
+    let shutdown = CancellationToken::new();
+    tokio::spawn(cancel_on(stop, failed.clone(), shutdown.clone()));
     println!("listening on http://{address}");
-    greet(&address.to_string(), &options, hint);
-    health.ready();
-    let failure = http::serve(listener, edge, stopping).await;
+    greet(&format!("http://{address}"), options.sample, hint);
+    let follows = projections.clone();
+    let complete: http::health::Check =
+        Box::new(move || if follows.is_complete() { Ok(()) } else { Err("reading the catalogue".into()) });
+    health.check("read_models", complete);
+    health.started();
+    http::serve(listener, edge, shutdown).await;
     tracing::info!("draining");
     projections.stop();
+    let failure = failed.borrow().clone();
     let stopped = runtime.stop().await;
     match failure {
         Some(error) => bail!("the store has failed: {error}"),
         None => Ok(stopped?),
+    }
+}
+
+async fn cancel_on(
+    stop: impl Future<Output = ()>,
+    mut failed: watch::Receiver<Option<StoreError>>,
+    shutdown: CancellationToken,
+) {
+    tokio::select! {
+        () = stop => {}
+        _ = failed.wait_for(Option::is_some) => {}
+    }
+    shutdown.cancel();
+}
+
+/// Tells a person at a terminal what to try next. Standard output belongs to programs after its first line.
+fn greet(url: &str, sample: bool, hint: Option<&'static str>) {
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
+    eprintln!("\nsouk serves {url}\n");
+    if sample {
+        eprintln!("  curl {url}/v1/products          the sample catalogue");
+    }
+    eprintln!("  {url}/docs                      every route, to read and to try");
+    eprintln!("  curl {url}/readyz?verbose       how it is doing");
+    eprintln!("\nStop it with Ctrl-C: what was acknowledged is on disk.\n");
+    if let Some(hint) = hint {
+        eprintln!("{hint}\n");
+    }
+}
+
+/// The node's name for operators: as configured, or the machine's.
+fn node_name(config: &Config) -> String {
+    let machine = || std::fs::read_to_string("/etc/hostname").map_or("node".into(), |name| name.trim().to_owned());
+    if config.node.name.is_empty() { machine() } else { config.node.name.clone() }
+}
+
+fn edge_config(config: &Config) -> EdgeConfig {
+    let Config { http, idempotency, complete, auth, limits, .. } = config;
+    EdgeConfig {
+        request_deadline_ms: http.request_deadline_ms,
+        complete_deadline_ms: complete.deadline_ms,
+        handler_timeout_ms: http.handler_timeout_ms,
+        body_timeout_ms: http.body_timeout_ms,
+        body_limit_bytes: http.body_max_bytes,
+        header_timeout_ms: http.header_timeout_ms,
+        write_stall_ms: http.write_stall_ms,
+        header_limit_bytes: http.header_max_bytes,
+        connection_limit: http.connections_max,
+        drain_ms: http.drain_ms,
+        admission_permits: http.concurrency_max,
+        admission_queue: http.queue_max,
+        admission_wait_ms: http.queue_wait_ms,
+        address_limit_per_minute: limits.address_per_minute.into(),
+        user_limit_per_minute: limits.user_per_minute.into(),
+        limits_exempt: limits.exempt.clone(),
+        trusted_proxies: http.trusted_proxies.clone(),
+        login_failures: limits.login_failures_max.into(),
+        login_window_ms: limits.login_window_ms,
+        issuer: auth.issuer.clone(),
+        audience: auth.audience.clone(),
+        access_ttl_ms: auth.access_ttl_ms,
+        password_permits: auth.hashes_max,
+        idempotency_keep_ms: idempotency.keep_ms,
+        idempotency_keep_money_ms: idempotency.keep_money_ms,
+        cors_origins: http.cors.origins.clone(),
+        hsts_max_age_s: http.hsts_max_age_s,
     }
 }
 
@@ -192,7 +264,7 @@ async fn start_runtime(config: &Config, journal: Arc<dyn Journal>, metrics: Arc<
         },
         inbox_messages_max: config.slots.mailbox_max,
         queue_bytes_max: config.journal.queue_bytes_max,
-        ..RuntimeConfig::new(NodeId::incarnate(&config.node_name()), kinds::all())
+        ..RuntimeConfig::new(NodeId::incarnate(&node_name(config)), kinds::all())
     };
     let runtime = Runtime::start(runtime_config, journal, Arc::new(SoleOwner), metrics).await?;
     let payments = MockPayments::new(runtime.client.clone());

@@ -10,11 +10,12 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use tokio::time::Instant;
 
-use super::config::{EdgeConfig, Network};
+use super::config::EdgeConfig;
 use super::idempotency::random_request_id;
 use super::limits::Verdict;
 use super::problem::{Code, Result};
 use crate::actors::values::RequestId;
+use crate::config::AddressBlock;
 
 /// The address at the other end of the connection; put into each request by the accept loop.
 #[derive(Debug, Clone, Copy)]
@@ -143,7 +144,7 @@ impl Origin {
     }
 }
 
-fn within(networks: &[Network], address: IpAddr) -> bool {
+fn within(networks: &[AddressBlock], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(address))
 }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::config::EdgeConfig;
 use super::problem::{Code, Result};
 use super::tokens::random;
-use crate::actors::values::Secret;
+use crate::actors::values::{Invalid, Secret};
 
 /// The fewest characters of a password.
 pub const PASSWORD_MIN: usize = 10;
@@ -23,13 +23,18 @@ pub const PASSWORD_MAX_BYTES: usize = 1_024;
 #[derive(Debug, Clone)]
 pub struct NewPassword(Secret<String>);
 
-impl<'de> Deserialize<'de> for NewPassword {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+impl NewPassword {
+    pub fn new(text: String) -> std::result::Result<NewPassword, Invalid> {
         if text.chars().count() < PASSWORD_MIN || text.len() > PASSWORD_MAX_BYTES {
-            return Err(de::Error::custom("a password has at least 10 characters and at most 1,024 bytes"));
+            return Err(Invalid("a password has at least 10 characters and at most 1,024 bytes"));
         }
         Ok(NewPassword(Secret(text)))
+    }
+}
+
+impl<'de> Deserialize<'de> for NewPassword {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        NewPassword::new(String::deserialize(deserializer)?).map_err(de::Error::custom)
     }
 }
 
