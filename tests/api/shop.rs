@@ -7,6 +7,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use souk::actors::kinds;
+use souk::actors::projections::Projections;
 use souk::actors::runtime::{Runtime, RuntimeConfig};
 use souk::cluster::{NodeId, SoleOwner};
 use souk::http::{ClusterNode, ClusterSlot, ClusterView, Edge, EdgeConfig, Given, Health, serve};
@@ -50,10 +51,14 @@ impl Shop {
         let journal = Arc::new(Memory::new(16));
         let metrics = Arc::new(Metrics::new());
         let setup = RuntimeConfig::new(NodeId::incarnate("one"), kinds::all());
-        let runtime = Runtime::start(setup, journal, Arc::new(SoleOwner), metrics.clone()).await.expect("it starts");
+        let runtime =
+            Runtime::start(setup, journal.clone(), Arc::new(SoleOwner), metrics.clone()).await.expect("it starts");
         let health = Arc::new(Health::default());
         health.started();
-        let given = Given { client: runtime.client.clone(), config, metrics, health, cluster: Arc::new(OneNode) };
+        let projections = Projections::start(runtime.client.clone(), journal).await.expect("read models start");
+        runtime.dispatcher.add_follower(projections.clone());
+        let given =
+            Given { client: runtime.client.clone(), config, metrics, health, cluster: Arc::new(OneNode), projections };
         let edge = Edge::start(given).await.expect("the edge starts");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
