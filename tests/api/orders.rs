@@ -164,7 +164,9 @@ async fn an_undecided_order_is_pending_and_ends_rejected_with_nothing_held() {
     assert_eq!(market.inventory("TEE-M").await["reserved"], 0);
     let outcome = market.complete(&cart, "k1", "tok_timeout").await;
     assert_eq!(outcome.is_problem(402, "payment_timeout").body["order_id"], told.body["id"]);
-    market.complete(&cart, "k2", "tok_visa").await.is(201);
+    let remembered = market.complete(&cart, "k2", "tok_visa").await;
+    remembered.is_problem(409, "completion_in_progress");
+    market.complete(&cart, "k3", "tok_visa").await.is(201);
 }
 
 #[tokio::test]
