@@ -67,6 +67,8 @@ async fn every_layer_refuses_with_a_problem() {
     }
     login().typed("text/plain", "{}").send().await.is_problem(415, "unsupported_media_type");
     login().typed("application/x-www-form-urlencoded", "a=b").send().await.is_problem(415, "unsupported_media_type");
+    let packed = login().header("content-encoding", "gzip").text("{}");
+    packed.send().await.is_problem(415, "unsupported_media_type");
     let big = json!({"email": "x".repeat(2 << 20), "password": "y"});
     login().json(big).send().await.is_problem(413, "body_too_large");
     shop.get("/v1/me").send().await.is_problem(401, "unauthenticated");
