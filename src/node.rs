@@ -82,8 +82,8 @@ pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
     let journal = open(&config).await?;
     let metrics = Arc::new(Metrics::new());
     let runtime = start_runtime(&config, journal.clone(), metrics.clone()).await?;
-    let projections = Projections::start(runtime.client.clone(), journal).await?;
-    runtime.dispatcher.add_follower(projections.clone());
+    let projections = Projections::start(runtime.client.clone(), journal, metrics.clone()).await?;
+    runtime.dispatcher.add_follower(projections.follower());
     let health = Arc::new(Health::default());
     let edge = Edge::start(http::Given {
         client: runtime.client.clone(),

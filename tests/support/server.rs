@@ -1,73 +1,54 @@
-//! The real binary, serving on a free port from a directory of its own. It is told to stop when dropped.
+//! The real binary as a server, on a free port with its own data, and with an administrator.
 
-use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 
-pub const SOUK: &str = env!("CARGO_BIN_EXE_souk");
-
-/// How long a start or a stop may take on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const ADMIN_EMAIL: &str = "admin@example.com";
+pub const ADMIN_PASSWORD: &str = "correct-horse-battery";
 
 pub struct Server {
-    child: Child,
-    /// Such as `http://127.0.0.1:41234`.
+    /// Such as `http://127.0.0.1:40123`.
     pub url: String,
+    data: PathBuf,
+    child: Child,
 }
 
 impl Server {
-    /// Starts `souk serve --http ADDRESS` with further arguments, working in `dir`; standard error goes to
-    /// `server.log` there.
-    pub fn start(dir: &Path, address: &str, arguments: &[&str]) -> Server {
-        let log = std::fs::File::options().create(true).append(true).open(dir.join("server.log")).expect("a log");
-        let mut command = Command::new(SOUK);
-        command.arg("serve").args(["--http", address]).args(arguments).current_dir(dir);
-        clean(&mut command);
-        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the binary starts");
-        let mut line = String::new();
-        let mut output = BufReader::new(child.stdout.take().expect("its standard output"));
-        output.read_line(&mut line).expect("its first line");
-        let url = line.trim_end().strip_prefix("listening on ").map(str::to_owned);
-        let Some(url) = url else { panic!("it said {line:?}\n{}", log_of(dir)) };
-        // What it prints later must not fill a pipe that nobody empties.
-        std::thread::spawn(move || std::io::copy(&mut output.by_ref(), &mut std::io::sink()));
-        Server { child, url }
+    /// Starts a server on a free port, and waits until it listens.
+    pub fn start(data: PathBuf) -> Server {
+        Server::start_at(data, "127.0.0.1:0")
     }
 
-    /// Sends SIGTERM and waits for the end.
-    pub fn stop(mut self) -> ExitStatus {
-        terminate(self.child.id());
-        let until = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("its status") {
-                return status;
-            }
-            assert!(Instant::now() < until, "it does not stop");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+    fn start_at(data: PathBuf, address: &str) -> Server {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_souk"))
+            .args(["serve", "--http", address, "--data"])
+            .arg(&data)
+            .env("SOUK_BOOTSTRAP_ADMIN_EMAIL", ADMIN_EMAIL)
+            .env("SOUK_BOOTSTRAP_ADMIN_PASSWORD", ADMIN_PASSWORD)
+            .env("SOUK_LOG__FILTER", "error")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("souk starts");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("its standard output");
+        BufReader::new(stdout).read_line(&mut line).expect("its first line");
+        let url = line.trim().strip_prefix("listening on ").expect("the first line says where it listens").to_owned();
+        Server { url, data, child }
+    }
+
+    /// Kills the server without warning, and starts it on the same data and port.
+    pub fn kill_and_restart(mut self) -> Server {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+        let address = self.url.trim_start_matches("http://").to_owned();
+        Server::start_at(self.data.clone(), &address)
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill(); // it has ended already: as well
+        let _ = self.child.kill(); // it may have been killed already
         let _ = self.child.wait();
     }
-}
-
-/// Takes out of a command's environment what would configure souk.
-pub fn clean(command: &mut Command) {
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SOUK_")) {
-        command.env_remove(name);
-    }
-}
-
-pub fn log_of(dir: &Path) -> String {
-    std::fs::read_to_string(dir.join("server.log")).unwrap_or_default()
-}
-
-fn terminate(process: u32) {
-    let sent = Command::new("kill").args(["-TERM", &process.to_string()]).status().expect("kill runs");
-    assert!(sent.success());
 }
