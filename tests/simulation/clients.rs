@@ -149,21 +149,22 @@ async fn register(me: &Handle) -> Result<Option<UserId>, AskError> {
 
 async fn account(me: &Handle, user: Option<UserId>) -> Did {
     let Some(user) = user.or_else(|| me.any(|town| &town.users)) else { return Ok(()) };
-    let token = |n: u64| RequestIdBytes::of(me, n);
     match me.below(5) {
         0 => {
-            let id = SessionId::derived(&me.request(), 0);
-            let start = session::Command::Start { id, user, refresh_hash: token(0), user_agent: "sim".into() };
+            let (id, refresh_hash) = (SessionId::derived(&me.request(), 0), new_token(me));
+            let start = session::Command::Start { id, user, refresh_hash, user_agent: "sim".into() };
             me.plain::<Session>(&id, start, None, Wait::Settled).await?;
-            me.town.lock().sessions.push(id);
+            me.town.lock().sessions.push((id, refresh_hash));
         }
         1 => {
-            let Some(id) = me.any(|town| &town.sessions) else { return Ok(()) };
-            let refresh = session::Command::Refresh { presented: token(0), next: token(0) };
-            me.plain::<Session>(&id, refresh, None, Wait::Durable).await?;
+            // Tokens are found again and again: of several clients, some come too late with theirs.
+            let Some((id, presented)) = me.any(|town| &town.sessions) else { return Ok(()) };
+            let next = new_token(me);
+            me.plain::<Session>(&id, session::Command::Refresh { presented, next }, None, Wait::Durable).await?;
+            me.town.lock().sessions.push((id, next));
         }
         2 => {
-            let Some(id) = me.any(|town| &town.sessions) else { return Ok(()) };
+            let Some((id, _)) = me.any(|town| &town.sessions) else { return Ok(()) };
             let request = me.request();
             me.keyed::<Session>(&id, session::Command::Revoke {}, request, Wait::Settled).await?;
         }
@@ -182,15 +183,11 @@ async fn account(me: &Handle, user: Option<UserId>) -> Did {
     Ok(())
 }
 
-struct RequestIdBytes;
-
-impl RequestIdBytes {
-    /// A token's hash.
-    fn of(me: &Handle, n: u64) -> [u8; 32] {
-        let mut hash = [n as u8; 32];
-        hash[0] = me.number as u8;
-        hash
-    }
+/// A refresh token's hash, unlike any other.
+fn new_token(me: &Handle) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash[..16].copy_from_slice(&me.request().0);
+    hash
 }
 
 async fn look_around(me: &Handle, user: Option<UserId>) -> Did {

@@ -29,7 +29,7 @@ use crate::node::{Node, NodeConfig, SimLease};
 use crate::provider::Provider;
 use crate::random::Random;
 use crate::task::Task;
-use crate::{Broken, clients, shop};
+use crate::{Broken, Summary, clients, shop};
 
 /// Somebody who waits for an answer of the node.
 pub struct Waiting {
@@ -63,6 +63,8 @@ pub struct World {
     pub next_delivery: u64,
     pub mutation: Option<Mutation>,
     pub steps: u64,
+    /// How often what happened.
+    pub happened: Summary,
     incarnations: u64,
     common: Arc<Common>,
     trace: Option<Arc<Mutex<Vec<String>>>>,
@@ -131,6 +133,7 @@ impl World {
             next_delivery: 0,
             mutation,
             steps: 0,
+            happened: Summary::new(),
             incarnations: 0,
             common,
             trace,
@@ -143,6 +146,10 @@ impl World {
         if let Some(trace) = &self.trace {
             trace.lock().push(format!("{:>6} +{:>6} ms  {}", self.steps, self.now.since_ms(DAWN), line()));
         }
+    }
+
+    pub fn count(&mut self, what: &'static str) {
+        *self.happened.entry(what).or_default() += 1;
     }
 
     /// A new process on what is durable.
@@ -217,9 +224,11 @@ impl World {
     pub fn arrive(&mut self, index: usize) {
         let envelope = self.wire.remove(index);
         if self.chaos.is_on && self.random.chance(self.chaos.lost_messages) {
+            self.count("messages lost");
             return self.say(|| format!("lost: {}", show(&envelope)));
         }
         if self.chaos.is_on && is_repeatable(&envelope.body) && self.random.chance(self.chaos.doubled_messages) {
+            self.count("messages doubled");
             self.say(|| format!("doubled: {}", show(&envelope)));
             self.wire.push(doubled(&envelope));
         }
@@ -235,7 +244,7 @@ impl World {
     /// What follows from a step at once: durable records are noted, answers judged and handed over, and
     /// what wants to be sent put on its way.
     pub fn follow_up(&mut self) -> Result<(), Broken> {
-        for record in self.journal.take_written() {
+        for (record, epoch) in self.journal.take_written() {
             self.say(|| {
                 let events: Vec<u16> = record.events.iter().map(|event| event.type_number & 0xff).collect();
                 let owed = record.owed.as_ref().map(|change| {
@@ -247,7 +256,7 @@ impl World {
                     record.slot, record.seq, record.key.kind, record.key.id, record.version
                 )
             });
-            self.history.note(&record)?;
+            self.history.note(&record, epoch)?;
             shop::judge(&record, &self.history)?;
         }
         self.take_answers()?;
@@ -287,6 +296,9 @@ impl World {
             });
             if let Ok(reply) = &answer {
                 self.answers.judge(&question, reply, &self.history, self.common.kinds)?;
+                if reply.replayed {
+                    self.count("answers given again");
+                }
             }
             match to {
                 To::Client(client) => {
