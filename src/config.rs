@@ -7,6 +7,7 @@
 
 mod address;
 mod layers;
+mod problems;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 pub use address::AddressBlock;
 use layers::Layers;
+pub use problems::{Problem, Problems};
 use reader::Reader;
 
 use crate::actors::entity::Policy;
@@ -199,39 +201,6 @@ pub enum LogFormat {
     Auto,
     Text,
     Json,
-}
-
-/// One thing that is wrong with the settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The key in question; empty where a whole source cannot be read.
-    pub key: String,
-    /// Where its value was written: `souk.toml:12`, `SOUK_CART__TTL_MS`, `--http`.
-    pub source: String,
-    pub message: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.source)?;
-        if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
-        }
-        f.write_str(&self.message)
-    }
-}
-
-/// Everything that is wrong with the settings; never empty.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}", describe(.0))]
-pub struct Problems(pub Vec<Problem>);
-
-fn describe(problems: &[Problem]) -> String {
-    let count = match problems.len() {
-        1 => "1 problem".to_owned(),
-        n => format!("{n} problems"),
-    };
-    problems.iter().fold(format!("{count} in the configuration:"), |text, problem| format!("{text}\n  {problem}"))
 }
 
 /// Where settings come from, in rising order of precedence. The defaults lie below all of them.

@@ -57,6 +57,8 @@ metrics! {
     owed_outstanding: IntGauge,
     /// Owed requests that had to be sent again.
     owed_resent: IntCounter,
+    /// Entities read anew for the read models.
+    projection_reads: IntCounter,
     /// Slot actors restarted after a failure.
     slot_restarts: IntCounter,
     /// Requests answered, by route, method and status.

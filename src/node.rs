@@ -82,7 +82,7 @@ pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
     let journal = open(&config).await?;
     let metrics = Arc::new(Metrics::new());
     let runtime = start_runtime(&config, journal.clone(), metrics.clone()).await?;
-    let projections = Projections::start(runtime.client.clone(), journal).await?;
+    let projections = Projections::start(runtime.client.clone(), journal, metrics.clone()).await?;
     runtime.dispatcher.add_follower(projections.clone());
     let health = Arc::new(Health::default());
     let edge = Edge::start(http::Given {

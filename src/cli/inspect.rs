@@ -65,7 +65,7 @@ where
     let mut entries: Vec<T> = Vec::new();
     loop {
         let after = entries.last().map_or(0, Versioned::version);
-        let call = Call::get(Op::Read, format!("{path}/journal?after={after}")).by(caller);
+        let call = Call::get(Op::Read, format!("{path}/journal?after={after}&limit=100")).by(caller);
         let page: JournalPage<T> = api.read(call).await?;
         let page = page.into_entries();
         // a server may answer with what was asked for and nothing more: an empty page is the end

@@ -14,9 +14,10 @@ use utoipa::ToSchema;
 use super::caller::SignedIn;
 use super::context::Context;
 use super::extract::Json;
-use super::json::Text;
+use super::json::{Nothing, Text};
 use super::passwords::{NewPassword, Presented};
 use super::problem::{Code, Problem, Result};
+use super::query::Query;
 use super::sessions::{self, Tokens, unkeyed};
 use super::tokens::RefreshToken;
 use super::{Edge, Reply, limits, users};
@@ -186,7 +187,7 @@ pub async fn log_out(
 /// The public keys of access tokens (RFC 7517).
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "auth", security(()),
     responses((status = 200, body = serde_json::Value)))]
-pub async fn jwks(State(edge): State<Edge>) -> Reply<Arc<serde_json::Value>> {
+pub async fn jwks(State(edge): State<Edge>, _: Query<Nothing>) -> Reply<Arc<serde_json::Value>> {
     Reply::ok(edge.keys.jwks()).tagged()
 }
 

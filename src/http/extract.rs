@@ -21,6 +21,7 @@ use super::context::Context;
 use super::idempotency::{self, Key, Optional, Rule};
 use super::json::{self, Nothing};
 use super::problem::{Code, Problem, Result};
+use super::query;
 use crate::actors::client::{Answered, AskError, Asking, Keyed, Wait};
 use crate::actors::entity::Kind;
 use crate::actors::values::{RequestId, Slug};
@@ -66,6 +67,7 @@ impl FromRequestParts<Edge> for Read {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Read> {
+        query::none_left(parts)?;
         let who = Who::from_request_parts(parts, edge).await?;
         Ok(Read { who, deadline: Context::from_parts(parts)?.deadline })
     }
@@ -118,13 +120,14 @@ impl<B, R: Rule> Write<B, R> {
         match edge.client.ask::<K>(id, command, self.asking(wait)).await {
             Ok(answered) => Ok(answered),
             Err(AskError::DeadlinePassed) => Err(self.late::<K>(edge, id).await),
+            Err(AskError::Unknown) if self.keyed.is_none() => Err(unknown()),
             Err(error) => Err(error.into()),
         }
     }
 
     /// What to say at the deadline: a request that is known to have been taken is in progress.
     async fn late<K: Kind>(&self, edge: &Edge, id: &K::Id) -> Problem {
-        let Some(keyed) = &self.keyed else { return AskError::DeadlinePassed.into() };
+        let Some(keyed) = &self.keyed else { return unknown() };
         let moment = Instant::now() + std::time::Duration::from_millis(50);
         let taken = edge.client.repeat::<K>(id, self.request, keyed.fingerprint, Wait::Durable, moment).await;
         match taken {
@@ -150,11 +153,19 @@ impl<B, R: Rule> Write<B, R> {
     }
 }
 
+/// For a request without a key: sent again it might be done twice.
+fn unknown() -> Problem {
+    Problem::new(Code::OutcomeUnknown)
+        .not_retryable()
+        .detail("Look before you send it again; an Idempotency-Key helps.")
+}
+
 impl<B: DeserializeOwned + Send, R: Rule> FromRequest<Edge> for Write<B, R> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, edge: &Edge) -> Result<Write<B, R>> {
         let (mut parts, body) = request.into_parts();
+        query::none_left(&parts)?;
         let who = Who::from_request_parts(&mut parts, edge).await?;
         let context = Context::from_parts(&parts)?;
         let key = Key::of(&parts.headers)?;
@@ -189,6 +200,7 @@ impl<T: DeserializeOwned> FromRequest<Edge> for Json<T> {
 
     async fn from_request(request: Request, edge: &Edge) -> Result<Json<T>> {
         let (parts, body) = request.into_parts();
+        query::none_left(&parts)?;
         let bytes = read_body(edge, &parts, body).await?;
         json::parse(&parts.headers, &bytes).map(Json)
     }

@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::json::Nothing;
 use super::problem::{Code, Fault, Problem, Result};
 use super::query::Query;
 use super::{Edge, Reply};
@@ -121,14 +122,14 @@ pub struct Version {
 
 /// Which version answers.
 #[utoipa::path(get, path = "/version", tag = "operations", security(()), responses((status = 200, body = Version)))]
-pub async fn version() -> Reply<Version> {
+pub async fn version(_: Query<Nothing>) -> Reply<Version> {
     Reply::ok(Version { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") })
 }
 
 /// Everything that is counted, as Prometheus reads it.
 #[utoipa::path(get, path = "/metrics", tag = "operations", security(()),
     responses((status = 200, body = String, content_type = "text/plain")))]
-pub async fn metrics(State(edge): State<Edge>) -> Response {
+pub async fn metrics(State(edge): State<Edge>, _: Query<Nothing>) -> Response {
     let mut response = edge.metrics.render().into_response();
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

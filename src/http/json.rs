@@ -22,7 +22,7 @@ pub fn parse<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T>
     if body.iter().all(u8::is_ascii_whitespace) {
         return parse_text(b"{}");
     }
-    if !says_json(headers) {
+    if !says_json(headers) || is_encoded(headers) {
         return Err(Code::UnsupportedMediaType.into());
     }
     parse_text(body)
@@ -52,6 +52,11 @@ fn says_json(headers: &HeaderMap) -> bool {
     };
     let essence = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// Whether the body is compressed, which requests may not be: it would get around the size limit.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity")
 }
 
 fn not_json(error: &serde_json::Error) -> Problem {

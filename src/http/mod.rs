@@ -52,6 +52,7 @@
 //!   `?` turns an `AskError` into its problem.
 //! - *Lists*: an empty type that implements [`query::Listing`], `List<ThatType>` as extractor,
 //!   `list.page(..)` or, for a list that is in memory, `list.page_of(..)`.
+//!   `List` and `Query` stand before `Read` and `Write`, which refuse a query string that nobody has read.
 //! - *Shapes*: money, times, ids and words are documented by the types of [`schema`]
 //!   (`#[schema(value_type = schema::Money)]`); texts are [`json::Text<MAX>`]; a field that a PATCH can take
 //!   away is `Option<Option<T>>` with `#[serde(default, deserialize_with = "json::nullable")]`.

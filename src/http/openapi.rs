@@ -14,7 +14,9 @@ use utoipa::openapi::security::{
 use utoipa::openapi::{Content, OpenApi, Ref, Required, ResponseBuilder};
 
 use super::front::Allowed;
+use super::json::Nothing;
 use super::problem::{Code, Document, Fault};
+use super::query::Query;
 use super::{idempotency, routes, schema};
 
 #[derive(utoipa::OpenApi)]
@@ -112,7 +114,7 @@ static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", tag = "operations", security(()),
     responses((status = 200, body = serde_json::Value)))]
-pub async fn document() -> Response {
+pub async fn document(_: Query<Nothing>) -> Response {
     let mut response = DOCUMENT.clone().into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::Admin;
+use super::json::Nothing;
 use super::problem::{Code, Result};
 use super::query::{List, Listing, Page, Query};
 use super::{Edge, Path, Read, Reply};
@@ -48,7 +49,7 @@ pub struct Cluster {
 
 /// Nodes, and slots with owner and epoch.
 #[utoipa::path(get, path = "/v1/admin/cluster", tag = "operators", responses((status = 200, body = Cluster)))]
-pub async fn cluster(State(edge): State<Edge>, _: Admin) -> Reply<Cluster> {
+pub async fn cluster(State(edge): State<Edge>, _: Admin, _: Query<Nothing>) -> Reply<Cluster> {
     Reply::ok(Cluster { nodes: edge.cluster.nodes(), slots: edge.cluster.slots() })
 }
 

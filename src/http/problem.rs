@@ -188,6 +188,7 @@ struct Content {
     detail: Option<String>,
     errors: Vec<Fault>,
     more: Map<String, Value>,
+    retryable: bool,
     retry_after_s: Option<u64>,
     replayed: bool,
 }
@@ -203,6 +204,7 @@ impl Problem {
             detail: None,
             errors: vec![],
             more: Map::new(),
+            retryable: code.retryable(),
             retry_after_s,
             replayed: false,
         }))
@@ -233,6 +235,11 @@ impl Problem {
     /// Seconds after which to try again, at least one.
     pub fn retry_after_s(mut self, seconds: u64) -> Problem {
         self.0.retry_after_s = Some(seconds.max(1));
+        self
+    }
+    /// For a request that must not simply be sent again, whatever the code says.
+    pub fn not_retryable(mut self) -> Problem {
+        self.0.retryable = false;
         self
     }
     /// Marks a refusal that was given before, to the same request.
@@ -267,14 +274,14 @@ impl Problem {
     }
 
     fn to_json(&self, request_id: &str, trace_id: &str) -> Vec<u8> {
-        let Content { code, detail, errors, more, .. } = &*self.0;
+        let Content { code, detail, errors, more, retryable, .. } = &*self.0;
         let document = Document {
             r#type: format!("urn:souk:problem:{}", code.slug()),
             title: code.title(),
             status: code.status_number(),
             code: *code,
             detail: detail.as_deref(),
-            retryable: code.retryable(),
+            retryable: *retryable,
             request_id,
             trace_id,
             errors,

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Edge;
+use super::json::Nothing;
 use super::problem::{Code, Problem, Result};
 use super::reply::Reply;
 use crate::actors::values::Time;
@@ -27,7 +28,22 @@ impl<T: DeserializeOwned> FromRequestParts<Edge> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &Edge) -> Result<Query<T>> {
+        parts.extensions.insert(QueryTaken);
         plain(parts.uri.query().unwrap_or_default()).map(Query)
+    }
+}
+
+/// Marks a request whose query string an extractor has read.
+#[derive(Clone, Copy)]
+struct QueryTaken;
+
+/// Errors: 400 for a query string that nobody has read: the route knows no parameters. So [`Query`] and
+/// [`List`] stand before [`Read`](super::Read) and [`Write`](super::Write).
+pub fn none_left(parts: &Parts) -> Result<()> {
+    let query = parts.uri.query().filter(|query| !query.is_empty());
+    match query {
+        Some(query) if parts.extensions.get::<QueryTaken>().is_none() => plain::<Nothing>(query).map(drop),
+        _ => Ok(()),
     }
 }
 
@@ -37,7 +53,9 @@ fn plain<T: DeserializeOwned>(query: &str) -> Result<T> {
     T::deserialize(serde::de::value::MapDeserializer::new(pairs)).map_err(|error: serde::de::value::Error| {
         let message = error.to_string();
         let unknown = message.starts_with("unknown field");
-        Problem::new(if unknown { Code::UnknownParameter } else { Code::InvalidParameter }).detail(message)
+        // What stands behind the comma are the names of all parameters: for the document, not for here.
+        let detail = message.split(", ").next().unwrap_or_default();
+        Problem::new(if unknown { Code::UnknownParameter } else { Code::InvalidParameter }).detail(detail)
     })
 }
 
@@ -195,6 +213,7 @@ impl<L: Listing> FromRequestParts<Edge> for List<L> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<List<L>> {
+        parts.extensions.insert(QueryTaken);
         let mut list = List::<L>::parse(parts.uri.path(), parts.uri.query().unwrap_or_default())?;
         if let Some(cursor) = list.after.take() {
             let tag = |position: &str| edge.keys.cursor_tag(&list.scope(), position);

@@ -33,7 +33,12 @@ async fn every_layer_refuses_with_a_problem() {
     let told = shop.get("/v1/me").header("authorization", "Bearer nonsense").send().await;
     told.is_problem(401, "invalid_token");
     assert!(told.header("www-authenticate").starts_with("Bearer"));
-    shop.get("/readyz?colour=red").send().await.is_problem(400, "unknown_parameter");
+    for path in ["/readyz?colour=red", "/version?x=1", "/.well-known/jwks.json?x", "/v1/auth/login?x=1"] {
+        let method = if path.starts_with("/v1") { Method::POST } else { Method::GET };
+        shop.ask(method, path).send().await.is_problem(400, "unknown_parameter");
+    }
+    let packed = login().header("content-encoding", "gzip").text("{}");
+    packed.send().await.is_problem(415, "unsupported_media_type");
 }
 
 #[tokio::test]

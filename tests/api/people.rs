@@ -17,7 +17,7 @@ async fn log_in(shop: &Shop, email: &str, password: &str) -> crate::shop::Told {
 }
 
 /// An administrator's tokens.
-async fn administrator(shop: &Shop) -> Value {
+pub async fn administrator(shop: &Shop) -> Value {
     let registered = shop.register("admin@example.com").await;
     let id: UserId = registered["user"]["id"].as_str().expect("an id").parse().expect("a user id");
     let asking = Asking {
@@ -178,7 +178,7 @@ async fn an_address_book_has_one_default() {
 }
 
 #[tokio::test]
-async fn administrators_find_users_and_give_roles_and_others_do_not() {
+pub async fn administrators_find_users_and_give_roles_and_others_do_not() {
     let shop = Shop::open().await;
     let ada = shop.register(EMAIL).await;
     let admin = administrator(&shop).await;

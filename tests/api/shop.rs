@@ -6,13 +6,19 @@ use std::sync::Arc;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use souk::actors::gateways::payment::MockPayments;
 use souk::actors::kinds;
+use souk::actors::payment::types::GATEWAY;
+use souk::actors::projections::Projections;
 use souk::actors::runtime::{Runtime, RuntimeConfig};
 use souk::cluster::{NodeId, SoleOwner};
 use souk::http::{ClusterNode, ClusterSlot, ClusterView, Edge, EdgeConfig, Given, Health, serve};
 use souk::metrics::Metrics;
 use souk::persistence::memory::Memory;
 use tokio_util::sync::CancellationToken;
+
+/// How long an order waits for the payment provider in these tests.
+pub const PAYMENT_TIMEOUT_MS: u64 = 1_000;
 
 pub struct Shop {
     pub address: SocketAddr,
@@ -49,11 +55,20 @@ impl Shop {
     pub async fn with(config: EdgeConfig) -> Shop {
         let journal = Arc::new(Memory::new(16));
         let metrics = Arc::new(Metrics::new());
-        let setup = RuntimeConfig::new(NodeId::incarnate("one"), kinds::all());
-        let runtime = Runtime::start(setup, journal, Arc::new(SoleOwner), metrics.clone()).await.expect("it starts");
+        let mut setup = RuntimeConfig::new(NodeId::incarnate("one"), kinds::all());
+        setup.policy.payment_timeout_ms = PAYMENT_TIMEOUT_MS;
+        let runtime =
+            Runtime::start(setup, journal.clone(), Arc::new(SoleOwner), metrics.clone()).await.expect("it starts");
+        let payments = MockPayments::new(runtime.client.clone());
+        runtime.dispatcher.add_gateway(GATEWAY, Arc::new(payments));
+        let projections =
+            Projections::start(runtime.client.clone(), journal, metrics.clone()).await.expect("they start");
+        runtime.dispatcher.add_follower(projections.follower());
+        projections.completed().await;
         let health = Arc::new(Health::default());
         health.started();
-        let given = Given { client: runtime.client.clone(), config, metrics, health, cluster: Arc::new(OneNode) };
+        let (client, cluster) = (runtime.client.clone(), Arc::new(OneNode));
+        let given = Given { client, projections, config, metrics, health, cluster };
         let edge = Edge::start(given).await.expect("the edge starts");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");

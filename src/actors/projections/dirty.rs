@@ -17,7 +17,7 @@ pub(super) struct Dirty(Mutex<Marks>);
 #[derive(Default)]
 struct Marks {
     keys: HashSet<EntityKey>,
-    overflowed: bool,
+    lost: bool,
 }
 
 impl Dirty {
@@ -25,7 +25,7 @@ impl Dirty {
         let mut marks = self.0.lock();
         for key in keys {
             if marks.keys.len() >= KEYS_MAX && !marks.keys.contains(key) {
-                marks.overflowed = true;
+                marks.lost = true;
                 return;
             }
             marks.keys.insert(key.clone());
@@ -41,9 +41,14 @@ impl Dirty {
         self.0.lock().keys.is_empty()
     }
 
+    /// Says that changes were missed: everything must be read again.
+    pub fn lose(&self) {
+        self.0.lock().lost = true;
+    }
+
     /// Whether marks were lost since this was last asked.
-    pub fn take_overflowed(&self) -> bool {
-        std::mem::take(&mut self.0.lock().overflowed)
+    pub fn take_lost(&self) -> bool {
+        std::mem::take(&mut self.0.lock().lost)
     }
 }
 
@@ -62,11 +67,11 @@ mod tests {
             dirty.mark(&[key(1), key(2)]);
         }
         assert_eq!(dirty.take().len(), 2);
-        assert!(dirty.is_empty() && !dirty.take_overflowed());
+        assert!(dirty.is_empty() && !dirty.take_lost());
         let many: Vec<_> = (0..=KEYS_MAX).map(key).collect();
         dirty.mark(&many);
         dirty.mark(&[key(0)]);
-        assert!(dirty.take_overflowed() && !dirty.take_overflowed());
+        assert!(dirty.take_lost() && !dirty.take_lost());
         assert_eq!(dirty.take().len(), KEYS_MAX);
     }
 }

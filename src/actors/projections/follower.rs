@@ -52,7 +52,7 @@ impl Actor for ModelFollower {
         projections: Arc<Projections>,
     ) -> Result<FollowerState, ActorProcessingErr> {
         myself.cast(FollowerMessage::Round)?;
-        Ok(FollowerState { projections, scan: Some(Scan::default()) })
+        Ok(FollowerState { projections, scan: None })
     }
 
     async fn handle(
@@ -77,7 +77,7 @@ impl Actor for ModelFollower {
 impl FollowerState {
     async fn round(&mut self) -> Result<(), StoreError> {
         let projections = self.projections.clone();
-        if projections.dirty.take_overflowed() {
+        if projections.dirty.take_lost() {
             self.scan = Some(Scan::default());
         }
         projections.refresh(projections.dirty.take()).await;
@@ -149,10 +149,12 @@ impl Actor for Supervisor {
         &self,
         myself: ActorRef<SupervisorMessage>,
         event: SupervisionEvent,
-        _: &mut Arc<Projections>,
+        projections: &mut Arc<Projections>,
     ) -> Result<(), ActorProcessingErr> {
         if let SupervisionEvent::ActorFailed(_, error) = event {
             tracing::error!(%error, restart_after_ms = RESTART_AFTER.as_millis(), "the follower of the read models failed");
+            // What it had taken and not read is unknown.
+            projections.dirty.lose();
             myself.send_after(RESTART_AFTER, || SupervisorMessage::Start);
         }
         Ok(())

@@ -37,6 +37,7 @@ use super::order::types::Order;
 use super::product::types::Product;
 use super::sku::types::StockUnit;
 use super::values::Sku;
+use crate::metrics::Metrics;
 use crate::persistence::{EntityKey, Journal};
 
 use catalogue::Catalogue;
@@ -57,20 +58,25 @@ pub struct Projections {
     pub orders: Orders,
     client: Client,
     journal: Arc<dyn Journal>,
+    metrics: Arc<Metrics>,
     dirty: Dirty,
     complete: watch::Sender<bool>,
     supervisor: Mutex<Option<ActorRef<SupervisorMessage>>>,
 }
 
 impl Projections {
-    /// Starts to read everything. Give the result to the dispatcher as a follower *before* anything is
-    /// served, so that no change is missed.
-    pub async fn start(client: Client, journal: Arc<dyn Journal>) -> Result<Arc<Projections>, SpawnErr> {
+    /// Starts the follower's actor. It reads nothing before [`Projections::follower`] was given out.
+    pub async fn start(
+        client: Client,
+        journal: Arc<dyn Journal>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<Projections>, SpawnErr> {
         let projections = Arc::new(Projections {
             catalogue: Catalogue::default(),
             orders: Orders::default(),
             client,
             journal,
+            metrics,
             dirty: Dirty::default(),
             complete: watch::Sender::new(false),
             supervisor: Mutex::default(),
@@ -78,6 +84,13 @@ impl Projections {
         let (supervisor, _) = Actor::spawn(None, Supervisor, projections.clone()).await?;
         *projections.supervisor.lock() = Some(supervisor);
         Ok(projections)
+    }
+
+    /// What the dispatcher is to tell of changes, before anything is served. Everything is read from now on: what
+    /// changes while it is read is told.
+    pub fn follower(self: &Arc<Self>) -> Arc<dyn Follower> {
+        self.dirty.lose();
+        self.clone()
     }
 
     /// Ends the following. What was read stays, and grows old.
@@ -115,7 +128,7 @@ impl Projections {
         let mut reads = reads.buffer_unordered(READS_AT_ONCE);
         while let Some((key, outcome)) = reads.next().await {
             match outcome {
-                Ok(()) => {}
+                Ok(()) => self.metrics.projection_reads.inc(),
                 Err(error) if may_pass(&error) => self.dirty.mark(&[key]),
                 Err(error) => {
                     tracing::warn!(kind = key.kind, id = %key.id, %error, "a read model has to leave an entity out");

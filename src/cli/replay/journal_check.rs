@@ -3,7 +3,8 @@
 //! The refused order asked the SKU at some moment between its placement and its rejection. At some version
 //! that the SKU had in that time, exactly as many pieces must have been available as the customer was told,
 //! and fewer than he wanted. What was available at each version is recomputed here from the journal's
-//! events; for the first rejection of each SKU it is also held against the state that time travel shows.
+//! events; for the first rejection of each SKU it is also held against the state that time travel shows (where the
+//! decisive moment is what a version came to).
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -89,14 +90,14 @@ async fn explain(run: &Run, sku: &str, rejections: Vec<Rejection<'_>>) -> Result
         let times: OrderTimes = run.api.read(Call::get(Op::Read, order_path).by(run.as_admin())).await?;
         let until = times.timeline.iter().find(|moment| moment.what == "rejected").map(|moment| moment.at.as_str());
         let decisive = until.and_then(|until| history.decisive(&times.created_at, until, rejection.available));
-        let Some(version) = decisive else {
+        let Some((version, lasting)) = decisive else {
             let Rejection { invoice, available, requested, .. } = rejection;
             let told = format!("{available} available, {requested} requested");
             unexplained.push(format!("invoice {invoice}: {sku}: at no version of that time were there {told}"));
             continue;
         };
         explained += 1;
-        if index == 0 {
+        if index == 0 && lasting {
             let seen = available_at(run, &path, version).await?;
             if seen != Some(rejection.available) {
                 let told = rejection.available;
@@ -140,65 +141,84 @@ struct Event {
     data: Value,
 }
 
-/// What was available at each version, and since when.
+/// What was available when. A record may hold several commands that were decided together, and a refusal may
+/// lie between them: so there is a moment for each event.
 pub struct History {
-    /// (since when, version, available), in order.
-    versions: Vec<(String, u64, u64)>,
+    /// In order.
+    moments: Vec<Available>,
+}
+
+struct Available {
+    /// Since when.
+    at: String,
+    version: u64,
+    pieces: u64,
+    /// Whether it is what the version came to, and not passed within it.
+    lasting: bool,
 }
 
 impl History {
     pub fn of(journal: &[Entry]) -> Result<History, String> {
-        let mut on_hand: u64 = 0;
-        let mut held: HashMap<String, u64> = HashMap::new();
-        let mut versions = Vec::with_capacity(journal.len());
+        let mut stock = Stock::default();
+        let mut moments = Vec::with_capacity(journal.len());
         for entry in journal {
-            for event in &entry.events {
-                apply(&mut on_hand, &mut held, event).ok_or_else(|| format!("version {}: {event:?}", entry.version))?;
+            for (index, event) in entry.events.iter().enumerate() {
+                let pieces = stock.apply(event).and_then(|()| stock.on_hand.checked_sub(stock.reserved));
+                let pieces = pieces.ok_or_else(|| format!("version {}: {event:?} does not fit", entry.version))?;
+                let lasting = index + 1 == entry.events.len();
+                moments.push(Available { at: entry.at.clone(), version: entry.version, pieces, lasting });
             }
-            let reserved: u64 = held.values().sum();
-            let available = on_hand.checked_sub(reserved);
-            let available =
-                available.ok_or_else(|| format!("version {}: {reserved} held of {on_hand}", entry.version))?;
-            versions.push((entry.at.clone(), entry.version, available));
         }
-        Ok(History { versions })
+        Ok(History { moments })
     }
 
-    /// A version that was in force at some time from `since` to `until` with exactly so many available.
-    /// Times compare as text: they all have one form.
-    pub fn decisive(&self, since: &str, until: &str, available: u64) -> Option<u64> {
-        let first = self.versions.partition_point(|(at, _, _)| at.as_str() < since).saturating_sub(1);
-        let in_time = self.versions[first..].iter().take_while(|(at, _, _)| at.as_str() <= until);
-        in_time.filter(|(_, _, had)| *had == available).map(|(_, version, _)| *version).last()
+    /// A version that was in force at some time from `since` to `until` with exactly so many pieces available;
+    /// and whether these are what it came to. Times compare as text: they all have one form.
+    pub fn decisive(&self, since: &str, until: &str, pieces: u64) -> Option<(u64, bool)> {
+        let first = self.moments.partition_point(|moment| moment.at.as_str() < since).saturating_sub(1);
+        let in_time = self.moments[first..].iter().take_while(|moment| moment.at.as_str() <= until);
+        let fitting = in_time.filter(|moment| moment.pieces == pieces);
+        fitting.max_by_key(|moment| (moment.lasting, moment.version)).map(|moment| (moment.version, moment.lasting))
     }
 }
 
-/// `None`: the event is not as it should be.
-fn apply(on_hand: &mut u64, held: &mut HashMap<String, u64>, event: &Event) -> Option<()> {
-    let data = &event.data;
-    let order = || data["order"].as_str().map(str::to_owned);
-    match event.what.as_str() {
-        "stock_set" => *on_hand = data["on_hand"].as_u64()?,
-        "adjusted" => *on_hand = on_hand.checked_add_signed(data["delta"].as_i64()?)?,
-        "reserved" => {
-            held.insert(order()?, data["quantity"].as_u64()?);
-        }
-        "committed" => {
-            held.remove(&order()?);
-            *on_hand = on_hand.checked_sub(data["quantity"].as_u64()?)?;
-        }
-        "hold_released" => {
-            held.remove(&order()?);
-        }
-        "expired" => {
-            for order in data["orders"].as_array()? {
-                held.remove(order.as_str()?);
+#[derive(Default)]
+struct Stock {
+    on_hand: u64,
+    held: HashMap<String, u64>,
+    /// The sum of what is held.
+    reserved: u64,
+}
+
+impl Stock {
+    /// `None`: the event is not as it should be.
+    fn apply(&mut self, event: &Event) -> Option<()> {
+        let data = &event.data;
+        match event.what.as_str() {
+            "stock_set" => self.on_hand = data["on_hand"].as_u64()?,
+            "adjusted" => self.on_hand = self.on_hand.checked_add_signed(data["delta"].as_i64()?)?,
+            "reserved" => {
+                let quantity = data["quantity"].as_u64()?;
+                self.let_go(&data["order"])?;
+                self.held.insert(data["order"].as_str()?.to_owned(), quantity);
+                self.reserved += quantity;
             }
+            "committed" => {
+                self.let_go(&data["order"])?;
+                self.on_hand = self.on_hand.checked_sub(data["quantity"].as_u64()?)?;
+            }
+            "hold_released" => self.let_go(&data["order"])?,
+            "expired" => data["orders"].as_array()?.iter().try_for_each(|order| self.let_go(order))?,
+            "restocked" => self.on_hand = self.on_hand.checked_add(data["quantity"].as_u64()?)?,
+            // of the offer and of what the product is told
+            "claimed" | "offer_set" | "released" | "band_changed" | "band_told" => {}
+            _ => return None,
         }
-        "restocked" => *on_hand = on_hand.checked_add(data["quantity"].as_u64()?)?,
-        // of the offer and of what the product is told
-        "claimed" | "offer_set" | "released" | "band_changed" | "band_told" => {}
-        _ => return None,
+        Some(())
     }
-    Some(())
+
+    fn let_go(&mut self, order: &Value) -> Option<()> {
+        self.reserved -= self.held.remove(order.as_str()?).unwrap_or(0);
+        Some(())
+    }
 }

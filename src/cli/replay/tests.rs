@@ -149,12 +149,13 @@ fn a_sku_s_journal_tells_what_was_available_when() {
     let decisive = |since: &str, until: &str, available| {
         history.decisive(&format!("2026-01-01T00:00:{since}Z"), &format!("2026-01-01T00:00:{until}Z"), available)
     };
-    assert_eq!(decisive("01.500", "01.600", 10), Some(2));
-    assert_eq!(decisive("01.500", "02.600", 3), Some(3));
-    assert_eq!(decisive("03.500", "03.600", 3), Some(4));
-    assert_eq!(decisive("03.500", "09.000", 6), Some(5));
+    assert_eq!(decisive("01.500", "01.600", 10), Some((2, true)));
+    assert_eq!(decisive("01.500", "02.600", 3), Some((3, true)));
+    assert_eq!(decisive("03.500", "03.600", 3), Some((4, true)));
+    assert_eq!(decisive("03.500", "09.000", 6), Some((5, true)));
+    assert_eq!(decisive("02.500", "03.600", 6), None);
+    assert_eq!(decisive("01.500", "02.600", 6), Some((3, false)), "within a record");
     assert_eq!(decisive("02.500", "03.600", 10), None);
-    assert_eq!(decisive("02.500", "02.600", 6), None);
 
     let wrong: Vec<Entry> = serde_json::from_value(json!([
         {"version": 1, "at": "", "events": [{"type": "reserved", "data": {"order": "a", "quantity": 4}}]},
