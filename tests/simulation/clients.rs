@@ -296,6 +296,7 @@ async fn complete(me: &Handle, cart: &CartId) -> Did {
         let request = me.request();
         let order = OrderId::derived(&request, 0);
         let payment = PaymentIntent { method: PaymentMethod::Mock, token };
+        me.town.lock().orders.push(order); // others may meddle with it before it is decided
         let completing = Completing { order, payment, expected_total: None, offers };
         let command = cart::Command::Complete(Box::new(completing));
         let answered = if me.chance(200) {
@@ -307,13 +308,12 @@ async fn complete(me: &Handle, cart: &CartId) -> Did {
         };
         match answered.outcome {
             Ok(cart::Reply::Repriced { .. }) => {}
-            Ok(_) => {
-                me.town.lock().orders.push(order);
-                let came_to = answered.state.map(|state| state.status);
-                if came_to == Some(CartStatus::Completed) {
-                    return Ok(());
-                }
+            Ok(_) if answered.state.is_some_and(|state| state.status == CartStatus::Completed) => {
+                // Several of them at once want something of it.
+                let (a, b) = futures::join!(want(me, order), want(me, order));
+                return a.and(b);
             }
+            Ok(_) => {}
             Err(_) => return Ok(()),
         }
     }
@@ -323,10 +323,14 @@ async fn complete(me: &Handle, cart: &CartId) -> Did {
 /// Somebody, perhaps several at once, wants something of an order.
 async fn after_sales(me: &Handle) -> Did {
     let Some(id) = me.any(|town| &town.orders) else { return Ok(()) };
+    want(me, id).await
+}
+
+async fn want(me: &Handle, id: OrderId) -> Did {
     let request = me.request();
-    let command = match me.below(4) {
+    let command = match me.below(5) {
         0 => order::Command::Cancel { reason: None },
-        1 => {
+        1 | 2 => {
             let (_, state) = me.read::<Order>(&id, Wait::Durable).await?;
             let lines: Vec<(LineId, Quantity)> = match &state.placement {
                 Some(placement) if me.chance(500) => {

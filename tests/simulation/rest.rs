@@ -20,7 +20,7 @@ use crate::{Broken, Summary, shop};
 /// A world that is still busy after so many steps without anything new never comes to rest.
 const STEPS_MAX: u64 = 200_000;
 /// What has to happen now and then, if these runs are to mean anything.
-pub const EXPECTED: [&str; 18] = [
+pub const EXPECTED: [&str; 19] = [
     "orders confirmed",
     "orders rejected",
     "orders fulfilled",
@@ -39,6 +39,7 @@ pub const EXPECTED: [&str; 18] = [
     "writers failed",
     "generations ended",
     "snapshots loaded",
+    "refused as answered long ago",
 ];
 /// Questions asked once more at the end.
 const REPEATS: usize = 40;

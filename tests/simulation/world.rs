@@ -9,7 +9,7 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use souk::actors::entity::Policy;
 use souk::actors::envelope::{AskError, Body, Envelope, Keep, Reply, ReplyTo};
-use souk::actors::slot::{Common, Pushed, SlotLimits};
+use souk::actors::slot::{Common, Pushed, ReceiptLimits, SlotLimits};
 use souk::actors::values::Time;
 use souk::actors::writer::Room;
 use souk::cluster::slot_of;
@@ -87,6 +87,10 @@ impl World {
             idle_ms: random.between(5, 400),
             resident_bytes_max: random.between(1, 64) as usize * 1_024,
             snapshot_records: random.between(1, 8),
+            receipts: ReceiptLimits {
+                clients_max: random.between(1, 12) as usize,
+                swept_from: random.between(2, 24) as usize,
+            },
             panics_max: 3,
             quarantine_ms: 1_000,
         };
