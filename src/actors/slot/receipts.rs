@@ -96,7 +96,8 @@ impl Receipts {
         self.dropped = dropped;
         if clients > limits.clients_max {
             let mut excess = clients - limits.clients_max;
-            kept.retain(|_, kept| {
+            // Only this walk goes from the oldest on: another would push out the newest as gladly.
+            kept.retain_with_order(|_, kept| {
                 let go = excess > 0 && matches!(kept.receipt.origin, Origin::Client { .. });
                 excess -= usize::from(go);
                 !go
@@ -175,6 +176,7 @@ mod tests {
         }
         receipts.sweep(&LIMITS, 200, |_| 0);
         assert_eq!((receipts.len(), receipts.is_complete()), (LIMITS.clients_max, false));
-        assert!(receipts.get(&id(2_999)).is_some() && receipts.get(&id(1_000)).is_none());
+        let oldest_kept = 3_000 - LIMITS.clients_max as u64;
+        assert!((oldest_kept..3_000).all(|n| receipts.get(&id(n)).is_some()), "the oldest are pushed out");
     }
 }
