@@ -105,7 +105,7 @@ impl Dispatcher {
 }
 
 /// The identity of an owed request: the same whenever it is sent.
-fn owed_request(from: &EntityKey, key: &str) -> RequestId {
+pub fn owed_request(from: &EntityKey, key: &str) -> RequestId {
     RequestId::of("owed", &[&[from.kind], from.id.as_bytes(), key.as_bytes()])
 }
 

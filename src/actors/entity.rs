@@ -245,6 +245,10 @@ impl AnyCommand {
     pub fn new<K: Kind>(id: &K::Id, command: K::Command) -> AnyCommand {
         AnyCommand { kind: K::NUMBER, id: id.to_string().into(), command: Arc::new(command) }
     }
+    /// The command as it travels.
+    pub fn command(&self) -> Arc<dyn Any + Send + Sync> {
+        self.command.clone()
+    }
     /// The command, when it is for kind `K` (for tests of what an entity owes).
     pub fn get<K: Kind>(&self) -> Option<&K::Command> {
         self.command.downcast_ref()

@@ -160,6 +160,11 @@ impl Gathering {
         }
     }
 
+    /// Whether nothing waits to be committed.
+    pub fn is_empty(&self) -> bool {
+        self.queue.lock().waiting.is_empty()
+    }
+
     fn poke(&self) {
         if let Some(actor) = &*self.actor.lock() {
             let _ = actor.cast(Poke); // gone: its successor looks when it starts
@@ -262,17 +267,24 @@ impl Actor for JournalWriter {
         Poke: Poke,
         writer: &mut WriterArguments,
     ) -> Result<(), ActorProcessingErr> {
-        loop {
-            let taken = writer.gathering.take(&writer.limits);
-            if taken.is_empty() {
-                return Ok(());
-            }
-            writer.commit(taken).await;
-        }
+        writer.commit_gathered().await;
+        Ok(())
     }
 }
 
 impl WriterArguments {
+    /// Commits batch after batch, until nothing waits any more. (The actor's turn; the simulation, which
+    /// has no actors, carries it on step by step.)
+    pub async fn commit_gathered(&self) {
+        loop {
+            let taken = self.gathering.take(&self.limits);
+            if taken.is_empty() {
+                return;
+            }
+            self.commit(taken).await;
+        }
+    }
+
     /// Commits what was taken, and settles each submission in its order.
     async fn commit(&self, taken: Vec<(Submission, Option<Ended>)>) {
         let mut batch = Batch::default();

@@ -124,7 +124,9 @@ pub trait Journal: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Record>, StoreError>;
 
-    /// The record of this entity that carries a receipt for `request`, unless it was pruned.
+    /// The record of this entity that carries a receipt for `request` (the last one, should there be
+    /// several), unless it was pruned. The receipt of an owed request may be forgotten as soon as another
+    /// receipt of the same entity carries a watermark of that sending slot above its number.
     async fn find_receipt(
         &self,
         slot: Slot,
@@ -162,13 +164,16 @@ pub trait Journal: Send + Sync + 'static {
     /// after the claim, or `Fenced` with the present epoch.
     async fn claim(&self, owner: &str, slots: &[(Slot, Epoch)]) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError>;
 
-    /// Forgets receipts (in the index, not in the records) that expired before `now_ms`. At most
-    /// `limit`; the answer is how many went.
+    /// Forgets clients' receipts (in the index, not in the records) that expired before `now_ms`, an hour
+    /// late at most, and receipts of owed requests below a watermark. The answer is how many rows went;
+    /// fewer than `limit` means that there is nothing more to do now. (A store that forgets by a line in
+    /// time deletes no rows, and answers 0.)
     async fn prune_receipts(&self, now_ms: i64, limit: usize) -> Result<usize, StoreError>;
 
     /// Deletes every snapshot (for tests and repair).
     async fn drop_snapshots(&self) -> Result<(), StoreError>;
 
-    /// Writes what is still only in memory and releases the store.
+    /// Writes what is still only in memory and releases the store: what is called after may answer
+    /// `Fatal`. Not closing loses nothing, and may make the next opening slower.
     async fn close(&self) -> Result<(), StoreError>;
 }

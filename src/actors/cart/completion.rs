@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::types::{CartStatus, Command, Completing, Completion, Line, Rejection, Reply, State};
+use super::types::{CartStatus, Command, Completing, Completion, CompletionRefused, Line, Rejection, Reply, State};
 use super::{Event, expiry, noted};
 use crate::actors::entity::{Ctx, Decision, DecisionOf, Outcome, Owed};
 use crate::actors::order::types::{self as order, Order, OrderLine, OrderRefusal, Placement, RefusalCode};
+use crate::actors::payment::types::PaymentIntent;
 use crate::actors::sku::types::Offer;
-use crate::actors::values::{Money, OrderId, Sku};
+use crate::actors::values::{Money, OrderId, RequestId, Sku};
 
 impl State {
     pub(super) fn complete(&self, completing: Completing, ctx: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
@@ -103,6 +104,22 @@ impl State {
                 Command::Decided { order, order_version: 0, refusal }
             }
         })
+    }
+
+    pub(super) fn start_completion(&mut self, request: RequestId, order: OrderId, payment: &PaymentIntent) {
+        let payment = Some(payment.clone());
+        let completion = Completion { request, order, order_version: 0, payment, placed: false };
+        self.status = CartStatus::Completing;
+        self.last_refusal = None;
+        self.completion = Some(Box::new(completion));
+    }
+
+    pub(super) fn refuse_completion(&mut self, order_version: u64, refusal: &OrderRefusal) {
+        self.status = CartStatus::Open;
+        self.last_refusal = self.completion.take().map(|completion| {
+            let Completion { request, order, .. } = *completion;
+            Box::new(CompletionRefused { request, order, order_version, refusal: refusal.clone() })
+        });
     }
 
     fn owes_placement(&self, order: OrderId) -> bool {

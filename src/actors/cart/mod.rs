@@ -195,15 +195,7 @@ impl Entity for State {
                 self.expires_at = *expires_at;
             }
             Event::CompletionStarted { request, order, payment } => {
-                self.status = CartStatus::Completing;
-                self.last_refusal = None;
-                self.completion = Some(Box::new(Completion {
-                    request: *request,
-                    order: *order,
-                    order_version: 0,
-                    payment: Some(payment.clone()),
-                    placed: false,
-                }));
+                self.start_completion(*request, *order, payment);
             }
             Event::Placed => {
                 if let Some(completion) = &mut self.completion {
@@ -218,26 +210,11 @@ impl Entity for State {
                 self.close(CartStatus::Completed);
             }
             Event::CompletionRefused { order_version, refusal, expires_at } => {
-                self.status = CartStatus::Open;
+                self.refuse_completion(*order_version, refusal);
                 self.expires_at = *expires_at;
-                self.last_refusal = self.completion.take().map(|completion| {
-                    let Completion { request, order, .. } = *completion;
-                    let (order_version, refusal) = (*order_version, refusal.clone());
-                    Box::new(CompletionRefused { request, order, order_version, refusal })
-                });
             }
             Event::Expired => self.close(CartStatus::Expired),
-            Event::CustomerTold => {
-                self.listing = match (self.listing, self.status) {
-                    (Listing::OpeningOwed, CartStatus::Open | CartStatus::Completing) => Listing::Listed,
-                    (Listing::OpeningOwed, CartStatus::Completed | CartStatus::Merged | CartStatus::Expired) => {
-                        Listing::ClosingOwed
-                    }
-                    (Listing::ClosingOwed | Listing::Ended, _) => Listing::Ended,
-                    (Listing::Unlisted, _) => Listing::Unlisted,
-                    (Listing::Listed, _) => Listing::Listed,
-                };
-            }
+            Event::CustomerTold => self.customer_told(),
             Event::MergeStarted { .. }
             | Event::SurrenderAccepted
             | Event::MergeRefused { .. }
@@ -344,6 +321,17 @@ impl State {
     fn may_expire(&self) -> bool {
         let waits = self.merge_in.is_some() || self.merge_out.is_some();
         self.id.is_some() && self.status == CartStatus::Open && !waits
+    }
+
+    fn customer_told(&mut self) {
+        self.listing = match (self.listing, self.status) {
+            (Listing::OpeningOwed, CartStatus::Open | CartStatus::Completing) => Listing::Listed,
+            (Listing::OpeningOwed, CartStatus::Completed | CartStatus::Merged | CartStatus::Expired) => {
+                Listing::ClosingOwed
+            }
+            (Listing::ClosingOwed | Listing::Ended, _) => Listing::Ended,
+            (listing @ (Listing::Unlisted | Listing::Listed), _) => listing,
+        };
     }
 
     fn close(&mut self, status: CartStatus) {

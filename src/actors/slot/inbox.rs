@@ -63,6 +63,10 @@ impl Inbox {
         (batch, queue.poked)
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.queue.lock().waiting.is_empty()
+    }
+
     /// A new actor takes over: whatever poke its predecessor had is forgotten. Says whether messages wait.
     /// A queue that was closed stays so.
     pub fn reopen(&self) -> bool {

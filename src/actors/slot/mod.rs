@@ -31,6 +31,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 pub use desk::{Common, Dispatch};
 pub use inbox::{Inbox, Pushed};
+pub use load::load;
+pub use resident::Resident;
 
 use super::envelope::{AskError, Residence};
 use super::erased::KindSpec;

@@ -30,6 +30,9 @@ pub struct Memtable {
     heads: BTreeMap<Slot, SlotHead>,
 }
 
+/// Receipts of each entity.
+type ByEntity<'a> = HashMap<&'a EntityKey, Vec<(RequestBytes, ReceiptRef)>, DefaultHashBuilder>;
+
 struct Entity {
     version: u64,
     places: Vec<SeqPlace>,
@@ -174,15 +177,15 @@ impl Memtable {
     }
 
     /// Receipts by entity, without forgotten ones and those below a watermark that the entity knows.
-    fn kept_receipts(&self, forget_before_ms: i64) -> HashMap<&EntityKey, Vec<(RequestBytes, ReceiptRef)>> {
-        let mut watermarks: HashMap<(&EntityKey, Slot), u64> = HashMap::new();
+    fn kept_receipts(&self, forget_before_ms: i64) -> ByEntity<'_> {
+        let mut watermarks: HashMap<(&EntityKey, Slot), u64, DefaultHashBuilder> = HashMap::default();
         for ((key, _), receipt) in &self.receipts {
             if let Origin::Owed { slot, watermark, .. } = receipt.origin {
                 let known = watermarks.entry((key, slot)).or_default();
                 *known = watermark.max(*known);
             }
         }
-        let mut kept: HashMap<&EntityKey, Vec<(RequestBytes, ReceiptRef)>> = HashMap::new();
+        let mut kept = ByEntity::default();
         for ((key, request), receipt) in &self.receipts {
             let answered = match receipt.origin {
                 Origin::Client { .. } => false,

@@ -32,8 +32,11 @@ mod manifest;
 mod memtable;
 mod merge;
 mod recovery;
+mod rows;
 mod run;
 mod snapshots;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,0 +1,347 @@
+//! The simulated store: the journal in memory is what is durable, and in front of it are appends that
+//! are on their way. What becomes of each the scheduler decides: it may complete, fail before or after
+//! writing, be refused for one slot, arrive twice, or long after its sender has given it up.
+//!
+//! It outlives every crash. Mutations of the kind "the store does not ..." are made here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use parking_lot::Mutex;
+use souk::persistence::memory::Memory;
+use souk::persistence::{
+    Batch, EntityKey, Epoch, History, Journal, Origin, OwedRow, Record, Refusal, RequestBytes, Slot, SlotHead,
+    StoreError, WakeRow,
+};
+
+use crate::mutations::Mutation;
+use crate::random::Random;
+use crate::task::yield_once;
+
+type Appended = Result<Vec<(Slot, Refusal)>, StoreError>;
+
+/// What becomes of an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Complete,
+    /// Applied twice; the second time finds itself refused.
+    Twice,
+    /// Nothing is written, and the writer knows.
+    FailBefore,
+    /// The slots whose bit is set are written, and the writer does not know.
+    Lost {
+        written: u64,
+    },
+    /// Nothing is written yet, and the writer does not know; it may still be written later.
+    Late,
+    /// One slot's records are refused.
+    RefuseOne,
+}
+
+struct InFlight {
+    batch: Batch,
+    done: Option<Appended>,
+    waker: Option<Waker>,
+}
+
+struct State {
+    random: Random,
+    in_flight: BTreeMap<u64, InFlight>,
+    next: u64,
+    /// Appends that their senders have given up and that may still arrive.
+    late: Vec<Batch>,
+    /// Records that have become durable and have not been looked at.
+    written: Vec<Record>,
+    /// How many reads of a thousand fail.
+    failing_reads: u64,
+    mutation: Option<Mutation>,
+}
+
+#[derive(Clone)]
+pub struct SimJournal {
+    durable: Memory,
+    state: Arc<Mutex<State>>,
+}
+
+impl SimJournal {
+    pub fn new(slots: Slot, random: Random, mutation: Option<Mutation>) -> SimJournal {
+        let state = State {
+            random,
+            in_flight: BTreeMap::new(),
+            next: 0,
+            late: Vec::new(),
+            written: Vec::new(),
+            failing_reads: 0,
+            mutation,
+        };
+        SimJournal { durable: Memory::new(slots), state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// What is durable, read at once.
+    pub fn durable(&self) -> &Memory {
+        &self.durable
+    }
+    pub fn set_failing_reads(&self, per_mille: u64) {
+        self.state.lock().failing_reads = per_mille;
+    }
+    /// Appends that wait for their fate.
+    pub fn in_flight(&self) -> Vec<u64> {
+        self.state.lock().in_flight.iter().filter(|(_, append)| append.done.is_none()).map(|(id, _)| *id).collect()
+    }
+    pub fn late_count(&self) -> usize {
+        self.state.lock().late.len()
+    }
+    /// The records that have become durable since the last call.
+    pub fn take_written(&self) -> Vec<Record> {
+        std::mem::take(&mut self.state.lock().written)
+    }
+
+    /// Decides what becomes of an append.
+    pub fn decide(&self, id: u64, fate: Fate) {
+        let state = &mut *self.state.lock();
+        let Some(append) = state.in_flight.get_mut(&id) else { return };
+        let mut batch = std::mem::take(&mut append.batch);
+        let unknown = || Err(StoreError::Unknown("the connection is gone".into()));
+        let done = match fate {
+            Fate::Complete => self.write(state, batch),
+            Fate::Twice => {
+                let done = self.write(state, batch.clone());
+                let _refused = self.write(state, batch);
+                done
+            }
+            Fate::FailBefore => Err(StoreError::Unavailable("no connection".into())),
+            Fate::Lost { written } => {
+                let is_written = |slot: Slot| written & (1 << slot) != 0;
+                batch.records.retain(|record| is_written(record.slot));
+                batch.snapshots.retain(|snapshot| is_written(snapshot.slot));
+                let _unheard = self.write(state, batch);
+                unknown()
+            }
+            Fate::Late => {
+                state.late.push(batch);
+                unknown()
+            }
+            Fate::RefuseOne => match batch.records.first().map(|record| record.slot) {
+                Some(refused) => {
+                    batch.records.retain(|record| record.slot != refused);
+                    batch.snapshots.retain(|snapshot| snapshot.slot != refused);
+                    let why = (refused, Refusal::Rejected("the store will not".into()));
+                    self.write(state, batch).map(|mut others| {
+                        others.push(why);
+                        others
+                    })
+                }
+                None => self.write(state, batch),
+            },
+        };
+        if let Some(append) = state.in_flight.get_mut(&id) {
+            append.done = Some(done);
+            if let Some(waker) = append.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    /// An append that its sender has given up arrives.
+    pub fn arrive_late(&self, index: usize) {
+        let state = &mut *self.state.lock();
+        if index < state.late.len() {
+            let batch = state.late.remove(index);
+            let _unheard = self.write(state, batch);
+        }
+    }
+
+    /// The process is gone: what was on its way arrives now, later, or never.
+    pub fn sender_crashed(&self) {
+        let state = &mut *self.state.lock();
+        for (_, append) in std::mem::take(&mut state.in_flight) {
+            match state.random.below(3) {
+                _ if append.done.is_some() => {}
+                0 => drop(self.write(state, append.batch)),
+                1 => state.late.push(append.batch),
+                _ => {}
+            }
+        }
+    }
+
+    /// The writer is gone, but not the process: nobody waits for what is on its way.
+    pub fn writer_crashed(&self) {
+        let state = &mut *self.state.lock();
+        let in_flight = std::mem::take(&mut state.in_flight);
+        state.late.extend(in_flight.into_values().filter(|append| append.done.is_none()).map(|append| append.batch));
+    }
+
+    pub fn forget_late(&self) {
+        self.state.lock().late.clear();
+    }
+
+    fn write(&self, state: &mut State, mut batch: Batch) -> Appended {
+        self.mutate(state, &mut batch);
+        let records = batch.records.clone();
+        let appended = self.durable.append(batch).now_or_never().expect("memory does not wait");
+        if let Ok(refused) = &appended {
+            let durable = |record: &Record| refused.iter().all(|(slot, _)| *slot != record.slot);
+            state.written.extend(records.into_iter().filter(durable));
+        }
+        appended
+    }
+
+    fn mutate(&self, state: &mut State, batch: &mut Batch) {
+        let heads = self.durable.heads().now_or_never();
+        match state.mutation {
+            Some(Mutation::ClientReceiptNotStored) => strip(batch, |origin| matches!(origin, Origin::Client { .. })),
+            Some(Mutation::OwedReceiptNotStored) => strip(batch, |origin| matches!(origin, Origin::Owed { .. })),
+            Some(Mutation::SnapshotWithoutReceipts) => batch.snapshots.iter_mut().for_each(|s| s.receipts.clear()),
+            Some(Mutation::SnapshotWithoutOwed) => batch.snapshots.iter_mut().for_each(|s| s.owed = None),
+            Some(Mutation::SnapshotWithoutWake) => batch.snapshots.iter_mut().for_each(|s| s.wake_ms = None),
+            Some(Mutation::SnapshotMissesField) => batch.snapshots.iter_mut().for_each(crate::mutations::miss_a_field),
+            Some(Mutation::EpochNotChecked) => {
+                if let Some(Ok(heads)) = heads {
+                    for record in &mut batch.records {
+                        record.epoch = heads[usize::from(record.slot)].epoch;
+                    }
+                }
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    async fn read(&self) -> Result<(), StoreError> {
+        yield_once().await;
+        let state = &mut *self.state.lock();
+        if state.random.chance(state.failing_reads) {
+            return Err(StoreError::Unavailable("a read failed".into()));
+        }
+        Ok(())
+    }
+
+    fn chance(&self, per_mille: u64) -> bool {
+        self.state.lock().random.chance(per_mille)
+    }
+}
+
+fn strip(batch: &mut Batch, which: impl Fn(&Origin) -> bool) {
+    for record in &mut batch.records {
+        record.receipt.take_if(|receipt| which(&receipt.origin));
+    }
+}
+
+#[async_trait]
+impl Journal for SimJournal {
+    fn slots(&self) -> Slot {
+        self.durable.slots()
+    }
+
+    async fn append(&self, batch: Batch) -> Appended {
+        let id = {
+            let state = &mut *self.state.lock();
+            state.next += 1;
+            state.in_flight.insert(state.next, InFlight { batch, done: None, waker: None });
+            state.next
+        };
+        std::future::poll_fn(|context| {
+            let state = &mut *self.state.lock();
+            match state.in_flight.get_mut(&id) {
+                Some(InFlight { done: None, waker, .. }) => {
+                    *waker = Some(context.waker().clone());
+                    Poll::Pending
+                }
+                Some(_) | None => match state.in_flight.remove(&id).and_then(|append| append.done) {
+                    Some(done) => Poll::Ready(done),
+                    None => Poll::Pending,
+                },
+            }
+        })
+        .await
+    }
+
+    async fn load(&self, slot: Slot, key: &EntityKey) -> Result<History, StoreError> {
+        self.read().await?;
+        let mut history = self.durable.load(slot, key).await?;
+        if history.records.len() > 1 && self.chance(200) {
+            history.records.truncate(1); // a short first page
+            history.more = true;
+        }
+        Ok(history)
+    }
+
+    async fn records(
+        &self,
+        slot: Slot,
+        key: &EntityKey,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.read().await?;
+        self.durable.records(slot, key, after_seq, limit).await
+    }
+
+    async fn find_receipt(
+        &self,
+        slot: Slot,
+        key: &EntityKey,
+        request: &RequestBytes,
+    ) -> Result<Option<Record>, StoreError> {
+        self.read().await?;
+        self.durable.find_receipt(slot, key, request).await
+    }
+
+    async fn feed(&self, slot: Slot, after_seq: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.read().await?;
+        self.durable.feed(slot, after_seq, limit).await
+    }
+
+    async fn owed(
+        &self,
+        slot: Slot,
+        after: Option<(i64, EntityKey)>,
+        limit: usize,
+    ) -> Result<Vec<(EntityKey, OwedRow)>, StoreError> {
+        self.read().await?;
+        self.durable.owed(slot, after, limit).await
+    }
+
+    async fn wakes(
+        &self,
+        slot: Slot,
+        after: Option<(i64, EntityKey)>,
+        limit: usize,
+    ) -> Result<Vec<WakeRow>, StoreError> {
+        self.read().await?;
+        self.durable.wakes(slot, after, limit).await
+    }
+
+    async fn entities(&self, kind: u8, after: Option<&str>, limit: usize) -> Result<Vec<Arc<str>>, StoreError> {
+        self.read().await?;
+        self.durable.entities(kind, after, limit).await
+    }
+
+    async fn heads(&self) -> Result<Vec<SlotHead>, StoreError> {
+        self.read().await?;
+        self.durable.heads().await
+    }
+
+    /// A claim may be made without the claimer's hearing of it.
+    async fn claim(&self, owner: &str, slots: &[(Slot, Epoch)]) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
+        self.read().await?;
+        let claimed = self.durable.claim(owner, slots).await;
+        yield_once().await;
+        self.read().await?;
+        claimed
+    }
+
+    async fn prune_receipts(&self, now_ms: i64, limit: usize) -> Result<usize, StoreError> {
+        self.durable.prune_receipts(now_ms, limit).await
+    }
+
+    async fn drop_snapshots(&self) -> Result<(), StoreError> {
+        self.durable.drop_snapshots().await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! How a world comes to rest, and what must be true then: everything owed is answered, the books agree,
+//! what is served is what is durable, every question gets its old answer, and all of this also without
+//! snapshots.
+
+use futures::FutureExt;
+use futures::future::join_all;
+use souk::actors::entity::Kind;
+use souk::actors::envelope::{AskError, Body, Keep, Wait};
+use souk::actors::order::types::Order;
+use souk::actors::values::RequestId;
+use souk::persistence::{EntityKey, Journal};
+
+use crate::handle::{Asked, Handle};
+use crate::task::Task;
+use crate::world::{AUDIT, World};
+use crate::{Broken, Summary, shop};
+
+/// A world that is still busy after so many steps without anything new never comes to rest.
+const STEPS_MAX: u64 = 200_000;
+/// Questions asked once more at the end.
+const REPEATS: usize = 40;
+
+impl World {
+    pub fn come_to_rest(mut self) -> Result<Summary, Broken> {
+        self.calm_down();
+        self.drain()?;
+        shop::judge_at_rest(&self.history)?;
+        self.provider.settled_with(&self.history)?;
+        self.audit()?;
+        self.say(|| "all snapshots are deleted".into());
+        let _done = self.journal.durable().drop_snapshots().now_or_never();
+        self.crash();
+        self.wire.clear();
+        self.start_node();
+        self.audit()?;
+        shop::judge_at_rest(&self.history)?;
+        let orders = self.history.all::<Order>();
+        let (all, confirmed) = orders.fold((0, 0), |(all, yes), (_, order)| (all + 1, yes + u64::from(order.confirmed)));
+        Ok(Summary {
+            steps: self.steps,
+            answers: self.answers.count,
+            records: self.metrics.records_committed.get(),
+            orders: all,
+            confirmed,
+        })
+    }
+
+    fn drain(&mut self) -> Result<(), Broken> {
+        for _ in 0..STEPS_MAX {
+            self.steps += 1;
+            if !self.settle()? {
+                let waiting = self.waiting.first().map(|waiting| {
+                    format!("{}/{} {}", waiting.question.key.kind, waiting.question.key.id, waiting.question.request)
+                });
+                let open = format!("{} clients, wire {}, {waiting:?}", self.clients.len(), self.wire.len());
+                return match self.is_at_rest() {
+                    true => Ok(()),
+                    false => Err(Broken { invariant: "every question is answered in the end", detail: open }),
+                };
+            }
+        }
+        let detail = format!("{} clients, {} deliveries", self.clients.len(), self.deliveries.len());
+        Err(Broken { invariant: "the world comes to rest", detail })
+    }
+
+    /// Reads everything, and asks again what was asked before.
+    fn audit(&mut self) -> Result<(), Broken> {
+        let keys: Vec<EntityKey> = self.history.keys().cloned().collect();
+        let mut asked = self.town.lock().asked.clone();
+        while asked.len() > REPEATS {
+            let index = self.random.below(asked.len());
+            asked.swap_remove(index);
+        }
+        let auditor = Handle::new(999, self.town.clone());
+        self.clients.push(Task::new(async move {
+            join_all(keys.into_iter().map(|key| read(&auditor, key))).await;
+            join_all(asked.into_iter().map(|asked| ask_again(&auditor, asked))).await;
+        }));
+        self.drain()
+    }
+}
+
+async fn read(auditor: &Handle, key: EntityKey) {
+    let body = Body::Read { wait: Wait::Durable };
+    let read = auditor.send(key, RequestId::default(), body, AUDIT).await;
+    assert!(read.is_ok(), "at rest everything can be read: {:?}", read.err());
+}
+
+/// The same question, and the same key for another one.
+async fn ask_again(auditor: &Handle, asked: Asked) {
+    let Asked { key, request, command, keep, wait } = asked;
+    let wait = if key.kind == Order::NUMBER { wait } else { Wait::Durable };
+    let body = Body::Command { command: command.clone(), keep: Some(keep), if_version: None, wait };
+    let again = auditor.send(key.clone(), request, body, "asks again").await;
+    let Ok(again) = again else { panic!("at rest everything is answered: {:?}", again.err()) };
+    if again.replayed {
+        let other = Keep::Client { fingerprint: [0xee; 16], keep_ms: 1_000 };
+        let body = Body::Command { command, keep: Some(other), if_version: None, wait };
+        let reused = auditor.send(key, request, body, "reuses a key").await;
+        assert_eq!(reused.err(), Some(AskError::KeyReused), "a key belongs to one question");
+    }
+}

@@ -1,0 +1,171 @@
+//! What must hold in the shop as a whole: between a SKU and its orders, a cart and its order, a customer
+//! and his list. Looked at whenever a record becomes durable, and once more at rest.
+
+use std::collections::BTreeMap;
+
+use souk::actors::cart::types::{Cart, CartStatus};
+use souk::actors::customer::types::Customer;
+use souk::actors::entity::Kind;
+use souk::actors::order::types::{self as order, Order, OrderStatus};
+use souk::actors::product::types::Product;
+use souk::actors::sku::types::{self as sku, StockUnit};
+use souk::actors::user::types::User;
+use souk::actors::values::{OrderId, Sku, Time};
+use souk::persistence::Record;
+
+use crate::Broken;
+use crate::history::History;
+
+fn ensure(holds: bool, invariant: &'static str, detail: impl FnOnce() -> String) -> Result<(), Broken> {
+    if holds { Ok(()) } else { Err(Broken { invariant, detail: detail() }) }
+}
+
+/// Judges the shop after a record.
+pub fn judge(record: &Record, history: &History) -> Result<(), Broken> {
+    if record.events.is_empty() {
+        return Ok(());
+    }
+    match record.key.kind {
+        StockUnit::NUMBER => judge_sku(record, history),
+        Order::NUMBER => judge_order(record, history),
+        Cart::NUMBER => judge_cart(record, history),
+        _ => Ok(()),
+    }
+}
+
+fn is_decided(order: &order::State) -> bool {
+    order.status != OrderStatus::Pending
+}
+
+fn judge_sku(record: &Record, history: &History) -> Result<(), Broken> {
+    let Some(past) = history.past(&record.key) else { return Ok(()) };
+    let (Some(before), Some(now)) =
+        (past.then::<StockUnit>(record.version - 1), past.then::<StockUnit>(record.version))
+    else {
+        return Ok(());
+    };
+    for (id, _) in now.reservations.iter() {
+        let decided = history.now::<Order>(id).is_some_and(|order| is_decided(&order));
+        ensure(!decided, "an order that is decided holds nothing", || format!("{} holds {id}", record.key.id))?;
+    }
+    // A hold goes when it is committed, when its order gives it back, or when its time is over.
+    let mut gone = Vec::new();
+    for (id, held) in before.reservations.iter() {
+        if now.reservations.get(id).is_none() && held.expires_at > Time(record.at_ms) {
+            gone.push((*id, u64::from(held.quantity.get())));
+        }
+    }
+    let sold = now.sold - before.sold;
+    let asked = gone.len() <= 1 && gone.iter().all(|(id, held)| sold == *held || gives_back(id, history));
+    ensure(asked, "a hold ends by its own order or by its time", || format!("{}: {gone:?}", record.key.id))
+}
+
+/// Whether an order has turned back, as far as is durable.
+fn gives_back(id: &OrderId, history: &History) -> bool {
+    history.now::<Order>(id).is_some_and(|order| order.refusal.is_some())
+}
+
+fn judge_order(record: &Record, history: &History) -> Result<(), Broken> {
+    let Ok(id) = record.key.id.parse::<OrderId>() else { return Ok(()) };
+    let Some(order) = history.now::<Order>(&id) else { return Ok(()) };
+    let Some(placement) = &order.placement else { return Ok(()) };
+    if is_decided(&order) {
+        for line in &placement.lines {
+            let holds = history.now::<StockUnit>(&line.sku).is_some_and(|sku| sku.reservations.get(&id).is_some());
+            ensure(!holds, "an order that is decided holds nothing", || format!("{id} holds {}", line.sku))?;
+        }
+    }
+    if order.confirmed {
+        let others = history.all::<Order>().filter(|(other, state)| {
+            *other != id && state.confirmed && state.placement.as_ref().is_some_and(|p| p.cart == placement.cart)
+        });
+        ensure(others.count() == 0, "one cart becomes at most one order", || format!("{id} of {}", placement.cart))?;
+    }
+    Ok(())
+}
+
+fn judge_cart(record: &Record, history: &History) -> Result<(), Broken> {
+    let Some(cart) = history.past(&record.key).and_then(|past| past.now::<Cart>()) else { return Ok(()) };
+    if cart.status != CartStatus::Completed {
+        return Ok(());
+    }
+    let order = cart.order().and_then(|id| Some((id, history.now::<Order>(&id)?)));
+    let confirmed = order.as_ref().is_some_and(|(_, order)| order.confirmed);
+    ensure(confirmed, "a completed cart has a confirmed order", || record.key.id.to_string())?;
+    if let (Some(user), Some((id, _))) = (cart.user, order) {
+        let listed = history.now::<Customer>(&user).map_or(0, |list| list.orders.iter().filter(|o| o.0 == id).count());
+        ensure(listed == 1, "a cart is completed after the customer's list has the order, once", || {
+            format!("{} {id} is listed {listed} times", record.key.id)
+        })?;
+    }
+    Ok(())
+}
+
+/// Judges the shop when nothing is under way any more.
+pub fn judge_at_rest(history: &History) -> Result<(), Broken> {
+    for (key, past) in history.pasts() {
+        ensure(past.owed.is_none(), "every owed request is answered in the end", || {
+            format!("{}/{} owes {:?}", key.kind, key.id, past.owed)
+        })?;
+        ensure(past.is_settled(), "every process comes to its end", || {
+            format!("{}/{} {}", key.kind, key.id, past.json())
+        })?;
+    }
+    let mut sold: BTreeMap<Sku, i128> = BTreeMap::new();
+    for (id, order) in history.all::<Order>() {
+        ensure(is_decided(&order), "every order is decided in the end", || id.to_string())?;
+        let stands = matches!(order.status, OrderStatus::Confirmed | OrderStatus::Completed);
+        for line in order.placement.iter().flat_map(|placement| &placement.lines).filter(|_| stands) {
+            *sold.entry(line.sku.clone()).or_default() += i128::from(line.quantity.get());
+        }
+    }
+    for (id, state) in history.all::<StockUnit>() {
+        judge_stock(&id, &state, sold.get(&id).copied().unwrap_or(0))?;
+    }
+    judge_names(history)
+}
+
+fn judge_stock(id: &Sku, state: &sku::State, sold: i128) -> Result<(), Broken> {
+    let gone = i128::from(state.sold) - i128::from(state.returned);
+    ensure(gone == sold, "what is sold is what confirmed orders have", || format!("{id}: {gone} left, orders {sold}"))?;
+    ensure(state.reservations.is_empty(), "at rest nothing is held", || format!("{id}: {:?}", state.reservations))
+}
+
+/// Names belong to one.
+fn judge_names(history: &History) -> Result<(), Broken> {
+    let mut emails = BTreeMap::new();
+    for (id, user) in history.all::<User>() {
+        if let Some(account) = user.active()
+            && let Some(other) = emails.insert(account.email.clone(), id)
+        {
+            return Err(Broken { invariant: "an email address is one user's", detail: format!("{id} and {other}") });
+        }
+    }
+    let mut slugs = BTreeMap::new();
+    for (id, product) in history.all::<Product>() {
+        if let Some(slug) = &product.slug
+            && let Some(other) = slugs.insert(slug.clone(), id)
+        {
+            return Err(Broken { invariant: "a slug is one product's", detail: format!("{id} and {other}") });
+        }
+        for variant in &product.variants {
+            let unit = history.now::<StockUnit>(&variant.sku);
+            let offer = unit.as_ref().and_then(|unit| unit.offer.as_ref());
+            let right = offer.is_some_and(|offer| offer.product == id && offer.price == variant.price);
+            ensure(right, "a SKU offers what its product says", || format!("{id} {}: {offer:?}", variant.sku))?;
+            let band = unit.as_ref().map(|unit| unit.band);
+            ensure(band == Some(variant.stock), "a product knows its SKU's band in the end", || {
+                format!("{id} {}: {:?} and {band:?}", variant.sku, variant.stock)
+            })?;
+        }
+    }
+    let mut numbers = BTreeMap::new();
+    for (id, order) in history.all::<Order>() {
+        if let Some(number) = &order.number
+            && let Some(other) = numbers.insert(number.clone(), id)
+        {
+            return Err(Broken { invariant: "an order number is one order's", detail: format!("{id} and {other}") });
+        }
+    }
+    Ok(())
+}

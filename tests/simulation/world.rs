@@ -1,0 +1,346 @@
+//! The world around the node: a store and a provider that outlive it, clients, a network that loses,
+//! doubles and delays, a clock, and the scheduler that chooses what happens next.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::FutureExt;
+use parking_lot::Mutex;
+use souk::actors::entity::Policy;
+use souk::actors::envelope::{AskError, Body, Envelope, Keep, Reply, ReplyTo};
+use souk::actors::slot::{Common, Pushed, SlotLimits};
+use souk::actors::values::Time;
+use souk::actors::writer::Room;
+use souk::cluster::slot_of;
+use souk::metrics::Metrics;
+use souk::persistence::{Journal, Slot};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::answers::{Answers, Question};
+use crate::chaos::Chaos;
+use crate::dispatch::Delivery;
+use crate::handle::{Ask, Handle, Town};
+use crate::history::History;
+use crate::journal::SimJournal;
+use crate::mutations::{self, Mutation};
+use crate::node::{Node, NodeConfig, SimLease};
+use crate::provider::Provider;
+use crate::random::Random;
+use crate::task::Task;
+use crate::{Broken, clients, shop};
+
+/// Somebody who waits for an answer of the node.
+pub struct Waiting {
+    pub question: Question,
+    pub answer: oneshot::Receiver<Result<Reply, AskError>>,
+    pub to: To,
+}
+
+pub enum To {
+    Client(futures::channel::oneshot::Sender<Result<Reply, AskError>>),
+    Delivery(u64),
+}
+
+pub struct World {
+    pub random: Random,
+    pub chaos: Chaos,
+    pub now: Time,
+    pub journal: SimJournal,
+    pub provider: Provider,
+    pub node: Option<Node>,
+    pub lease: Arc<SimLease>,
+    pub metrics: Arc<Metrics>,
+    pub history: History,
+    pub answers: Answers,
+    pub town: Arc<Mutex<Town>>,
+    pub clients: Vec<Task<()>>,
+    pub waiting: Vec<Waiting>,
+    /// Messages on their way to a slot.
+    pub wire: Vec<Envelope>,
+    pub deliveries: BTreeMap<u64, Delivery>,
+    pub next_delivery: u64,
+    pub mutation: Option<Mutation>,
+    pub steps: u64,
+    incarnations: u64,
+    common: Arc<Common>,
+    trace: Option<Arc<Mutex<Vec<String>>>>,
+}
+
+/// The time at which every simulation begins.
+const DAWN: Time = Time(1_700_000_000_000);
+
+impl World {
+    pub fn new(seed: u64, mutation: Option<Mutation>, trace: Option<Arc<Mutex<Vec<String>>>>) -> World {
+        let mut random = Random::new(seed);
+        let chaos = Chaos::new(&mut random);
+        let kinds = mutations::kinds(mutation);
+        let slots = random.between(3, 8) as Slot;
+        let metrics = Arc::new(Metrics::new());
+        let limits = SlotLimits {
+            turn_messages_max: random.between(1, 6) as usize,
+            loading_messages_max: random.between(2, 8) as usize,
+            loading_entities_max: random.between(2, 8) as usize,
+            idle_ms: random.between(5, 400),
+            resident_bytes_max: random.between(1, 64) as usize * 1_024,
+            snapshot_records: random.between(1, 8),
+            panics_max: 3,
+            quarantine_ms: 1_000,
+        };
+        let policy = Policy {
+            cart_ttl_ms: random.between(5_000, 60_000),
+            reservation_ttl_ms: random.between(300, 5_000),
+            payment_timeout_ms: random.between(200, 3_000),
+            refresh_ttl_ms: random.between(1_000, 60_000),
+            refresh_grace_ms: 200,
+            low_stock_at: 2,
+        };
+        let common = Arc::new(Common {
+            kinds,
+            policy: Arc::new(policy),
+            limits,
+            room: Arc::new(Room::new(random.between(4, 40) as usize, 1 << 20)),
+            metrics: metrics.clone(),
+        });
+        let town = Arc::new(Mutex::new(Town::new(random.split())));
+        let shoppers = random.between(2, 5) as usize;
+        let clients = (0..2 + shoppers)
+            .map(|number| match number {
+                0 | 1 => Task::new(clients::merchant(Handle::new(number, town.clone()))),
+                _ => Task::new(clients::shopper(Handle::new(number, town.clone()))),
+            })
+            .collect();
+        let journal = SimJournal::new(slots, random.split(), mutation);
+        let mut world = World {
+            random,
+            chaos,
+            now: DAWN,
+            journal,
+            provider: Provider::default(),
+            node: None,
+            lease: Arc::new(SimLease(AtomicBool::new(true))),
+            metrics,
+            history: History::new(kinds),
+            answers: Answers::default(),
+            town,
+            clients,
+            waiting: Vec::new(),
+            wire: Vec::new(),
+            deliveries: BTreeMap::new(),
+            next_delivery: 0,
+            mutation,
+            steps: 0,
+            incarnations: 0,
+            common,
+            trace,
+        };
+        world.start_node();
+        world
+    }
+
+    pub fn say(&self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &self.trace {
+            trace.lock().push(format!("{:>6} +{:>6} ms  {}", self.steps, self.now.since_ms(DAWN), line()));
+        }
+    }
+
+    /// A new process on what is durable.
+    pub fn start_node(&mut self) {
+        self.incarnations += 1;
+        let name = format!("node-{}", self.incarnations);
+        let store = self.journal.durable();
+        let heads = store.heads().now_or_never().and_then(Result::ok).expect("memory has its heads");
+        let wanted: Vec<_> = heads.iter().enumerate().map(|(slot, head)| (slot as Slot, head.epoch)).collect();
+        let claimed = store.claim(&name, &wanted).now_or_never().and_then(Result::ok).expect("memory is claimed");
+        let heads = claimed.into_iter().map(|head| head.expect("nobody else claims")).collect();
+        self.say(|| format!("{name} starts"));
+        let config = NodeConfig {
+            name,
+            // What the last process had on its way is gone with it.
+            common: Arc::new(Common {
+                kinds: self.common.kinds,
+                policy: self.common.policy.clone(),
+                limits: self.common.limits.clone(),
+                room: Arc::new(Room::new(self.chaos.room, 1 << 20)),
+                metrics: self.metrics.clone(),
+            }),
+            inbox_max: self.chaos.inbox,
+            batch_max: self.chaos.batch,
+            mutation: self.mutation,
+        };
+        let (lease, metrics) = (self.lease.clone(), self.metrics.clone());
+        self.node = Some(Node::start(config, self.journal.clone(), heads, lease, metrics, self.now));
+    }
+
+    /// The process is killed: all its memory is gone, and so is what was on its way to it; only owed
+    /// messages may have been on a wire, and still arrive.
+    pub fn crash(&mut self) {
+        self.say(|| "CRASH".into());
+        self.node = None;
+        self.journal.sender_crashed();
+        self.deliveries.clear();
+        for waiting in std::mem::take(&mut self.waiting) {
+            if let To::Client(client) = waiting.to {
+                let _gone = client.send(Err(AskError::Unknown));
+            }
+        }
+        let mut wire = std::mem::take(&mut self.wire);
+        wire.retain(|envelope| is_repeatable(&envelope.body) && self.random.chance(300));
+        for envelope in &mut wire {
+            envelope.reply = ReplyTo::nobody();
+        }
+        self.wire = wire;
+    }
+
+    pub fn slot_of(&self, envelope_key: &souk::persistence::EntityKey) -> Slot {
+        slot_of(envelope_key.kind, &envelope_key.id, self.journal.slots())
+    }
+
+    /// Puts a question on the wire.
+    pub fn ask(&mut self, ask: Ask) {
+        let Ask { key, request, caller, body, answer, label } = ask;
+        self.say(|| format!("asks {}/{} {request}: {label:.300}", key.kind, key.id));
+        let exact = label == AUDIT;
+        let (reply, receiver) = ReplyTo::channel();
+        let keep = if let Body::Command { keep, .. } = &body { *keep } else { None };
+        let is_repeat = matches!(body, Body::Repeat { .. });
+        let question =
+            Question { floor: self.answers.floor(&key), key: key.clone(), request, keep, is_repeat, exact };
+        self.waiting.push(Waiting { question, answer: receiver, to: To::Client(answer) });
+        let slot = self.slot_of(&key);
+        let deadline = Instant::now();
+        self.wire.push(Envelope { key, slot, request, caller, deadline, want_state: true, body, reply });
+    }
+
+    /// A message reaches its slot, or nobody. It may be doubled on the way, if that is harmless.
+    pub fn arrive(&mut self, index: usize) {
+        let envelope = self.wire.remove(index);
+        if self.chaos.is_on && self.random.chance(self.chaos.lost_messages) {
+            return self.say(|| format!("lost: {}", show(&envelope)));
+        }
+        if self.chaos.is_on && is_repeatable(&envelope.body) && self.random.chance(self.chaos.doubled_messages) {
+            self.say(|| format!("doubled: {}", show(&envelope)));
+            self.wire.push(doubled(&envelope));
+        }
+        let Some(node) = &self.node else { return };
+        self.say(|| format!("arrives: {}", show(&envelope)));
+        match node.shared(envelope.slot).inbox.push(envelope) {
+            Pushed::Poke | Pushed::Quiet => {}
+            Pushed::Full(envelope) => envelope.reply.send(Err(AskError::Busy { retry_after_ms: 100 })),
+            Pushed::Closed(envelope) => envelope.reply.send(Err(AskError::Unavailable)),
+        }
+    }
+
+    /// What follows from a step at once: durable records are noted, answers judged and handed over, and
+    /// what wants to be sent put on its way.
+    pub fn follow_up(&mut self) -> Result<(), Broken> {
+        for record in self.journal.take_written() {
+            self.say(|| {
+                let events: Vec<u16> = record.events.iter().map(|event| event.type_number & 0xff).collect();
+                let owed = record.owed.as_ref().map(|change| {
+                    let items = change.after.iter().flat_map(|row| &row.items);
+                    items.map(|item| format!("{}#{}", item.key, item.number)).collect::<Vec<_>>()
+                });
+                format!(
+                    "durable: slot {} seq {} {}/{} version {} events {events:?} owes {owed:?}",
+                    record.slot, record.seq, record.key.kind, record.key.id, record.version
+                )
+            });
+            self.history.note(&record)?;
+            shop::judge(&record, &self.history)?;
+        }
+        self.take_answers()?;
+        if let Some(node) = &mut self.node {
+            for dispatch in node.take_dispatches() {
+                self.dispatch(dispatch);
+            }
+        }
+        let outbox = std::mem::take(&mut self.town.lock().outbox);
+        for ask in outbox {
+            self.ask(ask);
+        }
+        if self.metrics.panics.get() > 0 {
+            return Err(Broken { invariant: "no entity panics", detail: crate::last_panic() });
+        }
+        Ok(())
+    }
+
+    fn take_answers(&mut self) -> Result<(), Broken> {
+        let mut index = 0;
+        while index < self.waiting.len() {
+            let answer = match self.waiting[index].answer.try_recv() {
+                Err(oneshot::error::TryRecvError::Empty) => {
+                    index += 1;
+                    continue;
+                }
+                Err(oneshot::error::TryRecvError::Closed) => Err(AskError::Unknown),
+                Ok(answer) => answer,
+            };
+            let Waiting { question, to, .. } = self.waiting.remove(index);
+            self.say(|| {
+                let answer = match &answer {
+                    Ok(reply) => format!("version {} replayed {}", reply.version, reply.replayed),
+                    Err(error) => format!("{error}"),
+                };
+                format!("answer of {}/{} to {}: {answer}", question.key.kind, question.key.id, question.request)
+            });
+            if let Ok(reply) = &answer {
+                self.answers.judge(&question, reply, &self.history, self.common.kinds)?;
+            }
+            match to {
+                To::Client(client) => {
+                    let _gave_up = client.send(answer);
+                }
+                To::Delivery(id) => self.delivered(id, answer)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Every client has stopped, and nobody waits for anything.
+    pub fn is_at_rest(&self) -> bool {
+        self.clients.is_empty() && self.waiting.is_empty() && self.wire.is_empty() && self.deliveries.is_empty()
+    }
+
+    pub fn set_lease(&self, valid: bool) {
+        self.lease.0.store(valid, Ordering::Relaxed);
+    }
+}
+
+/// The label of questions at rest, which must be answered with the last version.
+pub const AUDIT: &str = "audit";
+
+/// Whether a second copy of the message does no harm.
+fn is_repeatable(body: &Body) -> bool {
+    matches!(body, Body::Command { keep: Some(_), .. } | Body::Read { .. } | Body::Repeat { .. })
+}
+
+fn doubled(envelope: &Envelope) -> Envelope {
+    Envelope {
+        key: envelope.key.clone(),
+        slot: envelope.slot,
+        request: envelope.request,
+        caller: envelope.caller,
+        deadline: envelope.deadline,
+        want_state: envelope.want_state,
+        body: envelope.body.clone(),
+        reply: ReplyTo::nobody(),
+    }
+}
+
+fn show(envelope: &Envelope) -> String {
+    let what = match &envelope.body {
+        Body::Command { keep: Some(Keep::Owed { slot, number, watermark }), .. } => {
+            format!("owed #{number} of slot {slot} (watermark {watermark})")
+        }
+        Body::Command { .. } => "command".into(),
+        Body::Read { .. } => "read".into(),
+        Body::Repeat { .. } => "repeat".into(),
+        Body::Answered { number, key, .. } => format!("answered {key}#{number}"),
+        Body::Wake => "wake".into(),
+        Body::Resume => "resume".into(),
+        Body::Inspect => "inspect".into(),
+    };
+    format!("{what} to {}/{} {}", envelope.key.kind, envelope.key.id, envelope.request)
+}
