@@ -34,7 +34,7 @@ pub struct Misuse(pub String);
 /// The program.
 pub fn main() -> ExitCode {
     let command = Args::parse().command.unwrap_or_else(default_command);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().max_blocking_threads(32).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("souk: cannot start: {error}");

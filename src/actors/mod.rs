@@ -17,6 +17,7 @@ pub mod slug;
 pub mod user;
 
 pub mod client;
+pub mod coded_enum;
 pub mod dispatcher;
 pub mod entity;
 pub mod envelope;

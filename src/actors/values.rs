@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::coded_enum;
+
 /// Why a text is not the value it should be. The message is fit for the person who wrote the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -551,50 +553,6 @@ impl Totals {
             .and_then(|sum| sum.minus(self.discount));
         sum == Some(self.total)
     }
-}
-
-/// Declares an enum without data whose stored form is a fixed number and whose JSON form is a fixed
-/// word. Numbers are never changed and never used again.
-#[macro_export]
-macro_rules! coded_enum {
-    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$vmeta:meta])* $variant:ident = $code:literal $word:literal),* $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        $vis enum $name { $($(#[$vmeta])* $variant),* }
-
-        impl $name {
-            pub const ALL: &'static [$name] = &[$($name::$variant),*];
-            pub const fn word(self) -> &'static str { match self { $($name::$variant => $word),* } }
-            pub const fn code(self) -> u8 { match self { $($name::$variant => $code),* } }
-        }
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(self.word()) }
-        }
-        impl std::str::FromStr for $name {
-            type Err = $crate::actors::values::Invalid;
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                match text { $($word => Ok($name::$variant),)* _ => Err($crate::actors::values::Invalid(concat!("expected one of:", $(" ", $word),*))) }
-            }
-        }
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                if s.is_human_readable() { s.serialize_str(self.word()) } else { s.serialize_u8(self.code()) }
-            }
-        }
-        impl<'de> serde::Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                use serde::de::Error;
-                if d.is_human_readable() {
-                    <String as serde::Deserialize>::deserialize(d)?.parse().map_err(D::Error::custom)
-                } else {
-                    match <u8 as serde::Deserialize>::deserialize(d)? {
-                        $($code => Ok($name::$variant),)*
-                        other => Err(D::Error::custom(format!(concat!(stringify!($name), " has no code {}"), other))),
-                    }
-                }
-            }
-        }
-    };
 }
 
 coded_enum! {

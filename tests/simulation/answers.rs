@@ -120,8 +120,7 @@ fn judge_refusal(key: &EntityKey, outcome: &Erased, reply: &Reply, past: Option<
     if key.kind != StockUnit::NUMBER {
         return Ok(());
     }
-    let Some(Err(Rejection::InsufficientStock { available, requested })) =
-        outcome.downcast_ref::<Outcome<StockUnit>>()
+    let Some(Err(Rejection::InsufficientStock { available, requested })) = outcome.downcast_ref::<Outcome<StockUnit>>()
     else {
         return Ok(());
     };

@@ -120,7 +120,8 @@ impl World {
         let deliveries = self.open_deliveries();
         let calls = self.open_calls();
         let clients: Vec<usize> = (0..self.clients.len()).filter(|i| self.clients[*i].is_awake()).collect();
-        let there = [node_steps.len(), in_flight.len(), 0, self.wire.len(), deliveries.len(), calls.len(), clients.len()];
+        let there =
+            [node_steps.len(), in_flight.len(), 0, self.wire.len(), deliveries.len(), calls.len(), clients.len()];
         if there.iter().all(|count| *count == 0) {
             let due = self.node.as_ref().and_then(|node| node.next_due()).into_iter().chain(self.next_delivery_due());
             let Some(due) = due.min() else { return Ok(false) };

@@ -108,7 +108,11 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Seeds run side by side on two threads, until one fails.
-fn run_seeds(first: u64, count: u64, on: impl Fn(u64) -> Result<Summary, String> + Sync) -> Result<Vec<Summary>, String> {
+fn run_seeds(
+    first: u64,
+    count: u64,
+    on: impl Fn(u64) -> Result<Summary, String> + Sync,
+) -> Result<Vec<Summary>, String> {
     let next = AtomicU64::new(first);
     let failure = Mutex::new(None);
     let summaries = Mutex::new(Vec::new());

@@ -120,7 +120,8 @@ impl SpoiltState {
     fn release_another(&mut self) {
         let mut payload = self.state.snapshot();
         let Ok(mut state) = codec::decode::<sku::types::State>(&payload.bytes) else { return };
-        let mut holds: std::collections::BTreeMap<_, _> = state.reservations.iter().map(|(id, held)| (*id, *held)).collect();
+        let mut holds: std::collections::BTreeMap<_, _> =
+            state.reservations.iter().map(|(id, held)| (*id, *held)).collect();
         holds.pop_first();
         state.reservations = holds.into();
         payload.bytes = codec::encode(&state);

@@ -15,9 +15,7 @@ use souk::actors::values::Time;
 use souk::actors::writer::{Effect, Ended, Gathering, Item, Outlet, Submission, WriterArguments, WriterLimits};
 use souk::cluster::Lease;
 use souk::metrics::Metrics;
-use souk::persistence::{
-    EntityKey, Epoch, Journal, OwedRow, Record, Refusal, Slot, SlotHead, StoreError, WakeRow,
-};
+use souk::persistence::{EntityKey, Epoch, Journal, OwedRow, Record, Refusal, Slot, SlotHead, StoreError, WakeRow};
 
 use crate::journal::SimJournal;
 use crate::mutations::Mutation;
@@ -259,7 +257,8 @@ impl Node {
             },
             NodeStep::Writer => {
                 let writer = self.writer.clone();
-                let task = self.committing.get_or_insert_with(|| Task::new(async move { writer.commit_gathered().await }));
+                let task =
+                    self.committing.get_or_insert_with(|| Task::new(async move { writer.commit_gathered().await }));
                 if task.step().is_some() {
                     self.committing = None;
                 }
@@ -369,7 +368,9 @@ impl Node {
             (Mail::ReceiptFound { generation, envelope, found }, Some(core)) => {
                 core.receipt_found(generation, *envelope, *found, now);
             }
-            (Mail::OwedPage { generation, rows, is_last }, Some(core)) => core.owed_page(generation, rows, is_last, now),
+            (Mail::OwedPage { generation, rows, is_last }, Some(core)) => {
+                core.owed_page(generation, rows, is_last, now)
+            }
             (Mail::WakePage { generation, rows }, Some(core)) => core.wake_page(generation, rows, now),
         }
         self.carry_out(slot, now);

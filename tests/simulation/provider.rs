@@ -97,7 +97,8 @@ impl Provider {
                     let refunded: i64 = page.refunds.values().map(|money| money.amount).sum();
                     let agree = charged == order.captured() && refunded == order.refunded();
                     if !order.confirmed || !agree {
-                        let detail = format!("{} and the order says {} - {}", detail(), order.captured(), order.refunded());
+                        let detail =
+                            format!("{} and the order says {} - {}", detail(), order.captured(), order.refunded());
                         return Err(Broken { invariant: "order and provider agree about the money", detail });
                     }
                 }

@@ -35,7 +35,8 @@ impl World {
         self.audit()?;
         shop::judge_at_rest(&self.history)?;
         let orders = self.history.all::<Order>();
-        let (all, confirmed) = orders.fold((0, 0), |(all, yes), (_, order)| (all + 1, yes + u64::from(order.confirmed)));
+        let (all, confirmed) =
+            orders.fold((0, 0), |(all, yes), (_, order)| (all + 1, yes + u64::from(order.confirmed)));
         Ok(Summary {
             steps: self.steps,
             answers: self.answers.count,

@@ -1,0 +1,221 @@
+//! What operators are given is true: the files of `deploy/` parse, and name only metrics, settings and sections of
+//! the runbook that exist; and the runbook knows every error that the code can log.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+use serde_json::Value;
+use souk::config::{Config, Sources};
+use souk::metrics::Metrics;
+
+const RUNBOOK: &str = include_str!("../docs/operations.md");
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Every document of a YAML file.
+fn yaml(path: &str) -> Vec<Value> {
+    let text = text(path);
+    let documents = serde_yaml_ng::Deserializer::from_str(&text);
+    documents.map(|document| Value::deserialize(document).unwrap_or_else(|error| panic!("{path}: {error}"))).collect()
+}
+
+fn alerts() -> Vec<Value> {
+    let file = yaml("deploy/prometheus/alerts.yml").remove(0);
+    let groups = file["groups"].as_array().expect("groups").clone();
+    groups.iter().flat_map(|group| group["rules"].as_array().expect("rules").clone()).collect()
+}
+
+/// Every text under any key called `name`, at any depth.
+fn texts_at<'a>(value: &'a Value, name: &str, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(members) => members.iter().for_each(|(key, value)| {
+            found.extend(value.as_str().filter(|_| key == name));
+            texts_at(value, name, found);
+        }),
+        Value::Array(items) => items.iter().for_each(|item| texts_at(item, name, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// The words of `text` that begin with `prefix`.
+fn words<'a>(text: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.filter(move |word| word.starts_with(prefix))
+}
+
+fn metric_names() -> BTreeSet<&'static str> {
+    Metrics::describe().into_iter().map(|(name, _)| name).collect()
+}
+
+fn assert_metrics_exist(query: &str) {
+    let names = metric_names();
+    for word in words(query, "souk_") {
+        let base = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| word.strip_suffix(suffix));
+        assert!(names.contains(word) || base.is_some_and(|base| names.contains(base)), "no metric {word} for {query}");
+    }
+}
+
+#[test]
+fn alerts_are_on_metrics_that_exist_and_stand_in_the_runbook() {
+    let alerts = alerts();
+    assert!(alerts.len() >= 10);
+    for alert in &alerts {
+        let name = alert["alert"].as_str().expect("a name");
+        let query = alert["expr"].as_str().expect("an expression");
+        assert!(query.contains("souk_") || query.starts_with("up{"), "{name}");
+        assert_metrics_exist(query);
+        assert!(["page", "ticket"].iter().any(|severity| alert["labels"]["severity"] == *severity), "{name}");
+        assert!(alert["annotations"]["summary"].is_string(), "{name}");
+        let anchor = format!("docs/operations.md#{}", name.to_lowercase());
+        assert_eq!(alert["annotations"]["runbook"], anchor.as_str());
+        assert!(RUNBOOK.contains(&format!("\n### {name}\n")), "the runbook has no section {name}");
+    }
+    for section in RUNBOOK.lines().filter_map(|line| line.strip_prefix("### Souk")) {
+        assert!(
+            alerts.iter().any(|alert| alert["alert"] == format!("Souk{section}").as_str()),
+            "no alert Souk{section}"
+        );
+    }
+}
+
+#[test]
+fn the_dashboard_is_on_metrics_that_exist_and_leaves_none_out() {
+    let text = text("deploy/grafana/souk.json");
+    let dashboard: Value = serde_json::from_str(&text).expect("JSON");
+    let mut queries = Vec::new();
+    texts_at(&dashboard["panels"], "expr", &mut queries);
+    assert!(queries.len() > 20);
+    queries.iter().for_each(|query| assert_metrics_exist(query));
+    let shown = queries.join("\n");
+    for name in metric_names() {
+        assert!(shown.contains(name), "{name} is on no panel");
+    }
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64()).collect();
+    assert_eq!(ids.len(), panels.len(), "panel ids are unique");
+}
+
+#[test]
+fn the_yaml_files_are_what_they_say() {
+    let compose = &yaml("deploy/compose.yaml")[0];
+    assert_eq!(compose["services"]["souk"]["volumes"][0], "souk-data:/data");
+    assert_eq!(yaml("deploy/prometheus/scrape.yml")[0]["rule_files"][0], "alerts.yml");
+    let documents = yaml("deploy/kubernetes/souk.yaml");
+    let kinds: Vec<&str> = documents.iter().filter_map(|document| document["kind"].as_str()).collect();
+    assert_eq!(kinds, ["ConfigMap", "Service", "StatefulSet"]);
+    let set = &documents[2]["spec"];
+    assert_eq!(set["replicas"], 1, "the embedded store belongs to one process");
+    assert_eq!(set["selector"]["matchLabels"], set["template"]["metadata"]["labels"]);
+    let container = &set["template"]["spec"]["containers"][0];
+    for (probe, path) in [("startupProbe", "/startupz"), ("readinessProbe", "/readyz"), ("livenessProbe", "/livez")] {
+        assert_eq!(container[probe]["httpGet"]["path"], path);
+    }
+    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+}
+
+#[test]
+fn the_configuration_on_kubernetes_is_one_that_souk_takes() {
+    let map = &yaml("deploy/kubernetes/souk.yaml")[0];
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("souk.toml");
+    fs::write(&file, map["data"]["souk.toml"].as_str().expect("the file")).expect("written");
+    let config = Config::load(&Sources { file: Some(&file), ..Sources::default() }).expect("a good configuration");
+    assert_eq!(config.http.trusted_proxies.len(), 1);
+}
+
+#[test]
+fn every_stop_is_given_the_time_that_a_drain_takes() {
+    let drain_s = Config::default().http.drain_ms / 1_000;
+    let set = &yaml("deploy/kubernetes/souk.yaml")[2];
+    let kubernetes_s = set["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].as_u64().expect("seconds");
+    assert!(kubernetes_s > drain_s + 20, "{kubernetes_s} s for a drain of {drain_s} s and two settling times of 10 s");
+    let compose = &yaml("deploy/compose.yaml")[0];
+    assert_eq!(compose["services"]["souk"]["stop_grace_period"], format!("{kubernetes_s}s").as_str());
+    assert!(text("deploy/systemd/souk.service").contains(&format!("\nTimeoutStopSec={kubernetes_s}\n")));
+}
+
+/// Every variable that the files and pages name is an option's, a setting's, or one of the bootstrap.
+#[test]
+fn variables_that_are_named_exist() {
+    let help = |command: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_souk")).args(command).arg("--help").output().expect("it runs");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let commands: [&[&str]; 5] =
+        [&["serve"], &["import"], &["inspect"], &["admin", "create-admin"], &["replay", "online-retail"]];
+    let helps: String = commands.iter().map(|command| help(command)).collect();
+    let mut known: BTreeSet<String> = words(&helps, "SOUK_").map(str::to_owned).collect();
+    known.extend(["SOUK_BOOTSTRAP_ADMIN_EMAIL", "SOUK_BOOTSTRAP_ADMIN_PASSWORD"].map(str::to_owned));
+    let mut section = String::new();
+    for line in text("config/default.toml").lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']').to_owned();
+        } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+            known.insert(format!("SOUK_{section}__{key}").replace('.', "__").to_uppercase());
+        }
+    }
+    for page in [
+        "README.md",
+        "docs/operations.md",
+        "docs/api-guide.md",
+        "deploy/Dockerfile",
+        "deploy/compose.yaml",
+        "deploy/kubernetes/souk.yaml",
+        "deploy/systemd/souk.service",
+    ] {
+        let text = text(page);
+        // What Kubernetes itself would set is named to say that it is kept out.
+        for variable in words(&text, "SOUK_").filter(|variable| *variable != "SOUK_PORT") {
+            assert!(known.contains(variable), "{page} names {variable}, which means nothing");
+        }
+    }
+}
+
+/// The messages of `tracing::error!` in a source text: the last literal of each call.
+fn error_messages(source: &str) -> Vec<String> {
+    let mut messages = Vec::new();
+    for call in source.split("tracing::error!(").skip(1) {
+        let call = call.split(");").next().unwrap_or_default();
+        messages.extend(call.split('"').nth(1).map(str::to_owned));
+    }
+    messages
+}
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn the_runbook_knows_every_error_that_is_logged() {
+    assert_eq!(error_messages("tracing::error!(x, %y, \"it broke\");"), ["it broke"]);
+    let mut files = Vec::new();
+    rust_files(&root().join("src"), &mut files);
+    let sources = files.iter().map(|path| fs::read_to_string(path).expect("a source file"));
+    let messages: BTreeSet<String> = sources.flat_map(|source| error_messages(&source)).collect();
+    assert!(messages.len() > 10);
+    for message in &messages {
+        assert!(RUNBOOK.contains(&format!("`{message}`")), "the runbook does not know {message:?}");
+    }
+    let (_, table) = RUNBOOK.split_once("\n## Errors in the log\n").expect("the section");
+    let table = table.split("\n## ").next().unwrap_or_default();
+    for row in table.lines().filter_map(|line| line.strip_prefix("| `")) {
+        let message = row.split('`').next().unwrap_or_default();
+        assert!(messages.contains(message), "nothing logs {message:?} any more");
+    }
+}
