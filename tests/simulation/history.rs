@@ -74,7 +74,13 @@ impl History {
         let from_there = record.owed.as_ref().is_none_or(|change| change.before_due_ms == owed_from)
             && record.wake.is_none_or(|change| change.before_ms == past.wake_ms);
         ensure(from_there, "a change of an index starts from the row that is there", || {
-            format!("{}: {:?} and {:?}, there are {owed_from:?} and {:?}", what(), record.owed, record.wake, past.wake_ms)
+            format!(
+                "{}: {:?} and {:?}, there are {owed_from:?} and {:?}",
+                what(),
+                record.owed,
+                record.wake,
+                past.wake_ms
+            )
         })?;
         if let Some(change) = &record.owed {
             past.owed = change.after.clone();

@@ -4,9 +4,9 @@
 
 use futures::FutureExt;
 use futures::future::join_all;
+use souk::actors::cart::types::{Cart, CartStatus};
 use souk::actors::entity::Kind;
 use souk::actors::envelope::{AskError, Body, Keep, Wait};
-use souk::actors::cart::types::{Cart, CartStatus};
 use souk::actors::order::types::{Order, OrderStatus};
 use souk::actors::product::types::Product;
 use souk::actors::values::RequestId;
