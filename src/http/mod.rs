@@ -47,7 +47,7 @@
 //!   `client.ask(.., write.further("name", wait))`. Side reads that a command needs come *after*
 //!   `write.repeat::<K>(..)`, so that a repeat is answered from its outcome, whatever has changed since.
 //!   Where the contract wants `If-Match`: `write.must_match()?`.
-//! - *Refusals*: [`Problem::new`] with a [`Code`](problem::Code) (add codes there), `.detail()` for people,
+//! - *Refusals*: [`Problem::new`] with a [`Code`](codes::Code) (add codes there), `.detail()` for people,
 //!   `.fault(Fault::new(code, "/lines/0/quantity"))` for places, `.with("order_id", id)` for more members.
 //!   `?` turns an `AskError` into its problem.
 //! - *Lists*: an empty type that implements [`query::Listing`], `List<ThatType>` as extractor,
@@ -65,10 +65,12 @@ pub mod caller;
 pub mod carts;
 pub mod categories;
 pub mod completion;
+pub mod codes;
 pub mod config;
 pub mod context;
 pub mod extract;
 pub mod fields;
+pub mod filters;
 pub mod front;
 pub mod health;
 pub mod idempotency;

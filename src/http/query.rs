@@ -11,10 +11,11 @@ use data_encoding::BASE64URL_NOPAD;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Edge;
+pub use super::filters::{Filter, FilterField, FilterKind, FilterValue, Op};
 use super::json::Nothing;
 use super::problem::{Code, Problem, Result};
 use super::reply::Reply;
+use super::{Edge, filters};
 use crate::actors::values::Time;
 
 pub const LIMIT_DEFAULT: usize = 25;
@@ -118,75 +119,6 @@ pub trait Listing: Send + Sync + 'static {
     const PARAMETERS: &'static [&'static str] = &[];
 }
 
-/// A field to filter by. A name that ends with `[]` takes any member: `attributes[]` is
-/// `filter[attributes][colour]=red`.
-#[derive(Debug, Clone, Copy)]
-pub struct FilterField {
-    pub name: &'static str,
-    pub kind: FilterKind,
-}
-
-/// What a filter's value is. Words compare for equality only; integers and times also with `gte`, `gt`,
-/// `lte`, `lt`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FilterKind {
-    Word(&'static [&'static str]),
-    Text,
-    Integer,
-    Time,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Filter {
-    pub field: &'static str,
-    /// The member, for a field whose name ends with `[]`.
-    pub member: Option<String>,
-    pub op: Op,
-    pub value: FilterValue,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Op {
-    Eq,
-    Gte,
-    Gt,
-    Lte,
-    Lt,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FilterValue {
-    Text(String),
-    Integer(i64),
-    Time(Time),
-}
-
-impl Op {
-    /// Whether `left op right` holds.
-    pub fn holds<T: Ord>(self, left: &T, right: &T) -> bool {
-        match self {
-            Op::Eq => left == right,
-            Op::Gte => left >= right,
-            Op::Gt => left > right,
-            Op::Lte => left <= right,
-            Op::Lt => left < right,
-        }
-    }
-}
-
-impl Filter {
-    /// Whether a text, integer or time passes; a value of another type does not.
-    pub fn passes_text(&self, it: &str) -> bool {
-        matches!(&self.value, FilterValue::Text(text) if self.op.holds(&it, &text.as_str()))
-    }
-    pub fn passes_integer(&self, it: i64) -> bool {
-        matches!(&self.value, FilterValue::Integer(number) if self.op.holds(&it, number))
-    }
-    pub fn passes_time(&self, it: Time) -> bool {
-        matches!(&self.value, FilterValue::Time(time) if self.op.holds(&it, time))
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sort {
     pub field: &'static str,
@@ -260,7 +192,7 @@ impl<L: Listing> List<L> {
                 self.with_total = value.parse().map_err(|_| invalid(name, "expected true or false"))?;
             }
             "sort" if !L::SORTS.is_empty() => self.sorts = parse_sorts(L::SORTS, value)?,
-            name if name.starts_with("filter[") => self.filters.push(parse_filter(L::FILTERS, name, value)?),
+            name if name.starts_with("filter[") => self.filters.push(filters::parse(L::FILTERS, name, value)?),
             name => {
                 let known = L::PARAMETERS.iter().find(|known| **known == name);
                 let known = known.ok_or_else(|| unknown(name))?;
@@ -375,11 +307,11 @@ pub struct PageInfo {
     pub total: Option<u64>,
 }
 
-fn unknown(name: &str) -> Problem {
+pub(super) fn unknown(name: &str) -> Problem {
     Problem::new(Code::UnknownParameter).detail(format!("Unknown parameter: {name}."))
 }
 
-fn invalid(name: &str, why: &str) -> Problem {
+pub(super) fn invalid(name: &str, why: &str) -> Problem {
     Problem::new(Code::InvalidParameter).detail(format!("{name}: {why}."))
 }
 
@@ -393,157 +325,6 @@ fn parse_sorts(fields: &[&'static str], text: &str) -> Result<Vec<Sort>> {
     text.split(',').map(|part| sort(part.trim())).collect()
 }
 
-fn parse_filter(fields: &[FilterField], name: &str, value: &str) -> Result<Filter> {
-    let inside = name.strip_prefix("filter[").and_then(|rest| rest.strip_suffix(']')).ok_or_else(|| unknown(name))?;
-    let mut segments = inside.split("][");
-    let first = segments.next().unwrap_or_default();
-    let known = fields.iter().find(|field| field.name.strip_suffix("[]").unwrap_or(field.name) == first);
-    let known = known.ok_or_else(|| unknown(name))?;
-    let member = if known.name.ends_with("[]") {
-        Some(segments.next().filter(|member| !member.is_empty()).ok_or_else(|| unknown(name))?.to_owned())
-    } else {
-        None
-    };
-    let ordered = matches!(known.kind, FilterKind::Integer | FilterKind::Time);
-    let op = match segments.next() {
-        None | Some("eq") => Op::Eq,
-        Some("gte") if ordered => Op::Gte,
-        Some("gt") if ordered => Op::Gt,
-        Some("lte") if ordered => Op::Lte,
-        Some("lt") if ordered => Op::Lt,
-        Some(_) => return Err(unknown(name)),
-    };
-    if segments.next().is_some() {
-        return Err(unknown(name));
-    }
-    let value = parse_filter_value(known.kind, name, value)?;
-    Ok(Filter { field: known.name, member, op, value })
-}
-
-fn parse_filter_value(kind: FilterKind, name: &str, value: &str) -> Result<FilterValue> {
-    match kind {
-        FilterKind::Text => Ok(FilterValue::Text(value.into())),
-        FilterKind::Word(words) if words.contains(&value) => Ok(FilterValue::Text(value.into())),
-        FilterKind::Word(words) => Err(invalid(name, &format!("expected one of {}", words.join(", ")))),
-        FilterKind::Integer => {
-            value.parse().map(FilterValue::Integer).map_err(|_| invalid(name, "expected a whole number"))
-        }
-        FilterKind::Time => {
-            value.parse().map(FilterValue::Time).map_err(|error: crate::actors::values::Invalid| invalid(name, error.0))
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Products;
-    impl Listing for Products {
-        const SORTS: &'static [&'static str] = &["created_at", "price"];
-        const FILTERS: &'static [FilterField] = &[
-            FilterField { name: "price", kind: FilterKind::Integer },
-            FilterField { name: "created_at", kind: FilterKind::Time },
-            FilterField { name: "status", kind: FilterKind::Word(&["draft", "published"]) },
-            FilterField { name: "attributes[]", kind: FilterKind::Text },
-        ];
-        const PARAMETERS: &'static [&'static str] = &["category"];
-    }
-
-    fn list(query: &str) -> Result<List<Products>> {
-        List::parse("/v1/products", query)
-    }
-
-    #[test]
-    fn a_list_is_read_from_its_query() {
-        let query = "limit=7&sort=-created_at,price&filter[price][gte]=1000&filter%5Battributes%5D%5Bcolour%5D=red\
-                     &filter[status]=draft&filter[created_at][lt]=2026-01-01T00:00:00Z&category=tops&with_total=true";
-        let list = list(query).expect("a good query");
-        assert_eq!((list.limit, list.with_total, list.parameter("category")), (7, true, Some("tops")));
-        let sort = |field, descending| Sort { field, descending };
-        assert_eq!(list.sorts, [sort("created_at", true), sort("price", false)]);
-        assert_eq!(list.filters.len(), 4);
-        assert!(list.filters[0].passes_integer(1000) && !list.filters[0].passes_integer(999));
-        assert_eq!(list.filters[1].member.as_deref(), Some("colour"));
-        assert!(list.filters[1].passes_text("red") && !list.filters[1].passes_text("blue"));
-        assert!(list.filters[2].passes_text("draft"));
-        assert!(list.filters[3].passes_time(Time(0)));
-        assert_eq!(super::List::<Products>::parse("/", "").map(|list| list.limit), Ok(25));
-    }
-
-    #[test]
-    fn what_a_list_does_not_know_is_refused() {
-        for (query, code) in [
-            ("color=red", Code::UnknownParameter),
-            ("filter[weight]=1", Code::UnknownParameter),
-            ("filter[price][like]=1", Code::UnknownParameter),
-            ("filter[status][gte]=draft", Code::UnknownParameter),
-            ("filter[attributes]=red", Code::UnknownParameter),
-            ("filter[price][gte][x]=1", Code::UnknownParameter),
-            ("filter[price=1", Code::UnknownParameter),
-            ("filter[price]=cheap", Code::InvalidParameter),
-            ("filter[status]=sold", Code::InvalidParameter),
-            ("filter[created_at]=yesterday", Code::InvalidParameter),
-            ("limit=0", Code::InvalidParameter),
-            ("limit=101", Code::InvalidParameter),
-            ("limit=ten", Code::InvalidParameter),
-            ("limit=1&limit=2", Code::InvalidParameter),
-            ("sort=weight", Code::InvalidParameter),
-            ("sort=", Code::InvalidParameter),
-            ("with_total=maybe", Code::InvalidParameter),
-        ] {
-            assert_eq!(list(query).map(|list| list.limit).map_err(|problem| problem.code()), Err(code), "{query}");
-        }
-    }
-
-    #[test]
-    fn a_cursor_belongs_to_its_list() {
-        let one = list("sort=price&cursor=x&limit=3").expect("a good query").scope();
-        let same = list("limit=9&sort=price").expect("a good query").scope();
-        let other = list("sort=-price").expect("a good query").scope();
-        assert_eq!(one, same);
-        assert_ne!(one, other);
-
-        let tag = |position: &str| if position == "p1" { [7; 8] } else { [8; 8] };
-        let cursor = |tag: [u8; 8], position: &str| BASE64URL_NOPAD.encode(&[&tag, position.as_bytes()].concat());
-        assert_eq!(open_cursor(&cursor([7; 8], "p1"), tag), Ok("p1".into()));
-        for wrong in ["", "x", "!!", &cursor([7; 8], "p2"), &cursor([8; 8], "p1")] {
-            assert_eq!(open_cursor(wrong, tag).map_err(|p| p.code()), Err(Code::InvalidCursor), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn pages_of_a_list_make_the_list() {
-        let all: Vec<u32> = (0..7).collect();
-        let position = |n: usize, _: &u32| format!("{n:05}");
-        let (mut seen, mut after) = (Vec::new(), None::<String>);
-        loop {
-            let (data, next) = cut(all.clone(), after.as_deref(), 3, position);
-            assert!(data.len() <= 3 && !data.is_empty());
-            seen.extend(data);
-            match next {
-                Some(next) => after = Some(next),
-                None => break,
-            }
-        }
-        assert_eq!(seen, all);
-        assert_eq!(cut(all[..3].to_vec(), None, 3, position).1, None, "a full last page has no next");
-        assert!(newest_first(Time(9), "a") < newest_first(Time(8), "a"));
-    }
-
-    #[test]
-    fn plain_parameters_are_typed_and_known() {
-        #[derive(Debug, PartialEq, serde::Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct At {
-            at: Option<u64>,
-            #[serde(default)]
-            verbose: bool,
-        }
-        assert_eq!(plain("at=7&verbose"), Ok(At { at: Some(7), verbose: true }));
-        assert_eq!(plain(""), Ok(At { at: None, verbose: false }));
-        assert_eq!(plain::<At>("at=x").map_err(|p| p.code()), Err(Code::InvalidParameter));
-        assert_eq!(plain::<At>("to=1").map_err(|p| p.code()), Err(Code::UnknownParameter));
-        assert_eq!(plain::<At>("at=1&at=2").map_err(|p| p.code()), Err(Code::InvalidParameter));
-    }
-}
+#[path = "query_tests.rs"]
+mod tests;
