@@ -16,12 +16,8 @@ use utoipa::openapi::{Content, OpenApi, Ref, Required, ResponseBuilder};
 use super::front::Allowed;
 use super::json::Nothing;
 use super::problem::{Code, Document, Fault};
-<<<<<<< HEAD
-use super::{idempotency, outcomes, routes, schema};
-=======
 use super::query::Query;
-use super::{idempotency, routes, schema};
->>>>>>> main
+use super::{idempotency, outcomes, routes, schema};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
