@@ -121,7 +121,7 @@ pub async fn fulfil(
 
 #[derive(Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Refund {
+pub struct RefundBody {
     /// Everything that is left when it is not given.
     amount: Option<MoneyBody>,
     #[schema(value_type = String, max_length = 500)]
@@ -129,16 +129,16 @@ pub struct Refund {
 }
 
 /// Pays back; never restocks.
-#[utoipa::path(post, path = "/v1/admin/orders/{id}/refund", tag = "admin", request_body = Refund,
+#[utoipa::path(post, path = "/v1/admin/orders/{id}/refund", tag = "admin", request_body = RefundBody,
     params(("id" = String, Path), ("Idempotency-Key" = String, Header), ("If-Match" = Option<String>, Header)),
     responses((status = 200, body = OrderView), outcomes::AdminChange))]
 pub async fn refund(
     State(edge): State<Edge>,
     _: Admin,
     Path(id): Path<OrderId>,
-    write: Write<Refund, MoneyRule>,
+    write: Write<RefundBody, MoneyRule>,
 ) -> Result<Reply<OrderView>> {
-    let Refund { amount, reason } = write.body.clone();
+    let RefundBody { amount, reason } = write.body.clone();
     let refund = RefundId::derived(&write.request, 0);
     let command = Command::Refund { refund, amount: amount.map(Into::into), reason: reason.0 };
     change(&edge, &write, id, command).await

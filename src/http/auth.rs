@@ -20,7 +20,7 @@ use super::problem::{Code, Problem, Result};
 use super::query::Query;
 use super::sessions::{self, Tokens, unkeyed};
 use super::tokens::RefreshToken;
-use super::{Edge, Reply, limits, users};
+use super::{Edge, Reply, limits, outcomes, users};
 use crate::actors::client::{View, Wait};
 use crate::actors::entity::Caller;
 use crate::actors::login::types::Login;
@@ -45,7 +45,7 @@ pub struct Register {
 
 /// Opens an account and signs in.
 #[utoipa::path(post, path = "/v1/auth/register", tag = "auth", request_body = Register, security(()),
-    responses((status = 201, body = Tokens)))]
+    responses((status = 201, body = Tokens), outcomes::Registering))]
 pub async fn register(
     State(edge): State<Edge>,
     Extension(context): Extension<Arc<Context>>,

@@ -17,7 +17,7 @@ use super::front::Allowed;
 use super::json::Nothing;
 use super::problem::{Code, Document, Fault};
 use super::query::Query;
-use super::{idempotency, routes, schema};
+use super::{idempotency, outcomes, routes, schema};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -57,24 +57,58 @@ pub fn finish(document: &mut OpenApi) {
     for (path, item) in &mut document.paths.paths {
         let keyed = !path.starts_with("/v1/auth");
         for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch] {
-            operation.iter_mut().for_each(may_fail);
+            operation.iter_mut().for_each(|operation| may_fail(path, operation));
         }
+        item.get.iter_mut().for_each(may_be_known);
         for operation in [&mut item.put, &mut item.post, &mut item.delete, &mut item.patch] {
+            operation.iter_mut().for_each(may_be_malformed);
             operation.iter_mut().filter(|_| keyed).for_each(may_be_keyed);
         }
     }
 }
 
-/// Every operation may answer with a problem.
-fn may_fail(operation: &mut Operation) {
+/// Every operation may answer with a problem: which ones follows from what kind of operation it is, and from
+/// what the handler says of itself.
+fn may_fail(path: &str, operation: &mut Operation) {
+    let mut add = |statuses: &[u16]| {
+        for (status, problem) in statuses.iter().copied().map(outcomes::problem) {
+            operation.responses.responses.entry(status).or_insert(problem);
+        }
+    };
+    add(&[400, 500, 503]);
+    if path.starts_with("/v1/") {
+        add(&[401, 429]);
+    }
+    if path.starts_with("/v1/admin/") {
+        add(&[403]);
+    }
+    if path.contains('{') {
+        add(&[404]);
+    }
     let content = Content::new(Some(Ref::from_schema_name("Problem")));
     let problem =
         ResponseBuilder::new().description("A problem (RFC 9457)").content("application/problem+json", content);
     operation.responses.responses.insert("default".into(), problem.build().into());
 }
 
+/// What every operation with a body may say of it.
+fn may_be_malformed(operation: &mut Operation) {
+    for (status, problem) in [408, 413, 415, 422].map(outcomes::problem) {
+        operation.responses.responses.entry(status).or_insert(problem);
+    }
+}
+
+/// Every GET can be conditional.
+fn may_be_known(operation: &mut Operation) {
+    let unchanged = ResponseBuilder::new().description("Still as If-None-Match says").build();
+    operation.responses.responses.entry("304".into()).or_insert(unchanged.into());
+}
+
 /// Every unsafe operation takes an idempotency key. Where it must have one, the handler has said so.
 fn may_be_keyed(operation: &mut Operation) {
+    for (status, problem) in [409, 412].map(outcomes::problem) {
+        operation.responses.responses.entry(status).or_insert(problem);
+    }
     let parameters = operation.parameters.get_or_insert_default();
     if parameters.iter().any(|parameter| parameter.name == "Idempotency-Key") {
         return;

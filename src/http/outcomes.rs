@@ -26,6 +26,8 @@ outcomes! {
     Missing = 404;
     /// Listing what anybody may see.
     BadQuery = 400;
+    /// Opening an account.
+    Registering = 409 422;
     /// Creating a cart.
     Creating = 400 401 422;
     /// Changing a cart.
@@ -43,7 +45,8 @@ outcomes! {
     GuardedChange = 400 401 403 404 409 412 422 428;
 }
 
-fn problem(status: u16) -> (String, RefOr<Response>) {
+/// A response that is a problem, under its status.
+pub fn problem(status: u16) -> (String, RefOr<Response>) {
     let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("A problem");
     let content = Content::new(Some(Ref::from_schema_name("Problem")));
     let response = ResponseBuilder::new().description(reason).content("application/problem+json", content).build();

@@ -1,131 +1,229 @@
-//! Carts: lines, contact, warnings, merging, who may open them.
+//! Carts: opening, filling, warnings, requirements, limits, and who may.
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::market::{Market, contact, gbp, text, unique};
+use crate::support::{ADDRESS, GuestCart, Shop, gbp, unique};
 
-#[tokio::test]
-async fn a_guests_cart_is_filled_and_opened_by_its_token_alone() {
-    let market = Market::open().await;
-    market.product("Tee", "TEE-M", 1999, 10).await;
-    let cart = market.guest_cart().await;
-    market.shop.get(&cart.path).send().await.is_problem(404, "not_found");
-    market.shop.get(&cart.path).header("x-cart-token", "wrong").send().await.is_problem(404, "not_found");
+fn line_path(cart: &GuestCart, shown: &Value, n: usize) -> String {
+    format!("{}/lines/{}", cart.path(), shown["lines"][n]["id"].as_str().expect("a line"))
+}
 
-    let told = market.add(&cart, "TEE-M", 2).await;
-    told.is(200);
-    assert_eq!(told.body["totals"]["total"], gbp(3998));
-    assert_eq!(told.header("etag"), "\"v2\"");
-    assert!(told.body.get("token").is_none(), "the token is told on creation only");
-    assert_eq!(told.body["requirements"], json!([{"code": "contact_required", "pointer": "/contact"}]));
-    let told = market.add(&cart, "TEE-M", 3).await;
-    assert_eq!(told.body["lines"].as_array().map(Vec::len), Some(1));
-    assert_eq!(told.body["lines"][0]["quantity"], 5);
-
-    let line = format!("/lines/{}", text(&told.body["lines"][0]["id"]));
-    let set = |quantity: i64| market.ask(&cart, Method::PATCH, &line, json!({"quantity": quantity}));
-    assert_eq!(set(1).await.is(200).body["totals"]["total"], gbp(1999));
-    set(-1).await.is_problem(422, "validation_failed");
-    set(1_000_001).await.is_problem(422, "validation_failed");
-    let told = market.ask(&cart, Method::PUT, "/contact", contact()).await;
-    assert_eq!(
-        (told.is(200).body["contact"]["email"].as_str(), &told.body["requirements"]),
-        (Some("ada@example.com"), &json!([]))
-    );
-    assert_eq!(set(0).await.is(200).body["lines"], json!([]));
-    set(1).await.is_problem(404, "not_found");
+fn codes(list: &Value) -> Vec<&str> {
+    list.as_array().expect("a list").iter().filter_map(|item| item["code"].as_str()).collect()
 }
 
 #[tokio::test]
-async fn what_is_not_sold_here_is_refused_and_what_is_scarce_warned_of() {
-    let market = Market::open().await;
-    let product = market.product("Tee", "TEE-M", 1999, 2).await;
-    let draft = json!({"title": "Draft", "variants": [{"sku": "DRAFT", "price": gbp(1)}]});
-    market.admin(Method::POST, "/v1/admin/products", draft).await.is(201);
-    let euro = json!({"title": "Euro", "status": "published",
-                      "variants": [{"sku": "EURO", "price": {"amount": 1, "currency": "EUR"}}]});
-    market.admin(Method::POST, "/v1/admin/products", euro).await.is(201);
-    let cart = market.guest_cart().await;
-    for (sku, code) in [("NOPE", "unknown_sku"), ("DRAFT", "unpublished_sku"), ("EURO", "other_currency")] {
-        market.add(&cart, sku, 1).await.is_problem(422, code);
-    }
-    for quantity in [0, 1_000_001] {
-        let told = market.add(&cart, "TEE-M", quantity).await;
-        assert_eq!(told.is_problem(422, "validation_failed").body["errors"][0]["pointer"], "/quantity");
-    }
-    let scarce = market.add(&cart, "TEE-M", 3).await;
-    assert_eq!(scarce.is(200).body["warnings"][0]["code"], "insufficient_stock");
-    assert!(scarce.header("etag").starts_with("\"v2-"), "warnings are the catalogue's: {}", scarce.header("etag"));
-    let path = format!("/v1/admin/products/{}", text(&product["id"]));
-    let dearer = json!({"variants": [{"sku": "TEE-M", "price": gbp(2500)}]});
-    market.change(Method::PATCH, &path, &json!(1), dearer).await.is(200);
-    market.stock("TEE-M", 9).await;
-    let now = market.ask(&cart, Method::GET, "", json!({})).await;
-    assert_eq!(now.body["warnings"][0]["code"], "price_changed");
-    assert_eq!(now.body["totals"]["total"], gbp(3 * 1999), "the cart keeps its prices");
+async fn a_new_cart_is_empty_open_and_says_what_is_missing() {
+    let shop = Shop::open().await;
+    let body = json!({"currency": "GBP", "reference": "till 3", "metadata": {"gift": "yes"}});
+    let told = shop.post("/v1/carts", body).send().await;
+    let cart = &told.is(201).body;
+    assert_eq!(told.header("location"), format!("/v1/carts/{}", cart["id"].as_str().expect("an id")));
+    assert_eq!(told.tag(), format!("\"v{}\"", cart["version"]));
+    assert_eq!((&cart["status"], &cart["lines"], &cart["contact"]), (&json!("open"), &json!([]), &Value::Null));
+    assert_eq!((&cart["reference"], &cart["metadata"]), (&json!("till 3"), &json!({"gift": "yes"})));
+    assert_eq!(cart["totals"]["total"], gbp(0));
+    assert_eq!(codes(&cart["requirements"]), ["cart_empty", "contact_required"]);
+    assert_eq!(cart["requirements"][1]["pointer"], "/contact");
+    assert!(cart.get("user_id").is_none() && cart["token"].is_string());
+    let token = cart["token"].as_str().expect("a token");
+    let read = shop.get(told.header("location")).cart_token(token).send().await;
+    assert!(read.is(200).body.get("token").is_none(), "the token is told once");
 }
 
 #[tokio::test]
-async fn a_repeat_with_the_same_key_changes_nothing_twice() {
-    let market = Market::open().await;
-    market.product("Tee", "TEE-M", 1999, 10).await;
-    let create = async |key: &str| market.shop.post("/v1/carts", json!({"reference": "r"})).key(key).send().await;
-    create("short").await.is_problem(400, "idempotency_key_invalid");
-    let key = unique();
-    let (first, again) = (create(&key).await, create(&key).await);
-    assert_eq!((first.is(201).body.clone(), again.header("idempotent-replayed")), (again.body.clone(), "true"));
-    let other = market.shop.post("/v1/carts", json!({"reference": "s"})).key(&key).send().await;
-    other.is_problem(422, "idempotency_key_reused");
-
-    let path = format!("/v1/carts/{}/lines", text(&first.body["id"]));
-    let add = async |quantity: u32| {
-        let ask = market.shop.post(&path, json!({"sku": "TEE-M", "quantity": quantity}));
-        ask.header("x-cart-token", text(&first.body["token"])).key("k1").send().await
+async fn a_guests_cart_opens_by_its_token_only() {
+    let shop = Shop::open().await;
+    let (mine, other) = (shop.guest_cart().await, shop.guest_cart().await);
+    let sku = shop.sku(100, 5).await;
+    shop.get(&mine.path()).cart_token(&mine.token).send().await.is(200);
+    shop.get(&mine.path()).by(&shop.admin().await).send().await.is(200);
+    let stranger = shop.customer().await;
+    let lines = format!("{}/lines", mine.path());
+    let contact = json!({"email": "a@b.example", "shipping_address": *ADDRESS});
+    let asks = || {
+        [
+            shop.get(&mine.path()),
+            shop.post(&lines, json!({"sku": sku, "quantity": 1})),
+            shop.put(&format!("{}/contact", mine.path()), contact.clone()),
+            shop.post(&format!("{}/complete", mine.path()), json!({"payment": {"method": "mock", "token": "t"}}))
+                .key("a-key-that-is-long-enough-for-a-guest"),
+        ]
     };
-    let one = add(1).await;
-    let two = add(1).await;
-    assert_eq!((one.is(200).body.clone(), two.header("idempotent-replayed")), (two.body.clone(), "true"));
-    add(2).await.is_problem(422, "idempotency_key_reused");
-    let stale = market.shop.post(&path, json!({"sku": "TEE-M", "quantity": 1})).header("if-match", "\"v1\"");
-    let stale = stale.header("x-cart-token", text(&first.body["token"])).send().await;
-    stale.is_problem(412, "stale_version");
+    for ask in asks() {
+        ask.send().await.is_problem(404, "not_found");
+    }
+    for token in [other.token.as_str(), "nonsense", ""] {
+        for ask in asks() {
+            ask.cart_token(token).send().await.is_problem(404, "not_found");
+        }
+    }
+    for ask in asks() {
+        ask.by(&stranger).send().await.is_problem(404, "not_found");
+    }
 }
 
 #[tokio::test]
-async fn a_guests_cart_merges_into_a_users_and_is_found_as_his_latest() {
-    let market = Market::open().await;
-    market.product("Tee", "TEE-M", 1000, 10).await;
-    market.product("Cap", "CAP", 500, 10).await;
-    let ada = market.shop.register("ada@example.com").await;
-    market.shop.get("/v1/me/cart").by(&ada).send().await.is_problem(404, "not_found");
-    let own = market.shop.post("/v1/carts", json!({})).by(&ada).send().await;
-    own.is(201);
-    assert!(own.body.get("token").is_none());
-    assert_eq!(own.body["user_id"], ada["user"]["id"]);
-    let path = format!("/v1/carts/{}", text(&own.body["id"]));
-    let add = json!({"sku": "TEE-M", "quantity": 1});
-    market.shop.post(&format!("{path}/lines"), add).by(&ada).send().await.is(200);
+async fn a_users_cart_is_his_alone_and_the_latest_open_one_is_found() {
+    let shop = Shop::open().await;
+    let (ada, eve) = (shop.customer().await, shop.customer().await);
+    shop.get("/v1/me/cart").by(&ada).send().await.is_problem(404, "not_found");
+    shop.get("/v1/me/cart").send().await.is_problem(401, "unauthenticated");
+    let first = shop.post("/v1/carts", json!({})).by(&ada).send().await.is(201).body.clone();
+    assert_eq!(first["user_id"], ada["user"]["id"]);
+    assert!(first.get("token").is_none(), "a user needs none");
+    let second = shop.post("/v1/carts", json!({})).by(&ada).send().await.is(201).body.clone();
+    assert_eq!(shop.get("/v1/me/cart").by(&ada).send().await.is(200).body["id"], second["id"]);
+    let path = format!("/v1/carts/{}", first["id"].as_str().expect("an id"));
+    shop.get(&path).by(&ada).send().await.is(200);
+    shop.get(&path).by(&eve).send().await.is_problem(404, "not_found");
+    shop.get(&path).send().await.is_problem(404, "not_found");
+}
 
-    let guest = market.guest_cart().await;
-    market.add(&guest, "TEE-M", 4).await.is(200);
-    market.add(&guest, "CAP", 1).await.is(200);
-    let merge = async |body| market.shop.post(&format!("{path}/merge"), body).by(&ada).send().await;
-    merge(json!({"from_cart_id": guest.id, "strategy": "sum"})).await.is_problem(404, "not_found");
-    merge(json!({"from_cart_id": own.body["id"], "strategy": "sum"})).await.is_problem(422, "validation_failed");
-    let told = merge(json!({"from_cart_id": guest.id, "from_token": guest.token, "strategy": "max"})).await;
-    told.is(200);
-    let lines: Vec<_> =
-        told.body["lines"].as_array().expect("lines").iter().map(|line| (&line["sku"], &line["quantity"])).collect();
-    assert_eq!(lines, [(&json!("TEE-M"), &json!(4)), (&json!("CAP"), &json!(1))]);
-    let source = market.ask(&guest, Method::GET, "", json!({})).await;
-    assert_eq!(source.is(200).body["status"], "merged");
-    market.add(&guest, "CAP", 1).await.is_problem(409, "cart_closed");
-    merge(json!({"from_cart_id": guest.id, "from_token": guest.token, "strategy": "sum"}))
-        .await
-        .is_problem(409, "merge_not_possible");
-    let latest = market.shop.get("/v1/me/cart").by(&ada).send().await;
-    assert_eq!(latest.is(200).body["id"], own.body["id"]);
-    let eve = market.shop.register("eve@example.com").await;
-    market.shop.get(&path).by(&eve).send().await.is_problem(404, "not_found");
+#[tokio::test]
+async fn lines_grow_change_and_go_and_the_totals_follow() {
+    let shop = Shop::open().await;
+    let (tee, mug) = (shop.sku(1999, 90).await, shop.sku(750, 90).await);
+    let cart = shop.guest_cart().await;
+    shop.add(&cart, &tee, 2).await.is(200);
+    shop.add(&cart, &mug, 1).await.is(200);
+    let shown = shop.add(&cart, &tee, 3).await.is(200).body.clone();
+    let lines = shown["lines"].as_array().expect("lines");
+    let of = |n: usize| (lines[n]["sku"].as_str(), lines[n]["quantity"].as_u64(), lines[n]["total"]["amount"].as_i64());
+    assert_eq!(lines.len(), 2);
+    assert_eq!(of(0), (Some(tee.as_str()), Some(5), Some(9995)));
+    assert_eq!(of(1), (Some(mug.as_str()), Some(1), Some(750)));
+    assert_eq!(shown["totals"]["total"], gbp(10_745));
+    assert_eq!(codes(&shown["requirements"]), ["contact_required"]);
+    let set = |n, quantity: Value| {
+        shop.patch(&line_path(&cart, &shown, n), json!({"quantity": quantity})).cart_token(&cart.token).send()
+    };
+    let changed = set(0, json!(1)).await;
+    assert_eq!(changed.is(200).body["totals"]["total"], gbp(2_749));
+    assert_eq!(changed.body["lines"][0]["id"], shown["lines"][0]["id"]);
+    set(0, json!(1_000_001)).await.has_fault("out_of_range", "/quantity");
+    set(0, json!(-1)).await.has_fault("out_of_range", "/quantity");
+    set(0, json!("2")).await.has_fault("wrong_type", "/quantity");
+    assert_eq!(set(0, json!(0)).await.is(200).body["lines"].as_array().map(Vec::len), Some(1));
+    set(0, json!(2)).await.is_problem(404, "not_found");
+    let gone = shop.delete(&line_path(&cart, &shown, 1)).cart_token(&cart.token).send().await;
+    assert_eq!((&gone.is(200).body["lines"], &gone.body["totals"]["total"]), (&json!([]), &gbp(0)));
+}
+
+#[tokio::test]
+async fn a_contact_makes_a_filled_cart_ready() {
+    let shop = Shop::open().await;
+    let cart = shop.guest_cart().await;
+    shop.add(&cart, &shop.sku(100, 5).await, 1).await.is(200);
+    let path = format!("{}/contact", cart.path());
+    let put = |body: Value| shop.put(&path, body).cart_token(&cart.token).send();
+    let told =
+        put(json!({"email": " Ada@Example.com ", "shipping_address": *ADDRESS, "billing_address": *ADDRESS})).await;
+    assert_eq!(told.is(200).body["contact"]["email"], "ada@example.com");
+    assert_eq!(told.body["contact"]["billing_address"], *ADDRESS);
+    assert_eq!(told.body["requirements"], json!([]));
+    put(json!({"email": "ada@example.com"})).await.has_fault("required", "/shipping_address");
+    put(json!({"email": "nobody", "shipping_address": *ADDRESS})).await.has_fault("invalid_value", "/email");
+    let mut nowhere = ADDRESS.clone();
+    nowhere["country"] = json!("XX");
+    let told = put(json!({"email": "ada@example.com", "shipping_address": nowhere})).await;
+    told.has_fault("invalid_value", "/shipping_address/country");
+}
+
+#[tokio::test]
+async fn a_sku_that_is_unknown_unpublished_or_of_another_currency_is_refused() {
+    let shop = Shop::open().await;
+    let admin = shop.admin().await;
+    let cart = shop.guest_cart().await;
+    shop.add(&cart, "NO-SUCH-SKU", 1).await.is_problem(422, "unknown_sku").has_fault("unknown_sku", "/sku");
+    let (draft, dollars) = (unique("DRAFT"), unique("USD"));
+    let body = json!({"title": "Draft", "variants": [{"sku": draft, "price": gbp(1)}]});
+    shop.post("/v1/admin/products", body).by(&admin).send().await.is(201);
+    shop.add(&cart, &draft, 1).await.is_problem(422, "unpublished_sku").has_fault("unpublished_sku", "/sku");
+    let price = json!({"amount": 5, "currency": "USD"});
+    let body = json!({"title": "Import", "status": "published", "variants": [{"sku": dollars, "price": price}]});
+    shop.post("/v1/admin/products", body).by(&admin).send().await.is(201);
+    shop.add(&cart, &dollars, 1).await.is_problem(422, "other_currency").has_fault("other_currency", "/sku");
+    let american = shop.post("/v1/carts", json!({"currency": "USD"})).send().await.is(201).body.clone();
+    let path = format!("/v1/carts/{}/lines", american["id"].as_str().expect("an id"));
+    let token = american["token"].as_str().expect("a token");
+    let told = shop.post(&path, json!({"sku": dollars, "quantity": 2})).cart_token(token).send().await;
+    assert_eq!(told.is(200).body["totals"]["total"], json!({"amount": 10, "currency": "USD"}));
+}
+
+#[tokio::test]
+async fn asking_for_more_than_there_is_warns_and_a_new_price_does() {
+    let shop = Shop::open().await;
+    let sku = unique("WARN");
+    let product = shop.product(&sku, 1000, 2).await;
+    let cart = shop.guest_cart().await;
+    assert_eq!(shop.add(&cart, &sku, 1).await.is(200).body["warnings"], json!([]));
+    let told = shop.add(&cart, &sku, 2).await;
+    let line = told.is(200).body["lines"][0]["id"].clone();
+    assert_eq!(codes(&told.body["warnings"]), ["insufficient_stock"]);
+    assert_eq!(told.body["warnings"][0]["target"], line);
+    assert!(told.tag().starts_with(&format!("\"v{}-", told.body["version"])), "warnings are another entity's data");
+    let path = format!("/v1/admin/products/{}", product["id"].as_str().expect("an id"));
+    let patch = json!({"variants": [{"sku": sku, "options": {"size": "M"}, "price": gbp(1200)}]});
+    shop.patch(&path, patch).by(&shop.admin().await).if_match("*").send().await.is(200);
+    let told = shop.get(&cart.path()).cart_token(&cart.token).send().await;
+    assert_eq!(codes(&told.is(200).body["warnings"]), ["insufficient_stock", "price_changed"]);
+    assert_eq!(told.body["lines"][0]["unit_price"], gbp(1000), "a line keeps the price that it was added at");
+}
+
+#[tokio::test]
+async fn a_cart_takes_two_thousand_lines_and_a_line_a_million_pieces() {
+    let shop = Shop::open().await;
+    let admin = shop.admin().await;
+    let base = unique("LIMIT");
+    let create = async |n: usize| {
+        let variants: Vec<Value> =
+            (0..100).map(|v| json!({"sku": format!("{base}-{n}-{v}"), "price": gbp(1)})).collect();
+        let body = json!({"title": "Many", "status": "published", "variants": variants});
+        shop.post("/v1/admin/products", body).by(&admin).send().await.is(201);
+    };
+    futures::future::join_all((0..21).map(create)).await;
+    // Filled by merging small carts: each added line answers with the whole cart.
+    let cart = shop.guest_cart().await;
+    let merge = async |from: GuestCart| {
+        let body = json!({"from_cart_id": from.id, "from_token": from.token, "strategy": "sum"});
+        shop.post(&format!("{}/merge", cart.path()), body).cart_token(&cart.token).send().await
+    };
+    for n in 0..40 {
+        let part = shop.guest_cart().await;
+        for v in 0..50 {
+            shop.add(&part, &format!("{base}-{}-{}", n / 2, n % 2 * 50 + v), 1).await.is(200);
+        }
+        merge(part).await.is(200);
+    }
+    let beyond = format!("{base}-20-0");
+    shop.add(&cart, &beyond, 1).await.is_problem(409, "too_many_lines");
+    let one_more = shop.guest_cart().await;
+    shop.add(&one_more, &beyond, 1).await.is(200);
+    merge(one_more).await.is_problem(409, "too_many_lines");
+    let first = format!("{base}-0-0");
+    shop.add(&cart, &first, 999_999).await.is(200);
+    shop.add(&cart, &first, 1).await.has_fault("out_of_range", "/quantity");
+    let told = shop.get(&cart.path()).cart_token(&cart.token).send().await;
+    assert_eq!(told.is(200).body["lines"].as_array().map(Vec::len), Some(2_000));
+}
+
+#[tokio::test]
+async fn a_cart_that_nobody_touches_expires() {
+    let shop = Shop::with(&[("SOUK_CART__TTL_MS", "300")]).await;
+    let cart = shop.guest_cart().await;
+    let sku = shop.sku(100, 1).await;
+    // What is waited for is the answer itself: the server wakes the cart by its own clock.
+    let told = loop {
+        let told = shop.ask(Method::POST, &format!("{}/lines", cart.path()));
+        let told = told.json(json!({"sku": sku, "quantity": 0})).cart_token(&cart.token).send().await;
+        let status = shop.get(&cart.path()).cart_token(&cart.token).send().await.is(200).body["status"].clone();
+        if status == "expired" {
+            break told;
+        }
+    };
+    told.is(422);
+    shop.add(&cart, &sku, 1).await.is_problem(410, "cart_expired");
+    shop.pay(&cart, "tok_ok", &unique("pay")).await.is_problem(410, "cart_expired");
 }

@@ -1,9 +1,23 @@
-//! The API, asked over a socket: one server per test, its journal in memory.
+//! The running server, held to what its API promises. The real binary answers over a socket, on a data
+//! directory of its own; every answer is also held against the OpenAPI document.
 
+mod support;
+
+mod accounts;
+mod addresses;
+mod administrators;
 mod carts;
 mod catalogue;
+mod completion;
+mod contract;
 mod conventions;
-mod market;
+mod idempotency;
+mod inventory;
+mod limits;
+mod lists;
+mod merges;
+mod operators;
 mod orders;
-mod people;
-mod shop;
+mod products;
+mod undecided;
+mod versions;

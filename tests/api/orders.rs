@@ -1,216 +1,201 @@
-//! From a cart to an order, and what becomes of the order.
+//! Orders: reading, looking up, cancelling, refunding, fulfilling.
 
-use std::time::Duration;
-
-use reqwest::Method;
 use serde_json::{Value, json};
-use souk::http::EdgeConfig;
 
-use crate::market::{Market, contact, gbp, text, unique};
-use crate::shop::{PAYMENT_TIMEOUT_MS, Told};
+use crate::support::{Shop, Told, gbp, unique};
 
-impl Market {
-    async fn act(&self, order: &Value, action: &str, body: Value) -> Told {
-        self.admin(Method::POST, &format!("/v1/admin/orders/{}/{action}", text(&order["id"])), body).await
-    }
+fn id_of(order: &Value) -> &str {
+    order["id"].as_str().expect("an id")
+}
 
-    async fn cancel(&self, order: &Value, token: &str) -> Told {
-        let path = format!("/v1/orders/{}/cancel", text(&order["id"]));
-        self.shop.post(&path, json!({})).header("x-order-token", token).key(&unique()).send().await
-    }
+async fn act(shop: &Shop, order: &Value, what: &str, body: Value) -> Told {
+    let path = format!("/v1/admin/orders/{}/{what}", id_of(order));
+    shop.post(&path, body).by(&shop.admin().await).key(&unique(what)).send().await
+}
+
+async fn cancel(shop: &Shop, order: &Value) -> Told {
+    let path = format!("/v1/orders/{}/cancel", id_of(order));
+    shop.post(&path, json!({"reason": "changed my mind"})).order_token(order).key(&unique("cancel")).send().await
+}
+
+fn statuses(told: &Told) -> [&str; 3] {
+    ["status", "payment_status", "fulfillment_status"].map(|name| told.body[name].as_str().unwrap_or_default())
 }
 
 #[tokio::test]
-async fn a_cart_becomes_a_confirmed_order_and_a_repeat_shows_the_same() {
-    let market = Market::open().await;
-    market.product("Tee", "TEE-M", 1999, 10).await;
-    let cart = market.ready_cart("TEE-M", 3).await;
-    let told = market.complete(&cart, "k1", "tok_visa").await;
-    told.is(201);
-    let order = &told.body;
-    let statuses = [&order["status"], &order["payment_status"], &order["fulfillment_status"]];
-    assert_eq!(statuses, ["confirmed", "captured", "unfulfilled"]);
-    assert_eq!(told.header("location"), format!("/v1/orders/{}", text(&order["id"])));
-    assert_eq!((&order["totals"]["total"], &order["cart_id"]), (&gbp(3 * 1999), &json!(cart.id)));
-    assert_eq!(order["payments"][0]["status"], "captured");
-    let stock = market.inventory("TEE-M").await;
-    assert_eq!((&stock["on_hand"], &stock["reserved"]), (&json!(7), &json!(0)));
-
-    let again = market.complete(&cart, "k1", "tok_visa").await;
-    assert_eq!((again.status.as_u16(), again.header("idempotent-replayed"), &again.body), (201, "true", order));
-    market.complete(&cart, "k1", "tok_other").await.is_problem(422, "idempotency_key_reused");
-    let other = market.complete(&cart, "k2", "tok_visa").await;
-    assert_eq!((other.is(200).body["id"].clone(), &other.body["number"]), (order["id"].clone(), &order["number"]));
-    market.add(&cart, "TEE-M", 1).await.is_problem(409, "cart_closed");
-
-    let path = format!("/v1/orders/{}", text(&order["id"]));
-    market.shop.get(&path).send().await.is_problem(404, "not_found");
-    let seen = market.shop.get(&path).header("x-order-token", text(&order["token"])).send().await;
-    assert_eq!((seen.is(200).header("etag"), seen.body.get("token")), (told.header("etag"), None));
-    let found = format!("/v1/orders/lookup?number={}&email=ADA@example.com", text(&order["number"]));
-    assert_eq!(market.shop.get(&found).send().await.is(200).body["id"], order["id"]);
-    for wrong in
-        ["number=ZZZZ-ZZZZ&email=ada@example.com", &format!("number={}&email=x@example.com", text(&order["number"]))]
-    {
-        market.shop.get(&format!("/v1/orders/lookup?{wrong}")).send().await.is_problem(404, "not_found");
-    }
+async fn an_order_is_read_by_its_owner_an_administrator_or_with_its_token() {
+    let shop = Shop::open().await;
+    let (ada, eve, admin) = (shop.customer().await, shop.customer().await, shop.admin().await);
+    let sku = shop.sku(100, 9).await;
+    let (of_ada, of_guest) = (shop.order_of(&ada, &sku, 1).await, shop.order(&sku, 1).await);
+    let path = format!("/v1/orders/{}", id_of(&of_ada));
+    assert_eq!(shop.get(&path).by(&ada).send().await.is(200).body, of_ada);
+    shop.get(&path).by(&admin).send().await.is(200);
+    shop.get(&path).by(&eve).send().await.is_problem(404, "not_found");
+    shop.get(&path).send().await.is_problem(404, "not_found");
+    shop.get(&path).order_token(&of_guest).send().await.is_problem(404, "not_found");
+    let path = format!("/v1/orders/{}", id_of(&of_guest));
+    let read = shop.get(&path).order_token(&of_guest).send().await;
+    assert!(read.is(200).body.get("token").is_none(), "the token is told on creation only");
+    shop.get(&path).by(&ada).send().await.is_problem(404, "not_found");
+    shop.get(&path).header("x-order-token", "nonsense").send().await.is_problem(404, "not_found");
+    shop.get(&format!("/v1/admin/orders/{}", id_of(&of_guest))).by(&admin).send().await.is(200);
 }
 
 #[tokio::test]
-async fn a_users_order_is_in_his_list_when_he_is_told_of_it() {
-    let market = Market::open().await;
-    market.product("Tee", "TEE-M", 100, 10).await;
-    let ada = market.shop.register("ada@example.com").await;
-    let mut ids = Vec::new();
-    for n in 0..3 {
-        let cart = market.shop.post("/v1/carts", json!({})).by(&ada).send().await.body;
-        let path = format!("/v1/carts/{}", text(&cart["id"]));
-        market
-            .shop
-            .post(&format!("{path}/lines"), json!({"sku": "TEE-M", "quantity": 1}))
-            .by(&ada)
-            .send()
-            .await
-            .is(200);
-        market.shop.ask(Method::PUT, &format!("{path}/contact")).json(contact()).by(&ada).send().await.is(200);
-        let body = json!({"payment": {"method": "mock", "token": "tok_visa"}, "expected_total": gbp(100)});
-        let complete = || market.shop.post(&format!("{path}/complete"), body.clone()).by(&ada).key(&format!("k{n}"));
-        let told = complete().send().await;
-        told.is(201);
-        assert!(told.body.get("token").is_none());
-        assert_eq!(complete().send().await.body, told.body);
-        ids.insert(0, told.body["id"].clone());
-        let list = market.shop.get("/v1/me/orders?limit=2&with_total=true").by(&ada).send().await;
-        assert_eq!((&list.is(200).body["data"][0]["id"], &list.body["page"]["total"]), (&ids[0], &json!(n + 1)));
-    }
-    let first = market.shop.get("/v1/me/orders?limit=2").by(&ada).send().await;
-    let next = format!("/v1/me/orders?limit=2&cursor={}", text(&first.body["page"]["next_cursor"]));
-    let second = market.shop.get(&next).by(&ada).send().await;
-    assert_eq!((&second.is(200).body["data"][0]["id"], &second.body["page"]["has_more"]), (&ids[2], &json!(false)));
-    market.shop.get("/v1/me/cart").by(&ada).send().await.is_problem(404, "not_found");
-}
-
-#[tokio::test]
-async fn what_cannot_be_bought_is_refused_and_the_cart_is_open_again() {
-    let market = Market::open().await;
-    market.product("Tee", "TEE-M", 1000, 1).await;
-    let empty = market.guest_cart().await;
-    let told = market.complete(&empty, "k", "tok_visa").await;
-    assert_eq!(
-        told.is_problem(409, "cart_not_ready").body["requirements"][0],
-        json!({"code": "cart_empty", "pointer": "/lines"})
-    );
-
-    let cart = market.ready_cart("TEE-M", 3).await;
-    let told = market.complete(&cart, "k1", "tok_visa").await;
-    let fault = &told.is_problem(409, "insufficient_stock").body["errors"][0];
-    assert_eq!((&fault["pointer"], &fault["sku"]), (&json!("/lines/0/quantity"), &json!("TEE-M")));
-    assert_eq!((&fault["available"], &fault["requested"]), (&json!(1), &json!(3)));
-    let rejected = market.admin_get(&format!("/v1/admin/orders/{}", text(&told.body["order_id"]))).await;
-    assert_eq!(
-        (&rejected.body["status"], &rejected.body["rejection"]["code"]),
-        (&json!("rejected"), &json!("insufficient_stock"))
-    );
-    let again = market.complete(&cart, "k1", "tok_visa").await;
-    assert_eq!(again.is_problem(409, "insufficient_stock").header("idempotent-replayed"), "true");
-    assert_eq!(again.body["order_id"], told.body["order_id"]);
-
-    market.stock("TEE-M", 5).await;
-    market.complete(&cart, "k2", "tok_declined").await.is_problem(402, "payment_failed");
-    assert_eq!(market.inventory("TEE-M").await["reserved"], 0);
-    market.complete(&cart, "k3", "tok_flaky").await.is(201);
-    assert_eq!(market.inventory("TEE-M").await["on_hand"], 2);
-}
-
-#[tokio::test]
-async fn a_changed_price_must_be_accepted_first() {
-    let market = Market::open().await;
-    let product = market.product("Tee", "TEE-M", 1000, 5).await;
-    let cart = market.ready_cart("TEE-M", 2).await;
-    let path = format!("/v1/admin/products/{}", text(&product["id"]));
-    let dearer = json!({"variants": [{"sku": "TEE-M", "price": gbp(1500)}]});
-    market.change(Method::PATCH, &path, &json!(1), dearer).await.is(200);
-    let told = market.complete(&cart, "k1", "tok_visa").await;
-    assert_eq!(told.is_problem(409, "price_changed").body["totals"]["total"], gbp(3000));
-    market.complete(&cart, "k1", "tok_visa").await.is_problem(409, "price_changed");
-    let told = market.complete(&cart, "k2", "tok_visa").await;
-    assert_eq!(told.is(201).body["totals"]["total"], gbp(3000));
-}
-
-#[tokio::test]
-async fn an_undecided_order_is_pending_and_ends_rejected_with_nothing_held() {
-    let market = Market::with(EdgeConfig { complete_deadline_ms: 300, ..EdgeConfig::default() }).await;
-    market.product("Tee", "TEE-M", 1000, 5).await;
-    let cart = market.ready_cart("TEE-M", 2).await;
-    let told = market.complete(&cart, "k1", "tok_timeout").await;
-    told.is(202);
-    assert_eq!(told.body["status"], "pending");
-    assert_eq!(told.header("location"), format!("/v1/orders/{}", text(&told.body["id"])));
-    market.add(&cart, "TEE-M", 1).await.is_problem(409, "completion_in_progress");
-    market.complete(&cart, "k2", "tok_visa").await.is_problem(409, "completion_in_progress");
-    assert_eq!(market.inventory("TEE-M").await["reserved"], 2);
-    let path = format!("/v1/orders/{}", text(&told.body["id"]));
-    let mut waited = Duration::ZERO;
-    loop {
-        let seen = market.shop.get(&path).header("x-order-token", text(&told.body["token"])).send().await;
-        if seen.is(200).body["status"] == "rejected" {
-            assert_eq!(seen.body["rejection"]["code"], "payment_timeout");
-            break;
+async fn a_guest_finds_an_order_by_number_and_email_and_nobody_learns_which_was_wrong() {
+    let shop = Shop::open().await;
+    let order = shop.order(&shop.sku(100, 9).await, 1).await;
+    let number = order["number"].as_str().expect("a number");
+    let look = |number: &str, email: &str| shop.get(&format!("/v1/orders/lookup?number={number}&email={email}")).send();
+    let found = look(&number.to_lowercase(), "ADA@example.com").await;
+    assert_eq!(found.is(200).body["id"], order["id"]);
+    assert!(found.body.get("token").is_none());
+    let (wrong_email, wrong_number) =
+        (look(number, "eve@example.com").await, look("ZZZZ-ZZZZ", "ada@example.com").await);
+    let malformed = look("%21", "nobody").await;
+    for told in [&wrong_email, &wrong_number, &malformed] {
+        told.is_problem(404, "not_found");
+        for member in ["title", "detail", "errors", "type"] {
+            assert_eq!(told.body[member], wrong_email.body[member]);
         }
-        waited += Duration::from_millis(50);
-        assert!(waited < Duration::from_millis(PAYMENT_TIMEOUT_MS + 15_000), "{}", seen.body);
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(market.inventory("TEE-M").await["reserved"], 0);
-    let outcome = market.complete(&cart, "k1", "tok_timeout").await;
-    assert_eq!(outcome.is_problem(402, "payment_timeout").body["order_id"], told.body["id"]);
-    let remembered = market.complete(&cart, "k2", "tok_visa").await;
-    remembered.is_problem(409, "completion_in_progress");
-    market.complete(&cart, "k3", "tok_visa").await.is(201);
+    shop.get("/v1/orders/lookup?number=X").send().await.is_problem(400, "invalid_parameter");
 }
 
 #[tokio::test]
-async fn an_order_is_cancelled_refunded_or_fulfilled() {
-    let market = Market::open().await;
-    market.product("Tee", "TEE-M", 1000, 20).await;
-    let order = async || market.complete(&market.ready_cart("TEE-M", 4).await, &unique(), "tok_visa").await.body;
+async fn a_cancelled_order_is_restocked_and_refunded() {
+    let shop = Shop::open().await;
+    let sku = shop.sku(100, 5).await;
+    let order = shop.order(&sku, 2).await;
+    assert_eq!(shop.counts(&sku).await, (3, 0, 3));
+    let told = cancel(&shop, &order).await;
+    assert_eq!(statuses(told.is(200)), ["cancelled", "refunded", "unfulfilled"]);
+    assert_eq!(told.body["refunds"][0]["amount"], gbp(200));
+    assert_eq!(shop.counts(&sku).await, (5, 0, 5));
+    let types: Vec<_> =
+        told.body["timeline"].as_array().expect("a timeline").iter().map(|entry| &entry["type"]).collect();
+    assert!(types.contains(&&json!("cancelled")), "{types:?}");
+    cancel(&shop, &order).await.is_problem(409, "order_status");
+    assert_eq!(shop.counts(&sku).await, (5, 0, 5));
+}
 
-    let cancelled = order().await;
-    let told = market.cancel(&cancelled, text(&cancelled["token"])).await;
-    assert_eq!((&told.is(200).body["status"], &told.body["payment_status"]), (&json!("cancelled"), &json!("refunded")));
-    assert_eq!(market.inventory("TEE-M").await["on_hand"], 20);
-    market.cancel(&cancelled, "wrong").await.is_problem(404, "not_found");
+#[tokio::test]
+async fn an_order_is_cancelled_by_its_owner_only() {
+    let shop = Shop::open().await;
+    let (ada, eve) = (shop.customer().await, shop.customer().await);
+    let order = shop.order_of(&ada, &shop.sku(100, 5).await, 1).await;
+    let path = format!("/v1/orders/{}/cancel", id_of(&order));
+    shop.post(&path, json!({})).by(&eve).key("k").send().await.is_problem(404, "not_found");
+    shop.post(&path, json!({}))
+        .key(&unique("a-long-key-that-nobody-guesses"))
+        .send()
+        .await
+        .is_problem(404, "not_found");
+    shop.post(&path, json!({})).by(&ada).key("k").send().await.is(200);
+}
 
-    let refunded = order().await;
-    let part = json!({"amount": gbp(1500), "reason": "late"});
-    let told = market.act(&refunded, "refund", part).await;
-    assert_eq!(told.is(200).body["payment_status"], "partially_refunded");
-    assert_eq!(told.body["refunds"][0]["status"], "succeeded");
-    let told = market.act(&refunded, "refund", json!({"amount": gbp(2501), "reason": "more"})).await;
-    assert_eq!(told.is_problem(409, "refund_exceeds_captured").body["remaining"], gbp(2500));
-    let told = market.act(&refunded, "refund", json!({"reason": "all"})).await;
-    assert_eq!(told.is(200).body["payment_status"], "refunded");
-    assert_eq!(market.inventory("TEE-M").await["on_hand"], 16, "a refund never restocks");
+#[tokio::test]
+async fn a_refund_never_restocks_and_never_exceeds_what_was_captured() {
+    let shop = Shop::open().await;
+    let sku = shop.sku(1000, 5).await;
+    let order = shop.order(&sku, 2).await;
+    let told = act(&shop, &order, "refund", json!({"amount": gbp(500), "reason": "scratched"})).await;
+    assert_eq!(statuses(told.is(200)), ["confirmed", "partially_refunded", "unfulfilled"]);
+    let refund = &told.body["refunds"][0];
+    assert_eq!((&refund["amount"], &refund["reason"]), (&gbp(500), &json!("scratched")));
+    let told = act(&shop, &order, "refund", json!({"amount": gbp(1501), "reason": "greed"})).await;
+    assert_eq!(told.is_problem(409, "refund_exceeds_captured").body["remaining"], gbp(1500));
+    for wrong in [gbp(0), gbp(-1), json!({"amount": 1, "currency": "USD"})] {
+        act(&shop, &order, "refund", json!({"amount": wrong, "reason": "x"}))
+            .await
+            .has_fault("out_of_range", "/amount");
+    }
+    act(&shop, &order, "refund", json!({"amount": gbp(1)})).await.has_fault("required", "/reason");
+    let told = act(&shop, &order, "refund", json!({"reason": "the rest"})).await;
+    assert_eq!(statuses(told.is(200)), ["confirmed", "refunded", "unfulfilled"]);
+    assert_eq!(told.body["refunds"][1]["amount"], gbp(1500));
+    act(&shop, &order, "refund", json!({"reason": "more"})).await.is_problem(409, "refund_exceeds_captured");
+    assert_eq!(shop.counts(&sku).await, (3, 0, 3));
+}
 
-    let sent = order().await;
-    let some = json!({"lines": [{"line_id": sent["lines"][0]["id"], "quantity": 3}], "tracking": "T1"});
-    let told = market.act(&sent, "fulfil", some).await;
-    assert_eq!(
-        (&told.is(200).body["status"], &told.body["fulfillment_status"]),
-        (&json!("confirmed"), &json!("partially_fulfilled"))
-    );
-    market.cancel(&sent, text(&sent["token"])).await.is_problem(409, "order_not_cancellable");
-    let told = market.act(&sent, "fulfil", json!({})).await;
-    assert_eq!(
-        (&told.is(200).body["status"], &told.body["fulfillment_status"]),
-        (&json!("completed"), &json!("fulfilled"))
-    );
-    market.act(&sent, "fulfil", json!({})).await.is_problem(409, "order_status");
+#[tokio::test]
+async fn refunds_at_the_same_time_do_not_exceed_what_was_captured() {
+    let shop = Shop::open().await;
+    let order = shop.order(&shop.sku(1000, 5).await, 1).await;
+    let refund = || act(&shop, &order, "refund", json!({"amount": gbp(400), "reason": "at once"}));
+    let told = futures::future::join_all((0..5).map(|_| refund())).await;
+    assert_eq!(told.iter().filter(|told| told.status == 200).count(), 2);
+    for refused in told.iter().filter(|told| told.status != 200) {
+        refused.is_problem(409, "refund_exceeds_captured");
+    }
+}
 
-    let list = "/v1/admin/orders?filter[status]=completed&with_total=true";
-    let listed = market.until(list, |body| body["page"]["total"] == 1).await;
-    assert_eq!(listed["data"][0]["id"], sent["id"]);
-    let all = market.until("/v1/admin/orders?limit=2&with_total=true", |body| body["page"]["total"] == 3).await;
-    assert_eq!((&all["data"][0]["id"], &all["page"]["has_more"]), (&sent["id"], &json!(true)));
-    market.admin_get("/v1/admin/orders?filter[status]=lost").await.is_problem(400, "invalid_parameter");
+#[tokio::test]
+async fn a_partial_refund_leaves_the_rest_to_a_cancellation() {
+    let shop = Shop::open().await;
+    let sku = shop.sku(1000, 5).await;
+    let order = shop.order(&sku, 1).await;
+    act(&shop, &order, "refund", json!({"amount": gbp(300), "reason": "late"})).await.is(200);
+    let told = cancel(&shop, &order).await;
+    assert_eq!(statuses(told.is(200)), ["cancelled", "refunded", "unfulfilled"]);
+    assert_eq!(told.body["refunds"][1]["amount"], gbp(700));
+    assert_eq!(shop.counts(&sku).await, (5, 0, 5));
+}
+
+#[tokio::test]
+async fn fulfilling_in_full_completes_an_order() {
+    let shop = Shop::open().await;
+    let (tee, mug) = (shop.sku(100, 9).await, shop.sku(50, 9).await);
+    let cart = shop.ready_cart(&tee, 2).await;
+    shop.add(&cart, &mug, 1).await.is(200);
+    let order = shop.pay(&cart, "tok_ok", &unique("pay")).await.is(201).body.clone();
+    let line = |n: usize, quantity: u64| json!({"line_id": order["lines"][n]["id"], "quantity": quantity});
+    act(&shop, &order, "fulfil", json!({"lines": [line(0, 3)]})).await.has_fault("out_of_range", "/lines");
+    act(&shop, &order, "fulfil", json!({"lines": []})).await.is(422);
+    let nobody = json!([{"line_id": "line_00000000000000000000000000", "quantity": 1}]);
+    act(&shop, &order, "fulfil", json!({"lines": nobody})).await.has_fault("unknown_line", "/lines");
+    let told = act(&shop, &order, "fulfil", json!({"lines": [line(0, 1)], "tracking": "TRK1"})).await;
+    assert_eq!(statuses(told.is(200)), ["confirmed", "captured", "partially_fulfilled"]);
+    assert!(told.body["timeline"].to_string().contains("TRK1"));
+    cancel(&shop, &order).await.is_problem(409, "order_not_cancellable");
+    let told = act(&shop, &order, "fulfil", json!({})).await;
+    assert_eq!(statuses(told.is(200)), ["completed", "captured", "fulfilled"]);
+    act(&shop, &order, "fulfil", json!({})).await.is(409);
+    cancel(&shop, &order).await.is(409);
+    let told = act(&shop, &order, "refund", json!({"amount": gbp(50), "reason": "broken"})).await;
+    assert_eq!(statuses(told.is(200)), ["completed", "partially_refunded", "fulfilled"]);
+}
+
+#[tokio::test]
+async fn an_order_keeps_what_was_bought_as_it_was() {
+    let shop = Shop::open().await;
+    let (ada, admin) = (shop.customer().await, shop.admin().await);
+    let sku = unique("KEPT");
+    let product = shop.product(&sku, 100, 9).await;
+    let order = shop.order_of(&ada, &sku, 1).await;
+    let path = format!("/v1/admin/products/{}", id_of(&product));
+    let patch = json!({"title": "Other", "variants": [{"sku": sku, "price": gbp(999)}]});
+    shop.patch(&path, patch).by(&admin).if_match("*").send().await.is(200);
+    let read = shop.get(&format!("/v1/orders/{}", id_of(&order))).by(&ada).send().await;
+    assert_eq!(read.is(200).body["lines"], order["lines"]);
+}
+
+#[tokio::test]
+async fn a_rejected_order_can_be_neither_cancelled_nor_refunded_nor_fulfilled() {
+    let shop = Shop::open().await;
+    let cart = shop.ready_cart(&shop.sku(100, 9).await, 1).await;
+    let declined = shop.pay(&cart, "tok_declined", &unique("pay")).await;
+    let order = json!({"id": declined.is(402).body["order_id"]});
+    act(&shop, &order, "fulfil", json!({})).await.is(409);
+    act(&shop, &order, "refund", json!({"reason": "x"})).await.is(409);
+    let path = format!("/v1/orders/{}/cancel", id_of(&order));
+    shop.post(&path, json!({}))
+        .by(&shop.admin().await)
+        .key(&unique("cancel"))
+        .send()
+        .await
+        .is_problem(409, "order_status");
+    let nobody = json!({"id": "ord_00000000000000000000000000"});
+    act(&shop, &nobody, "fulfil", json!({})).await.is_problem(404, "not_found");
 }

@@ -9,7 +9,6 @@ use souk::persistence::Journal;
 
 use crate::Broken;
 use crate::journal::Fate;
-use crate::mutations::Mutation;
 use crate::node::NodeStep;
 use crate::random::Random;
 use crate::world::{To, World};
@@ -152,9 +151,6 @@ impl World {
         self.journal.set_failing_reads(0);
         self.set_lease(true);
         self.town.lock().draining = true;
-        if self.mutation != Some(Mutation::EpochNotChecked) {
-            self.journal.forget_late();
-        }
         while self.journal.late_count() > 0 {
             self.journal.arrive_late(0);
         }
@@ -198,6 +194,7 @@ impl World {
 
     fn arrive_late(&mut self, index: usize) {
         self.say(|| "an append that was given up arrives".into());
+        self.count("appends arrived late");
         self.journal.arrive_late(index);
     }
 
@@ -244,6 +241,7 @@ impl World {
         match self.random.below(8) {
             0..=2 => {
                 self.crash();
+                self.count("crashes");
                 if self.random.chance(500) {
                     self.start_node();
                 }
@@ -252,16 +250,19 @@ impl World {
                 self.say(|| format!("the actor of slot {slot} fails"));
                 if let Some(node) = &mut self.node {
                     node.fail_slot(slot);
+                    self.count("slots failed");
                 }
             }
             4 => {
                 self.say(|| "the writer fails".into());
                 if let Some(node) = self.node.as_mut().filter(|node| !node.is_writer_down()) {
                     node.fail_writer();
+                    self.count("writers failed");
                 }
             }
             5 | 6 => {
                 self.say(|| format!("somebody else claims slot {slot}"));
+                self.count("slots fenced");
                 self.claim_for_another(slot);
             }
             _ => {

@@ -149,21 +149,22 @@ async fn register(me: &Handle) -> Result<Option<UserId>, AskError> {
 
 async fn account(me: &Handle, user: Option<UserId>) -> Did {
     let Some(user) = user.or_else(|| me.any(|town| &town.users)) else { return Ok(()) };
-    let token = |n: u64| RequestIdBytes::of(me, n);
     match me.below(5) {
         0 => {
-            let id = SessionId::derived(&me.request(), 0);
-            let start = session::Command::Start { id, user, refresh_hash: token(0), user_agent: "sim".into() };
+            let (id, refresh_hash) = (SessionId::derived(&me.request(), 0), new_token(me));
+            let start = session::Command::Start { id, user, refresh_hash, user_agent: "sim".into() };
             me.plain::<Session>(&id, start, None, Wait::Settled).await?;
-            me.town.lock().sessions.push(id);
+            me.town.lock().sessions.push((id, refresh_hash));
         }
         1 => {
-            let Some(id) = me.any(|town| &town.sessions) else { return Ok(()) };
-            let refresh = session::Command::Refresh { presented: token(0), next: token(0) };
-            me.plain::<Session>(&id, refresh, None, Wait::Durable).await?;
+            // Tokens are found again and again: of several clients, some come too late with theirs.
+            let Some((id, presented)) = me.any(|town| &town.sessions) else { return Ok(()) };
+            let next = new_token(me);
+            me.plain::<Session>(&id, session::Command::Refresh { presented, next }, None, Wait::Durable).await?;
+            me.town.lock().sessions.push((id, next));
         }
         2 => {
-            let Some(id) = me.any(|town| &town.sessions) else { return Ok(()) };
+            let Some((id, _)) = me.any(|town| &town.sessions) else { return Ok(()) };
             let request = me.request();
             me.keyed::<Session>(&id, session::Command::Revoke {}, request, Wait::Settled).await?;
         }
@@ -182,15 +183,11 @@ async fn account(me: &Handle, user: Option<UserId>) -> Did {
     Ok(())
 }
 
-struct RequestIdBytes;
-
-impl RequestIdBytes {
-    /// A token's hash.
-    fn of(me: &Handle, n: u64) -> [u8; 32] {
-        let mut hash = [n as u8; 32];
-        hash[0] = me.number as u8;
-        hash
-    }
+/// A refresh token's hash, unlike any other.
+fn new_token(me: &Handle) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash[..16].copy_from_slice(&me.request().0);
+    hash
 }
 
 async fn look_around(me: &Handle, user: Option<UserId>) -> Did {
@@ -299,6 +296,7 @@ async fn complete(me: &Handle, cart: &CartId) -> Did {
         let request = me.request();
         let order = OrderId::derived(&request, 0);
         let payment = PaymentIntent { method: PaymentMethod::Mock, token };
+        me.town.lock().orders.push(order); // others may meddle with it before it is decided
         let completing = Completing { order, payment, expected_total: None, offers };
         let command = cart::Command::Complete(Box::new(completing));
         let answered = if me.chance(200) {
@@ -310,13 +308,12 @@ async fn complete(me: &Handle, cart: &CartId) -> Did {
         };
         match answered.outcome {
             Ok(cart::Reply::Repriced { .. }) => {}
-            Ok(_) => {
-                me.town.lock().orders.push(order);
-                let came_to = answered.state.map(|state| state.status);
-                if came_to == Some(CartStatus::Completed) {
-                    return Ok(());
-                }
+            Ok(_) if answered.state.is_some_and(|state| state.status == CartStatus::Completed) => {
+                // Several of them at once want something of it.
+                let (a, b) = futures::join!(want(me, order), want(me, order));
+                return a.and(b);
             }
+            Ok(_) => {}
             Err(_) => return Ok(()),
         }
     }
@@ -326,10 +323,14 @@ async fn complete(me: &Handle, cart: &CartId) -> Did {
 /// Somebody, perhaps several at once, wants something of an order.
 async fn after_sales(me: &Handle) -> Did {
     let Some(id) = me.any(|town| &town.orders) else { return Ok(()) };
+    want(me, id).await
+}
+
+async fn want(me: &Handle, id: OrderId) -> Did {
     let request = me.request();
-    let command = match me.below(4) {
+    let command = match me.below(5) {
         0 => order::Command::Cancel { reason: None },
-        1 => {
+        1 | 2 => {
             let (_, state) = me.read::<Order>(&id, Wait::Durable).await?;
             let lines: Vec<(LineId, Quantity)> = match &state.placement {
                 Some(placement) if me.chance(500) => {

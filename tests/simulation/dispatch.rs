@@ -146,6 +146,7 @@ impl World {
                     return Err(Broken { invariant: "a watermark never refuses what is still owed", detail });
                 }
                 self.again(id);
+                self.count("refused as answered long ago");
             }
             Ok(None) | Err(_) => self.again(id),
         }

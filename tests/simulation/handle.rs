@@ -43,7 +43,8 @@ pub struct Town {
     pub outbox: Vec<Ask>,
     pub asked: Vec<Asked>,
     pub users: Vec<UserId>,
-    pub sessions: Vec<SessionId>,
+    /// Sessions, each with a refresh token that was good for it once.
+    pub sessions: Vec<(SessionId, [u8; 32])>,
     pub carts: Vec<CartId>,
     pub orders: Vec<OrderId>,
     pub products: Vec<ProductId>,

@@ -7,7 +7,7 @@ use souk::actors::entity::{Entity, Kind, Outcome, codec};
 use souk::actors::erased::{AnyState, Erased};
 use souk::actors::kinds::Kinds;
 use souk::actors::values::Time;
-use souk::persistence::{EntityKey, OwedRow, Payload, Record, RequestBytes, Slot};
+use souk::persistence::{EntityKey, Epoch, OwedRow, Payload, Record, RequestBytes, Slot};
 
 use crate::Broken;
 
@@ -27,7 +27,7 @@ pub struct Past {
 pub struct History {
     kinds: &'static Kinds,
     pasts: BTreeMap<EntityKey, Past>,
-    heads: BTreeMap<Slot, (u64, u64)>,
+    heads: BTreeMap<Slot, u64>,
 }
 
 fn ensure(holds: bool, invariant: &'static str, detail: impl FnOnce() -> String) -> Result<(), Broken> {
@@ -39,13 +39,13 @@ impl History {
         History { kinds, pasts: BTreeMap::new(), heads: BTreeMap::new() }
     }
 
-    /// A record has become durable.
-    pub fn note(&mut self, record: &Record) -> Result<(), Broken> {
+    /// A record has become durable, when its slot was at `epoch`.
+    pub fn note(&mut self, record: &Record, epoch: Epoch) -> Result<(), Broken> {
         let what = || format!("slot {} seq {} {}/{}", record.slot, record.seq, record.key.kind, record.key.id);
         let head = self.heads.entry(record.slot).or_default();
-        ensure(record.seq == head.0 + 1, "a slot's sequence has no gaps", what)?;
-        ensure(record.epoch >= head.1, "no record is written under an epoch that is over", what)?;
-        *head = (record.seq, record.epoch);
+        ensure(record.seq == *head + 1, "a slot's sequence has no gaps", what)?;
+        ensure(record.epoch == epoch, "no record is written under an epoch that is over", what)?;
+        *head = record.seq;
         let Some(spec) = self.kinds.by_number(record.key.kind) else { return Ok(()) };
         let past = self.pasts.entry(record.key.clone()).or_insert_with(|| {
             let state = spec.fresh();
@@ -70,6 +70,18 @@ impl History {
                 format!("{}: request {:x?} has a second receipt", what(), record.request)
             })?;
         }
+        let owed_from = past.owed.as_ref().map(|row| row.due_ms);
+        let from_there = record.owed.as_ref().is_none_or(|change| change.before_due_ms == owed_from)
+            && record.wake.is_none_or(|change| change.before_ms == past.wake_ms);
+        ensure(from_there, "a change of an index starts from the row that is there", || {
+            format!(
+                "{}: {:?} and {:?}, there are {owed_from:?} and {:?}",
+                what(),
+                record.owed,
+                record.wake,
+                past.wake_ms
+            )
+        })?;
         if let Some(change) = &record.owed {
             past.owed = change.after.clone();
         }

@@ -53,10 +53,13 @@ struct State {
     next: u64,
     /// Appends that their senders have given up and that may still arrive.
     late: Vec<Batch>,
-    /// Records that have become durable and have not been looked at.
-    written: Vec<Record>,
+    /// Records that have become durable and have not been looked at, as they were sent, each with the
+    /// epoch that its slot then had.
+    written: Vec<(Record, Epoch)>,
     /// How many reads of a thousand fail.
     failing_reads: u64,
+    /// How many loads began with a snapshot.
+    snapshots_loaded: u64,
     mutation: Option<Mutation>,
 }
 
@@ -75,6 +78,7 @@ impl SimJournal {
             late: Vec::new(),
             written: Vec::new(),
             failing_reads: 0,
+            snapshots_loaded: 0,
             mutation,
         };
         SimJournal { durable: Memory::new(slots), state: Arc::new(Mutex::new(state)) }
@@ -91,11 +95,14 @@ impl SimJournal {
     pub fn in_flight(&self) -> Vec<u64> {
         self.state.lock().in_flight.iter().filter(|(_, append)| append.done.is_none()).map(|(id, _)| *id).collect()
     }
+    pub fn snapshots_loaded(&self) -> u64 {
+        self.state.lock().snapshots_loaded
+    }
     pub fn late_count(&self) -> usize {
         self.state.lock().late.len()
     }
     /// The records that have become durable since the last call.
-    pub fn take_written(&self) -> Vec<Record> {
+    pub fn take_written(&self) -> Vec<(Record, Epoch)> {
         std::mem::take(&mut self.state.lock().written)
     }
 
@@ -174,39 +181,22 @@ impl SimJournal {
         state.late.extend(in_flight.into_values().filter(|append| append.done.is_none()).map(|append| append.batch));
     }
 
-    pub fn forget_late(&self) {
-        self.state.lock().late.clear();
-    }
-
     fn write(&self, state: &mut State, mut batch: Batch) -> Appended {
-        self.mutate(state, &mut batch);
+        let heads = self.durable.heads().now_or_never().and_then(Result::ok).unwrap_or_default();
+        mutate(state.mutation, &mut batch);
         let records = batch.records.clone();
+        if state.mutation == Some(Mutation::EpochNotChecked) {
+            batch.records.iter_mut().for_each(|record| record.epoch = heads[usize::from(record.slot)].epoch);
+        }
         let appended = self.durable.append(batch).now_or_never().expect("memory does not wait");
         if let Ok(refused) = &appended {
             let durable = |record: &Record| refused.iter().all(|(slot, _)| *slot != record.slot);
-            state.written.extend(records.into_iter().filter(durable));
+            for record in records.into_iter().filter(durable) {
+                let epoch = heads[usize::from(record.slot)].epoch;
+                state.written.push((record, epoch));
+            }
         }
         appended
-    }
-
-    fn mutate(&self, state: &mut State, batch: &mut Batch) {
-        let heads = self.durable.heads().now_or_never();
-        match state.mutation {
-            Some(Mutation::ClientReceiptNotStored) => strip(batch, |origin| matches!(origin, Origin::Client { .. })),
-            Some(Mutation::OwedReceiptNotStored) => strip(batch, |origin| matches!(origin, Origin::Owed { .. })),
-            Some(Mutation::SnapshotWithoutReceipts) => batch.snapshots.iter_mut().for_each(|s| s.receipts.clear()),
-            Some(Mutation::SnapshotWithoutOwed) => batch.snapshots.iter_mut().for_each(|s| s.owed = None),
-            Some(Mutation::SnapshotWithoutWake) => batch.snapshots.iter_mut().for_each(|s| s.wake_ms = None),
-            Some(Mutation::SnapshotMissesField) => batch.snapshots.iter_mut().for_each(crate::mutations::miss_a_field),
-            Some(Mutation::EpochNotChecked) => {
-                if let Some(Ok(heads)) = heads {
-                    for record in &mut batch.records {
-                        record.epoch = heads[usize::from(record.slot)].epoch;
-                    }
-                }
-            }
-            Some(_) | None => {}
-        }
     }
 
     async fn read(&self) -> Result<(), StoreError> {
@@ -220,6 +210,18 @@ impl SimJournal {
 
     fn chance(&self, per_mille: u64) -> bool {
         self.state.lock().random.chance(per_mille)
+    }
+}
+
+fn mutate(mutation: Option<Mutation>, batch: &mut Batch) {
+    match mutation {
+        Some(Mutation::ClientReceiptNotStored) => strip(batch, |origin| matches!(origin, Origin::Client { .. })),
+        Some(Mutation::OwedReceiptNotStored) => strip(batch, |origin| matches!(origin, Origin::Owed { .. })),
+        Some(Mutation::SnapshotWithoutReceipts) => batch.snapshots.iter_mut().for_each(|s| s.receipts.clear()),
+        Some(Mutation::SnapshotWithoutOwed) => batch.snapshots.iter_mut().for_each(|s| s.owed = None),
+        Some(Mutation::SnapshotWithoutWake) => batch.snapshots.iter_mut().for_each(|s| s.wake_ms = None),
+        Some(Mutation::SnapshotMissesField) => batch.snapshots.iter_mut().for_each(crate::mutations::miss_a_field),
+        Some(_) | None => {}
     }
 }
 
@@ -261,6 +263,7 @@ impl Journal for SimJournal {
     async fn load(&self, slot: Slot, key: &EntityKey) -> Result<History, StoreError> {
         self.read().await?;
         let mut history = self.durable.load(slot, key).await?;
+        self.state.lock().snapshots_loaded += u64::from(history.snapshot.is_some());
         if history.records.len() > 1 && self.chance(200) {
             history.records.truncate(1); // a short first page
             history.more = true;

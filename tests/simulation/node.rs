@@ -468,13 +468,13 @@ impl Node {
     fn load(&mut self, slot: usize, generation: u64, key: EntityKey, settle: bool) {
         let seat = &mut self.seats[slot];
         let (journal, gathering, kinds) = (self.journal.clone(), self.gathering.clone(), self.common.kinds);
-        let number = seat.shared.slot;
+        let (number, receipts) = (seat.shared.slot, self.common.limits.receipts);
         seat.tasks.push(Task::new(async move {
             if settle {
                 gathering.settle(number, generation).await;
             }
             let result = match kinds.by_number(key.kind) {
-                Some(spec) => load(&journal, spec, number, &key).await,
+                Some(spec) => load(&journal, spec, number, &key, &receipts).await,
                 None => Err(AskError::UnknownKind),
             };
             Mail::Loaded { generation, key, result: Box::new(result) }

@@ -4,9 +4,11 @@
 
 use futures::FutureExt;
 use futures::future::join_all;
+use souk::actors::cart::types::{Cart, CartStatus};
 use souk::actors::entity::Kind;
 use souk::actors::envelope::{AskError, Body, Keep, Wait};
-use souk::actors::order::types::Order;
+use souk::actors::order::types::{Order, OrderStatus};
+use souk::actors::product::types::Product;
 use souk::actors::values::RequestId;
 use souk::persistence::{EntityKey, Journal};
 
@@ -17,6 +19,28 @@ use crate::{Broken, Summary, shop};
 
 /// A world that is still busy after so many steps without anything new never comes to rest.
 const STEPS_MAX: u64 = 200_000;
+/// What has to happen now and then, if these runs are to mean anything.
+pub const EXPECTED: [&str; 19] = [
+    "orders confirmed",
+    "orders rejected",
+    "orders fulfilled",
+    "orders cancelled after their confirmation",
+    "orders cancelled before",
+    "insufficient_stock",
+    "payment_failed",
+    "payment_timeout",
+    "reservation_expired",
+    "refunds",
+    "carts merged",
+    "carts expired",
+    "product changes refused",
+    "crashes",
+    "slots failed",
+    "writers failed",
+    "generations ended",
+    "snapshots loaded",
+    "refused as answered long ago",
+];
 /// Questions asked once more at the end.
 const REPEATS: usize = 40;
 
@@ -34,16 +58,53 @@ impl World {
         self.start_node();
         self.audit()?;
         shop::judge_at_rest(&self.history)?;
-        let orders = self.history.all::<Order>();
-        let (all, confirmed) =
-            orders.fold((0, 0), |(all, yes), (_, order)| (all + 1, yes + u64::from(order.confirmed)));
-        Ok(Summary {
-            steps: self.steps,
-            answers: self.answers.count,
-            records: self.metrics.records_committed.get(),
-            orders: all,
-            confirmed,
-        })
+        Ok(self.summary())
+    }
+
+    /// How often what happened.
+    fn summary(&self) -> Summary {
+        let mut summary = self.happened.clone();
+        summary.insert("steps", self.steps);
+        summary.insert("answers judged", self.answers.count);
+        summary.insert("records", self.metrics.records_committed.get());
+        summary.insert("refused for want of room", self.metrics.busy.get());
+        summary.insert("snapshots loaded", self.journal.snapshots_loaded());
+        summary.insert("generations ended", self.generations_ended());
+        let mut count = |what| *summary.entry(what).or_default() += 1;
+        for (_, order) in self.history.all::<Order>() {
+            count(match order.status {
+                OrderStatus::Pending => "orders pending",
+                OrderStatus::Confirmed => "orders confirmed",
+                OrderStatus::Rejected => "orders rejected",
+                OrderStatus::Cancelled if order.confirmed => "orders cancelled after their confirmation",
+                OrderStatus::Cancelled => "orders cancelled before",
+                OrderStatus::Completed => "orders fulfilled",
+            });
+            if let Some(refusal) = &order.refusal {
+                count(refusal.code.word());
+            }
+            order.refunds.iter().for_each(|_| count("refunds"));
+        }
+        for (_, cart) in self.history.all::<Cart>() {
+            count(match cart.status {
+                CartStatus::Open => "carts open",
+                CartStatus::Completing => "carts completing",
+                CartStatus::Completed => "carts completed",
+                CartStatus::Merged => "carts merged",
+                CartStatus::Expired => "carts expired",
+            });
+        }
+        for (_, product) in self.history.all::<Product>() {
+            if product.last_refusal.is_some() {
+                count("product changes refused");
+            }
+        }
+        summary
+    }
+
+    fn generations_ended(&self) -> u64 {
+        let ended = &self.metrics.generations_ended;
+        ["refused", "unknown"].iter().map(|why| ended.with_label_values(&[why]).get()).sum()
     }
 
     fn drain(&mut self) -> Result<(), Broken> {

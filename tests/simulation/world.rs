@@ -9,7 +9,7 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use souk::actors::entity::Policy;
 use souk::actors::envelope::{AskError, Body, Envelope, Keep, Reply, ReplyTo};
-use souk::actors::slot::{Common, Pushed, SlotLimits};
+use souk::actors::slot::{Common, Pushed, ReceiptLimits, SlotLimits};
 use souk::actors::values::Time;
 use souk::actors::writer::Room;
 use souk::cluster::slot_of;
@@ -29,7 +29,7 @@ use crate::node::{Node, NodeConfig, SimLease};
 use crate::provider::Provider;
 use crate::random::Random;
 use crate::task::Task;
-use crate::{Broken, clients, shop};
+use crate::{Broken, Summary, clients, shop};
 
 /// Somebody who waits for an answer of the node.
 pub struct Waiting {
@@ -63,6 +63,8 @@ pub struct World {
     pub next_delivery: u64,
     pub mutation: Option<Mutation>,
     pub steps: u64,
+    /// How often what happened.
+    pub happened: Summary,
     incarnations: u64,
     common: Arc<Common>,
     trace: Option<Arc<Mutex<Vec<String>>>>,
@@ -85,6 +87,10 @@ impl World {
             idle_ms: random.between(5, 400),
             resident_bytes_max: random.between(1, 64) as usize * 1_024,
             snapshot_records: random.between(1, 8),
+            receipts: ReceiptLimits {
+                clients_max: random.between(1, 12) as usize,
+                swept_from: random.between(2, 24) as usize,
+            },
             panics_max: 3,
             quarantine_ms: 1_000,
         };
@@ -131,6 +137,7 @@ impl World {
             next_delivery: 0,
             mutation,
             steps: 0,
+            happened: Summary::new(),
             incarnations: 0,
             common,
             trace,
@@ -143,6 +150,10 @@ impl World {
         if let Some(trace) = &self.trace {
             trace.lock().push(format!("{:>6} +{:>6} ms  {}", self.steps, self.now.since_ms(DAWN), line()));
         }
+    }
+
+    pub fn count(&mut self, what: &'static str) {
+        *self.happened.entry(what).or_default() += 1;
     }
 
     /// A new process on what is durable.
@@ -216,9 +227,11 @@ impl World {
     pub fn arrive(&mut self, index: usize) {
         let envelope = self.wire.remove(index);
         if self.chaos.is_on && self.random.chance(self.chaos.lost_messages) {
+            self.count("messages lost");
             return self.say(|| format!("lost: {}", show(&envelope)));
         }
         if self.chaos.is_on && is_repeatable(&envelope.body) && self.random.chance(self.chaos.doubled_messages) {
+            self.count("messages doubled");
             self.say(|| format!("doubled: {}", show(&envelope)));
             self.wire.push(doubled(&envelope));
         }
@@ -234,7 +247,7 @@ impl World {
     /// What follows from a step at once: durable records are noted, answers judged and handed over, and
     /// what wants to be sent put on its way.
     pub fn follow_up(&mut self) -> Result<(), Broken> {
-        for record in self.journal.take_written() {
+        for (record, epoch) in self.journal.take_written() {
             self.say(|| {
                 let events: Vec<u16> = record.events.iter().map(|event| event.type_number & 0xff).collect();
                 let owed = record.owed.as_ref().map(|change| {
@@ -246,7 +259,7 @@ impl World {
                     record.slot, record.seq, record.key.kind, record.key.id, record.version
                 )
             });
-            self.history.note(&record)?;
+            self.history.note(&record, epoch)?;
             shop::judge(&record, &self.history)?;
         }
         self.take_answers()?;
@@ -286,6 +299,9 @@ impl World {
             });
             if let Ok(reply) = &answer {
                 self.answers.judge(&question, reply, &self.history, self.common.kinds)?;
+                if reply.replayed {
+                    self.count("answers given again");
+                }
             }
             match to {
                 To::Client(client) => {

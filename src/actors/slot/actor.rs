@@ -376,6 +376,7 @@ impl SlotState {
     fn load(&self, myself: &ActorRef<SlotMessage>, generation: u64, key: EntityKey, settle: bool) {
         let SlotSeat { shared, common, journal, gathering, .. } = &self.seat;
         let (slot, kinds, journal, gathering) = (shared.slot, common.kinds, journal.clone(), gathering.clone());
+        let receipts = common.limits.receipts;
         let myself = myself.clone();
         tokio::spawn(async move {
             if settle {
@@ -384,7 +385,7 @@ impl SlotState {
             let result = match kinds.by_number(key.kind) {
                 Some(spec) => {
                     // A panic of entity code must not leave those hanging who wait for it.
-                    let loading = AssertUnwindSafe(load(&*journal, spec, slot, &key)).catch_unwind();
+                    let loading = AssertUnwindSafe(load(&*journal, spec, slot, &key, &receipts)).catch_unwind();
                     loading.await.unwrap_or(Err(AskError::Panicked))
                 }
                 None => Err(AskError::UnknownKind),

@@ -376,9 +376,10 @@ impl Desk {
         resident.bytes_since_snapshot += events.iter().map(|event| event.bytes.len()).sum::<usize>();
         if let Some(receipt) = &receipt {
             resident.receipts.insert(request.0, resident.version, receipt.clone());
-            if resident.receipts.wants_sweep() {
+            let limits = &self.common.limits.receipts;
+            if resident.receipts.wants_sweep(limits) {
                 let senders = &self.senders;
-                resident.receipts.sweep(at.0, |slot| senders.get(&slot).copied().unwrap_or(0));
+                resident.receipts.sweep(limits, at.0, |slot| senders.get(&slot).copied().unwrap_or(0));
             }
         }
         if let Some(wake) = &wake {

@@ -10,7 +10,7 @@ use crate::actors::history::{apply, ask_error};
 use crate::actors::values::Time;
 use crate::persistence::{EntityKey, History, Journal, Origin, Record, Slot, Snapshot};
 
-use super::receipts::Receipts;
+use super::receipts::{ReceiptLimits, Receipts};
 use super::resident::Resident;
 
 const PAGE: usize = 512;
@@ -21,6 +21,7 @@ pub async fn load(
     spec: &dyn KindSpec,
     slot: Slot,
     key: &EntityKey,
+    limits: &ReceiptLimits,
 ) -> Result<Resident, AskError> {
     let History { snapshot, records, more } = journal.load(slot, key).await.map_err(ask_error)?;
     let restored = snapshot.as_ref().map(|snapshot| spec.restore(&snapshot.state).is_some());
@@ -32,7 +33,7 @@ pub async fn load(
     let mut watermarks = HashMap::new();
     loop {
         for record in &page {
-            replay(&mut resident, &mut watermarks, record)?;
+            replay(&mut resident, &mut watermarks, limits, record)?;
         }
         if !more {
             break;
@@ -61,7 +62,12 @@ fn from_snapshot(spec: &dyn KindSpec, snapshot: Snapshot) -> Resident {
 }
 
 /// `watermarks`: what the records so far say of each sending slot.
-fn replay(resident: &mut Resident, watermarks: &mut HashMap<Slot, u64>, record: &Record) -> Result<(), AskError> {
+fn replay(
+    resident: &mut Resident,
+    watermarks: &mut HashMap<Slot, u64>,
+    limits: &ReceiptLimits,
+    record: &Record,
+) -> Result<(), AskError> {
     apply(&mut *resident.state, record)?;
     resident.bytes_since_snapshot += record.events.iter().map(|event| event.bytes.len()).sum::<usize>();
     resident.version = record.version;
@@ -73,8 +79,8 @@ fn replay(resident: &mut Resident, watermarks: &mut HashMap<Slot, u64>, record: 
             let known = watermarks.entry(slot).or_default();
             *known = watermark.max(*known);
         }
-        if resident.receipts.wants_sweep() {
-            resident.receipts.sweep(record.at_ms, |slot| watermarks.get(&slot).copied().unwrap_or(0));
+        if resident.receipts.wants_sweep(limits) {
+            resident.receipts.sweep(limits, record.at_ms, |slot| watermarks.get(&slot).copied().unwrap_or(0));
         }
     }
     if let Some(change) = &record.owed {

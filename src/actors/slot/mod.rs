@@ -32,6 +32,7 @@ use parking_lot::{Mutex, MutexGuard};
 pub use desk::{Common, Dispatch};
 pub use inbox::{Inbox, Pushed};
 pub use load::load;
+pub use receipts::ReceiptLimits;
 pub use resident::Resident;
 
 use super::envelope::{AskError, Residence};
@@ -96,7 +97,7 @@ pub async fn at_rest(
     key: &EntityKey,
     epoch: Epoch,
 ) -> Result<Residence, AskError> {
-    Ok(load::load(journal, spec, slot, key).await?.residence(epoch, false, 0))
+    Ok(load::load(journal, spec, slot, key, &ReceiptLimits::default()).await?.residence(epoch, false, 0))
 }
 
 /// How much a slot may hold. Every limit is there so that full means a quick, explicit no.
@@ -114,6 +115,8 @@ pub struct SlotLimits {
     pub resident_bytes_max: usize,
     /// A snapshot is taken after this many records with events.
     pub snapshot_records: u64,
+    /// How many receipts an entity keeps in memory.
+    pub receipts: ReceiptLimits,
     /// Panics in a row after which an entity is not asked any more.
     pub panics_max: u32,
     /// How long a quarantined entity is left alone, in milliseconds.
@@ -129,6 +132,7 @@ impl Default for SlotLimits {
             idle_ms: 10 * 60_000,
             resident_bytes_max: 2 << 20,
             snapshot_records: 100,
+            receipts: ReceiptLimits::default(),
             panics_max: 3,
             quarantine_ms: 60_000,
         }

@@ -7,8 +7,20 @@ use hashlink::LinkedHashMap;
 
 use crate::persistence::{Origin, Receipt, RequestBytes, Slot};
 
-/// The most clients' receipts of one entity in memory.
-const CLIENT_RECEIPTS_MAX: usize = 1_024;
+/// How many receipts an entity keeps in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct ReceiptLimits {
+    /// The most clients' receipts; beyond, the oldest are left to the index.
+    pub clients_max: usize,
+    /// With fewer than this a sweep does not pay.
+    pub swept_from: usize,
+}
+
+impl Default for ReceiptLimits {
+    fn default() -> Self {
+        ReceiptLimits { clients_max: 1_024, swept_from: 64 }
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
@@ -57,12 +69,12 @@ impl Receipts {
     }
 
     /// Whether enough has gathered that a sweep pays: its cost is spread over the inserts since the last.
-    pub fn wants_sweep(&self) -> bool {
-        self.len() >= self.sweep_at.max(64)
+    pub fn wants_sweep(&self, limits: &ReceiptLimits) -> bool {
+        self.len() >= self.sweep_at.max(limits.swept_from)
     }
 
     /// Drops what no repeat can ask for any more.
-    pub fn sweep(&mut self, now_ms: i64, watermark_of: impl Fn(Slot) -> u64) {
+    pub fn sweep(&mut self, limits: &ReceiptLimits, now_ms: i64, watermark_of: impl Fn(Slot) -> u64) {
         let Some(kept) = &mut self.kept else { return };
         let mut dropped = std::mem::take(&mut self.dropped);
         let mut clients = 0;
@@ -82,9 +94,10 @@ impl Receipts {
             }
         });
         self.dropped = dropped;
-        if clients > CLIENT_RECEIPTS_MAX {
-            let mut excess = clients - CLIENT_RECEIPTS_MAX;
-            kept.retain(|_, kept| {
+        if clients > limits.clients_max {
+            let mut excess = clients - limits.clients_max;
+            // Only this walk goes from the oldest on: another would push out the newest as gladly.
+            kept.retain_with_order(|_, kept| {
                 let go = excess > 0 && matches!(kept.receipt.origin, Origin::Client { .. });
                 excess -= usize::from(go);
                 !go
@@ -125,6 +138,8 @@ mod tests {
     use super::*;
     use crate::persistence::Payload;
 
+    const LIMITS: ReceiptLimits = ReceiptLimits { clients_max: 1_024, swept_from: 64 };
+
     fn receipt(origin: Origin) -> Receipt {
         let outcome = Payload { type_number: 1, version: 1, bytes: vec![] };
         Receipt { origin, fingerprint: [0; 16], outcome }
@@ -142,8 +157,8 @@ mod tests {
         for n in 0..100 {
             receipts.insert(id(n), 1, owed(n));
         }
-        assert!(receipts.wants_sweep());
-        receipts.sweep(0, |_| 90);
+        assert!(receipts.wants_sweep(&LIMITS));
+        receipts.sweep(&LIMITS, 0, |_| 90);
         assert_eq!((receipts.len(), receipts.is_complete(), receipts.dropped_below(3)), (10, true, 90));
         assert!(receipts.get(&id(89)).is_none() && receipts.get(&id(90)).is_some());
     }
@@ -154,13 +169,14 @@ mod tests {
         for n in 0..100 {
             receipts.insert(id(n), 1, receipt(Origin::Client { expires_ms: n as i64 }));
         }
-        receipts.sweep(50, |_| 0);
+        receipts.sweep(&LIMITS, 50, |_| 0);
         assert_eq!((receipts.len(), receipts.is_complete()), (49, true));
         for n in 1_000..3_000 {
             receipts.insert(id(n), 1, receipt(Origin::Client { expires_ms: i64::MAX }));
         }
-        receipts.sweep(200, |_| 0);
-        assert_eq!((receipts.len(), receipts.is_complete()), (CLIENT_RECEIPTS_MAX, false));
-        assert!(receipts.get(&id(2_999)).is_some() && receipts.get(&id(1_000)).is_none());
+        receipts.sweep(&LIMITS, 200, |_| 0);
+        assert_eq!((receipts.len(), receipts.is_complete()), (LIMITS.clients_max, false));
+        let oldest_kept = 3_000 - LIMITS.clients_max as u64;
+        assert!((oldest_kept..3_000).all(|n| receipts.get(&id(n)).is_some()), "the oldest are pushed out");
     }
 }

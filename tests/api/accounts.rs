@@ -1,0 +1,189 @@
+//! Accounts: registering, logging in, tokens, sessions, the profile.
+
+use serde_json::{Value, json};
+
+use crate::support::{Shop, unique};
+
+const PASSWORD: &str = "correct horse battery";
+
+#[tokio::test]
+async fn an_account_is_opened_once_and_its_owner_logs_in() {
+    let shop = Shop::open().await;
+    let email = format!("{}@example.com", unique("ada"));
+    let body = json!({"email": format!(" {} ", email.to_uppercase()), "password": PASSWORD, "name": "Ada"});
+    let told = shop.post("/v1/auth/register", body.clone()).send().await;
+    told.is(201);
+    assert_eq!(told.body["user"]["email"], email);
+    assert_eq!(told.body["user"]["roles"], json!(["customer"]));
+    assert_eq!((&told.body["token_type"], &told.body["expires_in"]), (&json!("Bearer"), &json!(300)));
+    shop.post("/v1/auth/register", body).send().await.is_problem(409, "email_taken");
+    let short = json!({"email": "b@example.com", "password": "nine char"});
+    shop.post("/v1/auth/register", short).send().await.has_fault("invalid_value", "/password");
+    let nowhere = json!({"email": "b.example.com", "password": PASSWORD});
+    shop.post("/v1/auth/register", nowhere).send().await.has_fault("invalid_value", "/email");
+
+    let tokens = shop.log_in(&email, PASSWORD).await.is(200).body.clone();
+    let told = shop.get("/v1/me").by(&tokens).send().await;
+    assert_eq!(told.is(200).body, tokens["user"]);
+    assert_eq!(told.header("etag"), format!("\"v{}\"", told.body["version"]));
+    let wrong = shop.log_in(&email, "wrong horse battery").await;
+    let unknown = shop.log_in("nobody@example.com", "wrong horse battery").await;
+    wrong.is_problem(401, "invalid_credentials");
+    unknown.is_problem(401, "invalid_credentials");
+    for key in ["title", "detail", "retryable", "type"] {
+        assert_eq!(wrong.body[key], unknown.body[key]);
+    }
+}
+
+#[tokio::test]
+async fn one_of_two_who_register_the_same_address_at_once_gets_it() {
+    let shop = Shop::open().await;
+    let body = json!({"email": format!("{}@example.com", unique("twin")), "password": PASSWORD});
+    let register = || shop.post("/v1/auth/register", body.clone()).send();
+    let (one, two) = tokio::join!(register(), register());
+    let mut statuses = [one.status.as_u16(), two.status.as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 409]);
+}
+
+#[tokio::test]
+async fn ten_failed_logins_lock_the_account_for_that_address() {
+    let shop = Shop::open().await;
+    let ada = shop.customer().await;
+    let email = ada["user"]["email"].as_str().expect("an address");
+    let wrong = || shop.log_in(email, "wrong horse battery");
+    for _ in 0..2 {
+        let five = tokio::join!(wrong(), wrong(), wrong(), wrong(), wrong());
+        for told in [five.0, five.1, five.2, five.3, five.4] {
+            told.is_problem(401, "invalid_credentials");
+        }
+    }
+    let told = shop.log_in(email, PASSWORD).await;
+    told.is_problem(429, "too_many_failed_logins");
+    assert!(told.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 800));
+    shop.log_in("other@example.com", "wrong horse battery").await.is_problem(401, "invalid_credentials");
+    shop.get("/v1/me").by(&ada).send().await.is(200);
+}
+
+async fn refresh(shop: &Shop, tokens: &Value) -> crate::support::Told {
+    shop.post("/v1/auth/refresh", json!({"refresh_token": tokens["refresh_token"]})).send().await
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_good_once_and_its_reuse_ends_the_session() {
+    let shop = Shop::open().await;
+    let first = shop.customer().await;
+    let second = refresh(&shop, &first).await.is(200).body.clone();
+    assert_ne!(first["refresh_token"], second["refresh_token"]);
+    let third = refresh(&shop, &second).await.is(200).body.clone();
+    // The very first one is older than the last one spent: somebody holds a copy.
+    refresh(&shop, &first).await.is_problem(401, "invalid_token");
+    refresh(&shop, &third).await.is_problem(401, "invalid_token");
+    shop.get("/v1/me").by(&third).send().await.is_problem(401, "invalid_token");
+    shop.post("/v1/auth/refresh", json!({"refresh_token": "nonsense"})).send().await.is_problem(401, "invalid_token");
+}
+
+#[tokio::test]
+async fn a_client_that_lost_the_reply_may_refresh_again_for_a_moment() {
+    let shop = Shop::open().await;
+    let first = shop.customer().await;
+    refresh(&shop, &first).await.is(200);
+    let again = refresh(&shop, &first).await.is(200).body.clone();
+    shop.get("/v1/me").by(&again).send().await.is(200);
+    refresh(&shop, &again).await.is(200);
+}
+
+#[tokio::test]
+async fn after_the_grace_a_used_refresh_token_ends_the_session() {
+    let shop = Shop::with(&[("SOUK_AUTH__REFRESH_GRACE_MS", "1")]).await;
+    let first = shop.customer().await;
+    let second = refresh(&shop, &first).await.is(200).body.clone();
+    // Longer than the grace, which is measured from the rotation that has been answered.
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    refresh(&shop, &first).await.is_problem(401, "invalid_token");
+    refresh(&shop, &second).await.is_problem(401, "invalid_token");
+    shop.get("/v1/me").by(&second).send().await.is_problem(401, "invalid_token");
+}
+
+fn email(tokens: &Value) -> &str {
+    tokens["user"]["email"].as_str().expect("an address")
+}
+
+#[tokio::test]
+async fn an_ended_session_is_refused_at_once() {
+    let shop = Shop::open().await;
+    let here = shop.customer().await;
+    let there = shop.log_in(email(&here), PASSWORD).await.body;
+    let sessions = shop.get("/v1/me/sessions").by(&here).send().await.is(200).body.clone();
+    assert_eq!(sessions["data"].as_array().map(Vec::len), Some(2));
+    assert_eq!(sessions["page"], json!({"next_cursor": null, "has_more": false}));
+    let other = sessions["data"].as_array().expect("a list").iter().find(|session| session["current"] == false);
+    let path = format!("/v1/me/sessions/{}", other.expect("the other one")["id"].as_str().expect("an id"));
+    for replayed in ["", "true"] {
+        let told = shop.delete(&path).by(&here).key("end-it").send().await;
+        assert_eq!(told.is(204).header("idempotent-replayed"), replayed);
+    }
+    shop.get("/v1/me").by(&there).send().await.is_problem(401, "invalid_token");
+    shop.delete(&path).by(&here).send().await.is_problem(404, "not_found");
+    shop.post("/v1/auth/logout", json!({})).by(&here).send().await.is(204);
+    shop.get("/v1/me").by(&here).send().await.is_problem(401, "invalid_token");
+}
+
+#[tokio::test]
+async fn a_new_password_ends_the_other_sessions() {
+    let shop = Shop::open().await;
+    let here = shop.customer().await;
+    let there = shop.log_in(email(&here), PASSWORD).await.body;
+    let put = |current: &str| {
+        let body = json!({"current_password": current, "new_password": "battery staple correct"});
+        shop.put("/v1/me/password", body).by(&here)
+    };
+    put("wrong horse battery").send().await.is_problem(401, "invalid_credentials");
+    put(PASSWORD).key("new").send().await.is(204);
+    assert_eq!(put(PASSWORD).key("new").send().await.is(204).header("idempotent-replayed"), "true");
+    shop.get("/v1/me").by(&there).send().await.is_problem(401, "invalid_token");
+    shop.get("/v1/me").by(&here).send().await.is(200);
+    shop.log_in(email(&here), PASSWORD).await.is_problem(401, "invalid_credentials");
+    shop.log_in(email(&here), "battery staple correct").await.is(200);
+}
+
+#[tokio::test]
+async fn a_profile_changes_under_its_version_and_its_key() {
+    let shop = Shop::open().await;
+    let me = shop.customer().await;
+    let patch = |body: Value| shop.patch("/v1/me", body).by(&me);
+    let first = patch(json!({"name": "Ada"})).key("k").send().await;
+    assert_eq!(first.is(200).body["name"], "Ada");
+    let again = patch(json!({"name": "Ada"})).key("\"k\"").send().await;
+    assert_eq!((again.is(200).header("idempotent-replayed"), &again.body), ("true", &first.body));
+    assert_eq!(again.header("x-request-id"), first.header("x-request-id"));
+    patch(json!({"name": "Eve"})).key("k").send().await.is_problem(422, "idempotency_key_reused");
+    let told = patch(json!({"name": null})).header("if-match", "\"v1\"").send().await;
+    assert_eq!(told.is_problem(412, "stale_version").body["current_version"], first.body["version"]);
+    let told = patch(json!({"name": null})).header("if-match", first.header("etag")).send().await;
+    assert!(told.is(200).body.get("name").is_none());
+    // What the first request had come to is told again, whatever has happened since.
+    let again = patch(json!({"name": "Ada"})).key("k").send().await;
+    assert_eq!((again.is(200).header("etag"), &again.body), (first.header("etag"), &first.body));
+}
+
+#[tokio::test]
+async fn public_keys_verify_access_tokens_and_private_ones_are_not_shown() {
+    let shop = Shop::open().await;
+    let me = shop.customer().await;
+    let keys = shop.get("/.well-known/jwks.json").send().await.is(200).body.clone();
+    let set: jsonwebtoken::jwk::JwkSet = serde_json::from_value(keys.clone()).expect("a key set");
+    let token = me["access_token"].as_str().expect("a token");
+    let header = jsonwebtoken::decode_header(token).expect("a header");
+    assert_eq!((header.typ.as_deref(), header.alg), (Some("at+jwt"), jsonwebtoken::Algorithm::EdDSA));
+    let jwk = set.find(header.kid.as_deref().expect("a key id")).expect("its key");
+    let key = jsonwebtoken::DecodingKey::from_jwk(jwk).expect("a usable key");
+    let mut validation = jsonwebtoken::Validation::new(header.alg);
+    validation.set_audience(&["souk"]);
+    let claims = jsonwebtoken::decode::<Value>(token, &key, &validation).expect("it verifies").claims;
+    for claim in ["iss", "aud", "exp", "nbf", "sub", "sid", "roles"] {
+        assert!(claims.get(claim).is_some(), "{claim}");
+    }
+    assert_eq!(claims["sub"], me["user"]["id"]);
+    assert!(keys["keys"][0].get("d").is_none());
+}

@@ -1,0 +1,132 @@
+//! What operators see of the machinery: entities, their history and their past, the cluster.
+
+use serde_json::{Value, json};
+
+use crate::support::{Shop, unique};
+
+fn id_of(value: &Value) -> &str {
+    value["id"].as_str().expect("an id")
+}
+
+#[tokio::test]
+async fn an_entity_is_shown_with_all_that_its_node_knows_of_it() {
+    let shop = Shop::open().await;
+    let (ada, admin) = (shop.customer().await, shop.admin().await);
+    let path = format!("/v1/admin/entities/user/{}", id_of(&ada["user"]));
+    let now = shop.get(&path).by(&admin).send().await;
+    assert_eq!((&now.is(200).body["kind"], &now.body["id"]), (&json!("user"), &ada["user"]["id"]));
+    for member in
+        ["node", "slot", "epoch", "version", "state", "resident", "last_activity", "owed", "wake_at", "restarts"]
+    {
+        assert!(now.body.get(member).is_some(), "{member} is missing: {}", now.body);
+    }
+    assert!(now.body["version"].as_u64() >= Some(2));
+    shop.get("/v1/admin/entities/unicorn/x").by(&admin).send().await.is_problem(404, "not_found");
+    shop.get("/v1/admin/entities/user/x").by(&admin).send().await.is_problem(404, "not_found");
+    shop.get("/v1/admin/entities/user/user_00000000000000000000000000")
+        .by(&admin)
+        .send()
+        .await
+        .is_problem(404, "not_found");
+    shop.get(&path).by(&ada).send().await.is_problem(403, "forbidden");
+    shop.get(&path).send().await.is_problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn secrets_are_redacted_everywhere() {
+    let shop = Shop::open().await;
+    let (ada, admin) = (shop.customer().await, shop.admin().await);
+    let cart = shop.ready_cart(&shop.sku(100, 9).await, 1).await;
+    let order = shop.pay(&cart, "tok_secret_card", &unique("pay")).await.is(201).body.clone();
+    let session = shop.get("/v1/me/sessions").by(&ada).send().await.is(200).body["data"][0].clone();
+    let payment = id_of(&order["payments"][0]).to_owned();
+    for entity in [
+        format!("user/{}", id_of(&ada["user"])),
+        format!("session/{}", id_of(&session)),
+        format!("cart/{}", cart.id),
+        format!("order/{}", id_of(&order)),
+        format!("mock_charge/{payment}"),
+        "keyring/only".to_owned(),
+    ] {
+        for view in ["", "/journal", "/state"] {
+            let told = shop.get(&format!("/v1/admin/entities/{entity}{view}")).by(&admin).send().await;
+            let text = told.is(200).body.to_string();
+            for secret in ["tok_secret_card", "$argon2", ada["refresh_token"].as_str().expect("a token"), &cart.token] {
+                assert!(!text.contains(secret), "{entity}{view} shows {secret}");
+            }
+        }
+    }
+    let state = shop.get(&format!("/v1/admin/entities/user/{}/state", id_of(&ada["user"]))).by(&admin).send().await;
+    assert_eq!(state.is(200).body["state"]["account"]["password_hash"], "[redacted]");
+    let keyring = shop.get("/v1/admin/entities/keyring/only").by(&admin).send().await;
+    assert_eq!(keyring.is(200).body["state"]["keys"][0]["seed"], "[redacted]");
+}
+
+#[tokio::test]
+async fn a_history_is_read_in_order_and_in_parts() {
+    let shop = Shop::open().await;
+    let admin = shop.admin().await;
+    let sku = shop.sku(100, 99).await;
+    let cart = shop.guest_cart().await;
+    for n in 1..=3 {
+        shop.add(&cart, &sku, n).await.is(200);
+    }
+    let path = format!("/v1/admin/entities/cart/{}/journal", cart.id);
+    let told = shop.get(&path).by(&admin).send().await;
+    assert_eq!(told.is(200).column("version"), ["1", "2", "3", "4"]);
+    for entry in told.body["data"].as_array().expect("a list") {
+        assert!(entry["at"].is_string() && entry["request_id"].is_string(), "{entry}");
+        assert!(entry["events"].as_array().is_some_and(|events| events.iter().all(|event| event["type"].is_string())));
+    }
+    let later = shop.get(&format!("{path}?after=2&limit=1")).by(&admin).send().await;
+    assert_eq!(later.is(200).column("version"), ["3"]);
+    let next = later.header("link").split(['<', '>']).nth(1).expect("a link").to_owned();
+    assert_eq!(shop.get(&next).by(&admin).send().await.is(200).column("version"), ["4"]);
+    assert_eq!(shop.get(&format!("{path}?after=4")).by(&admin).send().await.is(200).body["data"], json!([]));
+    shop.get(&format!("{path}?after=x")).by(&admin).send().await.is_problem(400, "invalid_parameter");
+    let nobody = "/v1/admin/entities/cart/cart_00000000000000000000000000/journal";
+    shop.get(nobody).by(&admin).send().await.is_problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_request_is_found_in_the_journal_by_its_id() {
+    let shop = Shop::open().await;
+    let admin = shop.admin().await;
+    let told = shop.post("/v1/carts", json!({})).key(&unique("0123456789abcdef0123456789")).send().await;
+    let path = format!("/v1/admin/entities/cart/{}/journal", id_of(&told.is(201).body));
+    let journal = shop.get(&path).by(&admin).send().await;
+    assert_eq!(journal.is(200).body["data"][0]["request_id"], told.header("x-request-id"));
+}
+
+#[tokio::test]
+async fn every_past_state_can_be_seen() {
+    let shop = Shop::open().await;
+    let admin = shop.admin().await;
+    let sku = shop.sku(100, 99).await;
+    let cart = shop.guest_cart().await;
+    for _ in 0..3 {
+        shop.add(&cart, &sku, 2).await.is(200);
+    }
+    let path = format!("/v1/admin/entities/cart/{}/state", cart.id);
+    for (version, quantity) in [(1, None), (2, Some(2)), (3, Some(4)), (4, Some(6))] {
+        let past = shop.get(&format!("{path}?at={version}")).by(&admin).send().await;
+        assert_eq!(past.is(200).body["version"], version);
+        let lines = past.body["state"]["lines"].as_array().expect("lines");
+        assert_eq!(lines.first().and_then(|line| line["quantity"].as_u64()), quantity, "{}", past.body);
+    }
+    assert_eq!(shop.get(&path).by(&admin).send().await.is(200).body["version"], 4);
+    shop.get(&format!("{path}?at=5")).by(&admin).send().await.is_problem(404, "not_found");
+    shop.get(&format!("{path}?at=x")).by(&admin).send().await.is_problem(400, "invalid_parameter");
+    shop.get(&format!("{path}?on=1")).by(&admin).send().await.is_problem(400, "unknown_parameter");
+}
+
+#[tokio::test]
+async fn the_cluster_of_one_node_owns_every_slot() {
+    let shop = Shop::open().await;
+    let told = shop.get("/v1/admin/cluster").by(&shop.admin().await).send().await;
+    let nodes = told.is(200).body["nodes"].as_array().expect("nodes");
+    assert_eq!(nodes.len(), 1);
+    let slots = told.body["slots"].as_array().expect("slots");
+    assert_eq!(nodes[0]["slots_owned"], slots.len());
+    assert!(slots.iter().all(|slot| slot["owner"] == nodes[0]["id"] && slot["epoch"].as_u64() >= Some(1)));
+}
