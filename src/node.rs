@@ -94,7 +94,7 @@ pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
         projections: projections.clone(),
     })
     .await?;
-    let hint = administrator(&edge, options.bootstrap).await?;
+    let hint = (!administrator(&edge, options.bootstrap).await?).then(|| no_administrator(&program(), &config));
     if options.sample {
         sample::load(&runtime.client).await?;
     }
@@ -132,7 +132,7 @@ async fn cancel_on(
 }
 
 /// Tells a person at a terminal what to try next. Standard output belongs to programs after its first line.
-fn greet(url: &str, sample: bool, hint: Option<&'static str>) {
+fn greet(url: &str, sample: bool, hint: Option<String>) {
     if !std::io::stderr().is_terminal() {
         return;
     }
@@ -141,7 +141,7 @@ fn greet(url: &str, sample: bool, hint: Option<&'static str>) {
         eprintln!("  curl {url}/v1/products          the sample catalogue");
     }
     eprintln!("  {url}/docs                      every route, to read and to try");
-    eprintln!("  curl {url}/readyz?verbose       how it is doing");
+    eprintln!("  curl '{url}/readyz?verbose'     how it is doing");
     eprintln!("\nStop it with Ctrl-C: what was acknowledged is on disk.\n");
     if let Some(hint) = hint {
         eprintln!("{hint}\n");
@@ -272,24 +272,38 @@ async fn start_runtime(config: &Config, journal: Arc<dyn Journal>, metrics: Arc<
     Ok(runtime)
 }
 
-/// Sees to it that the shop can have an administrator; the answer is what to tell a terminal when it has none.
-async fn administrator(edge: &Edge, bootstrap: Option<Bootstrap>) -> anyhow::Result<Option<&'static str>> {
+/// Sees to it that the shop has an administrator, where one is given; the answer is whether it has one.
+async fn administrator(edge: &Edge, bootstrap: Option<Bootstrap>) -> anyhow::Result<bool> {
     let keyring = edge.client.read::<Keyring>(&Only, Instant::now() + STEP).await?;
     match bootstrap {
-        _ if !keyring.state.administrators.is_empty() => Ok(None),
-        None => Ok(Some(NO_ADMINISTRATOR)),
+        _ if !keyring.state.administrators.is_empty() => Ok(true),
+        None => Ok(false),
         Some(Bootstrap { email, password }) => {
             let made = make_administrator(&edge.client, &edge.config, &email, password).await?;
             tracing::info!(made, "bootstrap");
-            Ok(None)
+            Ok(true)
         }
     }
 }
 
-const NO_ADMINISTRATOR: &str = "\
-There is no administrator yet. Stop the server and make one:
-  echo 'a long password' | souk admin create-admin you@example.com --password-stdin
-or start it with SOUK_BOOTSTRAP_ADMIN_EMAIL and SOUK_BOOTSTRAP_ADMIN_PASSWORD set.";
+/// How this program was called: what a person can paste.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned())
+}
+
+/// What to tell a terminal about a shop that nobody administers.
+fn no_administrator(program: &str, config: &Config) -> String {
+    let start = "start it with SOUK_BOOTSTRAP_ADMIN_EMAIL and SOUK_BOOTSTRAP_ADMIN_PASSWORD set.";
+    match config.store.kind {
+        StoreKind::Memory => format!("There is no administrator. To have one, {start}"),
+        StoreKind::Sled => format!(
+            "There is no administrator yet. Stop the server and make one:\n  \
+             echo 'a long password' | {program} admin create-admin you@example.com --password-stdin --data '{}'\n\
+             or {start}",
+            config.data.dir.display()
+        ),
+    }
+}
 
 /// Registers a user who is an administrator, or makes an existing user one (with the password that he has).
 async fn make_administrator(
@@ -367,4 +381,21 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_no_administrator_is_told_how_to_make_one_in_that_very_store() {
+        let mut config = Config::default();
+        config.data.dir = "shops/one".into();
+        let told = no_administrator("target/release/souk", &config);
+        assert!(told.contains("| target/release/souk admin create-admin"), "{told}");
+        assert!(told.contains("--data 'shops/one'\n"), "{told}");
+        config.store.kind = StoreKind::Memory;
+        let told = no_administrator("souk", &config);
+        assert!(!told.contains("create-admin"), "nothing can be made in a store that is gone: {told}");
+    }
 }
