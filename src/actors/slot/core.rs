@@ -210,15 +210,20 @@ impl SlotCore {
         if generation != self.desk.generation {
             return self.desk.answer(envelope.reply, Err(AskError::Unavailable));
         }
-        match (found, self.residents.get_mut(&envelope.key)) {
-            (Err(error), _) => self.desk.answer(envelope.reply, Err(error)),
-            (Ok(found), Some(resident)) => {
+        let resident = self.residents.get_mut(&envelope.key);
+        // Loaded anew since: what was found, or not found, says nothing about what it keeps.
+        let Some(resident) = resident.filter(|resident| resident.lookups > 0) else {
+            return self.message(envelope, now);
+        };
+        resident.lookups -= 1;
+        match found {
+            Err(error) => self.desk.answer(envelope.reply, Err(error)),
+            Ok(found) => {
                 if let Some(Record { request, version, receipt: Some(receipt), .. }) = found {
                     resident.receipts.insert(request, version, receipt);
                 }
                 self.judge(envelope, now, true);
             }
-            (Ok(_), None) => self.message(envelope, now),
         }
     }
 

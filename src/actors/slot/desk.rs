@@ -122,7 +122,7 @@ impl Desk {
                     return Judged::Refused;
                 }
                 if matches!(keep, Some(Keep::Client { .. })) && !resident.receipts.is_complete() && !receipt_checked {
-                    self.out.push(Output::FindReceipt(envelope));
+                    self.find_receipt(resident, envelope);
                     return Judged::Refused;
                 }
                 if if_version.is_some_and(|version| version != resident.version) {
@@ -376,10 +376,13 @@ impl Desk {
         resident.bytes_since_snapshot += events.iter().map(|event| event.bytes.len()).sum::<usize>();
         if let Some(receipt) = &receipt {
             resident.receipts.insert(request.0, resident.version, receipt.clone());
-            let limits = &self.common.limits.receipts;
-            if resident.receipts.wants_sweep(limits) {
+            let mut limits = self.common.limits.receipts;
+            if resident.lookups > 0 {
+                limits.clients_max = usize::MAX;
+            }
+            if resident.receipts.wants_sweep(&limits) {
                 let senders = &self.senders;
-                resident.receipts.sweep(limits, at.0, |slot| senders.get(&slot).copied().unwrap_or(0));
+                resident.receipts.sweep(&limits, at.0, |slot| senders.get(&slot).copied().unwrap_or(0));
             }
         }
         if let Some(wake) = &wake {
@@ -423,8 +426,13 @@ impl Desk {
             let never_seen = resident.reply(None, false, false);
             self.answer_durably(resident.seq, envelope.reply, Ok(never_seen));
         } else {
-            self.out.push(Output::FindReceipt(envelope));
+            self.find_receipt(resident, envelope);
         }
+    }
+
+    fn find_receipt(&mut self, resident: &mut Resident, envelope: Envelope) {
+        resident.lookups += 1;
+        self.out.push(Output::FindReceipt(envelope));
     }
 
     /// The same question gets the same answer.

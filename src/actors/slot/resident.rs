@@ -37,6 +37,9 @@ pub struct Resident {
     /// When the wake index says that it wants to be woken: early, perhaps, but never late.
     pub wake_row_ms: Option<i64>,
     pub watchers: Vec<Watcher>,
+    /// Receipts that the index is being asked for. Meanwhile no receipt is pushed out: what is recorded
+    /// after the index was read must be found here.
+    pub lookups: u32,
     pub last_used: Time,
     /// Version and size of the last snapshot, in bytes; what came since, in bytes.
     pub snapshot_version: u64,
@@ -58,6 +61,7 @@ impl Resident {
             owed: None,
             wake_row_ms: None,
             watchers: Vec::new(),
+            lookups: 0,
             last_used: Time::ZERO,
             snapshot_version: 0,
             snapshot_bytes: 0,
@@ -130,7 +134,7 @@ impl Resident {
         })
     }
 
-    /// Nothing of it is in flight, owed or awaited: it may leave memory.
+    /// Nothing of it is in flight, owed, awaited or looked for: it may leave memory.
     pub fn may_leave(&self, durable_seq: u64) -> bool {
         self.seq <= durable_seq && self.owed.is_none() && self.watchers.iter().all(|watcher| watcher.reply.is_closed())
     }
