@@ -84,6 +84,8 @@ pub struct Write<B = Nothing, R: Rule = Optional> {
     pub request: RequestId,
     /// The version that `If-Match` names. [`NEVER`] when it names none of ours.
     pub if_version: Option<u64>,
+    /// `If-Match: *` asks for no version, but it is there.
+    has_if_match: bool,
     keyed: Option<Keyed>,
     rule: std::marker::PhantomData<R>,
 }
@@ -149,7 +151,7 @@ impl<B, R: Rule> Write<B, R> {
 
     /// Errors: 428 when the request has no `If-Match`.
     pub fn must_match(&self) -> Result<()> {
-        self.if_version.map(drop).ok_or_else(|| Code::PreconditionRequired.into())
+        if self.has_if_match { Ok(()) } else { Err(Code::PreconditionRequired.into()) }
     }
 }
 
@@ -170,6 +172,7 @@ impl<B: DeserializeOwned + Send, R: Rule> FromRequest<Edge> for Write<B, R> {
         let context = Context::from_parts(&parts)?;
         let key = Key::of(&parts.headers)?;
         let if_version = if_match(&parts)?;
+        let has_if_match = parts.headers.contains_key(header::IF_MATCH);
         let bytes = read_body(edge, &parts, body).await?;
         // The key comes before the content, so that a missing one is told first.
         let place = (&parts.method, &parts.uri);
@@ -185,6 +188,7 @@ impl<B: DeserializeOwned + Send, R: Rule> FromRequest<Edge> for Write<B, R> {
             deadline: context.deadline,
             request: identity.request,
             if_version,
+            has_if_match,
             keyed: identity.keyed,
             rule: std::marker::PhantomData,
         })
