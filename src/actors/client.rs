@@ -248,7 +248,8 @@ impl Client {
         let reply = self.send(key, request, Caller::System, Body::Inspect, deadline).await?;
         let Residence { resident, epoch, version, last_activity, owed, wake_at, receipts, panics, size_bytes, state } =
             *reply.residence.ok_or(AskError::Unavailable)?;
-        if version == 0 && !resident {
+        // It may be in memory all the same, because somebody has asked for it.
+        if version == 0 {
             return Ok(None);
         }
         Ok(Some(Inspection {

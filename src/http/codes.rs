@@ -8,7 +8,7 @@ use serde::Serialize;
 macro_rules! problem_codes {
     ($($(#[$doc:meta])* $variant:ident = $status:literal $slug:literal $title:literal $($retryable:ident)?;)*) => {
         /// A stable word for what went wrong: of the problem itself and of each entry in `errors`.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
         pub enum Code { $($(#[$doc])* #[serde(rename = $slug)] $variant),* }
 
         impl Code {
@@ -115,6 +115,21 @@ problem_codes! {
     DeadlinePassed = 503 "deadline_passed" "It took too long" retryable;
     OutcomeUnknown = 503 "outcome_unknown" "Whether it was done is not known" retryable;
     NotReady = 503 "not_ready" "Not ready" retryable;
+}
+
+/// The document lists the words that clients see.
+impl utoipa::PartialSchema for Code {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        utoipa::openapi::schema::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::String)
+            .enum_values(Some(Code::ALL.iter().map(|code| code.slug())))
+            .into()
+    }
+}
+impl utoipa::ToSchema for Code {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "Code".into()
+    }
 }
 
 impl Code {

@@ -36,6 +36,8 @@ fn parse_text<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     }
     // The plain parse is the fast one; only a body with a fault is parsed again to find its place.
     serde_json::from_slice(body).or_else(|_| {
+        // A text that breaks off is no JSON, whatever stands before the break.
+        serde_json::from_slice::<de::IgnoredAny>(body).map_err(|error| not_json(&error))?;
         let mut text = serde_json::Deserializer::from_slice(body);
         let value = serde_path_to_error::deserialize(&mut text).map_err(|error| {
             let path: Vec<Segment> = error.path().iter().cloned().collect();
@@ -259,7 +261,7 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_400_another_media_type_415_and_nothing_is_an_empty_object() {
-        for text in ["{", "{]", "nope", "{\"lines\":[]}x", "\u{0}", "{\"lines\":1e999}"] {
+        for text in ["{", "{]", "nope", "{\"x\":1,}", "{\"x\":1} {}", "{\"lines\":[]}x", "\u{0}", "{\"lines\":1e999}"] {
             let problem = parse::<Body>(&json_headers(), text.as_bytes()).expect_err(text);
             assert_eq!(problem.code(), Code::InvalidJson, "{text}");
         }
