@@ -87,12 +87,16 @@ where
             if_none_match: request.headers().get(header::IF_NONE_MATCH).cloned(),
         };
         request.extensions_mut().insert(context.clone());
+        let head_is_too_large = head_bytes(request.headers()) > edge.config.header_limit_bytes;
         // Made now, run only when it is admitted: a future does nothing until it is polled.
         let handling = self.inner.call(request);
         Box::pin(async move {
             edge.metrics.http_running.inc();
             let running = Running(&edge);
-            let (answer, limit) = admitted(&edge, class, &context, handling).await;
+            let (answer, limit) = match head_is_too_large {
+                true => (Err(Code::HeadersTooLarge.into()), None),
+                false => admitted(&edge, class, &context, handling).await,
+            };
             drop(running);
             let mut response = match answer {
                 Ok(response) => own_words(response, &asked, &context, &allowed),
@@ -107,6 +111,12 @@ where
             Ok(response)
         })
     }
+}
+
+/// What the headers of a request take on the wire.
+fn head_bytes(headers: &HeaderMap) -> usize {
+    const COLON_SPACE_AND_LINE_END: usize = 4;
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + COLON_SPACE_AND_LINE_END).sum()
 }
 
 /// Counts a request as running until it is answered or its caller has gone.

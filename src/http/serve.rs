@@ -26,6 +26,8 @@ use tower::Service;
 use super::context::Peer;
 use super::{Edge, routes};
 
+/// Heads this many times over the limit are not even read.
+const CUT_OFF_FACTOR: usize = 4;
 /// How long the loop rests when the system has no more file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 
@@ -75,9 +77,10 @@ fn builder(edge: &Edge) -> http1::Builder {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(edge.config.header_timeout_ms))
-        .max_header_size(edge.config.header_limit_bytes)
+        // What is a little too large is read and refused with a problem; what is far too large is cut off.
+        .max_header_size(CUT_OFF_FACTOR * edge.config.header_limit_bytes)
         // A head must fit into the buffer, and hyper wants it to have 8 KiB at least.
-        .max_buf_size(edge.config.header_limit_bytes.max(64 * 1024))
+        .max_buf_size((CUT_OFF_FACTOR * edge.config.header_limit_bytes).max(64 * 1024))
         .pipeline_flush(true);
     http
 }

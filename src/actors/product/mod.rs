@@ -128,7 +128,10 @@ impl Entity for State {
 
     fn answered(&self, key: &str, answer: &Answer) -> Option<Command> {
         let mut parts = key.splitn(3, ':');
-        let (what, change, name) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?);
+        let (what, change, name) = (parts.next()?, parts.next()?.parse::<u64>().ok()?, parts.next()?);
+        if change != self.changes {
+            return None; // of a change that is over
+        }
         match what {
             "claim_slug" => {
                 let taken = answer.entity::<ProductSlug>()?.is_err();

@@ -6,15 +6,14 @@ use std::sync::Arc;
 
 use super::alarms::Alarms;
 use super::core::{Output, ROOM_AGAIN_MS};
-use super::receipts::Kept;
 use super::resident::{Resident, Watcher};
 use super::{SlotLimits, SlotShared};
 use crate::actors::entity::{Caller, Ctx, Policy, Target};
-use crate::actors::envelope::{AskError, Body, Envelope, Keep, Reply, ReplyTo, Wait};
-use crate::actors::erased::{Decided, Erased, KindSpec, is_acceptance};
+use crate::actors::envelope::{AskError, Body, Envelope, Keep, ReplyTo, Wait};
+use crate::actors::erased::{Decided, Erased};
 use crate::actors::kinds::Kinds;
 use crate::actors::values::{RequestId, Time};
-use crate::actors::writer::{Effect, Item, Room, Submission};
+use crate::actors::writer::{Effect, Item, Room};
 use crate::metrics::Metrics;
 use crate::persistence::{EntityKey, Epoch, Origin, OwedChange, Payload, Receipt, Record, Slot, WakeChange};
 
@@ -414,90 +413,6 @@ impl Desk {
         if resident.wants_snapshot(self.common.limits.snapshot_records, at) {
             let snapshot = resident.snapshot(self.slot, key, at);
             self.submit(Item::Snapshot(Box::new(snapshot)), Vec::new());
-        }
-    }
-
-    /// Answers a repeat with what is in memory, or has the index asked.
-    pub fn answer_repeat(&mut self, resident: &mut Resident, envelope: Envelope, receipt_checked: bool) {
-        let Body::Repeat { fingerprint, .. } = envelope.body else { return };
-        if let Some(kept) = resident.receipts.get(&envelope.request.0).cloned() {
-            self.repeat(resident, kept, Keep::Client { fingerprint, keep_ms: 0 }, envelope);
-        } else if resident.receipts.is_complete() || receipt_checked {
-            let never_seen = resident.reply(None, false, false);
-            self.answer_durably(resident.seq, envelope.reply, Ok(never_seen));
-        } else {
-            self.find_receipt(resident, envelope);
-        }
-    }
-
-    fn find_receipt(&mut self, resident: &mut Resident, envelope: Envelope) {
-        resident.lookups += 1;
-        self.out.push(Output::FindReceipt(envelope));
-    }
-
-    /// The same question gets the same answer.
-    fn repeat(&mut self, resident: &mut Resident, kept: Kept, keep: Keep, envelope: Envelope) {
-        let fingerprint = match keep {
-            Keep::Client { fingerprint, .. } => fingerprint,
-            Keep::Owed { .. } => envelope.request.0,
-        };
-        if kept.receipt.fingerprint != fingerprint {
-            return self.answer_durably(resident.seq, envelope.reply, Err(AskError::KeyReused));
-        }
-        let spec: Option<&dyn KindSpec> = self.common.kinds.by_number(envelope.key.kind);
-        let Some(Ok(outcome)) = spec.map(|spec| spec.outcome(&kept.receipt.outcome)) else {
-            return self.answer(envelope.reply, Err(AskError::Damaged));
-        };
-        let wait = match envelope.body {
-            Body::Command { wait, .. } | Body::Repeat { wait, .. } if is_acceptance(&kept.receipt.outcome) => wait,
-            _ => Wait::Durable,
-        };
-        let watcher =
-            Watcher { reply: envelope.reply, outcome: Some(outcome), replayed: true, want_state: envelope.want_state };
-        if kept.version == resident.version {
-            return self.answer_when(resident, watcher, wait);
-        }
-        let then = Reply { version: kept.version, state: None, ..resident.reply(watcher.outcome, false, true) };
-        self.answer_durably(resident.seq, watcher.reply, Ok(then));
-    }
-
-    pub fn answer(&mut self, reply: ReplyTo, answer: Result<Reply, AskError>) {
-        self.out.push(Output::Answer(reply, answer));
-    }
-
-    pub fn busy(&mut self, reply: ReplyTo) {
-        self.common.metrics.busy.inc();
-        self.answer(reply, Err(AskError::Busy { retry_after_ms: 100 }));
-    }
-
-    pub fn submit(&mut self, item: Item, effects: Vec<Effect>) {
-        self.out.push(Output::Submit(Submission { slot: self.slot, generation: self.generation, item, effects }));
-    }
-
-    /// Answers once the record `seq`, on which the answer is based, is durable.
-    pub fn answer_durably(&mut self, seq: u64, to: ReplyTo, answer: Result<Reply, AskError>) {
-        if seq <= self.shared.durable_seq() {
-            self.answer(to, answer);
-        } else if self.common.room.has_space() {
-            self.submit(Item::Barrier, vec![Effect::Reply(to, answer)]);
-        } else {
-            self.busy(to);
-        }
-    }
-
-    /// Answers with the present state, now or when the entity has settled.
-    pub fn answer_when(&mut self, resident: &mut Resident, watcher: Watcher, wait: Wait) {
-        let ready = wait == Wait::Durable || resident.state.settled();
-        self.answer_as(resident, watcher, ready);
-    }
-
-    fn answer_as(&mut self, resident: &mut Resident, watcher: Watcher, ready: bool) {
-        if ready {
-            let reply = resident.reply(watcher.outcome, watcher.want_state, watcher.replayed);
-            self.answer_durably(resident.seq, watcher.reply, Ok(reply));
-        } else {
-            resident.watchers.retain(|watcher| !watcher.reply.is_closed());
-            resident.watchers.push(watcher);
         }
     }
 }
