@@ -11,7 +11,8 @@ use crate::Broken;
 use crate::journal::Fate;
 use crate::node::NodeStep;
 use crate::random::Random;
-use crate::world::{To, World};
+use crate::spoilt;
+use crate::world::{QUARANTINE_MS, To, World};
 
 pub struct Chaos {
     /// Off while the world comes to rest.
@@ -24,6 +25,8 @@ pub struct Chaos {
     pub doubled_messages: u64,
     /// Of a thousand steps, how many are disasters.
     disasters: u64,
+    /// Of a thousand calls of entity code, how many panic.
+    pub panics: u64,
     pub steps: u64,
     pub room: usize,
     pub inbox: usize,
@@ -58,6 +61,7 @@ impl Chaos {
             lost_messages: *random.pick(&[0, 10, 50]),
             doubled_messages: *random.pick(&[0, 10, 100]),
             disasters: *random.pick(&[0, 1, 3, 10]),
+            panics: *random.pick(&[0, 0, 0, 0, 2, 10, 150]),
             steps: random.between(500, 3_000),
             room: random.between(2, 40) as usize,
             inbox: random.between(4, 32) as usize,
@@ -150,6 +154,8 @@ impl World {
         self.chaos.is_on = false;
         self.journal.set_failing_reads(0);
         self.set_lease(true);
+        spoilt::rest_dice();
+        self.now = self.now.plus_ms(QUARANTINE_MS);
         self.town.lock().draining = true;
         while self.journal.late_count() > 0 {
             self.journal.arrive_late(0);

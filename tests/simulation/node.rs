@@ -3,9 +3,11 @@
 //! here, one step at a time: every mailbox, task and timer is a place where the scheduler may choose.
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use futures::FutureExt;
 use parking_lot::Mutex;
 use souk::actors::envelope::{AskError, Envelope};
 use souk::actors::history::ask_error;
@@ -474,7 +476,10 @@ impl Node {
                 gathering.settle(number, generation).await;
             }
             let result = match kinds.by_number(key.kind) {
-                Some(spec) => load(&journal, spec, number, &key, &receipts).await,
+                Some(spec) => {
+                    let loading = AssertUnwindSafe(load(&journal, spec, number, &key, &receipts)).catch_unwind();
+                    loading.await.unwrap_or(Err(AskError::Panicked))
+                }
                 None => Err(AskError::UnknownKind),
             };
             Mail::Loaded { generation, key, result: Box::new(result) }

@@ -20,7 +20,7 @@ use crate::{Broken, Summary, shop};
 /// A world that is still busy after so many steps without anything new never comes to rest.
 const STEPS_MAX: u64 = 200_000;
 /// What has to happen now and then, if these runs are to mean anything.
-pub const EXPECTED: [&str; 19] = [
+pub const EXPECTED: [&str; 21] = [
     "orders confirmed",
     "orders rejected",
     "orders fulfilled",
@@ -36,6 +36,8 @@ pub const EXPECTED: [&str; 19] = [
     "product changes refused",
     "crashes",
     "slots failed",
+    "entities panicked",
+    "entities quarantined",
     "writers failed",
     "generations ended",
     "snapshots loaded",
@@ -67,6 +69,8 @@ impl World {
         summary.insert("steps", self.steps);
         summary.insert("answers judged", self.answers.count);
         summary.insert("records", self.metrics.records_committed.get());
+        summary.insert("entities panicked", self.metrics.panics.get());
+        summary.insert("entities quarantined", self.metrics.quarantined.get());
         summary.insert("refused for want of room", self.metrics.busy.get());
         summary.insert("snapshots loaded", self.journal.snapshots_loaded());
         summary.insert("generations ended", self.generations_ended());

@@ -9,6 +9,7 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use souk::actors::entity::Policy;
 use souk::actors::envelope::{AskError, Body, Envelope, Keep, Reply, ReplyTo};
+use souk::actors::kinds;
 use souk::actors::slot::{Common, Pushed, ReceiptLimits, SlotLimits};
 use souk::actors::values::Time;
 use souk::actors::writer::Room;
@@ -24,10 +25,11 @@ use crate::dispatch::Delivery;
 use crate::handle::{Ask, Handle, Town};
 use crate::history::History;
 use crate::journal::SimJournal;
-use crate::mutations::{self, Mutation};
+use crate::mutations::Mutation;
 use crate::node::{Node, NodeConfig, SimLease};
 use crate::provider::Provider;
 use crate::random::Random;
+use crate::spoilt::{self, Nature};
 use crate::task::Task;
 use crate::{Broken, Summary, clients, shop};
 
@@ -70,6 +72,8 @@ pub struct World {
     trace: Option<Arc<Mutex<Vec<String>>>>,
 }
 
+/// How long an entity is left alone that has panicked again and again.
+pub const QUARANTINE_MS: u64 = 1_000;
 /// The time at which every simulation begins.
 const DAWN: Time = Time(1_700_000_000_000);
 
@@ -77,7 +81,16 @@ impl World {
     pub fn new(seed: u64, mutation: Option<Mutation>, trace: Option<Arc<Mutex<Vec<String>>>>) -> World {
         let mut random = Random::new(seed);
         let chaos = Chaos::new(&mut random);
-        let kinds = mutations::kinds(mutation);
+        // What is durable is judged by the kinds as they are; who panics is only in the node's way.
+        let (kinds, judges) = match mutation {
+            Some(Mutation::ReservationReleasedTwice) => {
+                let twice = spoilt::kinds(Nature::ReleasesTwice);
+                (twice, twice)
+            }
+            Some(_) | None if chaos.panics > 0 => (spoilt::kinds(Nature::Panics), kinds::all()),
+            Some(_) | None => (kinds::all(), kinds::all()),
+        };
+        spoilt::set_dice(chaos.panics, random.split());
         let slots = random.between(3, 8) as Slot;
         let metrics = Arc::new(Metrics::new());
         let limits = SlotLimits {
@@ -92,7 +105,7 @@ impl World {
                 swept_from: random.between(2, 24) as usize,
             },
             panics_max: 3,
-            quarantine_ms: 1_000,
+            quarantine_ms: QUARANTINE_MS,
         };
         let policy = Policy {
             cart_ttl_ms: random.between(5_000, 60_000),
@@ -127,7 +140,7 @@ impl World {
             node: None,
             lease: Arc::new(SimLease(AtomicBool::new(true))),
             metrics,
-            history: History::new(kinds),
+            history: History::new(judges),
             answers: Answers::default(),
             town,
             clients,
@@ -272,7 +285,7 @@ impl World {
         for ask in outbox {
             self.ask(ask);
         }
-        if self.metrics.panics.get() > 0 {
+        if self.chaos.panics == 0 && self.metrics.panics.get() > 0 {
             return Err(Broken { invariant: "no entity panics", detail: crate::last_panic() });
         }
         Ok(())
@@ -298,7 +311,7 @@ impl World {
                 format!("answer of {}/{} to {}: {answer}", question.key.kind, question.key.id, question.request)
             });
             if let Ok(reply) = &answer {
-                self.answers.judge(&question, reply, &self.history, self.common.kinds)?;
+                self.answers.judge(&question, reply, &self.history, kinds::all())?;
                 if reply.replayed {
                     self.count("answers given again");
                 }
