@@ -1,5 +1,3 @@
-#![allow(clippy::unwrap_used)] // in a test, a panic is the message
-
 use proptest::prelude::*;
 
 use super::*;

@@ -14,7 +14,7 @@ use super::resident::{Resident, Watcher};
 use crate::actors::envelope::{AskError, Body, Envelope, Reply, ReplyTo};
 use crate::actors::values::Time;
 use crate::actors::writer::{Item, Submission};
-use crate::persistence::{EntityKey, Epoch, OwedRow, Record, SlotHead, WakeRow};
+use crate::persistence::{EntityKey, OwedRow, Record, SlotHead, WakeRow};
 
 /// What the slot wants done. Submissions go first, in their order: what else is done may depend on them.
 pub enum Output {
@@ -97,9 +97,6 @@ impl SlotCore {
     }
     pub fn generation(&self) -> u64 {
         self.desk.generation
-    }
-    pub fn epoch(&self) -> Epoch {
-        self.desk.epoch
     }
     pub fn resident_count(&self) -> usize {
         self.residents.len()

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::actors::entity::OWED_MAX;
 use crate::actors::envelope::AskError;
-use crate::actors::erased::KindSpec;
+use crate::actors::erased::{AnyState, KindSpec};
 use crate::actors::history::{apply, ask_error};
 use crate::actors::values::Time;
 use crate::persistence::{EntityKey, History, Journal, Origin, Record, Slot, Snapshot};
@@ -24,11 +24,12 @@ pub async fn load(
     limits: &ReceiptLimits,
 ) -> Result<Resident, AskError> {
     let History { snapshot, records, more } = journal.load(slot, key).await.map_err(ask_error)?;
-    let restored = snapshot.as_ref().map(|snapshot| spec.restore(&snapshot.state).is_some());
+    let written_by_another_version = || (Resident::new(spec.fresh()), Vec::new(), true);
     let (mut resident, mut page, mut more) = match snapshot {
         None => (Resident::new(spec.fresh()), records, more),
-        Some(snapshot) if restored == Some(true) => (from_snapshot(spec, snapshot), records, more),
-        Some(_written_by_another_version) => (Resident::new(spec.fresh()), Vec::new(), true),
+        Some(snapshot) => spec
+            .restore(&snapshot.state)
+            .map_or_else(written_by_another_version, |state| (from_snapshot(state, snapshot), records, more)),
     };
     let mut watermarks = HashMap::new();
     loop {
@@ -46,8 +47,7 @@ pub async fn load(
     Ok(resident)
 }
 
-fn from_snapshot(spec: &dyn KindSpec, snapshot: Snapshot) -> Resident {
-    let state = spec.restore(&snapshot.state).unwrap_or_else(|| spec.fresh());
+fn from_snapshot(state: Box<dyn AnyState>, snapshot: Snapshot) -> Resident {
     let mut resident = Resident::new(state);
     resident.version = snapshot.version;
     resident.seq = snapshot.seq;

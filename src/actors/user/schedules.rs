@@ -3,8 +3,6 @@
 //! The receivers keep receipts, as the runtime does. Whatever happened, once everything owed has been
 //! answered, all of them agree.
 
-#![allow(clippy::unwrap_used)] // in a test, a panic is the message
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
 
