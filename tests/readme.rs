@@ -2,8 +2,8 @@
 //! the first failure, against a fresh store served by the real binary. A `text` block behind it is what must come
 //! out: spaces do not count, and `…` stands for anything.
 
-#[path = "support/daemon.rs"]
-mod daemon;
+#[path = "support/process.rs"]
+mod process;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use daemon::{Daemon, SOUK, clean, log_of};
+use process::{Launch, SOUK, clean, log_of};
 
 const README: &str = include_str!("../README.md");
 /// What a block of the tour may take, with the slowest password hash on the slowest machine.
@@ -123,7 +123,8 @@ fn what_is_expected_must_come_in_its_order() {
 #[test]
 fn the_tour_works_as_pasted() {
     let dir = tempfile::tempdir().expect("a directory");
-    let mut server = Some(Daemon::start(dir.path(), "127.0.0.1:0", &["--sample"]));
+    let launch = Launch::new(dir.path()).args(&["--sample"]);
+    let mut server = Some(launch.start());
     let url = server.as_ref().map(|server| server.url.clone()).expect("it has just started");
     // Where the tour starts it again it must be where it was.
     let address = url.strip_prefix("http://").expect("an address").to_owned();
@@ -145,11 +146,11 @@ fn the_tour_works_as_pasted() {
                 }
             }
             Step::ServerStops => {
-                let status = server.take().expect("it runs").stop();
+                let status = server.take().expect("it runs").stop().status;
                 assert!(status.success(), "{status}\n{}", log_of(dir.path()));
             }
             Step::ServerStarts => {
-                server = Some(Daemon::start(dir.path(), &address, &["--sample"]));
+                server = Some(launch.clone().at(&address).start());
             }
         }
     }
@@ -158,5 +159,5 @@ fn the_tour_works_as_pasted() {
     for level in ["ERROR", "WARN"] {
         assert!(!log.contains(&format!("\"level\":\"{level}\"")), "the tour is quiet: {log}");
     }
-    assert!(server.take().expect("it runs").stop().success());
+    assert!(server.take().expect("it runs").stop().status.success());
 }

@@ -2,16 +2,20 @@
 //! and verified. With stock for everything, with too little of it, and with a server that is killed in
 //! the middle.
 
+#[path = "support/process.rs"]
+mod process;
 #[path = "support/retail_sample.rs"]
 mod retail_sample;
-#[path = "support/server.rs"]
-mod server;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use process::{ADMIN_EMAIL, Launch, PASSWORD, Process};
 use retail_sample::{Sample, generate};
-use server::{ADMIN_EMAIL, ADMIN_PASSWORD, Server};
+
+fn start(dir: &Path) -> Process {
+    Launch::new(dir).data(&dir.join("data")).administered().env("SOUK_LOG__FILTER", "error").start()
+}
 
 fn sample_file(dir: &Path, sample: Sample) -> PathBuf {
     let path = dir.join("sample.csv");
@@ -31,7 +35,7 @@ fn replay(server: &str, file: &Path, dir: &Path, more: &[&str]) -> Child {
         .arg("--state")
         .arg(dir.join("state"))
         .args(more)
-        .env("SOUK_PASSWORD", ADMIN_PASSWORD)
+        .env("SOUK_PASSWORD", PASSWORD)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command.spawn().expect("souk starts")
@@ -47,7 +51,7 @@ fn verified(child: Child) {
 #[test]
 fn with_stock_for_everything_every_order_is_confirmed() {
     let dir = tempfile::tempdir().expect("a folder");
-    let server = Server::start(dir.path().join("data"));
+    let server = start(dir.path());
     let file = sample_file(dir.path(), Sample::default());
     verified(replay(&server.url, &file, dir.path(), &["--stock", "exact", "--clients", "16"]));
 }
@@ -55,7 +59,7 @@ fn with_stock_for_everything_every_order_is_confirmed() {
 #[test]
 fn with_less_stock_one_client_equals_the_oracle() {
     let dir = tempfile::tempdir().expect("a folder");
-    let server = Server::start(dir.path().join("data"));
+    let server = start(dir.path());
     let file = sample_file(dir.path(), Sample { invoices: 120, ..Sample::default() });
     verified(replay(&server.url, &file, dir.path(), &["--stock", "70", "--clients", "1"]));
 }
@@ -63,7 +67,7 @@ fn with_less_stock_one_client_equals_the_oracle() {
 #[test]
 fn with_less_stock_many_clients_are_refused_for_good_reasons_only() {
     let dir = tempfile::tempdir().expect("a folder");
-    let server = Server::start(dir.path().join("data"));
+    let server = start(dir.path());
     let file = sample_file(dir.path(), Sample { invoices: 200, ..Sample::default() });
     verified(replay(&server.url, &file, dir.path(), &["--stock", "60", "--clients", "32"]));
 }
@@ -71,7 +75,7 @@ fn with_less_stock_many_clients_are_refused_for_good_reasons_only() {
 #[test]
 fn a_server_that_is_killed_again_and_again_loses_and_doubles_nothing() {
     let dir = tempfile::tempdir().expect("a folder");
-    let mut server = Server::start(dir.path().join("data"));
+    let mut server = start(dir.path());
     let file = sample_file(dir.path(), Sample::default());
     let mut child = replay(&server.url, &file, dir.path(), &["--stock", "exact", "--clients", "16"]);
     let mut kills = 0;

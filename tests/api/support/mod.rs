@@ -4,6 +4,8 @@
 mod ask;
 mod contract;
 mod fixtures;
+#[path = "../../support/process.rs"]
+mod process;
 mod server;
 
 pub use ask::{Ask, Told};

@@ -1,18 +1,15 @@
 //! The real binary on a free port, with a data directory of its own. It lives as long as a test uses it.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, Weak};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::contract::Contract;
-
-pub const ADMIN_EMAIL: &str = "admin@example.com";
-pub const PASSWORD: &str = "correct horse battery";
+pub use super::process::{ADMIN_EMAIL, PASSWORD};
+use super::process::{Launch, Process};
 
 type Settings = Vec<(String, String)>;
 
@@ -22,20 +19,9 @@ static SHARED: LazyLock<Mutex<BTreeMap<Settings, Weak<Server>>>> = LazyLock::new
 pub struct Server {
     process: Process,
     address: SocketAddr,
-    settings: Settings,
     contract: OnceLock<Arc<Contract>>,
     pub administrator: tokio::sync::OnceCell<Value>,
     home: TempDir,
-}
-
-/// Killed when it is dropped: the journal must bear that.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 impl Server {
@@ -52,41 +38,29 @@ impl Server {
 
     pub fn start(settings: &[(&str, &str)]) -> Server {
         let home = tempfile::tempdir().expect("a directory for the data");
-        Server::start_in(home, owned(settings))
+        let launch = Launch::new(home.path()).data(&home.path().join("data")).administered();
+        let defaults = [("SOUK_LOG__FILTER", "error"), ("SOUK_STORE__SLOTS", "64")];
+        let all = defaults.iter().chain(settings);
+        let launch = all.fold(launch, |launch, (name, value)| launch.env(name, *value));
+        Server::of(launch.start(), home)
     }
 
-    fn start_in(home: TempDir, settings: Settings) -> Server {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_souk"))
-            .args(["serve", "--http", "127.0.0.1:0", "--data"])
-            .arg(home.path().join("data"))
-            .envs([("SOUK_BOOTSTRAP_ADMIN_EMAIL", ADMIN_EMAIL), ("SOUK_BOOTSTRAP_ADMIN_PASSWORD", PASSWORD)])
-            .envs([("SOUK_LOG__FILTER", "error"), ("SOUK_STORE__SLOTS", "64")])
-            .envs(settings.clone())
-            .current_dir(home.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
-        let mut first = String::new();
-        let output = child.stdout.take().expect("its standard output");
-        BufReader::new(output).read_line(&mut first).expect("its first line");
-        let address = first.trim().strip_prefix("listening on http://").and_then(|address| address.parse().ok());
-        let address = address.unwrap_or_else(|| panic!("not what it should say first: {first:?}"));
+    fn of(process: Process, home: TempDir) -> Server {
+        let address = process.url.strip_prefix("http://").and_then(|address| address.parse().ok());
+        let address = address.unwrap_or_else(|| panic!("no address: {:?}", process.url));
         let (contract, administrator) = (OnceLock::new(), tokio::sync::OnceCell::new());
-        Server { process: Process(child), address, settings, contract, administrator, home }
+        Server { process, address, contract, administrator, home }
     }
 
     /// Kills it and starts it again on the same data.
     pub fn crash(self) -> Server {
-        let Server { process, home, settings, .. } = self;
-        drop(process);
-        Server::start_in(home, settings)
+        let Server { process, home, .. } = self;
+        Server::of(process.kill().start(), home)
     }
 
     /// Asks it to stop, as an operator does. It may still have work to finish.
     pub fn terminate(&self) {
-        let pid = self.process.0.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("there is kill");
-        assert!(sent.success());
+        self.process.signal("TERM");
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -1,0 +1,168 @@
+//! The real binary as a process: started on data, settings and arguments of one's own, killed, stopped, halted,
+//! and asked at its end for its status and what it said.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+pub const SOUK: &str = env!("CARGO_BIN_EXE_souk");
+pub const ADMIN_EMAIL: &str = "admin@example.com";
+pub const PASSWORD: &str = "correct horse battery";
+
+/// How long a stop may take on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How `souk serve` is to be started.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    home: PathBuf,
+    address: String,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+}
+
+/// A running `souk serve`. It is killed when it is dropped: the journal must bear that.
+pub struct Process {
+    child: Child,
+    launch: Launch,
+    /// Such as `http://127.0.0.1:41234`.
+    pub url: String,
+}
+
+/// How a process ended, and all that the processes of its home said on standard error.
+#[derive(Debug)]
+pub struct Ended {
+    pub status: ExitStatus,
+    pub log: String,
+}
+
+impl Launch {
+    /// Working in `home`, where also its log goes (`server.log`), on a free port.
+    pub fn new(home: &Path) -> Launch {
+        let (arguments, environment) = Default::default();
+        Launch { home: home.to_owned(), address: "127.0.0.1:0".to_owned(), arguments, environment }
+    }
+
+    pub fn at(mut self, address: &str) -> Launch {
+        address.clone_into(&mut self.address);
+        self
+    }
+    pub fn data(self, folder: &Path) -> Launch {
+        self.args(&["--data", folder.to_str().expect("a path in UTF-8")])
+    }
+    pub fn args(mut self, arguments: &[&str]) -> Launch {
+        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+    /// Sets a variable; an earlier value of it is void.
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Launch {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+    /// With the administrator of these tests.
+    pub fn administered(self) -> Launch {
+        self.env("SOUK_BOOTSTRAP_ADMIN_EMAIL", ADMIN_EMAIL).env("SOUK_BOOTSTRAP_ADMIN_PASSWORD", PASSWORD)
+    }
+
+    pub fn log(&self) -> String {
+        log_of(&self.home)
+    }
+
+    /// Starts it, and waits until it listens.
+    pub fn start(&self) -> Process {
+        self.try_start().unwrap_or_else(|ended| panic!("it does not start: {}\n{}", ended.status, ended.log))
+    }
+
+    /// Starts it, and waits until it listens or has ended.
+    pub fn try_start(&self) -> Result<Process, Ended> {
+        let log = std::fs::File::options().create(true).append(true).open(self.home.join("server.log"));
+        let mut command = Command::new(SOUK);
+        clean(&mut command);
+        command.args(["serve", "--http", &self.address]).args(&self.arguments).current_dir(&self.home);
+        command.envs(self.environment.iter().cloned());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.expect("a log"));
+        let mut child = command.spawn().expect("the binary starts");
+        let mut line = String::new();
+        let mut output = BufReader::new(child.stdout.take().expect("its standard output"));
+        let read = output.read_line(&mut line);
+        let url = line.trim_end().strip_prefix("listening on ").map(str::to_owned);
+        let mut process = Process { child, launch: self.clone(), url: url.clone().unwrap_or_default() };
+        if read.is_err() || url.is_none() {
+            return Err(process.end());
+        }
+        // What it prints later must not fill a pipe that nobody empties.
+        std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
+        Ok(process)
+    }
+}
+
+impl Process {
+    /// Sends a signal, such as `TERM`, `STOP` or `CONT`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("there is kill");
+        assert!(sent.success());
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait(mut self) -> Ended {
+        self.end()
+    }
+
+    /// Asks it to stop, as an operator does, and waits until it has.
+    pub fn stop(self) -> Ended {
+        self.signal("TERM");
+        self.wait()
+    }
+
+    /// Kills it without warning. The answer is how it was started, at the address that it had.
+    pub fn kill(mut self) -> Launch {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+        let address = self.url.trim_start_matches("http://").to_owned();
+        self.launch.clone().at(&address)
+    }
+
+    pub fn kill_and_restart(self) -> Process {
+        self.kill().start()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("its status").is_none()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn end(&mut self) -> Ended {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("its status") {
+                return Ended { status, log: self.launch.log() };
+            }
+            assert!(Instant::now() < until, "it does not end\n{}", self.launch.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // it has ended already: as well
+        let _ = self.child.wait();
+    }
+}
+
+/// Takes out of a command's environment what would configure souk.
+pub fn clean(command: &mut Command) {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SOUK_")) {
+        command.env_remove(name);
+    }
+}
+
+pub fn log_of(home: &Path) -> String {
+    std::fs::read_to_string(home.join("server.log")).unwrap_or_default()
+}
