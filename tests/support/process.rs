@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Launch {
     home: PathBuf,
     address: String,
+    /// souk, and before it what it is to run under.
+    under: Vec<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
 }
@@ -42,11 +44,17 @@ impl Launch {
     /// Working in `home`, where also its log goes (`server.log`), on a free port.
     pub fn new(home: &Path) -> Launch {
         let (arguments, environment) = Default::default();
-        Launch { home: home.to_owned(), address: "127.0.0.1:0".to_owned(), arguments, environment }
+        let (address, under) = ("127.0.0.1:0".to_owned(), vec![SOUK.to_owned()]);
+        Launch { home: home.to_owned(), address, under, arguments, environment }
     }
 
     pub fn at(mut self, address: &str) -> Launch {
         address.clone_into(&mut self.address);
+        self
+    }
+    /// As the last arguments of another program.
+    pub fn under(mut self, program: &[&str]) -> Launch {
+        self.under = program.iter().copied().chain([SOUK]).map(str::to_owned).collect();
         self
     }
     pub fn data(self, folder: &Path) -> Launch {
@@ -75,15 +83,28 @@ impl Launch {
         self.try_start().unwrap_or_else(|ended| panic!("it does not start: {}\n{}", ended.status, ended.log))
     }
 
+    /// Starts it, and kills it before it may have got far.
+    pub fn start_and_kill(&self, after: Duration) {
+        let mut child = self.command().stdout(Stdio::null()).spawn().expect("the binary starts");
+        std::thread::sleep(after);
+        child.kill().expect("it can be killed");
+        child.wait().expect("it ends");
+    }
+
+    fn command(&self) -> Command {
+        let log = std::fs::File::options().create(true).append(true).open(self.home.join("server.log"));
+        let (program, arguments) = self.under.split_first().expect("at least souk itself");
+        let mut command = Command::new(program);
+        clean(&mut command);
+        command.args(arguments).args(["serve", "--http", &self.address]).args(&self.arguments).current_dir(&self.home);
+        command.envs(self.environment.iter().cloned());
+        command.stdin(Stdio::null()).stderr(log.expect("a log"));
+        command
+    }
+
     /// Starts it, and waits until it listens or has ended.
     pub fn try_start(&self) -> Result<Process, Ended> {
-        let log = std::fs::File::options().create(true).append(true).open(self.home.join("server.log"));
-        let mut command = Command::new(SOUK);
-        clean(&mut command);
-        command.args(["serve", "--http", &self.address]).args(&self.arguments).current_dir(&self.home);
-        command.envs(self.environment.iter().cloned());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.expect("a log"));
-        let mut child = command.spawn().expect("the binary starts");
+        let mut child = self.command().stdout(Stdio::piped()).spawn().expect("the binary starts");
         let mut line = String::new();
         let mut output = BufReader::new(child.stdout.take().expect("its standard output"));
         let read = output.read_line(&mut line);

@@ -127,6 +127,7 @@ impl Checkpointer {
         };
         manifest.write(&self.index.disk)?;
         self.index.disk.sync()?;
+        self.index.disk.sync_witness()?;
         let old = {
             let mut layers = self.index.layers.write();
             layers.generation += 1;

@@ -200,7 +200,7 @@ impl Committer {
     /// Makes what was written durable, shows it to readers and answers.
     fn settle(&self, written: Vec<Written>) {
         let durable = match written.iter().any(Written::changes_something) {
-            true => self.index.disk.sync(),
+            true => self.index.disk.sync().and_then(|()| self.index.disk.acknowledge(self.last_part)),
             false => self.index.disk.check(),
         };
         for done in written {
@@ -283,7 +283,8 @@ impl Committer {
         self.index.announce(|turn| turn.finish = true);
         self.join_checkpointer();
         self.index.disk.check()?;
-        self.index.disk.sync()
+        self.index.disk.sync()?;
+        self.index.disk.sync_witness()
     }
 
     fn join_checkpointer(&mut self) {

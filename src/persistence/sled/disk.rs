@@ -19,6 +19,7 @@ use parking_lot::{MappedRwLockReadGuard, RwLock, RwLockReadGuard};
 use sled::IVec;
 
 use super::SledOptions;
+use super::witness::{self, Witness};
 use crate::persistence::{Slot, StoreError};
 
 /// The longest value: 17 of them, 4 more that raced in, and their keys stay below 128 KiB.
@@ -38,11 +39,14 @@ pub struct Disk {
     /// `None` once closed.
     files: RwLock<Option<Files>>,
     failure: OnceLock<String>,
+    /// The last part of the log, as the witness had it at opening.
+    noted: Option<u64>,
 }
 
 struct Files {
     db: sled::Db,
     data: File,
+    witness: Witness,
     /// Held until the store is closed: one process per directory.
     _lock: File,
 }
@@ -53,19 +57,24 @@ impl Disk {
         let shown = dir.display();
         fs::create_dir_all(dir).map_err(|error| fatal(format!("cannot create the folder {shown}: {error}")))?;
         let lock = take_lock(dir)?;
+        let (witness, noted) = Witness::open(dir)?;
         let mut db = open_sled(dir, options)?;
         let stored = db.get(META_KEY).map_err(sled_error)?;
         match stored {
             Some(meta) => {
                 check_meta(&meta, options.slots).map_err(|why| fatal(format!("the store in {shown} {why}")))?
             }
-            None if db.is_empty() => db = create(dir, db, options)?,
+            None if db.is_empty() => {
+                // Something was acknowledged here: it is no new store, but one that has lost everything.
+                witness::check(noted, 0)?;
+                db = create(dir, db, options)?;
+            }
             None => return Err(fatal(format!("the store in {shown} was not written by souk"))),
         }
         let data = File::open(dir.join(DATA_FILE))
             .map_err(|error| fatal(format!("cannot open {shown}/{DATA_FILE} to make it durable: {error}")))?;
-        let files = RwLock::new(Some(Files { db, data, _lock: lock }));
-        Ok(Disk { files, failure: OnceLock::new() })
+        let files = RwLock::new(Some(Files { db, data, witness, _lock: lock }));
+        Ok(Disk { files, failure: OnceLock::new(), noted })
     }
 
     /// Whether the store can still be used.
@@ -142,6 +151,25 @@ impl Disk {
         self.done(files.db.flush())?;
         // Never retried: after a failed fsync the kernel may have dropped the pages.
         files.data.sync_data().map_err(|error| self.fail(format!("fsync: {error}")))
+    }
+
+    /// Refuses a log that ends before what was acknowledged, and takes note of one that does not. For good, but
+    /// only as fast as that is cheap: see [`witness`].
+    pub fn log_ends_at(&self, last_part: u64) -> Result<(), StoreError> {
+        witness::check(self.noted, last_part)?;
+        self.acknowledge(last_part)?;
+        self.sync_witness()
+    }
+
+    /// Notes that the log up to this part is durable; to be called before anybody is told.
+    pub fn acknowledge(&self, last_part: u64) -> Result<(), StoreError> {
+        let files = self.files()?;
+        files.witness.note(last_part).map_err(|error| self.fail(format!("writing {}: {error}", witness::FILE)))
+    }
+
+    pub fn sync_witness(&self) -> Result<(), StoreError> {
+        let files = self.files()?;
+        files.witness.sync().map_err(|error| self.fail(format!("fsync of {}: {error}", witness::FILE)))
     }
 
     /// Gives the files and the directory free.

@@ -20,7 +20,7 @@
 //!
 //! A crash at any moment leaves: the log up to some commit that includes every answered one; perhaps
 //! blocks of a run that no manifest names, which are removed at opening; perhaps an incomplete snapshot,
-//! which is passed over. Any error of sled's or of an fsync ends the store until it is opened again.
+//! which is passed over. A log that ends sooner is damage, which the [`witness`] tells from a crash. Any error of sled's or of an fsync ends the store until it is opened again.
 
 mod checkpoint;
 mod committer;
@@ -37,6 +37,7 @@ mod run;
 mod snapshots;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 use std::path::Path;
 use std::sync::Arc;

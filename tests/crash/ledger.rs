@@ -1,0 +1,134 @@
+//! Clients that write as fast as they can, and remember what was acknowledged.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+/// How long no write may be acknowledged on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What came of the writes.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Guests' carts that were acknowledged.
+    pub carts: Vec<Cart>,
+    /// Answers that refused: status, content type and body.
+    pub refused: Vec<(u16, String, Value)>,
+    /// Requests without an answer.
+    pub unanswered: usize,
+}
+
+#[derive(Debug)]
+pub struct Cart {
+    id: String,
+    token: String,
+    reference: String,
+}
+
+/// Clients at work.
+pub struct Writers {
+    pub acknowledged: Arc<AtomicUsize>,
+    progress: Arc<Notify>,
+    tasks: Vec<tokio::task::JoinHandle<Ledger>>,
+}
+
+impl Writers {
+    /// Each writes until it gets no answer any more, or `errors_max` refusals.
+    pub fn start(url: &str, clients: usize, errors_max: usize) -> Writers {
+        let (acknowledged, progress) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let task = |client| {
+            let (url, acknowledged, progress) = (url.to_owned(), acknowledged.clone(), progress.clone());
+            tokio::spawn(async move { write(&url, client, errors_max, &acknowledged, &progress).await })
+        };
+        let tasks = (0..clients).map(task).collect();
+        Writers { acknowledged, progress, tasks }
+    }
+
+    /// Waits until so many writes are acknowledged.
+    pub async fn reach(&self, count: usize) {
+        while self.acknowledged.load(Ordering::Relaxed) < count {
+            let notified = self.progress.notified();
+            if self.acknowledged.load(Ordering::Relaxed) < count {
+                tokio::time::timeout(PATIENCE, notified).await.expect("they go on");
+            }
+        }
+    }
+
+    pub async fn finish(self) -> Ledger {
+        let mut all = Ledger::default();
+        for task in self.tasks {
+            let Ledger { carts, refused, unanswered } = task.await.expect("a writer");
+            all.carts.extend(carts);
+            all.refused.extend(refused);
+            all.unanswered += unanswered;
+        }
+        all
+    }
+}
+
+async fn write(url: &str, client: usize, errors_max: usize, acknowledged: &AtomicUsize, progress: &Notify) -> Ledger {
+    let http = reqwest::Client::new();
+    let mut ledger = Ledger::default();
+    for number in 0.. {
+        let reference = format!("{client}-{number}");
+        let metadata = json!({"note": "x".repeat(400), "more": "y".repeat(400)});
+        let body = json!({"reference": reference, "metadata": metadata});
+        let asked = http.post(format!("{url}/v1/carts")).header("idempotency-key", &reference).json(&body);
+        let answer = match asked.send().await {
+            Ok(response) => {
+                let status = response.status().as_u16();
+                let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or("");
+                let kind = kind.to_owned();
+                response.json::<Value>().await.map(|body| (status, kind, body))
+            }
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok((201, _, body)) => {
+                let text = |name: &str| body[name].as_str().expect("a guest's cart has both").to_owned();
+                ledger.carts.push(Cart { id: text("id"), token: text("token"), reference });
+                acknowledged.fetch_add(1, Ordering::Relaxed);
+                progress.notify_waiters();
+            }
+            Ok(refused) => {
+                ledger.refused.push(refused);
+                if ledger.refused.len() >= errors_max {
+                    break;
+                }
+            }
+            Err(_) => {
+                ledger.unanswered += 1;
+                break;
+            }
+        }
+    }
+    ledger
+}
+
+impl Ledger {
+    /// Every acknowledged cart is there as it was written.
+    pub async fn is_kept_by(&self, url: &str) {
+        let http = reqwest::Client::new();
+        for cart in &self.carts {
+            let asked = http.get(format!("{url}/v1/carts/{}", cart.id)).header("x-cart-token", &cart.token);
+            let response = asked.send().await.expect("an answer");
+            assert_eq!(response.status(), 200, "{cart:?} was acknowledged");
+            let body: Value = response.json().await.expect("a cart");
+            assert_eq!(body["reference"], cart.reference.as_str());
+            assert_eq!(body["metadata"]["note"].as_str().map(str::len), Some(400));
+        }
+    }
+
+    /// Every refusal is a problem that says so, with one of these codes.
+    pub fn refused_with(&self, codes: &[&str]) {
+        for (status, kind, body) in &self.refused {
+            assert_eq!(kind, "application/problem+json", "{status} {body}");
+            assert_eq!(body["status"], *status);
+            let code = body["code"].as_str().unwrap_or_default();
+            assert!(codes.contains(&code), "{status} {body}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What a node bears, on the real binary: to be killed at any moment, a power cut, a full disk, damaged files, a
+//! second process, and to be stopped under load. Everything that was acknowledged is there afterwards, or the node
+//! says that it is not.
+//!
+//! Moments are chosen by chance. The seed is printed; `CRASH_SEED=N` asks for the same choices again (what the
+//! processes were doing at those moments is theirs).
+
+mod damage;
+mod disk_full;
+mod kills;
+mod ledger;
+mod power_cut;
+mod processes;
+mod store;
+
+#[path = "../support/powercut.rs"]
+mod powercut;
+#[path = "../support/process.rs"]
+mod process;
+#[path = "../support/replaying.rs"]
+mod replaying;
+#[path = "../support/retail_sample.rs"]
+mod retail_sample;
+
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use process::Launch;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+/// Chance, with its seed on standard output.
+fn chance(test: &str) -> StdRng {
+    let given = std::env::var("CRASH_SEED").ok().map(|seed| seed.parse().expect("CRASH_SEED is a number"));
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos().into();
+    let seed: u64 = given.unwrap_or_else(now);
+    println!("{test}: CRASH_SEED={seed}");
+    StdRng::seed_from_u64(seed)
+}
+
+/// How long nothing is done before the next blow: not to wait for something, but to strike anywhere.
+fn moment(chance: &mut StdRng, at_most_ms: u64) -> Duration {
+    Duration::from_micros(chance.gen_range(0..at_most_ms * 1_000))
+}
+
+fn launch(home: &Path) -> Launch {
+    Launch::new(home).data(&home.join("data")).administered().env("SOUK_LOG__FILTER", "error")
+}

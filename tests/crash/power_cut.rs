@@ -1,0 +1,47 @@
+//! Power cuts in the middle of a replay: what the server had not made durable is gone when it starts again.
+
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use super::powercut::{Left, PowerCut};
+use super::replaying::Replay;
+use super::retail_sample::Sample;
+use super::{chance, launch, moment};
+
+const CUTS: usize = 12;
+
+#[test]
+fn a_power_cut_at_any_moment_takes_nothing_that_was_acknowledged() {
+    let mut chance = chance("power cuts");
+    let mut cuts = 0;
+    while cuts < CUTS {
+        cuts += cut_during_a_replay(&mut chance, CUTS - cuts);
+    }
+}
+
+fn cut_during_a_replay(chance: &mut StdRng, at_most: usize) -> usize {
+    let dir = tempfile::tempdir().expect("a folder");
+    let power = PowerCut::new(dir.path(), &dir.path().join("data"));
+    let launch =
+        power.environment().into_iter().fold(launch(dir.path()), |launch, (name, value)| launch.env(name, value));
+    let mut server = launch.start();
+    let sample = Sample { seed: chance.r#gen(), ..Sample::default() };
+    let mut replay = Replay::start(&server.url, dir.path(), sample, &["--stock", "exact", "--clients", "16"]);
+    let (mut cuts, mut done) = (0, 0);
+    while cuts < at_most {
+        done += chance.gen_range(1..25);
+        if !replay.reaches(done) {
+            break;
+        }
+        std::thread::sleep(moment(chance, 100));
+        let launch = server.kill();
+        let left = if chance.gen_bool(0.5) { Left::Nothing } else { Left::Some { seed: chance.r#gen() } };
+        println!("power cut at {done} invoices, leaving {left:?}: {:?}", power.cut(left));
+        server = launch.start();
+        cuts += 1;
+        done = replay.done();
+    }
+    replay.verified();
+    assert!(server.stop().status.success());
+    cuts
+}

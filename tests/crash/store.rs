@@ -1,0 +1,252 @@
+//! Kills a process that writes to a store, again and again, and looks for every write that it had acknowledged: as it
+//! is (recovery at any moment, in the middle of a group, a checkpoint or a merge, finds a whole and gapless store),
+//! and after a power cut.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use rand::Rng;
+use souk::persistence::sled::{SledJournal, SledOptions};
+use souk::persistence::{Batch, EntityKey, Journal, Payload, Record, Slot, StoreError, WakeChange};
+
+use super::powercut::{Left, PowerCut};
+use super::{chance, moment};
+
+pub const SLOTS: Slot = 8;
+const WRITERS: u16 = 8;
+const KILLS: usize = 8;
+const CUTS: usize = 40;
+/// Names the folder to the process that is to be killed.
+const FOLDER: &str = "SOUK_TEST_CRASH_FOLDER";
+
+/// Small enough that checkpoints and merges go on all the time.
+pub fn try_open(folder: &Path) -> Result<SledJournal, StoreError> {
+    let options = SledOptions { slots: SLOTS, checkpoint_records: 100, ..SledOptions::default() };
+    SledJournal::open(folder, options)
+}
+
+fn open(folder: &Path) -> SledJournal {
+    try_open(folder).expect("the store opens")
+}
+
+fn record(slot: Slot, epoch: u64, seq: u64, version: u64, entity: u64) -> Record {
+    Record {
+        slot,
+        seq,
+        epoch,
+        key: EntityKey { kind: 10, id: format!("{slot}-{entity}").into() },
+        version,
+        at_ms: seq as i64,
+        request: [slot as u8; 16],
+        receipt: None,
+        events: vec![Payload { type_number: 1, version: 1, bytes: vec![seq as u8; (seq % 700) as usize] }],
+        owed: None,
+        wake: Some(WakeChange { before_ms: (version > 1).then(|| version as i64 - 1), after_ms: Some(version as i64) }),
+    }
+}
+
+/// The process that is killed: each slot has a writer, which says on stdout what was acknowledged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs in the process that the other test kills"]
+async fn child() {
+    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let journal = Arc::new(open(Path::new(&folder)));
+    let heads = journal.heads().await.expect("heads");
+    let wanted: Vec<_> = (0..).zip(heads.iter().map(|head| head.epoch)).collect();
+    journal.claim("child", &wanted).await.expect("claim");
+    let writers = (0..WRITERS).map(|slot| tokio::spawn(write(journal.clone(), slot, heads[usize::from(slot)].seq)));
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.expect("a writer");
+    }
+}
+
+/// Appends to a slot until killed; entity n of a slot gets each fifth record.
+async fn write(journal: Arc<SledJournal>, slot: Slot, mut seq: u64) {
+    let epoch = journal.heads().await.expect("heads")[usize::from(slot)].epoch;
+    loop {
+        let records = (1..=1 + seq % 4).map(|n| {
+            let seq = seq + n;
+            record(slot, epoch, seq, seq.div_ceil(5), seq % 5)
+        });
+        let batch = Batch { records: records.collect(), snapshots: Vec::new() };
+        seq += batch.records.len() as u64;
+        assert_eq!(journal.append(batch).await.expect("append"), vec![]);
+        // One write, so that the kill leaves no half line.
+        let line = format!("acknowledged {slot} {epoch} {seq}\n");
+        std::io::stdout().write_all(line.as_bytes()).expect("stdout");
+    }
+}
+
+/// The last acknowledged epoch and sequence of each slot.
+pub type Acknowledged = Vec<(u64, u64)>;
+
+fn start(folder: &Path, environment: &[(&'static str, String)]) -> Child {
+    let this = std::env::current_exe().expect("the test's own binary");
+    Command::new(this)
+        .args(["--exact", "store::child", "--ignored", "--nocapture"])
+        .env(FOLDER, folder)
+        .envs(environment.iter().cloned())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a child process")
+}
+
+/// Lets the child write so many batches, kills it, and answers what was acknowledged.
+pub fn write_and_kill(folder: &Path, lines: usize, environment: &[(&'static str, String)]) -> Acknowledged {
+    let mut child = start(folder, environment);
+    let mut acknowledged = vec![(0, 0); usize::from(SLOTS)];
+    let mut note = |line: &str| {
+        let mut words = line.split_whitespace().skip_while(|word| !word.ends_with("acknowledged")).skip(1);
+        let mut next = || words.next().and_then(|word| word.parse::<u64>().ok());
+        if let (Some(slot), Some(epoch), Some(seq)) = (next(), next(), next()) {
+            acknowledged[slot as usize] = (epoch, seq);
+            return true;
+        }
+        false
+    };
+    let mut stdout = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    let mut seen = 0;
+    while seen < lines {
+        seen += usize::from(note(&stdout.next().expect("the child writes until it is killed")));
+    }
+    child.kill().expect("kill");
+    child.wait().expect("wait");
+    for line in stdout {
+        note(&line);
+    }
+    acknowledged
+}
+
+/// What is the matter with a store.
+#[derive(Debug)]
+pub enum Fault {
+    /// It says so itself.
+    Told(StoreError),
+    /// It answers, and the answer is wrong.
+    Wrong(String),
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Fault {
+        Fault::Told(error)
+    }
+}
+
+fn equal<T: PartialEq + std::fmt::Debug>(what: impl FnOnce() -> String, found: &T, expected: &T) -> Result<(), Fault> {
+    if found == expected { Ok(()) } else { Err(Fault::Wrong(format!("{}: not as it was written", what()))) }
+}
+
+/// Every acknowledged record is there, and everything that is derived from the records fits to them.
+pub async fn verify(journal: &SledJournal, acknowledged: &Acknowledged) -> Result<(), Fault> {
+    let heads = journal.heads().await?;
+    for (slot, (epoch, seq)) in (0..SLOTS).zip(acknowledged) {
+        let head = &heads[usize::from(slot)];
+        if head.seq < *seq || head.epoch < *epoch {
+            let (found, found_epoch) = (head.seq, head.epoch);
+            let why = format!("slot {slot} ends at {found_epoch}/{found}, and {epoch}/{seq} was acknowledged");
+            return Err(Fault::Wrong(why));
+        }
+        verify_slot(journal, slot, head.seq).await?;
+    }
+    let (ids, slots) =
+        (journal.entities(10, None, usize::MAX).await?, heads.iter().filter(|head| head.seq >= 5).count());
+    if ids.len() < slots * 5 { Err(Fault::Wrong(format!("{} entities are listed", ids.len()))) } else { Ok(()) }
+}
+
+/// Every record is there, in the feed and under its entity, and each entity has the one wake row.
+async fn verify_slot(journal: &SledJournal, slot: Slot, last_seq: u64) -> Result<(), Fault> {
+    let feed = journal.feed(slot, 0, usize::MAX).await?;
+    equal(|| format!("the length of the feed of slot {slot}"), &(feed.len() as u64), &last_seq)?;
+    for (seq, found) in (1..).zip(&feed) {
+        let expected = record(slot, found.epoch, seq, seq.div_ceil(5), seq % 5);
+        equal(|| format!("record {seq} of slot {slot}"), found, &expected)?;
+    }
+    let wakes = journal.wakes(slot, None, usize::MAX).await?;
+    for entity in 0..5 {
+        let key = EntityKey { kind: 10, id: format!("{slot}-{entity}").into() };
+        let expected: Vec<Record> = feed.iter().filter(|record| record.key == key).cloned().collect();
+        let records = journal.records(slot, &key, 0, usize::MAX).await?;
+        equal(|| format!("records of {key:?}"), &records, &expected)?;
+        let loaded = journal.load(slot, &key).await?.records;
+        equal(|| format!("the beginning of {key:?}"), &loaded.as_slice(), &&expected[..loaded.len()])?;
+        let due: Vec<i64> = wakes.iter().filter(|row| row.key == key).map(|row| row.due_ms).collect();
+        let version = records.last().map(|record| record.version as i64);
+        equal(|| format!("wakes of {key:?}"), &due, &Vec::from_iter(version))?;
+    }
+    if wakes.len() > 5 { Err(Fault::Wrong(format!("{} wakes in slot {slot}", wakes.len()))) } else { Ok(()) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_store_has_every_acknowledged_record() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for round in 0..KILLS {
+        let acknowledged = write_and_kill(folder.path(), 150 + round * 170, &[]);
+        let journal = open(folder.path());
+        verify(&journal, &acknowledged).await.unwrap_or_else(|fault| panic!("round {round}: {fault:?}"));
+        let heads = journal.heads().await.expect("heads");
+        assert!(heads.iter().all(|head| head.epoch == round as u64 + 1), "round {round}: one claim each");
+        // Sometimes closed well, sometimes dropped, before the next child comes.
+        if round % 3 == 0 {
+            journal.close().await.expect("close");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_power_cut_a_store_has_every_acknowledged_record() {
+    let mut chance = chance("power cuts of a store");
+    let mut rounds = 0;
+    let mut taken = 0;
+    while rounds < CUTS {
+        let home = tempfile::tempdir().expect("a temporary folder");
+        let data = home.path().join("data");
+        let power = PowerCut::new(home.path(), &data);
+        // The first cut comes while the store is being created.
+        start_and_kill(&data, &power, moment(&mut chance, 200));
+        power.cut(Left::Some { seed: chance.r#gen() });
+        for _ in 0..10 {
+            let acknowledged = write_and_kill(&data, chance.gen_range(1..400), &power.environment());
+            let left = if chance.gen_bool(0.5) { Left::Nothing } else { Left::Some { seed: chance.r#gen() } };
+            let lost = power.cut(left);
+            let journal = try_open(&data).unwrap_or_else(|error| panic!("round {rounds}, {left:?}, {lost:?}: {error}"));
+            let verified = verify(&journal, &acknowledged).await;
+            verified.unwrap_or_else(|fault| panic!("round {rounds}, {left:?}, {lost:?}: {fault:?}"));
+            rounds += 1;
+            taken += lost.bytes;
+        }
+    }
+    assert!(taken > 0, "the cuts took something");
+}
+
+fn start_and_kill(data: &Path, power: &PowerCut, after: std::time::Duration) {
+    let mut child = start(data, &power.environment());
+    std::thread::sleep(after);
+    child.kill().expect("kill");
+    child.wait().expect("wait");
+}
+
+/// The model of a power cut is worth something: where fdatasync does nothing, the loss is noticed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_fdatasync_a_power_cut_takes_what_was_acknowledged() {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let data = home.path().join("data");
+    let power = PowerCut::new(home.path(), &data);
+    let mut environment = power.environment();
+    environment.push(("POWERCUT_DEAF", "1".to_owned()));
+    for round in 0..5 {
+        let acknowledged = write_and_kill(&data, 200, &environment);
+        power.cut(Left::Nothing);
+        let verdict = match try_open(&data) {
+            Ok(journal) => verify(&journal, &acknowledged).await,
+            Err(error) => Err(error.into()),
+        };
+        match verdict {
+            Err(_) => return,
+            Ok(()) => println!("round {round} happened to lose nothing"),
+        }
+    }
+    panic!("nothing was lost in five power cuts without fdatasync");
+}
