@@ -11,10 +11,12 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use souk::persistence::{Journal, StoreError};
 
-use super::chance;
+use super::ledger::Writers;
 use super::store::{Acknowledged, Fault, try_open, verify, write_and_kill};
+use super::{chance, launch};
 
 const ROUNDS: usize = 120;
+const NODE_ROUNDS: usize = 8;
 /// How long an opening or a verification may take before it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -30,7 +32,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Where and how the files of a store are damaged.
-pub fn damage(folder: &Path, chance: &mut StdRng) -> String {
+fn harm(folder: &Path, chance: &mut StdRng) -> String {
     let mut files: Vec<PathBuf> =
         fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("one").path()).collect();
     files.retain(|path| path.is_file() && fs::metadata(path).is_ok_and(|of| of.len() > 0));
@@ -108,7 +110,7 @@ async fn a_damaged_store_serves_what_is_right_or_says_that_it_is_damaged() {
             acknowledged = write_and_kill(&whole, 300, &[]);
         }
         copy(&whole, &copied);
-        let what = damage(&copied, &mut chance);
+        let what = harm(&copied, &mut chance);
         let verdict = match judge(&copied, &acknowledged).await {
             Ok(()) => "right".to_owned(),
             Err(Fault::Told(error)) => kind_of(&error.to_string()),
@@ -130,4 +132,54 @@ async fn a_damaged_store_serves_what_is_right_or_says_that_it_is_damaged() {
 fn kind_of(message: &str) -> String {
     let message: String = message.chars().filter(|c| !c.is_ascii_digit()).take(110).collect();
     message.lines().next().unwrap_or_default().to_owned()
+}
+
+/// What the tests above rest on: without the witness sled opens a store that has lost its end, and says nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_witness_the_loss_of_the_end_would_go_unnoticed() {
+    let home = tempfile::tempdir().expect("a folder");
+    let (whole, copied) = (home.path().join("whole"), home.path().join("copied"));
+    let acknowledged = write_and_kill(&whole, 50, &[]);
+    for with_witness in [true, false] {
+        copy(&whole, &copied);
+        let db = fs::File::options().write(true).open(copied.join("db")).expect("sled's file");
+        let used = fs::read(copied.join("db")).expect("it").iter().rposition(|byte| *byte != 0).expect("something");
+        db.set_len(used as u64 / 2).expect("half of it is lost");
+        if !with_witness {
+            fs::remove_file(copied.join("souk.end")).expect("the witness");
+        }
+        match judge(&copied, &acknowledged).await {
+            Err(Fault::Told(StoreError::Damaged(why))) if with_witness => assert!(why.contains("end is lost"), "{why}"),
+            Err(Fault::Wrong(why)) if !with_witness => assert!(why.contains("was acknowledged"), "{why}"),
+            other => panic!("with the witness: {with_witness}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_on_damaged_files_serves_what_is_right_or_says_that_they_are_damaged() {
+    let mut chance = chance("damage under a node");
+    let home = tempfile::tempdir().expect("a folder");
+    let (whole, copied) = (home.path().join("whole"), home.path().join("copied"));
+    let server = launch(home.path(), &whole).start();
+    let writers = Writers::start(&server.url, 8, 1);
+    writers.reach(300).await;
+    drop(server.kill());
+    let ledger = writers.finish().await;
+    for _ in 0..NODE_ROUNDS {
+        copy(&whole, &copied);
+        let what = harm(&copied, &mut chance);
+        let verdict = match launch(home.path(), &copied).try_start() {
+            Ok(server) => {
+                format!("{} of {} carts unreadable", ledger.told_of_by(&server.url).await, ledger.carts.len())
+            }
+            Err(ended) => {
+                assert_eq!(ended.status.code(), Some(1), "{what}\n{}", ended.log);
+                let last = ended.log.lines().last().unwrap_or_default().to_owned();
+                assert!(last.starts_with("souk: ") && (last.contains("damaged") || last.contains("sled")), "{last}");
+                last
+            }
+        };
+        println!("{what}: {verdict}");
+    }
 }

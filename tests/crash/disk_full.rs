@@ -69,7 +69,7 @@ async fn a_full_disk_stops_the_node_clearly_and_takes_nothing_that_was_acknowled
         }
     };
     let under: Vec<&str> = disk.arguments.iter().map(String::as_str).collect();
-    let launch = launch(home.path()).under(&under).data(&disk.path.join("data"));
+    let launch = launch(home.path(), &disk.path.join("data")).under(&under);
     let ballast = disk.file("ballast");
     for round in 0..3 {
         std::fs::write(&ballast, vec![1; (10 - 2 * round) << 20]).expect("there is room yet");

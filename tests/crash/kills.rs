@@ -21,7 +21,7 @@ fn a_server_that_is_killed_at_any_moment_loses_and_doubles_nothing() {
 /// Kills until the replay has ended, or `at_most` times; then everything must be as if nothing had been.
 fn killed_during_a_replay(chance: &mut StdRng, at_most: usize) -> usize {
     let dir = tempfile::tempdir().expect("a folder");
-    let mut server = launch(dir.path()).start();
+    let mut server = launch(dir.path(), &dir.path().join("data")).start();
     let sample = Sample { seed: chance.r#gen(), ..Sample::default() };
     let mut replay = Replay::start(&server.url, dir.path(), sample, &["--stock", "exact", "--clients", "16"]);
     let mut kills = 0;

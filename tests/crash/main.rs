@@ -43,6 +43,6 @@ fn moment(chance: &mut StdRng, at_most_ms: u64) -> Duration {
     Duration::from_micros(chance.gen_range(0..at_most_ms * 1_000))
 }
 
-fn launch(home: &Path) -> Launch {
-    Launch::new(home).data(&home.join("data")).administered().env("SOUK_LOG__FILTER", "error")
+fn launch(home: &Path, data: &Path) -> Launch {
+    Launch::new(home).data(data).administered().env("SOUK_LOG__FILTER", "error")
 }

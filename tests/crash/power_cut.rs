@@ -22,8 +22,10 @@ fn a_power_cut_at_any_moment_takes_nothing_that_was_acknowledged() {
 fn cut_during_a_replay(chance: &mut StdRng, at_most: usize) -> usize {
     let dir = tempfile::tempdir().expect("a folder");
     let power = PowerCut::new(dir.path(), &dir.path().join("data"));
-    let launch =
-        power.environment().into_iter().fold(launch(dir.path()), |launch, (name, value)| launch.env(name, value));
+    let launch = power
+        .environment()
+        .into_iter()
+        .fold(launch(dir.path(), &dir.path().join("data")), |launch, (name, value)| launch.env(name, value));
     let mut server = launch.start();
     let sample = Sample { seed: chance.r#gen(), ..Sample::default() };
     let mut replay = Replay::start(&server.url, dir.path(), sample, &["--stock", "exact", "--clients", "16"]);

@@ -6,7 +6,7 @@ use super::ledger::Writers;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_process_is_refused_and_the_first_one_unharmed() {
     let home = tempfile::tempdir().expect("a folder");
-    let launch = launch(home.path());
+    let launch = launch(home.path(), &home.path().join("data"));
     let first = launch.start();
     let writers = Writers::start(&first.url, 4, 1);
     writers.reach(20).await;
@@ -32,7 +32,7 @@ async fn a_second_process_is_refused_and_the_first_one_unharmed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_stopped_under_load_answers_what_it_admitted_and_loses_nothing() {
     let home = tempfile::tempdir().expect("a folder");
-    let mut server = launch(home.path()).start();
+    let mut server = launch(home.path(), &home.path().join("data")).start();
     for round in 1..=3 {
         let writers = Writers::start(&server.url, 32, 10);
         writers.reach(round * 100).await;
@@ -41,7 +41,7 @@ async fn a_node_that_is_stopped_under_load_answers_what_it_admitted_and_loses_no
         assert_eq!(ended.log, "", "a stop is no error");
         let ledger = writers.finish().await;
         ledger.refused_with(&["shutting_down"]);
-        server = launch(home.path()).start();
+        server = launch(home.path(), &home.path().join("data")).start();
         ledger.is_kept_by(&server.url).await;
     }
     assert!(server.stop().status.success());

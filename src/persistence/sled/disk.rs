@@ -157,6 +157,9 @@ impl Disk {
     /// only as fast as that is cheap: see [`witness`].
     pub fn log_ends_at(&self, last_part: u64) -> Result<(), StoreError> {
         witness::check(self.noted, last_part)?;
+        if self.noted.is_none() && last_part > 0 {
+            tracing::warn!("the store has no {}: had it lost its end, nobody would notice", witness::FILE);
+        }
         self.acknowledge(last_part)?;
         self.sync_witness()
     }
@@ -216,6 +219,10 @@ fn open_sled(dir: &Path, options: &SledOptions) -> Result<sled::Db, StoreError> 
                 if error.to_string().contains("could not acquire lock") && started.elapsed() < REOPEN_WAIT =>
             {
                 std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(error @ (sled::Error::Corruption { .. } | sled::Error::Unsupported(_))) => {
+                let why = format!("the files in {} make no sense to sled ({error}). Restore a backup", dir.display());
+                return Err(StoreError::Damaged(why));
             }
             Err(error) => return Err(fatal(format!("sled cannot open {}: {error}", dir.display()))),
         }

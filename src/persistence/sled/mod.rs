@@ -39,6 +39,7 @@ mod snapshots;
 mod tests;
 mod witness;
 
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -50,6 +51,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::checkpoint::Checkpointer;
 use self::committer::{Answer, Committer, Job};
 use self::index::{Index, Presence};
+use self::recovery::Recovered;
 use super::{
     Batch, EntityKey, Epoch, History, Journal, OwedRow, Record, Refusal, RequestBytes, Slot, SlotHead, StoreError,
     WakeRow,
@@ -91,7 +93,7 @@ pub struct SledJournal {
 impl SledJournal {
     /// Opens the store in `dir`, or creates it. Blocks until the log is replayed.
     pub fn open(dir: &Path, options: SledOptions) -> Result<SledJournal, StoreError> {
-        let recovered = recovery::recover(dir, &options)?;
+        let recovered = recover(dir, &options)?;
         let index = Arc::new(recovered.index);
         let checkpointer = Checkpointer::new(index.clone(), &recovered.manifest);
         let checkpointer = spawn("souk-checkpoint", move || checkpointer.run())?;
@@ -124,6 +126,17 @@ impl SledJournal {
             Err(error) => Err(StoreError::Fatal(format!("a read has panicked: {error}"))),
         }
     }
+}
+
+/// sled meets much of what is damaged with a failed assertion.
+fn recover(dir: &Path, options: &SledOptions) -> Result<Recovered, StoreError> {
+    let recovering = AssertUnwindSafe(|| recovery::recover(dir, options));
+    std::panic::catch_unwind(recovering).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default();
+        let why = format!("the files in {} make no sense to sled ({text}). Restore a backup", dir.display());
+        Err(StoreError::Damaged(why))
+    })
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {

@@ -107,6 +107,38 @@ async fn a_gap_in_the_log_is_refused() {
 }
 
 #[tokio::test]
+async fn a_log_that_has_lost_its_end_is_refused() {
+    for (closed, lost, found) in [
+        (false, 10u64, "the log ends at part 10, and commits up to part 11 were acknowledged"),
+        (false, 0, "the log ends at part 0, and commits up to part 11 were acknowledged"),
+    ] {
+        let (folder, _) = written(closed).await;
+        let disk = folder.disk();
+        disk.remove_range(&[&b"L"[..], &(lost + 1).to_be_bytes()].concat(), b"M").expect("remove");
+        disk.close();
+        let why = damage(folder.journal());
+        assert!(why.starts_with(found), "{why}");
+    }
+}
+
+/// sled opens a file that it cannot make anything of as an empty store.
+#[tokio::test]
+async fn a_store_that_has_lost_everything_is_no_new_one() {
+    let (folder, _) = written(true).await;
+    let file = std::fs::File::options().write(true).open(folder.path().join("db")).expect("sled's file");
+    file.set_len(0).expect("emptied");
+    for snapshot in std::fs::read_dir(folder.path()).expect("the folder").flatten() {
+        if snapshot.file_name().to_string_lossy().starts_with("snap.") {
+            std::fs::remove_file(snapshot.path()).expect("removed");
+        }
+    }
+    for _ in 0..2 {
+        let why = damage(folder.journal());
+        assert!(why.starts_with("the log ends at part 0, and commits up to part 11 were acknowledged"), "{why}");
+    }
+}
+
+#[tokio::test]
 async fn a_gap_in_a_slots_sequence_is_refused() {
     let (folder, records) = written(false).await;
     let disk = folder.disk();

@@ -33,7 +33,10 @@ impl Witness {
         let last_part = match bytes.iter().all(|byte| *byte == 0) {
             true => None,
             false => Some(decode(&bytes).ok_or_else(|| {
-                StoreError::Damaged(format!("{FILE}, which says where the log ended, does not match its checksum"))
+                StoreError::Damaged(format!(
+                    "{FILE}, which says where the log ended, does not match its checksum. Restore a backup (or delete \
+                     it, to go on with what the log holds)"
+                ))
             })?),
         };
         Ok((Witness(file), last_part))
