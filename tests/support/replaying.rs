@@ -1,4 +1,5 @@
 //! `souk replay` against a server, as a person would start it.
+#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
