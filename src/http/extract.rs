@@ -149,6 +149,11 @@ impl<B, R: Rule> Write<B, R> {
         }
     }
 
+    /// Whether its outcome is kept for a repeat.
+    pub fn is_keyed(&self) -> bool {
+        self.keyed.is_some()
+    }
+
     /// Errors: 428 when the request has no `If-Match`.
     pub fn must_match(&self) -> Result<()> {
         if self.has_if_match { Ok(()) } else { Err(Code::PreconditionRequired.into()) }
