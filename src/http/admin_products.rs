@@ -13,7 +13,7 @@ use super::extract::IdOrSlug;
 use super::fields::{Price, Texts};
 use super::json::{Nothing, Text};
 use super::lists::PageParameters;
-use super::patience::{self, Decided};
+use super::patience;
 use super::problem::{Code, Fault, Problem, Result};
 use super::query::{FilterField, FilterKind, List, Listing, Page};
 use super::views::product::{self, ProductView};
@@ -267,14 +267,12 @@ async fn asked_before<B>(edge: &Edge, slug: &Slug, write: &Write<B>) -> Result<O
 
 /// Starts a change and waits until it is through: until every SKU sells what the product says.
 async fn settle<B>(edge: &Edge, write: &Write<B>, id: ProductId, command: Command) -> Result<(View<Product>, bool)> {
-    let is_busy = |rejection: &Rejection| matches!(rejection, Rejection::ChangeInProgress);
-    let Decided { answered, request } =
-        patience::ask::<Product, _, _>(edge, write, &id, command, Wait::Settled, is_busy).await?;
+    let answered = patience::ask::<Product, _, _>(edge, write, &id, command, Wait::Settled).await?;
     let replayed = answered.replayed;
     if let Err(rejection) = &answered.outcome {
         return Err(rejected(rejection).replayed(replayed));
     }
-    if let Some(refusal) = answered.view.state.refused(&request) {
+    if let Some(refusal) = answered.view.state.refused(&write.request) {
         return Err(refused(refusal).replayed(replayed));
     }
     let skus = answered.view.state.variants.iter().map(|variant| variant.sku.clone()).collect();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::Admin;
-use super::patience::{self, Decided};
+use super::patience;
 use super::problem::{Code, Problem, Result};
 use super::query::{List, Listing, Page};
 use super::{Edge, Path, Read, Reply, Write, outcomes, schema};
@@ -95,13 +95,11 @@ pub async fn set_roles(
     write: Write<SetRoles>,
 ) -> Result<Reply<UserView>> {
     let command = Command::SetRoles { roles: write.body.roles.clone() };
-    let is_busy = |rejection: &Rejection| matches!(rejection, Rejection::RolesChangeInProgress);
-    let Decided { answered, request } =
-        patience::ask::<User, _, _>(&edge, &write, &id, command, Wait::Settled, is_busy).await?;
+    let answered = patience::ask::<User, _, _>(&edge, &write, &id, command, Wait::Settled).await?;
     if let Err(rejection) = &answered.outcome {
         return Err(refusal(rejection).replayed(answered.replayed));
     }
-    if answered.view.state.kept_as_last_administrator(&request) {
+    if answered.view.state.kept_as_last_administrator(&write.request) {
         return Err(Problem::new(Code::LastAdministrator).replayed(answered.replayed));
     }
     let account = answered.view.state.active().ok_or(Code::NotFound)?;

@@ -10,6 +10,7 @@ mod accounts;
 mod completion;
 mod crowd;
 mod expiry;
+mod full;
 mod hot_sku;
 mod keys;
 mod last_unit;

@@ -33,7 +33,7 @@ impl State {
     pub(super) fn set_roles(&self, roles: BTreeSet<Role>, request: RequestId) -> Decided {
         let Account { roles: present, .. } = self.active().ok_or(Rejection::NotActive)?;
         if self.is_resigning() {
-            let same = self.roles_change.as_deref().is_some_and(|change| change.roles == roles);
+            let same = self.roles_change.as_deref().is_some_and(|change| change.request == request);
             return if same { Ok(vec![]) } else { Err(Rejection::RolesChangeInProgress) };
         }
         Ok(match roles {

@@ -18,6 +18,10 @@ impl Kind for User {
     type Reply = Reply;
     type Rejection = Rejection;
     type State = State;
+
+    fn is_momentary(rejection: &Rejection) -> bool {
+        matches!(rejection, Rejection::RolesChangeInProgress)
+    }
 }
 
 /// Password hashes are Argon2id in PHC form, made and verified by the edge, off the async threads.
