@@ -18,7 +18,7 @@ fn is_shed(told: &Told) {
     assert!(told.header("retry-after").parse::<u64>().is_ok_and(|seconds| (1..=60).contains(&seconds)));
 }
 
-/// How many requests the server works on, or lets wait.
+/// How many requests the server works on; this one is among them.
 async fn running(shop: &Shop) -> usize {
     let metrics = shop.get("/metrics").send().await;
     let text = metrics.is(200).body.as_str().expect("text").to_owned();
@@ -46,15 +46,12 @@ async fn beyond_what_may_be_worked_on_requests_are_refused_at_once_and_not_remem
         shop.post(&lines, line).cart_token(&late.token).key(&key).send().await
     };
     // A provider that never answers keeps a completion waiting until its deadline.
-    let holding = prepare_all(&shop, &carts, &keys);
+    let holding = hold(&shop, &carts, &keys);
     let meanwhile = async {
         let until = Instant::now() + Duration::from_secs(8);
         while running(&shop).await <= WORKED_ON {
             assert!(Instant::now() < until, "the permits are never all taken");
             sleep(Duration::from_millis(20)).await;
-            if running(&shop).await >= WORKED_ON {
-                break;
-            }
         }
         let refused = add().await;
         is_shed(&refused);
@@ -69,7 +66,8 @@ async fn beyond_what_may_be_worked_on_requests_are_refused_at_once_and_not_remem
     assert_eq!(quantity(&cart(&shop, &late).await, &sku), 1);
 }
 
-async fn prepare_all(shop: &Shop, carts: &[crate::support::GuestCart], keys: &[String]) -> Vec<Told> {
+/// Completions that nobody decides for the time being.
+async fn hold(shop: &Shop, carts: &[crate::support::GuestCart], keys: &[String]) -> Vec<Told> {
     let one = |n: usize| async move { shop.pay(&carts[n], "tok_timeout", &keys[n]).await };
     futures::future::join_all((0..carts.len()).map(one)).await
 }
