@@ -180,6 +180,8 @@ fn edge_config(config: &Config) -> EdgeConfig {
         audience: auth.audience.clone(),
         access_ttl_ms: auth.access_ttl_ms,
         password_permits: auth.hashes_max,
+        password_cost: argon2::Params::new(auth.argon2.memory_kib, auth.argon2.iterations, auth.argon2.lanes, None)
+            .expect("the configuration has checked them"),
         idempotency_keep_ms: idempotency.keep_ms,
         idempotency_keep_money_ms: idempotency.keep_money_ms,
         cors_origins: http.cors.origins.clone(),

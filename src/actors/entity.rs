@@ -33,6 +33,13 @@ pub trait Kind: Sized + Send + Sync + 'static {
     /// A typed refusal. It is stored in receipts: no secrets.
     type Rejection: Stored + Clone + Debug + PartialEq + Send + Sync + 'static;
     type State: Entity<Kind = Self>;
+
+    /// Whether a refusal is about this moment only: the entity is in the middle of something. The same request may
+    /// well succeed a moment later, so no receipt is kept for its client, and a repeat is judged anew.
+    fn is_momentary(rejection: &Self::Rejection) -> bool {
+        let _ = rejection;
+        false
+    }
 }
 
 /// Data with a versioned stored form; made by [`stored_enum!`](crate::stored_enum).

@@ -62,6 +62,8 @@ pub struct Decided {
     pub payloads: Vec<Payload>,
     pub outcome: Erased,
     pub accepted: bool,
+    /// A refusal of which no receipt is kept for a client ([`Kind::is_momentary`]).
+    pub momentary: bool,
     /// Encodes the outcome for a receipt.
     pub encode_outcome: fn(&Erased) -> Payload,
 }
@@ -151,11 +153,13 @@ impl<S: Entity> AnyState for Held<S> {
         };
         let payloads = events.iter().map(payload).collect();
         let accepted = outcome.is_ok();
+        let momentary = outcome.as_ref().is_err_and(S::Kind::is_momentary);
         Some(Decided {
             events: Box::new(events),
             payloads,
             outcome: Arc::new(outcome),
             accepted,
+            momentary,
             encode_outcome: encode_outcome::<S::Kind>,
         })
     }

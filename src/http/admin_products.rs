@@ -13,7 +13,7 @@ use super::extract::IdOrSlug;
 use super::fields::{Price, Texts};
 use super::json::{Nothing, Text};
 use super::lists::PageParameters;
-use super::patience::{self, Decided};
+use super::patience;
 use super::problem::{Code, Fault, Problem, Result};
 use super::query::{FilterField, FilterKind, List, Listing, Page};
 use super::views::product::{self, ProductView};
@@ -24,6 +24,7 @@ use crate::actors::product::types::{
     Command, NewProduct, NewVariant, Patch, Product, ProductStatus, Refusal, RefusalCode, Rejection, VARIANTS_MAX,
 };
 use crate::actors::projections::catalogue::ProductQuery;
+use crate::actors::slug::types::ProductSlug;
 use crate::actors::values::{CategoryId, Only, ProductId, RequestId, Sku, Slug, VariantId};
 
 /// The list of all products, drafts and archived ones too.
@@ -188,7 +189,7 @@ pub async fn change(
     mut write: Write<PatchProduct>,
 ) -> Result<Reply<ProductView>> {
     write.must_match()?;
-    let id = own_id(&edge, &staff, place, write.deadline).await?;
+    let id = own_id(&edge, &staff, place, &write).await?;
     let body = write.body.clone();
     let patch = Patch {
         title: body.title.map(|text| text.0.into()),
@@ -222,7 +223,7 @@ pub async fn archive(
     mut write: Write<Nothing>,
 ) -> Result<Reply<ProductView>> {
     write.must_match()?;
-    let id = own_id(&edge, &staff, place, write.deadline).await?;
+    let id = own_id(&edge, &staff, place, &write).await?;
     let if_version = write.if_version.take();
     let (view, replayed) = settle(&edge, &write, id, Command::Archive { if_version }).await?;
     Ok(products::show(&edge, &view.state, write.deadline).await?.replayed(replayed))
@@ -237,23 +238,41 @@ async fn own(edge: &Edge, staff: &Staff, place: IdOrSlug<ProductId>, deadline: I
 }
 
 /// Its id. An administrator's id needs no look: the product itself refuses when there is none.
-async fn own_id(edge: &Edge, staff: &Staff, place: IdOrSlug<ProductId>, deadline: Instant) -> Result<ProductId> {
-    match place {
-        IdOrSlug::Id(id) if staff.is_admin() => Ok(id),
-        place => own(edge, staff, place, deadline).await?.state.id.ok_or_else(|| Code::NotFound.into()),
+async fn own_id<B>(edge: &Edge, staff: &Staff, place: IdOrSlug<ProductId>, write: &Write<B>) -> Result<ProductId> {
+    let place = match place {
+        IdOrSlug::Id(id) if staff.is_admin() => return Ok(id),
+        IdOrSlug::Id(id) => IdOrSlug::Id(id),
+        IdOrSlug::Slug(slug) => match asked_before(edge, &slug, write).await? {
+            Some(id) => IdOrSlug::Id(id),
+            None => IdOrSlug::Slug(slug),
+        },
+    };
+    own(edge, staff, place, write.deadline).await?.state.id.ok_or_else(|| Code::NotFound.into())
+}
+
+/// The product that this very request has been asked of, by a slug that it has given up since: the repeat is about
+/// it, and not about whoever has the slug now.
+async fn asked_before<B>(edge: &Edge, slug: &Slug, write: &Write<B>) -> Result<Option<ProductId>> {
+    if !write.is_keyed() {
+        return Ok(None);
     }
+    let view = edge.client.read::<ProductSlug>(slug, write.deadline).await?;
+    for id in view.state.former.iter().rev() {
+        if write.repeat::<Product>(edge, id, Wait::Durable).await?.is_some() {
+            return Ok(Some(*id));
+        }
+    }
+    Ok(None)
 }
 
 /// Starts a change and waits until it is through: until every SKU sells what the product says.
 async fn settle<B>(edge: &Edge, write: &Write<B>, id: ProductId, command: Command) -> Result<(View<Product>, bool)> {
-    let is_busy = |rejection: &Rejection| matches!(rejection, Rejection::ChangeInProgress);
-    let Decided { answered, request } =
-        patience::ask::<Product, _, _>(edge, write, &id, command, Wait::Settled, is_busy).await?;
+    let answered = patience::ask::<Product, _, _>(edge, write, &id, command, Wait::Settled).await?;
     let replayed = answered.replayed;
     if let Err(rejection) = &answered.outcome {
         return Err(rejected(rejection).replayed(replayed));
     }
-    if let Some(refusal) = answered.view.state.refused(&request) {
+    if let Some(refusal) = answered.view.state.refused(&write.request) {
         return Err(refused(refusal).replayed(replayed));
     }
     let skus = answered.view.state.variants.iter().map(|variant| variant.sku.clone()).collect();

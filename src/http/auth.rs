@@ -60,14 +60,15 @@ pub async fn register(
     let asking = unkeyed(Caller::Anonymous, context.deadline, Wait::Settled);
     let id = UserId::derived(&asking.request, 0);
     let (email, name) = (body.email, body.name.map(|name| name.0));
+    let proven = password_hash.clone();
     let command = Command::Register { id, email, name, password_hash, roles: [Role::Customer].into() };
     let answered = edge.client.ask::<User>(&id, command, asking).await?;
     answered.outcome.map_err(|rejection| users::refusal(&rejection))?;
     if answered.view.state.active().is_none() {
         return Err(Code::EmailTaken.into());
     }
-    let refresh = sessions::start(&edge, id, user_agent(&headers), context.deadline).await?;
-    Ok(Reply::created("/v1/me", sessions::tokens(&edge, id, &refresh, context.deadline).await?))
+    let tokens = sessions::sign_in(&edge, id, &proven, user_agent(&headers), context.deadline).await?;
+    Ok(Reply::created("/v1/me", tokens))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -92,8 +93,9 @@ pub async fn log_in(
     if !proves(&edge, &context, &body.email, &view, body.password).await? {
         return Err(Code::InvalidCredentials.into());
     }
-    let refresh = sessions::start(&edge, id, user_agent(&headers), context.deadline).await?;
-    Ok(Reply::ok(sessions::tokens(&edge, id, &refresh, context.deadline).await?))
+    let proven = &view.state.active().ok_or(Code::InvalidCredentials)?.password_hash;
+    let tokens = sessions::sign_in(&edge, id, proven, user_agent(&headers), context.deadline).await?;
+    Ok(Reply::ok(tokens))
 }
 
 /// The user of an email address. For an unknown one a user whom nobody has ever been, looked up in the

@@ -10,7 +10,7 @@ use super::caller::{SignedIn, Who};
 use super::fields::{Texts, pieces_or_none};
 use super::idempotency::Rule;
 use super::json::{Nothing, Text};
-use super::patience::{self, Decided};
+use super::patience;
 use super::problem::{Code, Fault, Problem, Result};
 use super::views::cart::{CartView, MergeStrategy, RequirementView};
 use super::{Edge, Path, Read, Reply, Write, outcomes};
@@ -194,10 +194,9 @@ pub async fn merge(State(edge): State<Edge>, Path(id): Path<CartId>, write: Writ
         must_open(&edge, &write.who, from, write.deadline).await?;
     }
     let command = Command::Merge { from, strategy };
-    let Decided { answered, request } =
-        patience::ask::<Cart, _, _>(&edge, &write, &id, command, Wait::Settled, is_merging).await?;
+    let answered = patience::ask::<Cart, _, _>(&edge, &write, &id, command, Wait::Settled).await?;
     let view = accepted(&edge, &answered)?;
-    match answered.view.state.merge_refused(&request) {
+    match answered.view.state.merge_refused(&write.request) {
         Some(refusal) => Err(merge_refused(refusal).replayed(answered.replayed)),
         None => Ok(reply(view).replayed(answered.replayed)),
     }
@@ -218,13 +217,8 @@ pub async fn must_open(edge: &Edge, who: &Who, id: CartId, deadline: Instant) ->
     Err(Code::NotFound.into())
 }
 
-pub fn is_merging(rejection: &Rejection) -> bool {
-    matches!(rejection, Rejection::MergeInProgress)
-}
-
 async fn change<B, R: Rule>(edge: &Edge, write: &Write<B, R>, id: CartId, command: Command) -> Result<Reply<CartView>> {
-    let Decided { answered, .. } =
-        patience::ask::<Cart, _, _>(edge, write, &id, command, Wait::Durable, is_merging).await?;
+    let answered = patience::ask::<Cart, _, _>(edge, write, &id, command, Wait::Durable).await?;
     Ok(reply(accepted(edge, &answered)?).replayed(answered.replayed))
 }
 

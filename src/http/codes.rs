@@ -78,6 +78,7 @@ problem_codes! {
     OrderNotRefundable = 409 "order_not_refundable" "The order cannot be refunded";
     RefundExceedsCaptured = 409 "refund_exceeds_captured" "More than what remains captured";
     CategoryHasChildren = 409 "category_has_children" "The category still has children";
+    LastAdministrator = 409 "last_administrator" "The shop would have no administrator";
     LimitReached = 409 "limit_reached" "There are as many as there may be";
     ProductArchived = 409 "product_archived" "The product is archived";
     CartExpired = 410 "cart_expired" "The cart has expired";

@@ -26,10 +26,9 @@ use super::json::Text;
 use super::problem::{Code, Fault, Problem, Result};
 use super::views::order::{OrderView, PaymentMethod};
 use super::{Edge, Path, Reply, Write, lists, outcomes, patience};
-use crate::actors::cart::types::{
-    self as cart, Cart, CartStatus, Command, Completing, Completion, CompletionRefused, Rejection,
-};
+use crate::actors::cart::types::{self as cart, Cart, CartStatus, Command, Completing, Completion, CompletionRefused};
 use crate::actors::client::{Answered, AskError, View, Wait};
+use crate::actors::entity::Kind;
 use crate::actors::order::types::{Order, OrderRefusal, RefusalCode};
 use crate::actors::payment::types::{PaymentIntent, PaymentMethod as Method};
 use crate::actors::sku::types::{Offer, StockUnit};
@@ -55,8 +54,6 @@ pub struct PaymentBody {
 
 type CompleteCart = Write<Complete, MoneyRule>;
 
-/// How often offers are read again because the cart changed meanwhile.
-const TRIES_MAX: u32 = 8;
 /// For looking up what a completion has come to when its own time is up.
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
@@ -76,21 +73,19 @@ pub async fn complete(
 ) -> Result<Reply<OrderView>> {
     must_open(&edge, &write.who, id, write.deadline).await?;
     write.deadline = Instant::now() + Duration::from_millis(edge.config.complete_deadline_ms);
-    for n in 0..TRIES_MAX {
+    for _ in 0..patience::TRIES_MAX {
         let view = edge.client.read::<Cart>(&id, write.deadline).await?;
         let command = command(&edge, &view, &write).await?;
-        let asking = patience::asking(&write, n, Wait::Settled);
-        let request = asking.request;
-        let answered = match edge.client.ask::<Cart>(&id, command, asking).await {
+        let answered = match edge.client.ask::<Cart>(&id, command, write.asking(Wait::Settled)).await {
             Ok(answered) => answered,
-            Err(AskError::DeadlinePassed) => return undecided(&edge, id, request).await,
+            Err(AskError::DeadlinePassed) => return undecided(&edge, id, write.request).await,
             Err(error) => return Err(error.into()),
         };
         match &answered.outcome {
-            Err(Rejection::OfferMissing { .. } | Rejection::MergeInProgress) => {
+            Err(rejection) if Cart::is_momentary(rejection) => {
                 patience::until_free::<Cart>(&edge, &id, &write).await?;
             }
-            Ok(_) | Err(_) => return decided(&edge, &answered, request).await,
+            Ok(_) | Err(_) => return decided(&edge, &answered, write.request).await,
         }
     }
     Err(Code::ChangeInProgress.into())

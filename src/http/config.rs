@@ -52,8 +52,10 @@ pub struct EdgeConfig {
     pub audience: String,
     /// How long an access token is good for.
     pub access_ttl_ms: u64,
-    /// Passwords that are hashed at once (each takes a core and 19 MiB); 0: one per core.
+    /// Passwords that are hashed at once (each takes a core and its memory); 0: one per core.
     pub password_permits: usize,
+    /// What hashing a new password costs. Stored hashes say what they cost.
+    pub password_cost: argon2::Params,
 
     /// How long outcomes of requests with an idempotency key are kept.
     pub idempotency_keep_ms: u64,
@@ -92,6 +94,7 @@ impl Default for EdgeConfig {
             audience: "souk".into(),
             access_ttl_ms: 5 * 60_000,
             password_permits: 0,
+            password_cost: argon2::Params::DEFAULT,
             idempotency_keep_ms: 24 * 3_600_000,
             idempotency_keep_money_ms: 7 * 24 * 3_600_000,
             cors_origins: Vec::new(),

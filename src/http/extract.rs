@@ -94,8 +94,7 @@ pub struct Write<B = Nothing, R: Rule = Optional> {
 pub const NEVER: u64 = u64::MAX;
 
 impl<B, R: Rule> Write<B, R> {
-    /// How a command of this request is asked. For one command per entity; a further one to the same
-    /// entity goes by [`Write::further`].
+    /// How a command of this request is asked. For one command per entity.
     pub fn asking(&self, wait: Wait) -> Asking {
         Asking {
             request: self.request,
@@ -105,13 +104,6 @@ impl<B, R: Rule> Write<B, R> {
             if_version: self.if_version,
             wait,
         }
-    }
-
-    /// The same for a further command of the same request: with an identity of its own that a repeat
-    /// gets again, and without the precondition, which the first one has met.
-    pub fn further(&self, what: &str, wait: Wait) -> Asking {
-        let request = RequestId::of("further", &[&self.request.0, what.as_bytes()]);
-        Asking { request, if_version: None, ..self.asking(wait) }
     }
 
     /// Asks an entity on behalf of this request.
@@ -147,6 +139,11 @@ impl<B, R: Rule> Write<B, R> {
             Err(AskError::DeadlinePassed) => Err(self.late::<K>(edge, id).await),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether its outcome is kept for a repeat.
+    pub fn is_keyed(&self) -> bool {
+        self.keyed.is_some()
     }
 
     /// Errors: 428 when the request has no `If-Match`.

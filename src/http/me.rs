@@ -86,12 +86,15 @@ pub async fn change_password(
         return Ok(Reply::no_content().replayed(true));
     }
     let user = edge.client.read::<User>(&me.user, write.deadline).await?;
-    let email = &user.state.active().ok_or(Code::NotFound)?.email;
-    if !auth::proves(&edge, &context, email, &user, write.body.current_password.clone()).await? {
+    let account = user.state.active().ok_or(Code::NotFound)?;
+    if !auth::proves(&edge, &context, &account.email, &user, write.body.current_password.clone()).await? {
         return Err(Problem::new(Code::InvalidCredentials).detail("The current password is wrong."));
     }
     let password_hash = edge.passwords.hash(write.body.new_password.clone(), write.deadline).await?;
-    let answered = ask(&edge, &write, me.user, Command::ChangePassword { password_hash, keep: me.session }).await?;
+    // Somebody else who knew it may have changed it meanwhile.
+    let proven = account.password_hash.clone();
+    let command = Command::ChangePassword { password_hash, proven, keep: me.session };
+    let answered = ask(&edge, &write, me.user, command).await?;
     Ok(Reply::no_content().replayed(answered.replayed))
 }
 

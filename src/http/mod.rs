@@ -43,8 +43,8 @@
 //!   `.version_of_whole(v)` where the body shows other entities' data.
 //! - *Writes*: [`Write<Body, Rule>`](Write); the rule is [`Optional`](idempotency::Optional),
 //!   [`Required`](idempotency::Required) or [`Money`](idempotency::Money). Ids of what is created:
-//!   `CartId::derived(&write.request, 0)`. A second command to the same entity:
-//!   `client.ask(.., write.further("name", wait))`. Side reads that a command needs come *after*
+//!   `CartId::derived(&write.request, 0)`. An entity that may be busy for a moment is asked with
+//!   [`patience::ask`]. Side reads that a command needs come *after*
 //!   `write.repeat::<K>(..)`, so that a repeat is answered from its outcome, whatever has changed since.
 //!   Where the contract wants `If-Match`: `write.must_match()?`.
 //! - *Refusals*: [`Problem::new`] with a [`Code`](codes::Code) (add codes there), `.detail()` for people,

@@ -1,10 +1,10 @@
 //! Passwords: Argon2id, off the async threads, and only so many at once (each takes a core for some
-//! tens of milliseconds, and 19 MiB).
+//! tens of milliseconds, and by default 19 MiB).
 
 use std::sync::Arc;
 
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Version};
 use serde::{Deserialize, Deserializer, de};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -51,6 +51,7 @@ impl<'de> Deserialize<'de> for Presented {
 /// Hashes and verifies.
 pub struct Passwords {
     permits: Arc<Semaphore>,
+    argon2: Argon2<'static>,
     /// The hash of nobody's password: what an unknown email address is verified against, so that it
     /// costs the same as a known one.
     nobody: Secret<String>,
@@ -62,14 +63,16 @@ impl Passwords {
             0 => std::thread::available_parallelism().map_or(2, usize::from),
             permits => permits,
         };
-        let nobody = hash(&BASE.encode(&random::<32>())).unwrap_or_default();
-        Passwords { permits: Arc::new(Semaphore::new(permits)), nobody: Secret(nobody) }
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, config.password_cost.clone());
+        let nobody = hash(&argon2, &BASE.encode(&random::<32>())).unwrap_or_default();
+        Passwords { permits: Arc::new(Semaphore::new(permits)), argon2, nobody: Secret(nobody) }
     }
 
     /// The hash to store, in PHC form. Errors: 503 when it was not this caller's turn by the deadline.
     pub async fn hash(&self, password: NewPassword, deadline: Instant) -> Result<Secret<String>> {
         let NewPassword(Secret(password)) = password;
-        let hashed = self.run(deadline, async || true, move || hash(&password)).await?;
+        let argon2 = self.argon2.clone();
+        let hashed = self.run(deadline, async || true, move || hash(&argon2, &password)).await?;
         hashed.flatten().map(Secret).ok_or_else(|| Code::Internal.into())
     }
 
@@ -87,7 +90,8 @@ impl Passwords {
         let known = stored.is_some();
         let Secret(stored) = stored.unwrap_or(&self.nobody).clone();
         let Presented(Secret(password)) = password;
-        let matches = move || password.len() <= PASSWORD_MAX_BYTES && verify(&password, &stored);
+        let argon2 = self.argon2.clone();
+        let matches = move || password.len() <= PASSWORD_MAX_BYTES && verify(&argon2, &password, &stored);
         Ok(self.run(deadline, allowed, matches).await?.map(|matches| matches && known))
     }
 
@@ -113,18 +117,14 @@ impl Passwords {
 
 const BASE: data_encoding::Encoding = data_encoding::BASE64URL_NOPAD;
 
-/// OWASP's first choice for Argon2id: 19 MiB, two passes, one lane.
-fn argon2() -> Argon2<'static> {
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::DEFAULT)
-}
-
-fn hash(password: &str) -> Option<String> {
+fn hash(argon2: &Argon2<'_>, password: &str) -> Option<String> {
     let salt = SaltString::encode_b64(&random::<16>()).ok()?;
-    argon2().hash_password(password.as_bytes(), &salt).ok().map(|hash| hash.to_string())
+    argon2.hash_password(password.as_bytes(), &salt).ok().map(|hash| hash.to_string())
 }
 
-fn verify(password: &str, stored: &str) -> bool {
-    PasswordHash::new(stored).is_ok_and(|hash| argon2().verify_password(password.as_bytes(), &hash).is_ok())
+/// At the cost that the stored hash names.
+fn verify(argon2: &Argon2<'_>, password: &str, stored: &str) -> bool {
+    PasswordHash::new(stored).is_ok_and(|hash| argon2.verify_password(password.as_bytes(), &hash).is_ok())
 }
 
 #[cfg(test)]
@@ -150,6 +150,19 @@ mod tests {
         }
         let refused = passwords.verify(presented("correct horse"), Some(&stored), deadline, async || false).await;
         assert_eq!(refused, Ok(None));
+    }
+
+    #[tokio::test]
+    async fn a_new_password_costs_what_is_configured_and_an_old_one_what_it_did() {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let new = || serde_json::from_str("\"correct horse\"").expect("long enough");
+        let cost = argon2::Params::new(64, 1, 2, None).expect("good parameters");
+        let cheap = Passwords::new(&EdgeConfig { password_cost: cost, ..EdgeConfig::default() });
+        let stored = cheap.hash(new(), deadline).await.expect("hashes");
+        assert!(stored.0.starts_with("$argon2id$v=19$m=64,t=1,p=2$"), "{}", stored.0);
+        let dear = Passwords::new(&EdgeConfig::default());
+        let verdict = dear.verify(presented("correct horse"), Some(&stored), deadline, async || true).await;
+        assert_eq!(verdict, Ok(Some(true)));
     }
 
     #[test]

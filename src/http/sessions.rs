@@ -8,11 +8,11 @@ use super::problem::{Code, Problem, Result};
 use super::tokens::{RefreshToken, now_s};
 use super::users::{self, UserView};
 use super::{Edge, idempotency};
-use crate::actors::client::{Asking, Wait};
+use crate::actors::client::{Asking, View, Wait};
 use crate::actors::entity::Caller;
 use crate::actors::session::types::{Command, Rejection, Session, Status};
 use crate::actors::user::types::User;
-use crate::actors::values::{SessionId, UserId};
+use crate::actors::values::{Secret, SessionId, UserId};
 
 /// What a client gets when it signs in or refreshes.
 #[derive(Serialize, ToSchema)]
@@ -36,6 +36,36 @@ pub fn unkeyed(caller: Caller, deadline: Instant, wait: Wait) -> Asking {
 /// The tokens of a session for its user as he is now. Errors: 401 for a user who is not active.
 pub async fn tokens(edge: &Edge, user: UserId, refresh: &RefreshToken, deadline: Instant) -> Result<Tokens> {
     let view = edge.client.read::<User>(&user, deadline).await?;
+    tokens_of(edge, user, &view, refresh)
+}
+
+/// A new session for whoever has proven the password with this hash.
+///
+/// The password may have been changed since it was proven: a change ends the sessions that the user has at that
+/// moment. So it is looked at again when the list has this one. A change that came before shows here, and nobody
+/// gets a token; one that comes after finds the session in the list. A crash in between leaves a session whose
+/// tokens nobody has.
+///
+/// Errors: 401 when the password is another one by now.
+pub async fn sign_in(
+    edge: &Edge,
+    user: UserId,
+    proven: &Secret<String>,
+    user_agent: String,
+    deadline: Instant,
+) -> Result<Tokens> {
+    let refresh = start(edge, user, user_agent, deadline).await?;
+    let view = edge.client.read::<User>(&user, deadline).await?;
+    if view.state.active().is_some_and(|account| account.password_hash == *proven) {
+        return tokens_of(edge, user, &view, &refresh);
+    }
+    let asking = unkeyed(Caller::User(user), deadline, Wait::Durable);
+    let ended = edge.client.ask::<Session>(&refresh.session, Command::Revoke {}, asking).await?;
+    ended.outcome.map_err(|rejection| refusal(&rejection))?;
+    Err(Code::InvalidCredentials.into())
+}
+
+fn tokens_of(edge: &Edge, user: UserId, view: &View<User>, refresh: &RefreshToken) -> Result<Tokens> {
     let account = view.state.active().ok_or(Code::InvalidToken)?;
     let roles = account.roles.iter().copied().collect();
     let access_token = edge.keys.access_token(user, refresh.session, roles, now_s());
@@ -49,7 +79,7 @@ pub async fn tokens(edge: &Edge, user: UserId, refresh: &RefreshToken, deadline:
 }
 
 /// A new session of a user; the answer comes when his list has it.
-pub async fn start(edge: &Edge, user: UserId, user_agent: String, deadline: Instant) -> Result<RefreshToken> {
+async fn start(edge: &Edge, user: UserId, user_agent: String, deadline: Instant) -> Result<RefreshToken> {
     let asking = unkeyed(Caller::User(user), deadline, Wait::Settled);
     let id = SessionId::derived(&asking.request, 0);
     let refresh = RefreshToken::random(id);

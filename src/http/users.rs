@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::Admin;
+use super::patience;
 use super::problem::{Code, Problem, Result};
 use super::query::{List, Listing, Page};
-use super::{Edge, Path, Read, Reply, Write, schema};
+use super::{Edge, Path, Read, Reply, Write, outcomes, schema};
 use crate::actors::client::Wait;
 use crate::actors::login::types::Login;
 use crate::actors::user::types::{Account, Command, Rejection, User};
@@ -47,6 +48,8 @@ pub fn refusal(rejection: &Rejection) -> Problem {
         Rejection::TooManySessions { limit } => {
             Problem::new(Code::Unavailable).detail(format!("{limit} sessions are still waiting to be ended."))
         }
+        Rejection::PasswordChanged => Problem::new(Code::InvalidCredentials).detail("The current password is wrong."),
+        Rejection::RolesChangeInProgress => Code::ChangeInProgress.into(),
         // Ids of users are random: this one cannot have registered before.
         Rejection::AlreadyRegistered => Code::Internal.into(),
     }
@@ -81,9 +84,10 @@ pub struct SetRoles {
     roles: BTreeSet<Role>,
 }
 
-/// Gives a user roles. They stand in the access tokens that he gets from now on.
+/// Gives a user roles. They stand in the access tokens that he gets from now on. The last administrator stays one:
+/// 409 `last_administrator`.
 #[utoipa::path(patch, path = "/v1/admin/users/{id}", tag = "admin", request_body = SetRoles,
-    params(("id" = String, Path)), responses((status = 200, body = UserView)))]
+    params(("id" = String, Path)), responses((status = 200, body = UserView), outcomes::AdminChange))]
 pub async fn set_roles(
     State(edge): State<Edge>,
     _: Admin,
@@ -91,9 +95,12 @@ pub async fn set_roles(
     write: Write<SetRoles>,
 ) -> Result<Reply<UserView>> {
     let command = Command::SetRoles { roles: write.body.roles.clone() };
-    let answered = write.ask::<User>(&edge, &id, command, Wait::Settled).await?;
+    let answered = patience::ask::<User, _, _>(&edge, &write, &id, command, Wait::Settled).await?;
     if let Err(rejection) = &answered.outcome {
         return Err(refusal(rejection).replayed(answered.replayed));
+    }
+    if answered.view.state.kept_as_last_administrator(&write.request) {
+        return Err(Problem::new(Code::LastAdministrator).replayed(answered.replayed));
     }
     let account = answered.view.state.active().ok_or(Code::NotFound)?;
     Ok(Reply::ok(show(id, account, answered.view.version)).of(&answered))

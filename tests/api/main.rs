@@ -19,5 +19,6 @@ mod merges;
 mod operators;
 mod orders;
 mod products;
+mod repeats;
 mod undecided;
 mod versions;

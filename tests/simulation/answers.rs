@@ -96,16 +96,17 @@ impl Answers {
             return Ok(());
         }
         let shown = || format!("{}/{} {:?}: {}", key.kind, key.id, question.request, (ops.show_outcome)(outcome));
-        let untouched = reply.version == 0 && matches!(question.keep, Some(Keep::Client { .. }));
+        let forgettable = reply.version == 0 || (ops.is_momentary)(outcome);
+        let unkept = forgettable && matches!(question.keep, Some(Keep::Client { .. }));
         let stored = past.and_then(|past| past.receipts.get(&question.request.0));
         match stored.map(|(_, payload)| kinds.by_number(key.kind).map(|spec| spec.outcome(payload))) {
             Some(Some(Ok(stored))) => {
                 ensure((ops.same_outcome)(&stored, outcome), "the outcome told is the outcome kept", shown)?;
             }
             Some(_) => return Err(Broken { invariant: "every kept outcome can be read", detail: shown() }),
-            None => ensure(untouched, "an outcome is kept durably before it is told", shown)?,
+            None => ensure(unkept, "an outcome is kept durably before it is told", shown)?,
         }
-        if untouched && stored.is_none() {
+        if unkept && stored.is_none() {
             return Ok(());
         }
         let before = self.first.entry((key.clone(), question.request.0)).or_insert_with(|| outcome.clone());

@@ -175,7 +175,9 @@ async fn account(me: &Handle, user: Option<UserId>) -> Did {
         }
         _ => {
             let keep = SessionId::default();
-            let change = user::Command::ChangePassword { password_hash: Secret("other".into()), keep };
+            let (_, known) = me.read::<User>(&user, Wait::Durable).await?;
+            let proven = known.active().map_or_else(|| Secret("none".into()), |account| account.password_hash.clone());
+            let change = user::Command::ChangePassword { password_hash: Secret("other".into()), proven, keep };
             let request = me.request();
             me.keyed::<User>(&user, change, request, Wait::Settled).await?;
         }

@@ -157,6 +157,8 @@ pub fn key_of<K: Kind>(id: &K::Id) -> EntityKey {
 pub struct KindOps {
     pub same_outcome: fn(&Erased, &Erased) -> bool,
     pub show_outcome: fn(&Erased) -> String,
+    /// A refusal that is about the moment, of which no receipt is kept for a client.
+    pub is_momentary: fn(&Erased) -> bool,
     pub state_bytes: fn(&Erased) -> Option<Vec<u8>>,
 }
 
@@ -167,6 +169,9 @@ fn ops<K: Kind>() -> KindOps {
             _ => false,
         },
         show_outcome: |outcome| format!("{:?}", outcome.downcast_ref::<Outcome<K>>()),
+        is_momentary: |outcome| {
+            outcome.downcast_ref::<Outcome<K>>().is_some_and(|outcome| outcome.as_ref().is_err_and(K::is_momentary))
+        },
         state_bytes: |state| {
             let state = state.downcast_ref::<<K as Kind>::State>()?;
             Some(stored_state::<K>(state))

@@ -25,6 +25,10 @@ impl Kind for Cart {
     type Reply = Reply;
     type Rejection = Rejection;
     type State = State;
+
+    fn is_momentary(rejection: &Rejection) -> bool {
+        matches!(rejection, Rejection::MergeInProgress | Rejection::OfferMissing { .. })
+    }
 }
 
 /// The most lines of one cart.

@@ -4,8 +4,9 @@
 //! before a restart must verify after it, and a guest's cart token is derived again on every request.
 //! Nodes that start at the same time all offer secrets of their own; the journal decides whose are kept.
 //!
-//! The set of administrators answers one question: is there one at all (a new shop asks for its first)?
-//! Roles themselves belong to the users, who tell the keyring, one notice at a time.
+//! The set of administrators answers one question: is there one at all (a new shop asks for its first), and
+//! would there be one without this one? Roles themselves belong to the users, who tell the keyring, one notice
+//! at a time, and ask it before they give the role up: the last administrator cannot.
 //!
 //! A crash leaves either the secrets of an earlier `Ensure`, or none and no token signed by them: a node
 //! signs only with what it has read back. The keyring owes nothing and never sleeps with a wish.
@@ -39,6 +40,7 @@ impl Entity for State {
     const STATE_VERSION: u16 = 1;
 
     fn decide(&self, command: Command, _: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
+        let is_last = |user| self.administrators.len() == 1 && self.administrators.contains(user);
         Ok(match command {
             Command::Ensure { .. } if self.token_secret.is_some() => Decision::unchanged(Reply::Ensured),
             Command::Ensure { signing_seed, token_secret } => {
@@ -48,6 +50,7 @@ impl Entity for State {
             Command::GrantAdmin { user } if self.administrators.contains(&user) => Decision::unchanged(Reply::Noted),
             Command::GrantAdmin { user } => Decision::new(vec![Event::AdminGranted { user }], Reply::Noted),
             Command::RevokeAdmin { user } if !self.administrators.contains(&user) => Decision::unchanged(Reply::Noted),
+            Command::RevokeAdmin { user } if is_last(&user) => return Err(Rejection::LastAdministrator),
             Command::RevokeAdmin { user } => Decision::new(vec![Event::AdminRevoked { user }], Reply::Noted),
         })
     }

@@ -4,6 +4,7 @@ use super::*;
 use crate::actors::testkit::{Given, START, assert_golden};
 
 const ADA: UserId = UserId(1);
+const EVE: UserId = UserId(2);
 const SEED: Secret<[u8; 32]> = Secret([7; 32]);
 const TOKENS: Secret<[u8; 32]> = Secret([8; 32]);
 
@@ -50,12 +51,27 @@ fn administrators_come_and_go_and_repeats_change_nothing() {
         .again()
         .unchanged()
         .state(|keyring| assert!(keyring.administrators.contains(&ADA)))
+        .when(Command::GrantAdmin { user: EVE })
         .when(Command::RevokeAdmin { user: ADA })
         .then(Reply::Noted)
         .events([Event::AdminRevoked { user: ADA }])
         .again()
         .unchanged()
-        .state(|keyring| assert!(keyring.administrators.is_empty()));
+        .state(|keyring| assert_eq!(keyring.administrators, [EVE].into()));
+}
+
+#[test]
+fn the_last_administrator_stays() {
+    Given::<State>::new()
+        .when(Command::RevokeAdmin { user: EVE })
+        .then(Reply::Noted)
+        .unchanged()
+        .when(Command::GrantAdmin { user: ADA })
+        .when(Command::RevokeAdmin { user: EVE })
+        .then(Reply::Noted)
+        .unchanged()
+        .when(Command::RevokeAdmin { user: ADA })
+        .refused(Rejection::LastAdministrator);
 }
 
 proptest! {
@@ -81,5 +97,5 @@ fn stored_bytes_stay_what_they_are() {
         (Event::AdminRevoked { user: ADA }, "3.1 00000000000000000000000000000001"),
     ]);
     assert_golden(&[(Reply::Ensured, "1.1"), (Reply::Noted, "2.1")]);
-    assert_golden::<Rejection>(&[]);
+    assert_golden(&[(Rejection::LastAdministrator, "1.1")]);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::actors::entity::{CodecError, Kind, Stored};
+use crate::actors::entity::Kind;
 use crate::actors::values::{Only, Secret, Time, UserId};
 use crate::stored_enum;
 
@@ -33,7 +33,7 @@ pub enum Command {
     },
     /// This user has the role admin now. Sent by the user entity.
     GrantAdmin { user: UserId },
-    /// This user has lost it.
+    /// This user is to lose it, and does unless he is the last one.
     RevokeAdmin { user: UserId },
 }
 
@@ -46,16 +46,10 @@ stored_enum! {
     }
 }
 
-/// The keyring refuses nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rejection {}
-
-impl Stored for Rejection {
-    fn to_stored(&self) -> (u8, u16, Vec<u8>) {
-        match *self {}
-    }
-    fn from_stored(code: u8, version: u16, _: &[u8]) -> Result<Self, CodecError> {
-        Err(CodecError::Unknown { code, version })
+stored_enum! {
+    pub enum Rejection {
+        /// Without this one nobody would administrate the shop.
+        (1, 1) => LastAdministrator,
     }
 }
 

@@ -19,6 +19,10 @@ impl Kind for Product {
     type Reply = Reply;
     type Rejection = Rejection;
     type State = State;
+
+    fn is_momentary(rejection: &Rejection) -> bool {
+        matches!(rejection, Rejection::ChangeInProgress)
+    }
 }
 
 /// The most variants of one product.

@@ -335,11 +335,11 @@ impl Desk {
         at: Time,
     ) {
         let Conclusion { request, keep, wait, want_state, reply } = conclusion;
-        let Decided { payloads, outcome, accepted, .. } = decided;
+        let Decided { payloads, outcome, accepted, momentary, .. } = decided;
         let refused_by_nobody = resident.version == 0 && !accepted;
         let receipt = match (keep, applied.outcome.take()) {
             // A refusal by an entity that does not exist leaves nothing behind: anyone can ask for those.
-            (Some(Keep::Client { .. }), _) if refused_by_nobody => None,
+            (Some(Keep::Client { .. }), _) if refused_by_nobody || momentary => None,
             (Some(keep), Some(outcome)) => Some(receipt(keep, request, outcome, at)),
             (Some(_), None) | (None, _) => None,
         };

@@ -4,6 +4,9 @@
 //! it. Products claim and release slugs as steps of a change (see [`super::product`]); both are
 //! harmless when repeated, so a product that crashed in between simply asks again. A crash here leaves
 //! the slug held or free, never in between.
+//!
+//! A slug remembers who held it lately: a request that named a product by it may be repeated after the product
+//! has another one, and finds its answer there.
 
 pub mod types;
 
@@ -14,7 +17,7 @@ use crate::actors::entity::{Ctx, Decision, DecisionOf, Entity};
 use crate::actors::values::{ProductId, Time};
 use crate::stored_enum;
 
-use types::{Command, ProductSlug, Rejection, Reply, State};
+use types::{Command, FORMER_MAX, ProductSlug, Rejection, Reply, State};
 
 stored_enum! {
     pub enum Event {
@@ -26,7 +29,7 @@ stored_enum! {
 impl Entity for State {
     type Kind = ProductSlug;
     type Event = Event;
-    const STATE_VERSION: u16 = 1;
+    const STATE_VERSION: u16 = 2;
 
     fn decide(&self, command: Command, _: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
         match (command, self.product) {
@@ -43,7 +46,18 @@ impl Entity for State {
     fn evolve(&mut self, event: &Event, _: Time) {
         match event {
             Event::Claimed { product } => self.product = Some(*product),
-            Event::Released => self.product = None,
+            Event::Released => {
+                let Some(product) = self.product.take() else { return };
+                self.former.retain(|former| *former != product);
+                if self.former.len() >= FORMER_MAX {
+                    self.former.remove(0);
+                }
+                self.former.push(product);
+            }
         }
+    }
+
+    fn size_bytes(&self) -> usize {
+        size_of::<Self>() + self.former.capacity() * size_of::<ProductId>()
     }
 }

@@ -34,6 +34,19 @@ fn only_its_holder_releases_it() {
 }
 
 #[test]
+fn a_slug_remembers_who_held_it_lately_each_once() {
+    let mut given = Given::<State>::new();
+    for holder in [1, 2, 1, 3, 4, 5, 6, 7, 8, 9, 10] {
+        let product = ProductId(holder);
+        given = given.when(Command::Claim { product }).when(Command::Release { product });
+    }
+    given.state(|slug| {
+        assert_eq!(slug.product, None);
+        assert_eq!(slug.former, [1, 3, 4, 5, 6, 7, 8, 9, 10].map(ProductId)[1..]);
+    });
+}
+
+#[test]
 fn stored_bytes_stay_what_they_are() {
     assert_golden(&[
         (Event::Claimed { product: TEE }, "1.1 00000000000000000000000000000001"),

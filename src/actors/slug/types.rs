@@ -44,7 +44,12 @@ stored_enum! {
     }
 }
 
+/// How many former holders a slug remembers.
+pub const FORMER_MAX: usize = 8;
+
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct State {
     pub product: Option<ProductId>,
+    /// The products that held it before, the last one last: what was asked of them by this name is repeated by it.
+    pub former: Vec<ProductId>,
 }

@@ -16,9 +16,7 @@
 //!
 //! # Administrators
 //!
-//! The keyring keeps the set of administrators. A user whose role admin comes or goes owes it a notice.
-//! One notice is on its way at a time, each with a number of its own: a change that comes meanwhile waits
-//! for the answer and becomes the next notice, so a late `GrantAdmin` never undoes a `RevokeAdmin`.
+//! The keyring keeps the set of administrators, and who is the last of them stays: see [`roles`].
 //!
 //! All of this is level-triggered: the state says what is owed, the runtime repeats it until the answer is
 //! recorded, and an answer to what is no longer owed decides nothing. So there is no step to lose, and
@@ -26,6 +24,10 @@
 
 pub mod types;
 
+mod roles;
+
+#[cfg(test)]
+mod roles_tests;
 #[cfg(test)]
 mod schedules;
 #[cfg(test)]
@@ -34,10 +36,10 @@ mod tests;
 use std::collections::BTreeSet;
 
 use super::entity::{Answer, Ctx, Decision, DecisionOf, Entity, Owed};
-use super::keyring::types::{self as keyring, Keyring};
+use super::keyring::types::Keyring;
 use super::login::types::{self as login, Login};
 use super::session::types::{self as session, Session};
-use super::values::{Address, AddressId, Email, Only, Role, Secret, SessionId, Time, UserId};
+use super::values::{Address, AddressId, Email, RequestId, Role, Secret, SessionId, Time, UserId};
 use crate::stored_enum;
 use types::{
     ADDRESSES_MAX, Account, Command, OpenSession, REVOKING_MAX, Rejection, Reply, SESSIONS_MAX, SavedAddress, State,
@@ -70,6 +72,10 @@ stored_enum! {
         (12, 1) => SessionDropped { session: SessionId },
         /// The keyring has answered the notice of this number.
         (13, 1) => KeyringTold { number: u32 },
+        /// The role admin is to go, if the keyring lets it.
+        (14, 1) => RolesAsked { request: RequestId, roles: BTreeSet<Role> },
+        /// It does not: this is the last administrator.
+        (15, 1) => RolesRefused,
     }
 }
 
@@ -81,18 +87,12 @@ type Decided = Result<Vec<Event>, Rejection>;
 /// The name of the one claim that a user ever owes.
 const CLAIM: &str = "claim";
 
-/// Before the number of a notice.
-const KEYRING: &str = "keyring:";
 /// Before the id of a session.
 const REVOKE: &str = "revoke:";
 
 impl State {
     fn is_listed(&self, session: SessionId) -> bool {
         self.sessions.iter().any(|open| open.id == session)
-    }
-
-    fn is_admin(&self) -> bool {
-        self.active().is_some_and(|account| account.roles.contains(&Role::Admin))
     }
 
     fn address(&self, id: AddressId) -> Option<&SavedAddress> {
@@ -121,18 +121,15 @@ impl State {
         Ok(renamed.into_iter().collect())
     }
 
-    fn change_password(&self, password_hash: Secret<String>, keep: SessionId) -> Decided {
-        if self.account()?.password_hash == password_hash {
+    fn change_password(&self, password_hash: Secret<String>, proven: &Secret<String>, keep: SessionId) -> Decided {
+        let present = &self.account()?.password_hash;
+        if *present == password_hash {
             return Ok(vec![]); // this very request came twice
         }
-        Ok(vec![Event::PasswordChanged { password_hash, keep }])
-    }
-
-    fn set_roles(&self, roles: BTreeSet<Role>) -> Decided {
-        if self.account()?.roles == roles {
-            return Ok(vec![]);
+        if present != proven {
+            return Err(Rejection::PasswordChanged);
         }
-        Ok(vec![Event::RolesSet { roles }])
+        Ok(vec![Event::PasswordChanged { password_hash, keep }])
     }
 
     fn add_address(&self, address: SavedAddress) -> Decided {
@@ -186,15 +183,6 @@ impl State {
         self.tell_keyring();
     }
 
-    /// Starts the next notice to the keyring, when it is due one and none is on its way.
-    fn tell_keyring(&mut self) {
-        let admin = self.is_admin();
-        if self.keyring.telling.is_none() && self.keyring.told != admin {
-            self.keyring.telling = Some(admin);
-            self.keyring.number += 1;
-        }
-    }
-
     fn change_account(&mut self, change: impl FnOnce(&mut Account)) {
         if let Some(account) = &mut self.account {
             change(account);
@@ -221,17 +209,19 @@ impl State {
 impl Entity for State {
     type Kind = User;
     type Event = Event;
-    const STATE_VERSION: u16 = 1;
+    const STATE_VERSION: u16 = 2;
 
-    fn decide(&self, command: Command, _: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
+    fn decide(&self, command: Command, ctx: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
         let events = match command {
             Command::Register { id, email, name, password_hash, roles } if self.is_new(&email, &password_hash)? => {
                 vec![Event::Registered { id, email, name, password_hash, roles }]
             }
             Command::Register { .. } => vec![],
             Command::UpdateProfile { name } => self.rename(name)?,
-            Command::ChangePassword { password_hash, keep } => self.change_password(password_hash, keep)?,
-            Command::SetRoles { roles } => self.set_roles(roles)?,
+            Command::ChangePassword { password_hash, proven, keep } => {
+                self.change_password(password_hash, &proven, keep)?
+            }
+            Command::SetRoles { roles } => self.set_roles(roles, ctx.request)?,
             Command::AddAddress { id, address, default } => self.add_address(SavedAddress { id, address, default })?,
             Command::PutAddress { id, address, default } => self.put_address(SavedAddress { id, address, default })?,
             Command::RemoveAddress { id } => self.remove_address(id)?,
@@ -240,10 +230,8 @@ impl Entity for State {
             Command::EmailClaimed {} if self.status == Status::Registering => vec![Event::Activated],
             Command::EmailRefused {} if self.status == Status::Registering => vec![Event::Refused],
             Command::EmailClaimed {} | Command::EmailRefused {} => vec![],
-            Command::KeyringTold { number } if self.keyring.telling.is_some() && self.keyring.number == number => {
-                vec![Event::KeyringTold { number }]
-            }
-            Command::KeyringTold { .. } => vec![],
+            Command::KeyringTold { number } => self.keyring_told(number),
+            Command::KeyringRefused { number } => self.keyring_refused(number),
         };
         Ok(Decision::new(events, Reply::Done))
     }
@@ -273,8 +261,11 @@ impl Entity for State {
             }
             Event::RolesSet { roles } => {
                 self.change_account(|account| account.roles.clone_from(roles));
+                self.roles_change = None;
                 self.tell_keyring();
             }
+            Event::RolesAsked { request, roles } => self.roles_asked(*request, roles),
+            Event::RolesRefused => self.roles_refused(),
             Event::AddressAdded { address } | Event::AddressReplaced { address } => self.keep_address(address),
             Event::AddressRemoved { id } => self.addresses.retain(|saved| saved.id != *id),
             Event::SessionOpened { session } => self.sessions.push(OpenSession { id: *session, opened_at: at }),
@@ -299,15 +290,9 @@ impl Entity for State {
             .as_ref()
             .filter(|_| self.status == Status::Registering)
             .map(|account| Owed::to::<Login>(CLAIM, &account.email, login::Command::Claim { user: self.id }));
-        let notice = self.keyring.telling.map(|admin| {
-            let user = self.id;
-            let command =
-                if admin { keyring::Command::GrantAdmin { user } } else { keyring::Command::RevokeAdmin { user } };
-            Owed::to::<Keyring>(format!("{KEYRING}{}", self.keyring.number), &Only, command)
-        });
         let revokes = self.revoking.iter().take(REVOKES_AT_ONCE);
         let revokes = revokes.map(|id| Owed::to::<Session>(format!("{REVOKE}{id}"), id, session::Command::Revoke {}));
-        claim.into_iter().chain(notice).chain(revokes).collect()
+        claim.into_iter().chain(self.notice()).chain(revokes).collect()
     }
 
     fn answered(&self, key: &str, answer: &Answer) -> Option<Command> {
@@ -317,9 +302,8 @@ impl Entity for State {
                 Err(login::Rejection::Taken) => Command::EmailRefused {},
             });
         }
-        if answer.entity::<Keyring>().is_some() {
-            let number = key.strip_prefix(KEYRING)?.parse().ok()?;
-            return Some(Command::KeyringTold { number });
+        if let Some(outcome) = answer.entity::<Keyring>() {
+            return roles::answered(key, outcome);
         }
         // Revoked now or before, or never started: it is over in any case.
         answer.entity::<Session>()?;
@@ -355,6 +339,10 @@ impl Entity for State {
             "the keyring knows, or is being told, who is an administrator",
         );
         check(self.keyring.telling != Some(self.keyring.told), "the keyring is told news only");
+        check(
+            !self.is_resigning() || (self.is_admin() && self.keyring.telling.is_some()),
+            "an administrator stays one until the keyring lets him go",
+        );
         broken
     }
 

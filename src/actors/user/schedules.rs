@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::actors::entity::{AnyCommand, Kind, Outcome, Target};
+use crate::actors::keyring::types as keyring;
 use crate::actors::testkit::Given;
 
 /// Two users who want the same email address, and who have these sessions in turn.
@@ -34,6 +35,8 @@ struct Message {
 enum Step {
     Register(usize),
     SetAdmin(usize, bool),
+    /// Somebody else becomes an administrator, or is to be none any more.
+    Colleague(bool),
     ChangePassword(usize, u8),
     Start(usize),
     Refresh(usize, u8),
@@ -54,6 +57,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         1 => user.clone().prop_map(Step::Register),
         1 => (user.clone(), any::<bool>()).prop_map(|(user, admin)| Step::SetAdmin(user, admin)),
+        1 => any::<bool>().prop_map(Step::Colleague),
         1 => (user, any::<u8>()).prop_map(|(user, n)| Step::ChangePassword(user, n)),
         2 => session.clone().prop_map(Step::Start),
         1 => (session.clone(), 0..3_u8).prop_map(|(session, n)| Step::Refresh(session, n)),
@@ -155,10 +159,18 @@ impl World {
                 let roles = if admin { BTreeSet::from([Role::Admin]) } else { BTreeSet::new() };
                 let _ = ask(&mut self.users[n], Command::SetRoles { roles });
             }
+            Step::Colleague(admin) => {
+                let user = UserId(9);
+                let change =
+                    if admin { keyring::Command::GrantAdmin { user } } else { keyring::Command::RevokeAdmin { user } };
+                let _ = ask(&mut self.keyring, change);
+            }
             Step::ChangePassword(n, password) => {
                 let keep = SessionId(u128::from(password) % SESSIONS);
                 let password_hash = Secret(format!("new {password}"));
-                let _ = ask(&mut self.users[n], Command::ChangePassword { password_hash, keep });
+                let account = self.users[n].state.active();
+                let proven = account.map_or_else(|| password_hash.clone(), |account| account.password_hash.clone());
+                let _ = ask(&mut self.users[n], Command::ChangePassword { password_hash, proven, keep });
             }
             Step::Start(n) => {
                 let user = USERS[n % USERS.len()];
@@ -217,7 +229,13 @@ proptest! {
     #[test]
     fn whatever_happens_in_between_they_agree_in_the_end(steps in prop::collection::vec(step(), 0..120)) {
         let mut world = World::default();
-        steps.into_iter().for_each(|step| world.take_step(step));
+        let mut administered = false;
+        for step in steps {
+            world.take_step(step);
+            administered |= !world.keyring.state.administrators.is_empty();
+            let now = !world.keyring.state.administrators.is_empty();
+            prop_assert_eq!(now, administered, "a shop that had an administrator has one");
+        }
         world.come_to_rest();
 
         prop_assert!(world.users.iter().all(|user| user.state.settled()), "a user is at rest");

@@ -114,7 +114,7 @@ fn what_only_an_active_user_may_do_is_refused_to_others() {
     let keep = SessionId(1);
     for command in [
         Command::UpdateProfile { name: None },
-        Command::ChangePassword { password_hash: hash("n"), keep },
+        Command::ChangePassword { password_hash: hash("n"), proven: hash("h"), keep },
         Command::SetRoles { roles: roles(&[Role::Admin]) },
         add(HOME, "London", false),
         put(HOME, "London", false),
@@ -237,7 +237,7 @@ fn a_new_password_revokes_every_other_session_some_at_a_time() {
     let keep = SessionId(3);
     let mut given = active()
         .history(opened(0..40))
-        .when(Command::ChangePassword { password_hash: hash("n"), keep })
+        .when(Command::ChangePassword { password_hash: hash("n"), proven: hash("h"), keep })
         .then(Reply::Done)
         .events([Event::PasswordChanged { password_hash: hash("n"), keep }])
         .again()
@@ -264,44 +264,9 @@ fn a_new_password_revokes_every_other_session_some_at_a_time() {
 fn a_revoked_session_may_say_that_it_is_over_before_it_answers() {
     active()
         .history(opened([1, 2]))
-        .when(Command::ChangePassword { password_hash: hash("n"), keep: SessionId(2) })
+        .when(Command::ChangePassword { password_hash: hash("n"), proven: hash("h"), keep: SessionId(2) })
         .when(Command::SessionClosed { session: SessionId(1) })
         .events([Event::SessionClosed { session: SessionId(1) }])
-        .owes([])
-        .settled(true);
-}
-
-#[test]
-fn the_keyring_is_told_of_administrators_one_notice_at_a_time() {
-    let admin = roles(&[Role::Admin]);
-    let given = Given::<State>::new()
-        .when(register("h", &[Role::Admin]))
-        .owes(["claim"])
-        .when_answered::<Login>("claim", Ok(login::Reply::Claimed))
-        .owes(["keyring:1"])
-        .settled(false);
-    assert!(matches!(given.owed::<Keyring>("keyring:1").1, keyring::Command::GrantAdmin { user: ADA }));
-    let given = given
-        .when(Command::SetRoles { roles: roles(&[]) })
-        .events([Event::RolesSet { roles: roles(&[]) }])
-        .again()
-        .unchanged()
-        .owes(["keyring:1"]) // the grant may be under way: its answer comes first
-        .when_answered::<Keyring>("keyring:1", Ok(keyring::Reply::Noted))
-        .events([Event::KeyringTold { number: 1 }])
-        .owes(["keyring:2"]);
-    assert!(matches!(given.owed::<Keyring>("keyring:2").1, keyring::Command::RevokeAdmin { user: ADA }));
-    given
-        .when(Command::KeyringTold { number: 1 }) // an old answer once more
-        .unchanged()
-        .when_answered::<Keyring>("keyring:2", Ok(keyring::Reply::Noted))
-        .owes([])
-        .settled(true)
-        // There and back while a notice is on its way needs no further one.
-        .when(Command::SetRoles { roles: admin.clone() })
-        .when(Command::SetRoles { roles: roles(&[]) })
-        .when(Command::SetRoles { roles: admin })
-        .when_answered::<Keyring>("keyring:3", Ok(keyring::Reply::Noted))
         .owes([])
         .settled(true);
 }
@@ -385,6 +350,11 @@ fn stored_bytes_stay_what_they_are() {
         (Event::SessionClosed { session }, "11.1 00000000000000000000000000000002"),
         (Event::SessionDropped { session }, "12.1 00000000000000000000000000000002"),
         (Event::KeyringTold { number: 1 }, "13.1 01"),
+        (
+            Event::RolesAsked { request: RequestId([1; 16]), roles: roles(&[Role::Seller]) },
+            "14.1 010101010101010101010101010101010102",
+        ),
+        (Event::RolesRefused, "15.1"),
     ]);
     assert_golden(&[(Reply::Done, "1.1")]);
     assert_golden(&[
@@ -393,5 +363,7 @@ fn stored_bytes_stay_what_they_are() {
         (Rejection::AddressNotFound, "3.1"),
         (Rejection::TooManyAddresses { limit: 100 }, "4.1 64"),
         (Rejection::TooManySessions { limit: 1_000 }, "5.1 fbe803"),
+        (Rejection::PasswordChanged, "6.1"),
+        (Rejection::RolesChangeInProgress, "7.1"),
     ]);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::actors::entity::Kind;
-use crate::actors::values::{Address, AddressId, Email, Role, Secret, SessionId, Time, UserId};
+use crate::actors::values::{Address, AddressId, Email, RequestId, Role, Secret, SessionId, Time, UserId};
 use crate::{coded_enum, stored_enum};
 
 pub enum User {}
@@ -18,6 +18,10 @@ impl Kind for User {
     type Reply = Reply;
     type Rejection = Rejection;
     type State = State;
+
+    fn is_momentary(rejection: &Rejection) -> bool {
+        matches!(rejection, Rejection::RolesChangeInProgress)
+    }
 }
 
 /// Password hashes are Argon2id in PHC form, made and verified by the edge, off the async threads.
@@ -36,12 +40,15 @@ pub enum Command {
     UpdateProfile {
         name: Option<Option<String>>,
     },
-    /// Settled when every session but `keep` is revoked.
+    /// `proven`: the hash that the caller's current password was verified against; another one by now means
+    /// that the password is not the current one any more. Settled when every session but `keep` is revoked.
     ChangePassword {
         password_hash: Secret<String>,
+        proven: Secret<String>,
         keep: SessionId,
     },
-    /// Settled when the keyring knows whether this user is an administrator.
+    /// Settled when the keyring knows whether this user is an administrator. It may have refused to let the last
+    /// one go: look at `roles_change` then.
     SetRoles {
         roles: BTreeSet<Role>,
     },
@@ -76,6 +83,10 @@ pub enum Command {
     KeyringTold {
         number: u32,
     },
+    /// The keyring does not let its last administrator go, as note number `number` asked.
+    KeyringRefused {
+        number: u32,
+    },
 }
 
 stored_enum! {
@@ -95,6 +106,10 @@ stored_enum! {
         (4, 1) => TooManyAddresses { limit: u32 },
         /// Too many old sessions are still waiting to be revoked: try later.
         (5, 1) => TooManySessions { limit: u32 },
+        /// The password is no longer the one that was proven.
+        (6, 1) => PasswordChanged,
+        /// The role admin is being taken away: try again when that is decided.
+        (7, 1) => RolesChangeInProgress,
     }
 }
 
@@ -130,6 +145,17 @@ pub struct State {
     /// Sessions that are no longer in the list and are owed a `Revoke`, oldest first.
     pub revoking: Vec<SessionId>,
     pub keyring: KeyringNotice,
+    /// The role admin is to go, or could not go the last time.
+    pub roles_change: Option<Box<RolesChange>>,
+}
+
+/// Roles without admin for an administrator, which the keyring is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolesChange {
+    pub request: RequestId,
+    pub roles: BTreeSet<Role>,
+    /// He is the last one, and stays.
+    pub refused: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,6 +202,7 @@ impl Default for State {
             sessions: Vec::new(),
             revoking: Vec::new(),
             keyring: KeyringNotice::default(),
+            roles_change: None,
         }
     }
 }
@@ -184,5 +211,10 @@ impl State {
     /// The account of an active user: what the edge may show and log in.
     pub fn active(&self) -> Option<&Account> {
         self.account.as_deref().filter(|_| self.status == Status::Active)
+    }
+
+    /// Whether this request was to take the role admin from the last one who has it.
+    pub fn kept_as_last_administrator(&self, request: &RequestId) -> bool {
+        self.roles_change.as_deref().is_some_and(|change| change.refused && change.request == *request)
     }
 }
