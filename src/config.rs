@@ -57,6 +57,7 @@ pub struct Node {
 pub struct Http {
     pub addr: SocketAddr,
     pub body_max_bytes: usize,
+    pub bodies_max_bytes: usize,
     pub header_max_bytes: usize,
     pub request_deadline_ms: u64,
     pub handler_timeout_ms: u64,
@@ -299,6 +300,7 @@ impl Config {
         Http {
             addr: r.parsed("http.addr", "an IP address and port such as 127.0.0.1:8080", "127.0.0.1:8080"),
             body_max_bytes: r.size("http.body_max_bytes", 1_024..=1 << 30),
+            bodies_max_bytes: r.size("http.bodies_max_bytes", 1_024..=1 << 40),
             header_max_bytes: r.size("http.header_max_bytes", 8_192..=1 << 20),
             request_deadline_ms: r.ms("http.request_deadline_ms"),
             handler_timeout_ms: r.ms("http.handler_timeout_ms"),
@@ -343,6 +345,11 @@ impl Config {
             "http.request_deadline_ms",
             self.http.request_deadline_ms < self.http.handler_timeout_ms,
             "must be less than http.handler_timeout_ms",
+        );
+        r.require(
+            "http.bodies_max_bytes",
+            self.http.bodies_max_bytes >= self.http.body_max_bytes,
+            "must be at least http.body_max_bytes, or the largest body could never be taken",
         );
         r.require(
             "reservation.ttl_ms",

@@ -11,3 +11,7 @@ pub mod node;
 pub mod persistence;
 pub mod sample;
 pub mod telemetry;
+
+#[cfg(test)]
+#[path = "../tests/fuzz/harness.rs"]
+pub(crate) mod fuzz;

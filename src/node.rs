@@ -162,6 +162,7 @@ fn edge_config(config: &Config) -> EdgeConfig {
         handler_timeout_ms: http.handler_timeout_ms,
         body_timeout_ms: http.body_timeout_ms,
         body_limit_bytes: http.body_max_bytes,
+        bodies_limit_bytes: http.bodies_max_bytes,
         header_timeout_ms: http.header_timeout_ms,
         write_stall_ms: http.write_stall_ms,
         header_limit_bytes: http.header_max_bytes,

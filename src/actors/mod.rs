@@ -22,6 +22,8 @@ pub mod dispatcher;
 pub mod entity;
 pub mod envelope;
 pub mod erased;
+#[cfg(test)]
+mod fuzz_tests;
 pub mod gateways;
 pub mod history;
 pub mod kinds;

@@ -1,6 +1,7 @@
 use std::io::Write;
 
 use super::*;
+use crate::fuzz::{Verdict, decoder};
 
 fn load(file: &str, environment: &[(&str, &str)], options: &[(&'static str, &'static str, &str)]) -> Loaded {
     let mut written = tempfile::Builder::new().suffix(".toml").tempfile().expect("a temporary file");
@@ -120,4 +121,29 @@ fn the_address_of_a_store_is_never_shown() {
     let mut config = Config::default();
     config.store.url = "postgres://souk:secret@db/souk".to_owned();
     assert!(!format!("{config:?}").contains("secret"));
+}
+
+/// A file, and behind a zero byte variables of the environment, one a line.
+#[test]
+fn fuzz_configuration() {
+    let variables = b"\0SOUK_HTTP__ADDR=127.0.0.1:1\nSOUK_LIMITS__EXEMPT=10.0.0.0/8,::1/128\nSOUK_CART__TTL_MS=1_000";
+    let file = b"[http]\nbody_max_bytes = 0x1000\ntrusted_proxies = [\"10.0.0.0/8\"]\n[http.cors]\norigins = [\"*\"]\n";
+    let seeds = [DEFAULT_TOML.as_bytes().to_vec(), file.to_vec(), variables.to_vec(), [&file[..], variables].concat()];
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("souk.toml");
+    decoder("configuration", seeds, |bytes| {
+        let (file, variables) = bytes.split_at(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len()));
+        std::fs::write(&path, file).expect("written");
+        let variables = String::from_utf8_lossy(variables).into_owned();
+        let variables = variables.lines().filter_map(|line| line.trim_start_matches('\0').split_once('='));
+        let environment = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        match Config::load(&Sources { file: Some(&path), environment, options: Vec::new() }) {
+            Ok(config) => Verdict::accepted(config.http.concurrency_max >= 256, "settings are within their bounds"),
+            Err(problems) if problems.0.is_empty() => Verdict::Wrong("it fails without a reason".into()),
+            Err(problems) => {
+                problems.to_string();
+                Verdict::Refused
+            }
+        }
+    });
 }

@@ -15,6 +15,8 @@ pub struct EdgeConfig {
     pub body_timeout_ms: u64,
     /// The largest request body.
     pub body_limit_bytes: usize,
+    /// Memory that large bodies share: beyond, they are refused (503). Small ones are always taken.
+    pub bodies_limit_bytes: usize,
     /// How long the headers of a request may take, and how long a kept-alive connection may idle.
     pub header_timeout_ms: u64,
     /// How long a client may take no byte of an answer before it is cut off.
@@ -76,6 +78,7 @@ impl Default for EdgeConfig {
             handler_timeout_ms: 30_000,
             body_timeout_ms: 10_000,
             body_limit_bytes: 1024 * 1024,
+            bodies_limit_bytes: 64 * 1024 * 1024,
             header_timeout_ms: 30_000,
             write_stall_ms: 15_000,
             header_limit_bytes: 32 * 1024,

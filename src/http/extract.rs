@@ -6,11 +6,10 @@
 use std::ops::Deref;
 use std::str::FromStr;
 
-use axum::body::HttpBody;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header;
 use axum::http::request::Parts;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, de};
 use tokio::time::Instant;
@@ -170,7 +169,7 @@ impl<B: DeserializeOwned + Send, R: Rule> FromRequest<Edge> for Write<B, R> {
         let key = Key::of(&parts.headers)?;
         let if_version = if_match(&parts)?;
         let has_if_match = parts.headers.contains_key(header::IF_MATCH);
-        let bytes = read_body(edge, &parts, body).await?;
+        let bytes = read_body(body).await?;
         // The key comes before the content, so that a missing one is told first.
         let place = (&parts.method, &parts.uri);
         let settings = (&edge.config, &edge.keys);
@@ -199,10 +198,10 @@ pub struct Json<T>(pub T);
 impl<T: DeserializeOwned> FromRequest<Edge> for Json<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, edge: &Edge) -> Result<Json<T>> {
+    async fn from_request(request: Request, _: &Edge) -> Result<Json<T>> {
         let (parts, body) = request.into_parts();
         query::none_left(&parts)?;
-        let bytes = read_body(edge, &parts, body).await?;
+        let bytes = read_body(body).await?;
         json::parse(&parts.headers, &bytes).map(Json)
     }
 }
@@ -214,28 +213,12 @@ impl<T> Deref for Json<T> {
     }
 }
 
-/// The whole body, within its limit of bytes and time.
-async fn read_body(edge: &Edge, parts: &Parts, body: axum::body::Body) -> Result<axum::body::Bytes> {
-    let limit = edge.config.body_limit_bytes;
-    let announced =
-        parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit as u64) {
-        return Err(too_large(limit));
+/// The whole body, which the front layer has read within its limits.
+async fn read_body(body: axum::body::Body) -> Result<axum::body::Bytes> {
+    match body.collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(_) => Err(Problem::new(Code::BadRequest).detail("The body broke off.")),
     }
-    if body.is_end_stream() {
-        return Ok(axum::body::Bytes::new());
-    }
-    let patience = std::time::Duration::from_millis(edge.config.body_timeout_ms);
-    match tokio::time::timeout(patience, Limited::new(body, limit).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
-        Ok(Err(_)) => Err(Problem::new(Code::BadRequest).detail("The body broke off.")),
-        Err(_) => Err(Code::RequestTimeout.into()),
-    }
-}
-
-fn too_large(limit: usize) -> Problem {
-    Problem::new(Code::BodyTooLarge).detail(format!("A body has at most {limit} bytes."))
 }
 
 /// The version that `If-Match` wants. `*` wants any.

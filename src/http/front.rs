@@ -18,6 +18,7 @@ use futures::FutureExt;
 use tower::{Layer, Service};
 
 use super::Edge;
+use super::arrival::{self, Room};
 use super::context::Context;
 use super::limits::{self, Verdict};
 use super::problem::{Code, Problem, Result};
@@ -67,7 +68,7 @@ struct Asked {
 
 impl<S> Service<Request> for FrontService<S>
 where
-    S: Service<Request, Response = Response, Error = Infallible>,
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
     type Response = Response;
@@ -88,14 +89,17 @@ where
         };
         request.extensions_mut().insert(context.clone());
         let head_is_too_large = head_bytes(request.headers()) > edge.config.header_limit_bytes;
-        // Made now, run only when it is admitted: a future does nothing until it is polled.
-        let handling = self.inner.call(request);
+        let coming = match class == Class::Shop && arrival::is_awaited(&request) {
+            true => Coming::Arriving(self.inner.clone(), request),
+            // Made now, run only when it is admitted: a future does nothing until it is polled.
+            false => Coming::Whole(self.inner.call(request)),
+        };
         Box::pin(async move {
             edge.metrics.http_running.inc();
             let running = Running(&edge);
             let (answer, limit) = match head_is_too_large {
                 true => (Err(Code::HeadersTooLarge.into()), None),
-                false => admitted(&edge, class, &context, handling).await,
+                false => admitted(&edge, class, &context, coming).await,
             };
             drop(running);
             let mut response = match answer {
@@ -128,13 +132,39 @@ impl Drop for Running<'_> {
     }
 }
 
+/// A request that is there, as what will handle it, or one whose body is still to come.
+enum Coming<S: Service<Request>> {
+    Whole(S::Future),
+    Arriving(S, Request),
+}
+
+impl<S: Service<Request>> Coming<S> {
+    async fn whole(self, edge: &Edge) -> Result<(S::Future, Room)> {
+        match self {
+            Coming::Whole(handling) => Ok((handling, Room::default())),
+            Coming::Arriving(mut service, request) => {
+                let (request, room) = arrival::whole(edge, request).await?;
+                Ok((service.call(request), room))
+            }
+        }
+    }
+}
+
 /// Runs the handler within the limits. The verdict is of the caller's address, where it was counted.
-async fn admitted<F>(edge: &Edge, class: Class, context: &Context, handling: F) -> (Result<Response>, Option<Verdict>)
+async fn admitted<S>(
+    edge: &Edge,
+    class: Class,
+    context: &Context,
+    coming: Coming<S>,
+) -> (Result<Response>, Option<Verdict>)
 where
-    F: Future<Output = std::result::Result<Response, Infallible>>,
+    S: Service<Request, Response = Response, Error = Infallible>,
 {
     if class != Class::Shop {
-        return (guarded(edge, handling).await, None);
+        return match coming.whole(edge).await {
+            Ok((handling, _)) => (guarded(edge, handling).await, None),
+            Err(problem) => (Err(problem), None),
+        };
     }
     let verdict = match context.origin.address {
         Some(address) if !context.origin.exempt => {
@@ -145,6 +175,11 @@ where
     if let Some(verdict) = verdict.filter(|verdict| !verdict.allowed) {
         return (Err(limits::too_many(Code::TooManyRequests, &verdict)), Some(verdict));
     }
+    // The body comes before the permit: a slow sender must not hold one.
+    let (handling, _room) = match coming.whole(edge).await {
+        Ok(whole) => whole,
+        Err(problem) => return (Err(problem), verdict),
+    };
     match edge.admission.enter().await {
         Ok(_permit) => (guarded(edge, handling).await, verdict),
         Err(problem) => (Err(problem), verdict),

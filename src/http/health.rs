@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::json::Nothing;
 use super::problem::{Code, Fault, Problem, Result};
 use super::query::Query;
-use super::{Edge, Reply};
+use super::{Edge, Reply, schema};
 
 /// A thing that must be well for the node to be ready; its error is for operators.
 pub type Check = Box<dyn Fn() -> std::result::Result<(), String> + Send + Sync>;
@@ -89,14 +89,14 @@ pub async fn livez() -> &'static str {
 }
 
 /// The node may be sent requests.
-#[utoipa::path(get, path = "/readyz", tag = "operations", security(()), params(("verbose" = Option<bool>, Query)),
+#[utoipa::path(get, path = "/readyz", tag = "operations", security(()), params(("verbose" = Option<schema::Flag>, Query)),
     responses((status = 200, body = HealthView)))]
 pub async fn readyz(State(edge): State<Edge>, Query(query): Query<Verbose>) -> Result<Reply<HealthView>> {
     judge(edge.health.ready_state(), query.verbose)
 }
 
 /// The node has started.
-#[utoipa::path(get, path = "/startupz", tag = "operations", security(()), params(("verbose" = Option<bool>, Query)),
+#[utoipa::path(get, path = "/startupz", tag = "operations", security(()), params(("verbose" = Option<schema::Flag>, Query)),
     responses((status = 200, body = HealthView)))]
 pub async fn startupz(State(edge): State<Edge>, Query(query): Query<Verbose>) -> Result<Reply<HealthView>> {
     judge(edge.health.start_state(), query.verbose)

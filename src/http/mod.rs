@@ -60,6 +60,7 @@
 pub mod address;
 pub mod admin_orders;
 pub mod admin_products;
+pub mod arrival;
 pub mod auth;
 pub mod caller;
 pub mod carts;
@@ -67,11 +68,15 @@ pub mod categories;
 pub mod codes;
 pub mod completion;
 pub mod config;
+pub mod connection;
 pub mod context;
+pub mod descriptors;
 pub mod extract;
 pub mod fields;
 pub mod filters;
 pub mod front;
+#[cfg(test)]
+mod fuzz_tests;
 pub mod health;
 pub mod idempotency;
 pub mod inventory;
@@ -145,6 +150,7 @@ pub struct Inner {
     pub passwords: passwords::Passwords,
     pub limiter: Arc<dyn limits::Limiter>,
     pub admission: limits::Admission,
+    pub bodies: arrival::Allowance,
     /// Strict-Transport-Security, where it is to be sent.
     pub hsts: Option<HeaderValue>,
 }
@@ -189,6 +195,7 @@ impl Edge {
             passwords: passwords::Passwords::new(&config),
             limiter: Arc::new(limits::LocalLimiter::default()),
             admission: limits::Admission::new(&config),
+            bodies: arrival::Allowance::new(&config),
             hsts,
             client,
             projections,

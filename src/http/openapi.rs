@@ -7,11 +7,11 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use utoipa::OpenApi as _;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem};
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::{Content, OpenApi, Ref, Required, ResponseBuilder};
+use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Required, ResponseBuilder};
 
 use super::front::Allowed;
 use super::json::Nothing;
@@ -35,6 +35,7 @@ use super::{idempotency, outcomes, routes, schema};
         schema::Totals,
         schema::Time,
         schema::Role,
+        schema::Flag,
         schema::StockBand
     ))
 )]
@@ -53,6 +54,7 @@ pub fn finish(document: &mut OpenApi) {
     for (name, header) in [("cart_token", "X-Cart-Token"), ("order_token", "X-Order-Token")] {
         components.add_security_scheme(name, SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(header))));
     }
+    let undemanding = undemanding(&components.schemas);
     document.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
     for (path, item) in &mut document.paths.paths {
         let keyed = !path.starts_with("/v1/auth");
@@ -62,6 +64,7 @@ pub fn finish(document: &mut OpenApi) {
         item.get.iter_mut().for_each(may_be_known);
         for operation in [&mut item.put, &mut item.post, &mut item.delete, &mut item.patch] {
             operation.iter_mut().for_each(may_be_malformed);
+            operation.iter_mut().for_each(|operation| may_be_empty(operation, &undemanding));
             operation.iter_mut().filter(|_| keyed).for_each(may_be_keyed);
         }
     }
@@ -95,6 +98,28 @@ fn may_fail(path: &str, operation: &mut Operation) {
 fn may_be_malformed(operation: &mut Operation) {
     for (status, problem) in [408, 413, 415, 422].map(outcomes::problem) {
         operation.responses.responses.entry(status).or_insert(problem);
+    }
+}
+
+/// The shapes that demand no field.
+fn undemanding<'a>(schemas: impl IntoIterator<Item = (&'a String, &'a RefOr<Schema>)>) -> Vec<Ref> {
+    let demands_nothing = |schema: &RefOr<Schema>| match schema {
+        RefOr::T(Schema::Object(object)) => object.required.is_empty(),
+        RefOr::T(_) | RefOr::Ref(_) => false,
+    };
+    let names = schemas.into_iter().filter(|(_, schema)| demands_nothing(schema)).map(|(name, _)| name);
+    names.map(Ref::from_schema_name).collect()
+}
+
+/// An empty body counts as `{}`: where that will do, none must be sent.
+fn may_be_empty(operation: &mut Operation, undemanding: &[Ref]) {
+    let Some(body) = &mut operation.request_body else { return };
+    let will_do = |content: &Content| match &content.schema {
+        Some(RefOr::Ref(shape)) => undemanding.iter().any(|known| known.ref_location == shape.ref_location),
+        Some(RefOr::T(_)) | None => false,
+    };
+    if body.content.values().all(will_do) {
+        body.required = Some(Required::False);
     }
 }
 

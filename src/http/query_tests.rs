@@ -1,6 +1,7 @@
 //! Tests of query strings: what a list understands, and what it refuses.
 
 use super::*;
+use crate::fuzz::{Verdict, decoder};
 
 struct Products;
 impl Listing for Products {
@@ -109,4 +110,35 @@ fn plain_parameters_are_typed_and_known() {
     assert_eq!(plain::<At>("at=x").map_err(|p| p.code()), Err(Code::InvalidParameter));
     assert_eq!(plain::<At>("to=1").map_err(|p| p.code()), Err(Code::UnknownParameter));
     assert_eq!(plain::<At>("at=1&at=2").map_err(|p| p.code()), Err(Code::InvalidParameter));
+}
+
+#[test]
+fn fuzz_queries_and_cursors() {
+    let query = "limit=7&sort=-created_at,price&filter[price][gte]=1000&filter%5Battributes%5D%5Bcolour%5D=red\
+                 &filter[status]=draft&filter[created_at][lt]=2026-01-01T00:00:00Z&category=tops&with_total=true";
+    decoder("query", [query.into(), b"cursor=abc&limit=100".to_vec()], |bytes| {
+        let Ok(text) = std::str::from_utf8(bytes) else { return Verdict::Refused };
+        let _ = plain::<Nothing>(text);
+        match list(text) {
+            Ok(read) => {
+                let scope = read.scope();
+                let again = list(scope.split_once('?').map_or("", |(_, query)| query));
+                let same = again.is_ok_and(|again| again.scope() == scope && again.filters.len() == read.filters.len());
+                Verdict::accepted(same && (1..=LIMIT_MAX).contains(&read.limit), "its scope reads as itself")
+            }
+            Err(problem) => Verdict::accepted(problem.render("", "").status() == 400, "it is the caller's fault"),
+        }
+    });
+    let tag = |position: &str| position.len().to_le_bytes();
+    let good = BASE64URL_NOPAD.encode(&[&tag("position")[..], b"position"].concat());
+    decoder("cursor", [good.into_bytes()], |bytes| {
+        let Ok(text) = std::str::from_utf8(bytes) else { return Verdict::Refused };
+        match open_cursor(text, tag) {
+            Ok(place) => {
+                let again = BASE64URL_NOPAD.encode(&[&tag(&place)[..], place.as_bytes()].concat());
+                Verdict::accepted(again == text, "there is one text for a cursor")
+            }
+            Err(_) => Verdict::Refused,
+        }
+    });
 }

@@ -46,6 +46,20 @@ impl ToSchema for Time {
     }
 }
 
+/// A parameter that means yes by being there, and may say it: what [`super::query`] reads as a boolean.
+pub struct Flag;
+
+impl PartialSchema for Flag {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["", "true", "1", "false", "0"])).into()
+    }
+}
+impl ToSchema for Flag {
+    fn name() -> Cow<'static, str> {
+        "Flag".into()
+    }
+}
+
 /// Declares the shape of each word type (made by `coded_enum!`): a string, one of its words.
 #[macro_export]
 macro_rules! word_shapes {

@@ -13,8 +13,15 @@ pub enum CodecError {
     Malformed(String),
 }
 
-fn config() -> impl bincode::config::Config {
+fn config() -> bincode::config::Configuration {
     bincode::config::standard()
+}
+
+/// Decodes, and takes no memory for more than `LIMIT` bytes, whatever a length in `bytes` says.
+fn decode_within<T: DeserializeOwned, const LIMIT: usize>(
+    bytes: &[u8],
+) -> Result<(T, usize), bincode::error::DecodeError> {
+    bincode::serde::decode_from_slice(bytes, config().with_limit::<LIMIT>())
 }
 
 /// Encodes a value. What is stored are plain values of our own, for which encoding cannot fail.
@@ -24,9 +31,37 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
 
 /// Decodes a value; all bytes must be used.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    match bincode::serde::decode_from_slice(bytes, config()) {
+    // The limit counts integers by their type, up to 16 bytes for the one that they are written as.
+    let decoded = match bytes.len() {
+        0..=0x100 => decode_within::<T, 0x1000>(bytes),
+        ..=0x1000 => decode_within::<T, 0x1_0000>(bytes),
+        ..=0x1_0000 => decode_within::<T, 0x10_0000>(bytes),
+        ..=0x10_0000 => decode_within::<T, 0x100_0000>(bytes),
+        _ => decode_within::<T, 0x4000_0000>(bytes),
+    };
+    match decoded {
         Ok((value, used)) if used == bytes.len() => Ok(value),
         Ok((_, used)) => Err(CodecError::Malformed(format!("{} bytes left over", bytes.len() - used))),
         Err(error) => Err(CodecError::Malformed(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_that_lies_is_refused_before_memory_is_taken() {
+        let text = [&[0xfd][..], &(1u64 << 60).to_le_bytes(), b"abc"].concat();
+        assert!(matches!(decode::<String>(&text), Err(CodecError::Malformed(_))));
+        assert!(matches!(decode::<Vec<u64>>(&text), Err(CodecError::Malformed(_))));
+    }
+
+    #[test]
+    fn what_is_long_reads_back() {
+        for len in [0, 250, 257, 5_000, 70_000, 1_100_000] {
+            let value = ("x".repeat(len), vec![1u64; len], vec![u64::MAX; len / 8], vec![7u128; len]);
+            assert_eq!(decode(&encode(&value)), Ok(value), "{len}");
+        }
     }
 }

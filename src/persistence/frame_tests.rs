@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::fuzz::{Verdict, decoder};
 use crate::persistence::record::{OwedItem, OwedRow, Payload};
 
 fn payload(type_number: u16, version: u16, bytes: &[u8]) -> Payload {
@@ -301,4 +302,36 @@ proptest! {
         seal(&mut frame, 0);
         let _ = Record::decode(&frame);
     }
+}
+
+/// What is read is written as something that reads the same.
+#[test]
+fn fuzz_frames() {
+    let owed = Record { receipt: Some(owed_receipt()), ..bare_record() };
+    let records = [full_record(), bare_record(), owed].map(|record| record.encode());
+    let judge = |bytes: &[u8]| match Record::decode(bytes) {
+        Ok(record) => Verdict::accepted(Record::decode(&record.encode()) == Ok(record), "it reads back"),
+        Err(_) => Verdict::Refused,
+    };
+    decoder("record", records.clone(), judge);
+    // With the checksum set right, everything behind it is reached.
+    decoder("record-sealed", records, |bytes| judge(&sealed(bytes)));
+    let judge = |bytes: &[u8]| match Snapshot::decode(bytes) {
+        Ok(snapshot) => Verdict::accepted(Snapshot::decode(&snapshot.encode()) == Ok(snapshot), "it reads back"),
+        Err(_) => Verdict::Refused,
+    };
+    decoder("snapshot", [full_snapshot().encode()], judge);
+    decoder("snapshot-sealed", [full_snapshot().encode()], |bytes| judge(&sealed(bytes)));
+    decoder("frame-length", [full_record().encode()], |bytes| match frame_len(bytes) {
+        Ok(len) => Verdict::accepted((HEADER_BYTES..=HEADER_BYTES + SNAPSHOT_BYTES_MAX).contains(&len), "in bounds"),
+        Err(_) => Verdict::Refused,
+    });
+}
+
+fn sealed(bytes: &[u8]) -> Vec<u8> {
+    let mut frame = bytes.to_vec();
+    if frame.len() >= HEADER_BYTES {
+        seal(&mut frame, 0);
+    }
+    frame
 }

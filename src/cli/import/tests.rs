@@ -3,6 +3,7 @@ use std::io::Write;
 use super::*;
 use crate::actors::values::{Currency, Money};
 use crate::cli::args::StockShare;
+use crate::fuzz::{Verdict, decoder};
 
 fn parse_text(text: &str) -> anyhow::Result<Parsed> {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
@@ -81,4 +82,21 @@ fn what_is_no_catalogue_is_refused_with_the_reason() {
         let error = format!("{:#}", parse_text(text).expect_err("no catalogue"));
         assert!(error.contains(why), "{error}");
     }
+}
+
+#[test]
+fn fuzz_catalogues() {
+    let judge = |parsed: anyhow::Result<Parsed>| match parsed {
+        Ok(parsed) => {
+            let whole = parsed.products.iter().all(|product| !product.variants.is_empty());
+            Verdict::accepted(whole, "a product has a variant")
+        }
+        Err(_) => Verdict::Refused,
+    };
+    let csv = "sku,title,price,currency,category,on_hand,product,option:size,attribute:fabric,slug,status\n\
+               TEE-S,Tee,19.99,GBP,Clothes > Shirts|New,5,tee,S,cotton,tee,draft\nMUG,Mug,700,JPY,,0,,,,,\n";
+    decoder("catalogue-csv", [csv.into()], |bytes| judge(csv_catalogue::parse("file", bytes)));
+    let json = "{\"title\":\"Tee\",\"categories\":[\"A > B\"],\"variants\":[{\"sku\":\"TEE-M\",\"options\":{\"size\":\"M\"},\
+                \"price\":{\"amount\":1999,\"currency\":\"GBP\"},\"on_hand\":5}]}\n{\"sku\":\"MUG\",\"title\":\"Mug\",\"price\":\"7.50\"}\n";
+    decoder("catalogue-json", [json.into()], |bytes| judge(json_catalogue::parse("file", bytes)));
 }

@@ -1,5 +1,6 @@
 use super::rows::parse_pence;
 use super::*;
+use crate::fuzz::{Verdict, decoder};
 
 #[path = "../../../tests/support/retail_sample.rs"]
 mod retail_sample;
@@ -124,4 +125,22 @@ fn the_generated_sample_reads_as_it_was_made() {
     assert!(retail.skipped.len() >= 6, "{:?}", retail.skipped);
     assert!(retail.invoices.iter().any(|invoice| retail.lines(invoice).len() >= 300));
     assert_eq!(retail_sample::generate(&sample), (csv, known));
+}
+
+#[test]
+fn fuzz_online_retail() {
+    let rows = "489434,85048,LIGHTS,12,2009-12-01 07:45,6.95,13085,United Kingdom,0\n\
+                489434,post,POSTAGE,1,2009-12-01 07:45,18.0,13085,United Kingdom,0\n\
+                C489435,85048A,LIGHTS,-12,2009-12-01 07:46,6.95,,United Kingdom,0\n\
+                489436,85048A,LIGHTS,1000000,2009-12-01 07:46,1000000.00,13085.0,EIRE,0\n";
+    decoder("online-retail", [format!("{HEADER}{rows}").into_bytes()], |bytes| match Retail::parse(bytes) {
+        Ok(retail) => {
+            let sold: u64 = retail.sold(usize::MAX).iter().sum();
+            let bought = retail.invoices.iter().flat_map(|invoice| retail.lines(invoice));
+            let same = sold == bought.map(|line| u64::from(line.quantity)).sum::<u64>();
+            let priced = retail.invoices.iter().all(|invoice| retail.value(invoice) >= 0);
+            Verdict::accepted(same && priced, "what is sold is what was bought, at a price")
+        }
+        Err(_) => Verdict::Refused,
+    });
 }

@@ -220,8 +220,8 @@ pub fn read_feed(last_seq: u64, mut bytes: &[u8]) -> Option<Vec<SeqPlace>> {
         last_part = place.part;
         places.push(place);
     }
-    let first_seq = (last_seq + 1).checked_sub(places.len() as u64)?;
-    Some((first_seq..).zip(places).collect())
+    let first_seq = last_seq.checked_add(1)?.checked_sub(places.len() as u64)?;
+    Some((0..).zip(places).map(|(n, place)| (first_seq + n, place)).collect())
 }
 
 pub fn put_receipt(receipt: &ReceiptRef) -> Vec<u8> {
@@ -287,6 +287,7 @@ pub fn read_slot_head(key: &[u8], mut bytes: &[u8]) -> Option<(Slot, SlotHead)> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::{Verdict, decoder};
 
     fn key(id: &str) -> EntityKey {
         EntityKey { kind: 10, id: id.into() }
@@ -341,5 +342,43 @@ mod tests {
         }
         let mut endless = &[0xff; 20][..];
         assert_eq!(take_varint(&mut endless), None);
+    }
+
+    /// Keys and values of the index: the first byte says which decoder gets the rest.
+    #[test]
+    fn fuzz_index_entries() {
+        let place = |part| Place { part, offset: 16 };
+        let owed = Origin::Owed { slot: 7, number: 300, watermark: 1 };
+        let receipt = ReceiptRef { seq: 4, place: place(70_000), origin: owed };
+        let head = SlotHead { owner: Some("node".into()), epoch: 3, seq: 1 << 40, at_ms: -7 };
+        let seed = |which: u8, bytes: &[u8]| [&[which], bytes].concat();
+        let seeds = [
+            seed(0, &put_places(&[(1, place(5)), (900, place(70_000))])),
+            seed(1, &put_feed(&[place(5), place(6)])),
+            seed(2, &put_receipt(&receipt)),
+            seed(3, &put_slot_head(&head)),
+            seed(4, &Rows::Owed.key(7, -3, &key("cart_1"))),
+            seed(5, &head_key(&entity_prefix(&key("cart_1")))),
+        ];
+        decoder("index-entry", seeds, |bytes| {
+            let Some((which, bytes)) = bytes.split_first() else { return Verdict::Refused };
+            let reads_back = match which % 6 {
+                0 => read_places(bytes).map(|read| read_places(&put_places(&read)) == Some(read)),
+                1 => read_feed(u64::MAX, bytes).or_else(|| read_feed(1_000, bytes)).map(|read| {
+                    let run: Vec<Place> = read.iter().map(|(_, place)| *place).collect();
+                    read.last().is_none_or(|(last, _)| read_feed(*last, &put_feed(&run)).as_ref() == Some(&read))
+                }),
+                2 => read_receipt(bytes).map(|read| read_receipt(&put_receipt(&read)) == Some(read)),
+                3 => read_slot_head(&slot_head_key(515), bytes)
+                    .map(|read| read_slot_head(&slot_head_key(515), &put_slot_head(&read.1)) == Some(read)),
+                4 => read_row_key(bytes)
+                    .map(|(due, key)| read_row_key(&Rows::Owed.key(0, due, &key)) == Some((due, key))),
+                _ => read_entity_id(bytes).map(|id| {
+                    let key = EntityKey { kind: 1, id: id.clone() };
+                    read_entity_id(&entity_prefix(&key)) == Some(id)
+                }),
+            };
+            reads_back.map_or(Verdict::Refused, |holds| Verdict::accepted(holds, "it reads back"))
+        });
     }
 }

@@ -351,3 +351,38 @@ fn read_claim(bytes: &[u8]) -> Option<(Claim, &[u8])> {
     let owner = String::from_utf8(owner.to_vec()).ok()?;
     Some((Claim { slot: Slot::from_le_bytes(*slot), epoch: Epoch::from_le_bytes(*epoch), owner }, rest))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzz::{Verdict, decoder};
+
+    /// A group of one part, sealed: so that what is inside is reached.
+    #[test]
+    fn fuzz_log_groups() {
+        let claims =
+            [Claim { slot: 7, epoch: 3, owner: "node".into() }, Claim { slot: 8, epoch: 1, owner: String::new() }];
+        let writers = [Writer::of_claims(&claims, 1), Writer::of_forget(-5, 1)];
+        let seeds = writers.map(|writer| [&[writer.kind], &writer.parts[0][PART_HEADER..]].concat());
+        let record = data_encoding::HEXLOWER.decode(
+            b"01010100010000000100000000000000ffffffffffffffff000000000000000000000000000000001800000001ebefd5\
+              000001000000000000000100000000000000010100780000",
+        );
+        let record = [&[RECORDS][..], &record.expect("hexadecimal digits")].concat();
+        decoder("log-group", seeds.into_iter().chain([record]), |bytes| {
+            let Some((kind, content)) = bytes.split_first() else { return Verdict::Refused };
+            let halves = content.split_at(content.len() / 2);
+            let part = |content: &[u8]| IVec::from([&[0; PART_HEADER][..], content].concat());
+            // In two parts as well: a record may go on in the next one.
+            let _ = read_group(*kind, 1, &[part(halves.0), part(halves.1)]);
+            match read_group(*kind, 1, &[part(content)]) {
+                Ok(_) => Verdict::Accepted,
+                Err(_) => Verdict::Refused,
+            }
+        });
+        decoder("log-part", [vec![FORMAT; 40]], |bytes| {
+            let _ = open_part(1, bytes);
+            Verdict::Accepted
+        });
+    }
+}

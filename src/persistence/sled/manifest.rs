@@ -96,6 +96,7 @@ impl Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::{Verdict, decoder};
 
     #[test]
     fn a_manifest_reads_back_and_a_flipped_bit_is_detected() {
@@ -108,5 +109,20 @@ mod tests {
             torn[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(Manifest::decode(&torn), None, "bit {bit}");
         }
+    }
+
+    #[test]
+    fn fuzz_manifest() {
+        let run = RunEntry { id: 4, level: 1, entries: 1 << 40, blocks: 70_000, footer_parts: 3 };
+        let full = Manifest { next_run: 5, covers: 999, forget_before_ms: -1, runs: vec![run; 3] };
+        let judge = |bytes: &[u8]| {
+            let fields = &bytes[..bytes.len().saturating_sub(4)];
+            let sealed = [fields, &crc32c::crc32c(fields).to_le_bytes()].concat();
+            match Manifest::decode(&sealed) {
+                Some(read) => Verdict::accepted(Manifest::decode(&read.encode()) == Some(read), "it reads back"),
+                None => Verdict::Refused,
+            }
+        };
+        decoder("manifest", [Manifest::default().encode(), full.encode()], judge);
     }
 }

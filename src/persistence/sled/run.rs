@@ -294,3 +294,26 @@ impl<'a> RunScan<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzz::{Verdict, decoder};
+
+    #[test]
+    fn fuzz_blocks_and_footers() {
+        let block = b"\x00\x03\x03abc12\x02\x01\x00d\x03\x00\x01".to_vec();
+        decoder("run-block", [block], |bytes| match read_entries(bytes) {
+            Some(items) => Verdict::accepted(items.len() <= bytes.len(), "three bytes for each at least"),
+            None => Verdict::Refused,
+        });
+        let footer = b"\x03abc\x02de12345678".to_vec();
+        decoder("run-footer", [footer], |bytes| match read_footer(bytes, 2).or_else(|| read_footer(bytes, u32::MAX)) {
+            Some((fences, bloom)) => {
+                let known = bloom.may_have(Bloom::hash(b"key"));
+                Verdict::accepted(fences.len() == 2 || known || !known, "it can be asked")
+            }
+            None => Verdict::Refused,
+        });
+    }
+}
