@@ -1,9 +1,11 @@
 //! Sends what entities owe, and brings the answers back.
 //!
-//! Each owed request is one task: it asks, with a backoff of its own, until there is an answer, and
-//! hands that to the entity which owed it. A task knows nothing that must survive: after a crash the
-//! owed index says what is still to be sent.
+//! A request to another entity is one message, and its answer one message back: nobody waits in between.
+//! Only where there is no answer (a full queue, a slot that recovers, a provider that is away) a task takes
+//! over and asks again, with a backoff of its own, until there is one. Neither knows anything that must
+//! survive: after a crash the owed index says what is still to be sent.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::entity::{Answer, AnyCommand, Caller, Target};
-use super::envelope::{AskError, Body, Envelope, Keep, ReplyTo, Wait};
+use super::envelope::{AskError, Body, Envelope, Errand, Keep, Reply, ReplyTo, Wait};
 use super::gateways::{Gateway, GatewayError};
 use super::router::Router;
 use super::slot::Dispatch;
@@ -36,18 +38,18 @@ pub trait Follower: Send + Sync + 'static {
 }
 
 pub struct Dispatcher {
-    router: Arc<Router>,
+    courier: Courier,
     gateways: RwLock<HashMap<&'static str, Arc<dyn Gateway>>>,
     followers: RwLock<Vec<Arc<dyn Follower>>>,
     /// Set once the store must not be used any more.
     pub failed: watch::Sender<Option<StoreError>>,
-    metrics: Arc<Metrics>,
 }
 
 impl Dispatcher {
     pub fn new(router: Arc<Router>, metrics: Arc<Metrics>) -> Arc<Dispatcher> {
         let (gateways, followers) = Default::default();
-        Arc::new(Dispatcher { router, gateways, followers, failed: watch::channel(None).0, metrics })
+        let courier = Courier { router, metrics };
+        Arc::new(Dispatcher { courier, gateways, followers, failed: watch::channel(None).0 })
     }
     pub fn add_gateway(&self, name: &'static str, gateway: Arc<dyn Gateway>) {
         self.gateways.write().insert(name, gateway);
@@ -55,52 +57,107 @@ impl Dispatcher {
     pub fn add_follower(&self, follower: Arc<dyn Follower>) {
         self.followers.write().push(follower);
     }
+}
 
-    async fn deliver(
-        router: Arc<Router>,
-        gateway: Option<Arc<dyn Gateway>>,
-        metrics: Arc<Metrics>,
-        dispatch: Dispatch,
-    ) {
+/// What it takes to carry a request out, and its answer back.
+#[derive(Clone)]
+struct Courier {
+    router: Arc<Router>,
+    metrics: Arc<Metrics>,
+}
+
+/// A request to an entity that is on its way.
+struct OnItsWay {
+    courier: Courier,
+    dispatch: Dispatch,
+}
+
+impl Errand for OnItsWay {
+    fn answered(self: Box<Self>, answer: Result<Reply, AskError>) {
+        let OnItsWay { courier, dispatch } = *self;
+        match answer.and_then(answer_of) {
+            Ok(answer) => courier.bring_back(dispatch, answer),
+            Err(error) => courier.ask_again(dispatch, &error),
+        }
+    }
+}
+
+impl Courier {
+    fn is_owed(&self, dispatch: &Dispatch) -> bool {
+        self.router.slots[usize::from(dispatch.slot)].owes(dispatch.generation, dispatch.number)
+    }
+
+    fn ask(&self, command: &AnyCommand, dispatch: &Dispatch, reply: ReplyTo) {
+        let watermark = self.router.slots[usize::from(dispatch.slot)].watermark();
+        let keep = Some(Keep::Owed { slot: dispatch.slot, number: dispatch.number, watermark });
+        let key = EntityKey { kind: command.kind, id: command.id.clone() };
+        let slot = self.router.slot_of(&key);
         let request = owed_request(&dispatch.from, &dispatch.key);
-        let mut pause = BACKOFF_FIRST;
-        let shared = router.slots[usize::from(dispatch.slot)].clone();
-        while shared.owes(dispatch.generation, dispatch.number) {
+        let body = Body::Command { command: command.command.clone(), keep, if_version: None, wait: Wait::Durable };
+        let (caller, deadline) = (Caller::System, Instant::now() + ATTEMPT);
+        self.router.send(Envelope { key, slot, request, caller, deadline, want_state: false, body, reply });
+    }
+
+    fn bring_back(&self, dispatch: Dispatch, answer: Answer) {
+        let Dispatch { from, slot, number, key, attempt, .. } = dispatch;
+        self.router.send(Envelope::internal(from, slot, Body::Answered { number, key, answer, attempt }));
+    }
+
+    /// The first attempt came to nothing.
+    fn ask_again(self, dispatch: Dispatch, error: &AskError) {
+        // Without a runtime the process is ending; the next one finds it in the owed index.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        complain(&dispatch, error);
+        drop(runtime.spawn(self.deliver(dispatch, None, Some(BACKOFF_FIRST))));
+    }
+
+    /// Asks until there is an answer, or the request is not owed any more.
+    async fn deliver(self, dispatch: Dispatch, gateway: Option<Arc<dyn Gateway>>, mut pause: Option<Duration>) {
+        loop {
+            if let Some(pause) = pause {
+                self.metrics.owed_resent.inc();
+                tokio::time::sleep(pause).await;
+            }
+            if !self.is_owed(&dispatch) {
+                return;
+            }
             let answer = match (&dispatch.to, &gateway) {
                 (Target::Entity(command), _) => {
-                    let number = dispatch.number;
-                    let keep = Keep::Owed { slot: dispatch.slot, number, watermark: shared.watermark() };
-                    ask(&router, command, request, keep).await
+                    let (reply, answer) = ReplyTo::channel();
+                    self.ask(command, &dispatch, reply);
+                    answer.await.unwrap_or(Err(AskError::Unknown)).and_then(answer_of)
                 }
-                (Target::Gateway { body, .. }, Some(gateway)) => {
-                    let call = AssertUnwindSafe(timeout(ATTEMPT, gateway.call(request, &**body))).catch_unwind();
-                    match call.await {
-                        Ok(Ok(Ok(answer))) => Ok(answer),
-                        Ok(Ok(Err(GatewayError::Unavailable)) | Err(_)) => Err(AskError::Unavailable),
-                        Err(_panic) => Err(AskError::Panicked),
-                    }
-                }
+                (Target::Gateway { body, .. }, Some(gateway)) => call(&**gateway, &dispatch, &**body).await,
                 (Target::Gateway { name, .. }, None) => {
                     tracing::error!(gateway = name, "no such gateway");
                     Err(AskError::Unavailable)
                 }
             };
             match answer {
-                Ok(answer) => {
-                    let Dispatch { number, key, attempt, .. } = dispatch;
-                    let body = Body::Answered { number, key, answer, attempt };
-                    return router.send(Envelope::internal(dispatch.from, dispatch.slot, body));
-                }
-                Err(again) => {
-                    if again == AskError::AnsweredLongAgo {
-                        tracing::error!(from = %dispatch.from.id, key = dispatch.key, "refused as answered, but still owed");
-                    }
-                    metrics.owed_resent.inc();
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(BACKOFF_MAX);
-                }
+                Ok(answer) => return self.bring_back(dispatch, answer),
+                Err(error) => complain(&dispatch, &error),
             }
+            pause = Some(pause.map_or(BACKOFF_FIRST, |pause| (pause * 2).min(BACKOFF_MAX)));
         }
+    }
+}
+
+async fn call(gateway: &dyn Gateway, dispatch: &Dispatch, body: &(dyn Any + Send + Sync)) -> Result<Answer, AskError> {
+    let request = owed_request(&dispatch.from, &dispatch.key);
+    match AssertUnwindSafe(timeout(ATTEMPT, gateway.call(request, body))).catch_unwind().await {
+        Ok(Ok(Ok(answer))) => Ok(answer),
+        Ok(Ok(Err(GatewayError::Unavailable)) | Err(_)) => Err(AskError::Unavailable),
+        Err(_panic) => Err(AskError::Panicked),
+    }
+}
+
+fn answer_of(reply: Reply) -> Result<Answer, AskError> {
+    reply.outcome.map(Answer).ok_or(AskError::Unavailable)
+}
+
+fn complain(dispatch: &Dispatch, error: &AskError) {
+    if *error == AskError::AnsweredLongAgo {
+        tracing::error!(from = %dispatch.from.id, key = dispatch.key, "refused as answered, but still owed");
     }
 }
 
@@ -109,26 +166,22 @@ pub fn owed_request(from: &EntityKey, key: &str) -> RequestId {
     RequestId::of("owed", &[&[from.kind], from.id.as_bytes(), key.as_bytes()])
 }
 
-async fn ask(router: &Router, command: &AnyCommand, request: RequestId, keep: Keep) -> Result<Answer, AskError> {
-    let (reply, answer) = ReplyTo::channel();
-    let key = EntityKey { kind: command.kind, id: command.id.clone() };
-    let slot = router.slot_of(&key);
-    let body =
-        Body::Command { command: command.command.clone(), keep: Some(keep), if_version: None, wait: Wait::Durable };
-    let deadline = Instant::now() + ATTEMPT;
-    router.send(Envelope { key, slot, request, caller: Caller::System, deadline, want_state: false, body, reply });
-    let reply = timeout(ATTEMPT, answer).await.map_err(|_| AskError::DeadlinePassed)?;
-    let reply = reply.map_err(|_| AskError::Unavailable)??;
-    reply.outcome.map(Answer).ok_or(AskError::Unavailable)
-}
-
 impl Outlet for Dispatcher {
     fn dispatch(&self, dispatch: Dispatch) {
-        let gateway = match &dispatch.to {
-            Target::Gateway { name, .. } => self.gateways.read().get(name).cloned(),
-            Target::Entity(_) => None,
-        };
-        tokio::spawn(Dispatcher::deliver(self.router.clone(), gateway, self.metrics.clone(), dispatch));
+        if !self.courier.is_owed(&dispatch) {
+            return;
+        }
+        let courier = self.courier.clone();
+        match &dispatch.to {
+            Target::Entity(command) => {
+                let on_its_way = OnItsWay { courier, dispatch: dispatch.clone() };
+                self.courier.ask(command, &dispatch, ReplyTo::errand(Box::new(on_its_way)));
+            }
+            Target::Gateway { name, .. } => {
+                let gateway = self.gateways.read().get(name).cloned();
+                drop(tokio::spawn(courier.deliver(dispatch, gateway, None)));
+            }
+        }
     }
 
     fn changed(&self, keys: Vec<EntityKey>) {
@@ -140,7 +193,7 @@ impl Outlet for Dispatcher {
     }
 
     fn ended(&self, slot: Slot, generation: u64, why: Ended) {
-        self.router.cast(usize::from(slot), SlotMessage::Ended { generation, why });
+        self.courier.router.cast(usize::from(slot), SlotMessage::Ended { generation, why });
     }
 
     fn store_failed(&self, error: StoreError) {

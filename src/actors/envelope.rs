@@ -163,24 +163,52 @@ impl Envelope {
 }
 
 /// Where the answer goes. Dropped unanswered, it tells the caller that the outcome is unknown.
-pub struct ReplyTo(Option<oneshot::Sender<Result<Reply, AskError>>>);
+pub struct ReplyTo(To);
+
+enum To {
+    Nobody,
+    Caller(oneshot::Sender<Result<Reply, AskError>>),
+    Errand(Box<dyn Errand>),
+}
+
+/// Someone who goes on when the answer comes, on the thread that brings it: it must not block.
+pub trait Errand: Send + Sync {
+    fn answered(self: Box<Self>, answer: Result<Reply, AskError>);
+}
 
 impl ReplyTo {
     pub fn nobody() -> ReplyTo {
-        ReplyTo(None)
+        ReplyTo(To::Nobody)
     }
     pub fn channel() -> (ReplyTo, oneshot::Receiver<Result<Reply, AskError>>) {
         let (sender, receiver) = oneshot::channel();
-        (ReplyTo(Some(sender)), receiver)
+        (ReplyTo(To::Caller(sender)), receiver)
     }
-    pub fn send(self, answer: Result<Reply, AskError>) {
-        if let Some(sender) = self.0 {
-            let _ = sender.send(answer); // the caller may have gone: then nobody wants it
+    pub fn errand(errand: Box<dyn Errand>) -> ReplyTo {
+        ReplyTo(To::Errand(errand))
+    }
+    pub fn send(mut self, answer: Result<Reply, AskError>) {
+        match std::mem::replace(&mut self.0, To::Nobody) {
+            To::Nobody => {}
+            To::Caller(sender) => drop(sender.send(answer)), // the caller may have gone: then nobody wants it
+            To::Errand(errand) => errand.answered(answer),
         }
     }
     /// Whether nobody waits for the answer any more.
     pub fn is_closed(&self) -> bool {
-        self.0.as_ref().is_none_or(oneshot::Sender::is_closed)
+        match &self.0 {
+            To::Nobody => true,
+            To::Caller(sender) => sender.is_closed(),
+            To::Errand(_) => false,
+        }
+    }
+}
+
+impl Drop for ReplyTo {
+    fn drop(&mut self) {
+        if let To::Errand(errand) = std::mem::replace(&mut self.0, To::Nobody) {
+            errand.answered(Err(AskError::Unknown));
+        }
     }
 }
 

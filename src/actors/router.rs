@@ -10,7 +10,7 @@ use super::envelope::{AskError, Envelope};
 use super::kinds::Kinds;
 use super::slot::actor::SlotMessage;
 use super::slot::{Pushed, SlotShared};
-use crate::cluster::{Ownership, slot_of};
+use crate::cluster::{Lease, Ownership, slot_of};
 use crate::metrics::Metrics;
 use crate::persistence::{EntityKey, Journal, Slot};
 
@@ -20,6 +20,7 @@ pub struct Router {
     kinds: &'static Kinds,
     journal: Arc<dyn Journal>,
     ownership: Arc<Ownership>,
+    lease: Arc<dyn Lease>,
     metrics: Arc<Metrics>,
 }
 
@@ -29,15 +30,24 @@ impl Router {
         kinds: &'static Kinds,
         journal: Arc<dyn Journal>,
         ownership: Arc<Ownership>,
+        lease: Arc<dyn Lease>,
         metrics: Arc<Metrics>,
     ) -> Router {
         let actors = slots.iter().map(|_| RwLock::new(None)).collect();
-        Router { slots, actors, kinds, journal, ownership, metrics }
+        Router { slots, actors, kinds, journal, ownership, lease, metrics }
     }
 
-    /// Hands a message to its slot, or answers it with why that cannot be.
+    /// Hands a message to its slot, or answers it: a read with what the slot shows, anything with why it
+    /// cannot be.
     pub fn send(&self, envelope: Envelope) {
         let slot = usize::from(envelope.slot);
+        let envelope = match self.lease.is_valid() {
+            true => match self.slots[slot].read(envelope) {
+                Some(envelope) => envelope,
+                None => return,
+            },
+            false => envelope,
+        };
         match self.slots[slot].inbox.push(envelope) {
             Pushed::Quiet => {}
             Pushed::Poke => self.cast(slot, SlotMessage::Poke),

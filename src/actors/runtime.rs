@@ -73,7 +73,9 @@ impl Runtime {
         let ownership = Arc::new(Ownership::new(config.node.clone(), journal.slots()));
         let heads = claim_all(&*journal, &config.node).await?;
         let slots: Vec<_> = (0..journal.slots()).map(|slot| SlotShared::new(slot, config.inbox_messages_max)).collect();
-        let router = Arc::new(Router::new(slots, config.kinds, journal.clone(), ownership.clone(), metrics.clone()));
+        let router =
+            Router::new(slots, config.kinds, journal.clone(), ownership.clone(), lease.clone(), metrics.clone());
+        let router = Arc::new(router);
         let dispatcher = Dispatcher::new(router.clone(), metrics.clone());
         let room = Arc::new(Room::new(config.queue_records_max, config.queue_bytes_max));
         let gathering = Gathering::new(room.clone());
@@ -114,7 +116,7 @@ impl Runtime {
         self.stopping.store(true, Ordering::Release);
         let drained = self.router.slots.iter().enumerate().map(|(slot, shared)| {
             let (done, drained) = oneshot::channel();
-            shared.inbox.close().into_iter().for_each(|envelope| envelope.reply.send(Err(AskError::Unavailable)));
+            shared.close().into_iter().for_each(|envelope| envelope.reply.send(Err(AskError::Unavailable)));
             self.router.cast(slot, SlotMessage::Drain(done));
             drained
         });

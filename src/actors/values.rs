@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::coded_enum;
 
@@ -17,6 +17,32 @@ use crate::coded_enum;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Invalid(pub &'static str);
+
+/// A short ASCII text that is written without asking for memory.
+#[derive(Default)]
+struct Written {
+    bytes: [u8; 32],
+    len: usize,
+}
+
+impl Written {
+    fn push(&mut self, text: &[u8]) {
+        self.bytes[self.len..self.len + text.len()].copy_from_slice(text);
+        self.len += text.len();
+    }
+    /// The last `digits` decimal digits of a number.
+    fn push_digits(&mut self, mut number: u32, digits: usize) {
+        let end = self.len + digits;
+        for place in self.bytes[self.len..end].iter_mut().rev() {
+            *place = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+        self.len = end;
+    }
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.len]).expect("only ASCII is pushed")
+    }
+}
 
 /// Milliseconds since 1970-01-01T00:00:00Z. JSON: RFC 3339 with `Z` and milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -35,21 +61,33 @@ impl Time {
     }
 }
 
+impl Time {
+    /// As RFC 3339 has it, such as `2026-11-22T12:30:00.000Z`. Every answer shows times, so they are written
+    /// digit by digit. `None` outside the years 0 to 9999, which have no such text.
+    fn written(self) -> Option<Written> {
+        let nanos = i128::from(self.0) * 1_000_000;
+        let at = time::OffsetDateTime::from_unix_timestamp_nanos(nanos).ok()?;
+        let year = u32::try_from(at.year()).ok().filter(|year| *year <= 9_999)?;
+        let mut text = Written::default();
+        for (number, digits, end) in [
+            (year, 4, b'-'),
+            (u32::from(u8::from(at.month())), 2, b'-'),
+            (u32::from(at.day()), 2, b'T'),
+            (u32::from(at.hour()), 2, b':'),
+            (u32::from(at.minute()), 2, b':'),
+            (u32::from(at.second()), 2, b'.'),
+            (u32::from(at.millisecond()), 3, b'Z'),
+        ] {
+            text.push_digits(number, digits);
+            text.push(&[end]);
+        }
+        Some(text)
+    }
+}
+
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nanos = i128::from(self.0) * 1_000_000;
-        let at = time::OffsetDateTime::from_unix_timestamp_nanos(nanos).map_err(|_| fmt::Error)?;
-        write!(
-            f,
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-            at.year(),
-            u8::from(at.month()),
-            at.day(),
-            at.hour(),
-            at.minute(),
-            at.second(),
-            at.millisecond()
-        )
+        f.write_str(self.written().ok_or(fmt::Error)?.as_str())
     }
 }
 
@@ -64,7 +102,11 @@ impl FromStr for Time {
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        if s.is_human_readable() { s.collect_str(self) } else { s.serialize_i64(self.0) }
+        if !s.is_human_readable() {
+            return s.serialize_i64(self.0);
+        }
+        let text = self.written().ok_or_else(|| ser::Error::custom("a time outside the years 0 to 9999"))?;
+        s.serialize_str(text.as_str())
     }
 }
 
@@ -355,6 +397,12 @@ pub(crate) mod base32 {
     pub fn encode(bytes: &[u8]) -> String {
         BASE32.encode(bytes)
     }
+    /// 128 bits as 26 characters.
+    pub fn encode_128(bits: &[u8; 16]) -> [u8; 26] {
+        let mut text = [0; 26];
+        BASE32.encode_mut(bits, &mut text);
+        text
+    }
     pub fn decode(text: &str) -> Option<Vec<u8>> {
         BASE32.decode(text.as_bytes()).ok()
     }
@@ -375,10 +423,17 @@ macro_rules! ids {
             pub fn derived(seed: &RequestId, n: u32) -> $name {
                 $name(seed.derive_u128($prefix, n))
             }
+
+            fn written(&self) -> Written {
+                let mut text = Written::default();
+                text.push(concat!($prefix, "_").as_bytes());
+                text.push(&base32::encode_128(&self.0.to_be_bytes()));
+                text
+            }
         }
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}_{}", $prefix, base32::encode(&self.0.to_be_bytes()))
+                f.write_str(self.written().as_str())
             }
         }
         impl fmt::Debug for $name {
@@ -397,7 +452,10 @@ macro_rules! ids {
         }
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                if s.is_human_readable() { s.collect_str(self) } else { self.0.to_be_bytes().serialize(s) }
+                if !s.is_human_readable() {
+                    return self.0.to_be_bytes().serialize(s);
+                }
+                s.serialize_str(self.written().as_str())
             }
         }
         impl<'de> Deserialize<'de> for $name {

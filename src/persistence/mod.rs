@@ -112,6 +112,13 @@ pub trait Journal: Send + Sync + 'static {
     /// Commits a batch. The answer lists the slots that were refused; all others are durable.
     async fn append(&self, batch: Batch) -> Result<Vec<(Slot, Refusal)>, StoreError>;
 
+    /// Whether the store can say at once, without reading anything, that the entity has no record. It is
+    /// asked only by the slot's owner, with nothing of the entity in flight; `false` is always right.
+    fn has_nothing(&self, slot: Slot, key: &EntityKey) -> bool {
+        let _ = (slot, key);
+        false
+    }
+
     /// The newest snapshot of an entity and what came after it.
     async fn load(&self, slot: Slot, key: &EntityKey) -> Result<History, StoreError>;
 

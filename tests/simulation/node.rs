@@ -191,6 +191,11 @@ impl Node {
         &self.seats[usize::from(slot)].shared
     }
 
+    /// Answers a read with what its slot shows, as the router does.
+    pub fn read(&self, envelope: Envelope) -> Option<Envelope> {
+        if self.lease.is_valid() { self.shared(envelope.slot).read(envelope) } else { Some(envelope) }
+    }
+
     /// What can happen now.
     pub fn steps(&self, now: Time) -> Vec<NodeStep> {
         let mut steps = Vec::new();

@@ -250,6 +250,7 @@ impl World {
         }
         let Some(node) = &self.node else { return };
         self.say(|| format!("arrives: {}", show(&envelope)));
+        let Some(envelope) = node.read(envelope) else { return };
         match node.shared(envelope.slot).inbox.push(envelope) {
             Pushed::Poke | Pushed::Quiet => {}
             Pushed::Full(envelope) => envelope.reply.send(Err(AskError::Busy { retry_after_ms: 100 })),

@@ -15,7 +15,7 @@ use super::SlotShared;
 use super::alarms;
 use super::core::{Output, SlotCore};
 use super::desk::{Common, Dispatch};
-use super::load::load;
+use super::load::{fresh, load};
 use super::resident::Resident;
 use crate::actors::envelope::{AskError, Envelope};
 use crate::actors::history::ask_error;
@@ -245,7 +245,7 @@ impl SlotState {
     fn drain(&mut self, done: oneshot::Sender<()>) {
         let SlotSeat { shared, gathering, .. } = &self.seat;
         let (slot, generation, gathering) = (shared.slot, shared.generation(), gathering.clone());
-        let waiting = shared.inbox.close();
+        let waiting = shared.close();
         self.draining = true;
         self.leave_core();
         for envelope in waiting.into_iter().chain(self.held.drain(..)) {
@@ -310,11 +310,30 @@ impl SlotState {
         });
     }
 
+    /// Carries out what the core wants done, until it wants nothing more.
     fn carry_out(&mut self, myself: &ActorRef<SlotMessage>, now: Time) {
-        let Some(core) = &mut self.core else { return };
-        let outputs = core.outputs();
-        let generation = core.generation();
-        let next_tick = core.next_tick();
+        while let Some(core) = &mut self.core {
+            let (outputs, generation) = (core.outputs(), core.generation());
+            if outputs.is_empty() {
+                let next_tick = core.next_tick();
+                return self.set_timer(myself, next_tick, now);
+            }
+            let untouched = self.carry(myself, generation, outputs);
+            let Some(core) = &mut self.core else { return };
+            for (key, resident) in untouched {
+                core.loaded(generation, key, Ok(resident), now);
+            }
+        }
+    }
+
+    /// Carries outputs out. Entities that were never touched need no loading: they are returned.
+    fn carry(
+        &self,
+        myself: &ActorRef<SlotMessage>,
+        generation: u64,
+        outputs: Vec<Output>,
+    ) -> Vec<(EntityKey, Resident)> {
+        let mut untouched = Vec::new();
         // Submissions first: loads and page reads wait for what is in front of them in the writer's queue.
         let (submissions, others): (Vec<_>, Vec<_>) =
             outputs.into_iter().partition(|output| matches!(output, Output::Submit(_)));
@@ -329,7 +348,10 @@ impl SlotState {
                 Output::Submit(_) => {}
                 Output::Answer(reply, Ok(_)) if !lease_is_valid => reply.send(Err(AskError::Unknown)),
                 Output::Answer(reply, answer) => reply.send(answer),
-                Output::Load { key, settle } => self.load(myself, generation, key, settle),
+                Output::Load { key, settle } => match self.untouched(&key, settle) {
+                    Some(resident) => untouched.push((key, resident)),
+                    None => self.load(myself, generation, key, settle),
+                },
                 Output::FindReceipt(envelope) => self.find_receipt(myself, generation, envelope),
                 Output::ReadOwed { after } => self.read_owed(myself, generation, after),
                 Output::ReadWakes { after } => self.read_wakes(myself, generation, after),
@@ -340,7 +362,13 @@ impl SlotState {
                 }
             }
         }
-        self.set_timer(myself, next_tick, now);
+        untouched
+    }
+
+    fn untouched(&self, key: &EntityKey, settle: bool) -> Option<Resident> {
+        let SlotSeat { shared, common, journal, .. } = &self.seat;
+        let spec = common.kinds.by_number(key.kind)?;
+        (!settle && journal.has_nothing(shared.slot, key)).then(|| fresh(spec, key))
     }
 
     /// Brings the node's gauges up to date with this slot.

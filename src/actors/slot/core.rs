@@ -66,6 +66,7 @@ impl SlotCore {
     /// A slot that begins a generation on top of what is durable.
     pub fn new(shared: Arc<SlotShared>, common: Arc<Common>, generation: u64, head: &SlotHead) -> SlotCore {
         *shared.outstanding() = Outstanding::default();
+        shared.views.clear();
         shared.set_durable_seq(head.seq);
         let mut core = SlotCore {
             residents: LinkedHashMap::new(),
@@ -243,6 +244,9 @@ impl SlotCore {
         let shown = catch_unwind(AssertUnwindSafe(|| match envelope.body {
             Body::Read { wait } => {
                 let Envelope { reply, want_state, .. } = envelope;
+                if resident.seq <= desk.shared.durable_seq() && !resident.is_shown {
+                    desk.shared.views.show(&key, resident);
+                }
                 desk.answer_when(resident, Watcher { reply, outcome: None, replayed: false, want_state }, wait);
             }
             _ => {
@@ -285,7 +289,8 @@ impl SlotCore {
             common.metrics.quarantined.inc();
             tracing::error!(kind = key.kind, id = %key.id, panics = fault.panics, "entity quarantined");
         }
-        if spoilt && let Some(resident) = self.residents.remove(&key) {
+        if spoilt && let Some(mut resident) = self.residents.remove(&key) {
+            self.desk.shared.views.hide(&key, &mut resident);
             self.resident_bytes = self.resident_bytes.saturating_sub(resident.size_bytes);
             for watcher in resident.watchers {
                 self.desk.answer(watcher.reply, Err(AskError::Unknown));
@@ -366,7 +371,11 @@ impl SlotCore {
                 break;
             }
             let key = key.clone();
-            if resident.may_leave(durable_seq) {
+            if self.desk.shared.views.was_used(&key, resident) {
+                if let Some(resident) = self.residents.to_back(&key) {
+                    resident.last_used = now;
+                }
+            } else if resident.may_leave(durable_seq) {
                 self.leave(&key, now);
             } else {
                 pinned += 1;
@@ -379,6 +388,7 @@ impl SlotCore {
 
     fn leave(&mut self, key: &EntityKey, now: Time) {
         let Some(mut resident) = self.residents.remove(key) else { return };
+        self.desk.shared.views.hide(key, &mut resident);
         self.resident_bytes = self.resident_bytes.saturating_sub(resident.size_bytes);
         if resident.wants_snapshot_on_leaving() {
             let slot = self.desk.slot;
@@ -393,6 +403,7 @@ impl SlotCore {
     /// of callers that waited for an entity to load are returned, to be handled in the next generation;
     /// the runtime's own come again from the indexes.
     pub fn end(&mut self) -> Vec<Envelope> {
+        self.desk.shared.views.clear();
         for (_, resident) in self.residents.drain() {
             for watcher in resident.watchers {
                 let error = if watcher.outcome.is_some() { AskError::Unknown } else { AskError::Unavailable };

@@ -273,6 +273,9 @@ impl Desk {
             }
             Err(_panic) => return self.panicked(reply, false),
         };
+        if !decided.payloads.is_empty() {
+            self.shared.views.hide(&key, resident);
+        }
         match catch_unwind(AssertUnwindSafe(|| self.apply(resident, &key, &decided, at, rearm, keep.is_some()))) {
             Ok(applied) => {
                 let conclusion = Conclusion { request, keep, wait, want_state, reply };

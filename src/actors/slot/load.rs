@@ -15,6 +15,13 @@ use super::resident::Resident;
 
 const PAGE: usize = 512;
 
+/// An entity that nobody has touched yet.
+pub fn fresh(spec: &dyn KindSpec, key: &EntityKey) -> Resident {
+    let mut resident = Resident::new(spec.fresh());
+    resident.measure(key);
+    resident
+}
+
 /// Loads an entity. Everything of it that is durable when this begins is in the result.
 pub async fn load(
     journal: &dyn Journal,

@@ -23,6 +23,7 @@ mod load;
 mod outstanding;
 mod receipts;
 mod resident;
+mod views;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -32,11 +33,12 @@ use parking_lot::{Mutex, MutexGuard};
 
 pub use desk::{Common, Dispatch};
 pub use inbox::{Inbox, Pushed};
-pub use load::load;
+pub use load::{fresh, load};
 pub use receipts::ReceiptLimits;
 pub use resident::Resident;
+pub use views::Views;
 
-use super::envelope::{AskError, Residence};
+use super::envelope::{AskError, Body, Envelope, Residence};
 use super::erased::KindSpec;
 use crate::persistence::{EntityKey, Epoch, Journal, Slot};
 
@@ -44,6 +46,7 @@ use crate::persistence::{EntityKey, Epoch, Journal, Slot};
 pub struct SlotShared {
     pub slot: Slot,
     pub inbox: Inbox,
+    pub(super) views: Views,
     /// The slot sequence of the last durable record of this generation.
     durable_seq: AtomicU64,
     outstanding: Mutex<Outstanding>,
@@ -56,11 +59,31 @@ impl SlotShared {
         Arc::new(SlotShared {
             slot,
             inbox: Inbox::new(capacity),
+            views: Views::default(),
             durable_seq: AtomicU64::new(0),
             outstanding: Mutex::default(),
             generation: AtomicU64::new(0),
             restarts: AtomicU32::new(0),
         })
+    }
+    /// Answers a read with what the slot shows, if it does; else gives the message back, for the slot. To be
+    /// asked under a valid lease only.
+    pub fn read(&self, envelope: Envelope) -> Option<Envelope> {
+        let shown = match envelope.body {
+            Body::Read { wait } => self.views.read(&envelope.key, wait),
+            _ => None,
+        };
+        match shown {
+            Some(reply) => envelope.reply.send(Ok(reply)),
+            None => return Some(envelope),
+        }
+        None
+    }
+    /// Takes and shows nothing any more; what waited is returned, unanswered.
+    pub fn close(&self) -> Vec<Envelope> {
+        let waiting = self.inbox.close();
+        self.views.clear();
+        waiting
     }
     pub fn durable_seq(&self) -> u64 {
         self.durable_seq.load(Ordering::Acquire)

@@ -41,6 +41,8 @@ pub struct Resident {
     /// after the index was read must be found here.
     pub lookups: u32,
     pub last_used: Time,
+    /// Readers may find it among the slot's views.
+    pub is_shown: bool,
     /// Version and size of the last snapshot, in bytes; what came since, in bytes.
     pub snapshot_version: u64,
     pub snapshot_bytes: usize,
@@ -63,6 +65,7 @@ impl Resident {
             watchers: Vec::new(),
             lookups: 0,
             last_used: Time::ZERO,
+            is_shown: false,
             snapshot_version: 0,
             snapshot_bytes: 0,
             bytes_since_snapshot: 0,

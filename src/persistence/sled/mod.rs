@@ -164,6 +164,10 @@ impl Journal for SledJournal {
         self.ask(|answer| Job::Append { batch, answer }).await
     }
 
+    fn has_nothing(&self, _slot: Slot, key: &EntityKey) -> bool {
+        self.index.disk.check().is_ok() && matches!(self.index.presence(key), Presence::Absent)
+    }
+
     async fn load(&self, slot: Slot, key: &EntityKey) -> Result<History, StoreError> {
         self.index.disk.check()?;
         match self.index.presence(key) {
