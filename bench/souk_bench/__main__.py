@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from . import items_http
+from . import items_disk, items_http, items_million, overload
 from .load import ROOT, Load, build
 from .server import Server
 
@@ -19,7 +19,11 @@ ITEMS = {
     "reads": items_http.Reads,
     "orders": items_http.Orders,
     "hot-sku": items_http.HotSku,
+    "overload": overload.Overload,
 }
+# Without a server, or of more than one binary: the runtime and the store of this checkout.
+INSIDE = {"hot-sku": items_disk.hot_sku, "file": items_disk.file}
+NAMES = [*ITEMS, "file", *items_million.NAMES]
 
 
 def say(text):
@@ -29,11 +33,12 @@ def say(text):
 class Run:
     """What the items need to know."""
 
-    def __init__(self, options, load, folder):
+    def __init__(self, options, load, inside, folder):
         self.quick, self.keep, self.store = options.quick, options.keep, options.store
         self.repeats = options.repeats or (3 if options.quick else 5)
         self.seconds = options.seconds or (3 if options.quick else 5)
-        self.load, self.folder = load, folder
+        self.count = options.carts
+        self.load, self.folder, self.inside = load, folder, inside
 
     def server(self, binary, name, settings=None):
         return Server(binary, os.path.join(self.folder, name), self.store, settings)
@@ -42,8 +47,6 @@ class Run:
 def measure_item(run, name, binaries):
     """All repeats of one item, over all binaries in turn: the answer is `{binary: {row: [(unit, value)]}}`."""
     kind = ITEMS[name]
-    if hasattr(kind, "alone"):
-        return {label: kind().alone(run, binary, f"{name}-{label}") for label, binary in binaries.items()}
     stands, results = {}, {label: {} for label in binaries}
     try:
         for label, binary in binaries.items():
@@ -109,21 +112,27 @@ def shown(number):
 
 def arguments():
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures souk; docs/bench.md says what the rows mean.")
-    parser.add_argument("items", nargs="*", metavar="ITEM", help=f"of {', '.join(ITEMS)}; none: all")
+    parser.add_argument("items", nargs="*", metavar="ITEM", help=f"of {', '.join(NAMES)}; none: all")
     parser.add_argument("--quick", action="store_true", help="3 short repeats, not 5")
     parser.add_argument("--repeats", type=int)
     parser.add_argument("--seconds", type=float, help="how long one timed run takes")
     parser.add_argument("--store", default="sled", help="what keeps the journal (default: sled)")
     parser.add_argument("--bin", metavar="FILE", help="measure this binary; without: the release is built")
     parser.add_argument("--against", metavar="FILE", help="and this one, in turn with it")
+    parser.add_argument("--inside", metavar="FILE", help="the built examples/inside, with --bin (without: its rows are left out)")
+    parser.add_argument("--carts", type=int, help="how many carts memory, bytes, ready and cold are measured with")
     parser.add_argument("--dir", default=os.path.join(ROOT, "target", "bench"), help="where the data goes: a real disk")
     parser.add_argument("--json", metavar="FILE", help="where the JSON goes (default: target/bench/<date>.json)")
     parser.add_argument("--keep", action="store_true", help="leave the data where it is")
     options = parser.parse_args()
     for item in options.items:
-        if item not in ITEMS:
-            parser.error(f"there is no item {item}: it is one of {', '.join(ITEMS)}")
+        if item not in NAMES:
+            parser.error(f"there is no item {item}: it is one of {', '.join(NAMES)}")
     return options
+
+
+def build_release(*what):
+    subprocess.run(["cargo", "build", "--quiet", "--locked", "--release", *what], cwd=ROOT, check=True)
 
 
 def machine():
@@ -139,22 +148,35 @@ def main():
     if filesystem == "tmpfs":
         raise SystemExit(f"{options.dir} is a tmpfs: nothing there is durable (give --dir)")
     generator = build(say)
-    binary = options.bin
+    binary, inside = options.bin, options.inside
     if binary is None:
         say("building the release (minutes)")
-        subprocess.run(["cargo", "build", "--quiet", "--locked", "--release", "--bin", "souk"], cwd=ROOT, check=True)
+        build_release("--bin", "souk")
         binary = os.path.join(ROOT, "target", "release", "souk")
+    if inside is None and options.bin is None and set(options.items or NAMES) & set(INSIDE):
+        build_release("--example", "inside")
+        inside = os.path.join(ROOT, "target", "release", "examples", "inside")
     binaries = {"souk": binary} if options.against is None else {"bin": binary, "against": options.against}
     folder = os.path.join(options.dir, f"run-{os.getpid()}")
     os.makedirs(folder)
-    run = Run(options, Load(generator, folder), folder)
+    run = Run(options, Load(generator, folder), inside, folder)
+    wanted = options.items or NAMES
     began, machine_before = time.time(), machine()
     tables = {label: {} for label in binaries}
     try:
-        for name in options.items or ITEMS:
-            say(f"{name}: {(ITEMS[name].__doc__ or '').strip()}")
-            for label, results in measure_item(run, name, binaries).items():
-                tables[label].update(summary(results))
+        for name in wanted:
+            if name in ITEMS:
+                say(f"{name}: {(ITEMS[name].__doc__ or '').strip()}")
+                for label, results in measure_item(run, name, binaries).items():
+                    tables[label].update(summary(results))
+            if name in INSIDE and run.inside:
+                say(f"{name}: {(INSIDE[name].__doc__ or '').strip()}")
+                tables["souk" if "souk" in tables else "bin"].update(summary(INSIDE[name](run, say)))
+        million = [name for name in wanted if name in items_million.NAMES]
+        if million:
+            say(f"{', '.join(million)}: {(items_million.__doc__ or '').splitlines()[0]}")
+            for label, binary in binaries.items():
+                tables[label].update(summary(items_million.measure(run, binary, label, million, say)))
     finally:
         if not options.keep:
             shutil.rmtree(folder, ignore_errors=True)

@@ -26,7 +26,8 @@ class Server:
 
     def __init__(self, binary, data, store="sled", settings=None, ready_patience=600):
         self.binary, self.data, self.store = binary, data, store
-        self.settings = {**SETTINGS, **(settings or {})}
+        # `None`: as the server's own default is.
+        self.settings = {name: value for name, value in {**SETTINGS, **(settings or {})}.items() if value is not None}
         self.ready_patience = ready_patience
         self.process = None
         self.start()

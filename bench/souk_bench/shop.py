@@ -37,9 +37,14 @@ def guest(token):
     return {"X-Cart-Token": token}
 
 
+def opened(load, server, count):
+    """New carts of guests: a list of id and token."""
+    return load.run(server, [request("POST", "/v1/carts", body={})], count=count, save=True)["saved"]
+
+
 def carts(load, server, count, lines=0, contact=False, only=None):
     """Guests' carts with so many lines of different SKUs (or of `only`): a list of id and token."""
-    made = load.run(server, [request("POST", "/v1/carts", body={})], count=count, save=True)["saved"]
+    made = opened(load, server, count)
     pick = random.Random(7)
     for _ in range(lines):
         each = [request("POST", f"/v1/carts/{cart}/lines", guest(token),
