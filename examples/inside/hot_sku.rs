@@ -84,11 +84,10 @@ async fn ask(client: &Client, sku: &Sku, n: u128, keyed: bool, command: Command)
         if_version: None,
         wait: Wait::Durable,
     };
-    match client.ask::<StockUnit>(sku, command, asking).await {
-        Ok(answered) => match answered.outcome {
-            Ok(_) => Ok(()),
-            Err(rejection) => bail!("the SKU refused: {rejection:?}"),
-        },
+    // As orders ask: they want no state back.
+    match client.ask_outcome::<StockUnit>(sku, command, asking).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(rejection)) => bail!("the SKU refused: {rejection:?}"),
         Err(error) => bail!("the SKU did not answer: {error:?}"),
     }
 }

@@ -38,6 +38,7 @@ pub async fn serve(listener: TcpListener, edge: Edge, shutdown: CancellationToke
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(edge.config.connection_limit));
     let http = builder(&edge);
+    tokio::spawn(follow(edge.clone(), shutdown.clone()));
     loop {
         let accepted = tokio::select! {
             biased;
@@ -70,6 +71,15 @@ pub async fn serve(listener: TcpListener, edge: Edge, shutdown: CancellationToke
     let patience = Duration::from_millis(edge.config.drain_ms);
     if tokio::time::timeout(patience, graceful.shutdown()).await.is_err() {
         tracing::warn!(drain_ms = edge.config.drain_ms, "stopped with requests still running");
+    }
+}
+
+/// Adapts how many requests run at once to how the node keeps up.
+async fn follow(edge: Edge, shutdown: CancellationToken) {
+    let limit = &edge.metrics.http_limit;
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = edge.admission.follow(|most| limit.set(i64::try_from(most).unwrap_or(i64::MAX))) => {}
     }
 }
 
