@@ -4,6 +4,7 @@ import argparse
 import datetime
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -147,6 +148,9 @@ def main():
     filesystem = subprocess.run(["stat", "-f", "-c", "%T", options.dir], capture_output=True, text=True, check=True).stdout.strip()
     if filesystem == "tmpfs":
         raise SystemExit(f"{options.dir} is a tmpfs: nothing there is durable (give --dir)")
+    # Thousands of connections, for the generator and for the servers.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     generator = build(say)
     binary, inside = options.bin, options.inside
     if binary is None:

@@ -26,7 +26,7 @@ def measure(run, binary, label, wanted, say):
         time.sleep(2)  # what is written in the background is nearly done
         after = state_of(server)
         if "memory" in wanted:
-            memory(put, server, count, before, after, sample)
+            memory(put, server, before, after, sample)
         if "bytes" in wanted:
             records = after["records"] - before["records"]
             put("bytes.store_per_event", "B", (after["stored"] - before["stored"]) / records)
@@ -59,7 +59,7 @@ def fill(run, server, count):
     return sample
 
 
-def memory(put, server, count, before, after, sample):
+def memory(put, server, before, after, sample):
     entities = after["entities"] - before["entities"]
     rss = (after["rss"] - before["rss"]) / entities
     counted = (after["counted"] - before["counted"]) / entities
@@ -68,7 +68,7 @@ def memory(put, server, count, before, after, sample):
     put("memory.rss_per_entity", "B", rss)
     put("memory.counted_per_entity", "B", counted)
     put("memory.state_as_json", "B", encoded)
-    # The state itself, as the entity measures it: what the node counts less its own part.
+    put("memory.rss_over_state", "B", rss - encoded)
     put("memory.rss_over_counted", "B", rss - counted)
     put("memory.rss_total", "MiB", after["rss"] / 2**20)
 

@@ -3,10 +3,10 @@
 //! How many may run follows from how the node keeps up. Requests that wait (for a payment provider, for a
 //! slow disk) cost nearly nothing, so the configured number is large; but that many requests which want the
 //! processors make each other slow, and every one of them is answered late. So the node watches how long a
-//! task that could run waits until it does. When even the shortest wait of a window is long, there is a
-//! standing queue in front of the processors, and fewer requests are let in, down to the number that is never
-//! shed; when the queue is gone, more are let in again. (The idea is CoDel's, with admission in the place of
-//! dropping.)
+//! task that could run waits until it does. When that is long on average there is a queue in front of the
+//! processors, and fewer requests are let in, down to the number that is never shed; when it is short, more
+//! are let in again. Sinking quickly and for little reason does no harm: it is felt only by a node that has
+//! more requests at once than that number, and processors that do not keep up with them.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -21,10 +21,11 @@ use super::problem::{Code, Problem, Result};
 const NEVER_SHED: usize = 256;
 /// How often the wait for a processor is measured.
 const SAMPLE: Duration = Duration::from_millis(10);
-/// Over so many samples the shortest wait is judged.
-const WINDOW: usize = 8;
-/// A shortest wait above this is a standing queue. (A timer may be a millisecond late by itself.)
-const BEHIND: Duration = Duration::from_millis(4);
+/// Over so many samples the wait is averaged. (The least of them says nothing: work comes in bursts, one from
+/// every group commit, with short lulls between them.)
+const WINDOW: u32 = 4;
+/// An average wait above this is a queue. (A timer is up to two milliseconds late by itself.)
+const BEHIND: Duration = Duration::from_millis(3);
 const LOG_EVERY: Duration = Duration::from_secs(1);
 /// While it is behind, the part of the waiting room that is open: what waits there is late already.
 const WAITING_PART: usize = 8;
@@ -109,15 +110,15 @@ impl Admission {
     pub async fn follow(&self, told: impl Fn(usize)) {
         let mut logged = Instant::now();
         loop {
-            let mut shortest = Duration::MAX;
+            let mut waited = Duration::ZERO;
             for _ in 0..WINDOW {
                 let due = Instant::now() + SAMPLE;
                 tokio::time::sleep_until(due).await;
                 // Behind everything that can run at the moment.
                 tokio::task::yield_now().await;
-                shortest = shortest.min(due.elapsed());
+                waited += due.elapsed();
             }
-            self.judge(shortest);
+            self.judge(waited / WINDOW);
             told(self.limit());
             if logged.elapsed() >= LOG_EVERY {
                 logged = Instant::now();
@@ -129,12 +130,12 @@ impl Admission {
         }
     }
 
-    /// Sets the limit after a window whose shortest wait was this.
-    fn judge(&self, shortest: Duration) {
+    /// Sets the limit after a window whose average wait was this.
+    fn judge(&self, wait: Duration) {
         let limit = self.limit();
         let floor = NEVER_SHED.min(self.most);
-        if shortest > BEHIND {
-            self.set_limit((limit * 3 / 4).max(floor));
+        if wait > BEHIND {
+            self.set_limit((limit / 2).max(floor));
         } else {
             self.set_limit((limit + limit / 8 + 1).min(self.most));
         }
