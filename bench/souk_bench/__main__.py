@@ -132,10 +132,6 @@ def arguments():
     return options
 
 
-def build_release(*what):
-    subprocess.run(["cargo", "build", "--quiet", "--locked", "--release", *what], cwd=ROOT, check=True)
-
-
 def machine():
     with open("/proc/cpuinfo", encoding="utf-8") as info:
         model = next((line.split(":", 1)[1].strip() for line in info if line.startswith("model name")), "")
@@ -155,11 +151,11 @@ def main():
     binary, inside = options.bin, options.inside
     if binary is None:
         say("building the release (minutes)")
-        build_release("--bin", "souk")
+        # Both at once: one after the other would build what they share twice.
+        command = ["cargo", "build", "--quiet", "--locked", "--release", "--bin", "souk", "--example", "inside"]
+        subprocess.run(command, cwd=ROOT, check=True)
         binary = os.path.join(ROOT, "target", "release", "souk")
-    if inside is None and options.bin is None and set(options.items or NAMES) & set(INSIDE):
-        build_release("--example", "inside")
-        inside = os.path.join(ROOT, "target", "release", "examples", "inside")
+        inside = inside or os.path.join(ROOT, "target", "release", "examples", "inside")
     binaries = {"souk": binary} if options.against is None else {"bin": binary, "against": options.against}
     folder = os.path.join(options.dir, f"run-{os.getpid()}")
     os.makedirs(folder)
