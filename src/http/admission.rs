@@ -5,8 +5,9 @@
 //! processors make each other slow, and every one of them is answered late. So the node watches how long a
 //! task that could run waits until it does. When that is long on average there is a queue in front of the
 //! processors, and fewer requests are let in, down to the number that is never shed; when it is short, more
-//! are let in again. Sinking quickly and for little reason does no harm: it is felt only by a node that has
-//! more requests at once than that number, and processors that do not keep up with them.
+//! are let in again, as far as they come. It begins with that number, too: had a sudden flood the configured
+//! number, all of that would be late before the queue was noticed. Sinking quickly and for little reason does
+//! no harm: it is felt only by a node that has more requests at once than that number.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -27,8 +28,8 @@ const WINDOW: u32 = 4;
 /// An average wait above this is a queue. (A timer is up to two milliseconds late by itself.)
 const BEHIND: Duration = Duration::from_millis(3);
 const LOG_EVERY: Duration = Duration::from_secs(1);
-/// While it is behind, the part of the waiting room that is open: what waits there is late already.
-const WAITING_PART: usize = 8;
+/// As part of those that may run, those that may wait: what waits behind more is late already.
+const WAITING_PART: usize = 2;
 
 /// Admits a bounded number of requests.
 #[derive(Debug)]
@@ -65,13 +66,14 @@ impl Drop for Admitted<'_> {
 
 impl Admission {
     pub fn new(config: &EdgeConfig) -> Admission {
+        let first = NEVER_SHED.min(config.admission_permits);
         Admission {
-            permits: Semaphore::new(config.admission_permits),
+            permits: Semaphore::new(first),
             waiting: AtomicUsize::new(0),
             most: config.admission_permits,
             queue: config.admission_queue,
             wait: Duration::from_millis(config.admission_wait_ms),
-            limit: AtomicUsize::new(config.admission_permits),
+            limit: AtomicUsize::new(first),
             debt: AtomicUsize::new(0),
             refusals: AtomicU64::new(0),
         }
@@ -85,8 +87,8 @@ impl Admission {
         if let Ok(permit) = self.permits.try_acquire() {
             return Ok(admitted(permit));
         }
-        let is_behind = self.limit() < self.most;
-        let places = if is_behind { self.queue.div_ceil(WAITING_PART) } else { self.queue };
+        let limit = self.limit();
+        let places = if limit < self.most { self.queue.min(limit / WAITING_PART) } else { self.queue };
         let place = Place::take(&self.waiting, places).ok_or_else(|| Problem::new(Code::Overloaded))?;
         let entered = tokio::time::timeout(self.wait, self.permits.acquire()).await;
         drop(place);
@@ -136,8 +138,10 @@ impl Admission {
         let floor = NEVER_SHED.min(self.most);
         if wait > BEHIND {
             self.set_limit((limit / 2).max(floor));
-        } else {
+        } else if self.permits.available_permits() < limit / 4 {
             self.set_limit((limit + limit / 8 + 1).min(self.most));
+        } else if self.permits.available_permits() > limit / 2 {
+            self.set_limit((limit - limit / 8).max(floor));
         }
     }
 
@@ -219,10 +223,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_node_that_is_behind_admits_fewer_but_never_less_than_is_promised() {
         let admission = admission(1_024, 0);
-        let mut running = Vec::new();
-        for _ in 0..1_000 {
-            running.push(admission.enter().await.expect("there is room"));
-        }
+        let mut running = full(&admission).await;
         for _ in 0..20 {
             admission.judge(BEHIND * 2);
         }
@@ -245,21 +246,36 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_node_that_has_caught_up_admits_as_many_as_before() {
         let admission = admission(1_024, 0);
-        let mut running = Vec::new();
-        for _ in 0..700 {
-            running.push(admission.enter().await.expect("there is room"));
-        }
+        let mut running = full(&admission).await;
         for _ in 0..20 {
             admission.judge(BEHIND * 2);
         }
-        running.truncate(400);
+        running.truncate(100);
+        running.extend(full(&admission).await);
+        assert_eq!(running.len(), 1_024);
+        assert_eq!(refused(&admission).await, Some(Code::Overloaded));
+        // What nobody uses is taken back, so that the next flood does not find it.
+        running.clear();
         for _ in 0..40 {
             admission.judge(Duration::ZERO);
         }
-        assert_eq!(admission.limit(), 1_024);
-        for _ in 400..1_024 {
-            running.push(admission.enter().await.expect("all of the configured number"));
+        assert_eq!(admission.limit(), NEVER_SHED);
+        for _ in 0..NEVER_SHED {
+            running.push(admission.enter().await.expect("so many are never shed"));
         }
         assert_eq!(refused(&admission).await, Some(Code::Overloaded));
+    }
+
+    /// As many as may run, on a node that keeps up.
+    async fn full(admission: &Admission) -> Vec<Admitted<'_>> {
+        let mut running = Vec::new();
+        for _ in 0..40 {
+            while let Ok(admitted) = admission.enter().await {
+                running.push(admitted);
+            }
+            admission.judge(Duration::ZERO);
+        }
+        assert_eq!(admission.limit(), 1_024);
+        running
     }
 }
