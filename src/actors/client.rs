@@ -119,6 +119,21 @@ impl Client {
         self.answered::<K>(&key, reply, wait, deadline).await
     }
 
+    /// The same where only the outcome matters. The entity need not share its state, and then copy it when it
+    /// goes on: that is what makes a hot entity with a large state slow.
+    pub async fn ask_outcome<K: Kind>(
+        &self,
+        id: &K::Id,
+        command: K::Command,
+        asking: Asking,
+    ) -> Result<Outcome<K>, AskError> {
+        let Asking { request, keyed, caller, deadline, if_version, wait } = asking;
+        let keep = keyed.map(|k| Keep::Client { fingerprint: k.fingerprint, keep_ms: k.keep_ms });
+        let body = Body::Command { command: Arc::new(command), keep, if_version, wait };
+        let reply = self.send_wanting(key_of::<K>(id), request, caller, body, deadline, false).await?;
+        outcome_of::<K>(&reply)
+    }
+
     /// The entity as it is now.
     pub async fn read<K: Kind>(&self, id: &K::Id, deadline: Instant) -> Result<View<K>, AskError> {
         self.read_when::<K>(id, Wait::Durable, deadline).await
@@ -169,8 +184,7 @@ impl Client {
         wait: Wait,
         deadline: Instant,
     ) -> Result<Answered<K>, AskError> {
-        let outcome = reply.outcome.as_ref().and_then(|o| o.downcast_ref::<Outcome<K>>()).cloned();
-        let outcome = outcome.ok_or(AskError::UnknownKind)?;
+        let outcome = outcome_of::<K>(&reply)?;
         let view = match reply.state {
             Some(state) => view::<K>(reply.version, reply.at, state)?,
             None => self.view_then::<K>(key, &outcome, reply.version, wait, deadline).await?,
@@ -214,6 +228,18 @@ impl Client {
         body: Body,
         deadline: Instant,
     ) -> Result<Reply, AskError> {
+        self.send_wanting(key, request, caller, body, deadline, true).await
+    }
+
+    async fn send_wanting(
+        &self,
+        key: EntityKey,
+        request: RequestId,
+        caller: Caller,
+        body: Body,
+        deadline: Instant,
+        want_state: bool,
+    ) -> Result<Reply, AskError> {
         let slot = self.router.slot_of(&key);
         let repeatable = !matches!(body, Body::Command { keep: None, .. });
         let mut pause = RETRY_FIRST;
@@ -221,7 +247,7 @@ impl Client {
         loop {
             let (reply, answer) = ReplyTo::channel();
             let (key, body) = (key.clone(), body.clone());
-            self.router.send(Envelope { key, slot, request, caller, deadline, want_state: true, body, reply });
+            self.router.send(Envelope { key, slot, request, caller, deadline, want_state, body, reply });
             let answer = match timeout_at(deadline, answer).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(_dropped)) => Err(AskError::Unknown),
@@ -305,6 +331,10 @@ impl Client {
         }
         Ok((spec.name(), EntityKey { kind: spec.number(), id: id.into() }))
     }
+}
+
+fn outcome_of<K: Kind>(reply: &Reply) -> Result<Outcome<K>, AskError> {
+    reply.outcome.as_ref().and_then(|o| o.downcast_ref::<Outcome<K>>()).cloned().ok_or(AskError::UnknownKind)
 }
 
 fn key_of<K: Kind>(id: &K::Id) -> EntityKey {

@@ -102,6 +102,7 @@ where
                 false => admitted(&edge, class, &context, coming).await,
             };
             drop(running);
+            let shed = is_shed(&answer);
             let mut response = match answer {
                 Ok(response) => own_words(response, &asked, &context, &allowed),
                 Err(problem) => problem.render(&context.request_id(), &context.trace_id()),
@@ -111,7 +112,7 @@ where
                 response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, OWN_SCRIPTS);
             }
             decorate(&edge, response.headers_mut(), &context, limit);
-            account(&edge, &asked, &context, response.status());
+            account(&edge, &asked, &context, response.status(), shed);
             Ok(response)
         })
     }
@@ -292,16 +293,29 @@ fn decorate(edge: &Edge, headers: &mut HeaderMap, context: &Context, limit: Opti
     }
 }
 
+/// Whether the node had too much to do for this request. It is counted, and not logged one by one: a line for
+/// each would cost more than the refusal, just when there is nothing to spare.
+fn is_shed(answer: &Result<Response>) -> bool {
+    let code = match answer {
+        Ok(response) => response.extensions().get::<Problem>().map(Problem::code),
+        Err(problem) => Some(problem.code()),
+    };
+    code == Some(Code::Overloaded)
+}
+
 /// Metrics, and one line in the log. The route's pattern stands for the path, and the query is left
 /// out: neither may carry somebody's email address into a log.
-fn account(edge: &Edge, asked: &Asked, context: &Context, status: StatusCode) {
+fn account(edge: &Edge, asked: &Asked, context: &Context, status: StatusCode, shed: bool) {
     let route = asked.route.as_ref().map_or("unmatched", MatchedPath::as_str);
     let took = context.arrived.elapsed();
     let method = known_method(&asked.method);
     edge.metrics.http_requests.with_label_values(&[route, method, status.as_str()]).inc();
     edge.metrics.http_request_seconds.with_label_values(&[route]).observe(took.as_secs_f64());
     let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    if status.is_server_error() {
+    if shed {
+        edge.admission.count_refusal();
+    }
+    if status.is_server_error() && !shed {
         tracing::warn!(
             { http.route = route, http.method = method, http.status = status.as_u16(),
               request.id = %context.request_id(), trace.id = %context.trace_id(), duration_us },

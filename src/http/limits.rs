@@ -1,76 +1,19 @@
-//! A limit on everything: how many requests run at once, and how many one caller may send.
-//!
-//! Admission protects the node: a bounded number of requests run, a bounded number wait a moment, one
-//! more is refused at once (503). Volume limits protect the others from one caller: counted in windows
-//! behind the small [`Limiter`] trait, in this process for now.
+//! How many requests one caller may send: volume limits protect the others from him. They are counted in
+//! windows behind the small [`Limiter`] trait, in this process for now. (How many requests run at once, of
+//! all callers together, is the affair of [`super::admission`].)
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use hashlink::LruCache;
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::config::EdgeConfig;
-use super::problem::{Code, Problem, Result};
+use super::problem::{Code, Problem};
 
 /// The most callers that are counted at once; beyond, the one seen longest ago is forgotten.
 const CALLERS_MAX: usize = 100_000;
-
-/// Admits a bounded number of requests.
-#[derive(Debug)]
-pub struct Admission {
-    permits: Semaphore,
-    waiting: AtomicUsize,
-    queue: usize,
-    wait: Duration,
-}
-
-impl Admission {
-    pub fn new(config: &EdgeConfig) -> Admission {
-        Admission {
-            permits: Semaphore::new(config.admission_permits),
-            waiting: AtomicUsize::new(0),
-            queue: config.admission_queue,
-            wait: Duration::from_millis(config.admission_wait_ms),
-        }
-    }
-
-    /// A permit to run, held until the answer is made.
-    ///
-    /// Errors: 503 when the queue is full, or no permit came free while the request waited.
-    pub async fn enter(&self) -> Result<SemaphorePermit<'_>> {
-        if let Ok(permit) = self.permits.try_acquire() {
-            return Ok(permit);
-        }
-        let place = Place::take(&self.waiting, self.queue).ok_or_else(|| Problem::new(Code::Overloaded))?;
-        let entered = tokio::time::timeout(self.wait, self.permits.acquire()).await;
-        drop(place);
-        match entered {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => Err(Code::Overloaded.into()),
-        }
-    }
-}
-
-/// A place in a bounded queue; given back when dropped, also by a caller who went away.
-struct Place<'a>(&'a AtomicUsize);
-
-impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize, most: usize) -> Option<Place<'a>> {
-        let place = Place(waiting);
-        // The count is raised first and the place dropped when that was one too many: never a lost one.
-        if waiting.fetch_add(1, Ordering::AcqRel) < most { Some(place) } else { None }
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
 
 /// How many in which time, under a name that callers see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,25 +149,5 @@ mod tests {
         assert_eq!(limiter.take(THREE, "a").await.remaining, 2);
         limiter.forget(THREE, "a").await;
         assert_eq!(limiter.look(THREE, "a").await.remaining, 3);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn beyond_permits_and_queue_a_request_is_refused_at_once() {
-        let config =
-            EdgeConfig { admission_permits: 1, admission_queue: 1, admission_wait_ms: 50, ..EdgeConfig::default() };
-        let admission = std::sync::Arc::new(Admission::new(&config));
-        let first = admission.enter().await.expect("the only permit");
-        let waiting = tokio::spawn({
-            let admission = admission.clone();
-            async move { admission.enter().await.map(drop).map_err(|problem| problem.code()) }
-        });
-        tokio::task::yield_now().await;
-        let third = admission.enter().await.map(drop).map_err(|problem| problem.code());
-        assert_eq!(third, Err(Code::Overloaded));
-        drop(first);
-        assert_eq!(waiting.await.expect("no panic"), Ok(()));
-        let _again = admission.enter().await.expect("the permit came back");
-        let late = admission.enter().await.map(drop).map_err(|problem| problem.code());
-        assert_eq!(late, Err(Code::Overloaded));
     }
 }

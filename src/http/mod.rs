@@ -60,6 +60,7 @@
 pub mod address;
 pub mod admin_orders;
 pub mod admin_products;
+pub mod admission;
 pub mod arrival;
 pub mod auth;
 pub mod caller;
@@ -149,7 +150,7 @@ pub struct Inner {
     pub keys: tokens::Keys,
     pub passwords: passwords::Passwords,
     pub limiter: Arc<dyn limits::Limiter>,
-    pub admission: limits::Admission,
+    pub admission: admission::Admission,
     pub bodies: arrival::Allowance,
     /// Strict-Transport-Security, where it is to be sent.
     pub hsts: Option<HeaderValue>,
@@ -194,7 +195,7 @@ impl Edge {
             keys,
             passwords: passwords::Passwords::new(&config),
             limiter: Arc::new(limits::LocalLimiter::default()),
-            admission: limits::Admission::new(&config),
+            admission: admission::Admission::new(&config),
             bodies: arrival::Allowance::new(&config),
             hsts,
             client,

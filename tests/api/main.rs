@@ -18,6 +18,7 @@ mod lists;
 mod merges;
 mod operators;
 mod orders;
+mod overload;
 mod products;
 mod repeats;
 mod undecided;

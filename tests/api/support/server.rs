@@ -63,6 +63,13 @@ impl Server {
         self.process.signal("TERM");
     }
 
+    /// What it has in memory.
+    pub fn memory_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("what it has");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1_024
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -1,0 +1,1 @@
+"""Measures souk. scripts/bench starts this; docs/bench.md explains it."""

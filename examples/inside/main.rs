@@ -1,0 +1,50 @@
+//! What `scripts/bench` measures below the API: reservations at one SKU through the runtime, and the journal
+//! beside a plain append-only file. One line of JSON on standard output.
+//!
+//! `inside hot-sku|journal|file --data DIR [--tasks N] [--seconds S] [--bytes B]`
+
+mod appending;
+mod hot_sku;
+mod tally;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    data: PathBuf,
+    tasks: usize,
+    time: Duration,
+    /// What a record takes.
+    bytes: usize,
+}
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let what = arguments.next().context("hot-sku, journal or file")?;
+    let mut options = Options { data: PathBuf::new(), tasks: 64, time: Duration::from_secs(5), bytes: 256 };
+    while let Some(name) = arguments.next() {
+        let value = arguments.next().with_context(|| format!("{name} takes a value"))?;
+        match name.as_str() {
+            "--data" => options.data = value.into(),
+            "--tasks" => options.tasks = value.parse()?,
+            "--seconds" => options.time = Duration::from_secs_f64(value.parse()?),
+            "--bytes" => options.bytes = value.parse()?,
+            _ => bail!("unknown option {name}"),
+        }
+    }
+    if options.data.as_os_str().is_empty() {
+        bail!("--data is needed");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let told = match what.as_str() {
+        "hot-sku" => runtime.block_on(hot_sku::measure(options))?,
+        "journal" => runtime.block_on(appending::journal(options))?,
+        "file" => runtime.block_on(appending::file(options))?,
+        _ => bail!("there is no {what}"),
+    };
+    println!("{told}");
+    Ok(())
+}
