@@ -158,6 +158,13 @@ impl Process {
         self.child.id()
     }
 
+    /// What it has in memory.
+    pub fn memory_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("what it has");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1_024
+    }
+
     fn end(&mut self) -> Ended {
         let until = Instant::now() + PATIENCE;
         loop {
