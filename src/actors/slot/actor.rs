@@ -321,7 +321,7 @@ impl SlotState {
             let untouched = self.carry(myself, generation, outputs);
             let Some(core) = &mut self.core else { return };
             for (key, resident) in untouched {
-                core.loaded(generation, key, Ok(resident), now);
+                core.loaded(generation, key, resident, now);
             }
         }
     }
@@ -332,7 +332,7 @@ impl SlotState {
         myself: &ActorRef<SlotMessage>,
         generation: u64,
         outputs: Vec<Output>,
-    ) -> Vec<(EntityKey, Resident)> {
+    ) -> Vec<(EntityKey, Result<Resident, AskError>)> {
         let mut untouched = Vec::new();
         // Submissions first: loads and page reads wait for what is in front of them in the writer's queue.
         let (submissions, others): (Vec<_>, Vec<_>) =
@@ -365,7 +365,7 @@ impl SlotState {
         untouched
     }
 
-    fn untouched(&self, key: &EntityKey, settle: bool) -> Option<Resident> {
+    fn untouched(&self, key: &EntityKey, settle: bool) -> Option<Result<Resident, AskError>> {
         let SlotSeat { shared, common, journal, .. } = &self.seat;
         let spec = common.kinds.by_number(key.kind)?;
         (!settle && journal.has_nothing(shared.slot, key)).then(|| fresh(spec, key))
