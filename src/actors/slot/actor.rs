@@ -300,6 +300,8 @@ impl SlotState {
                     Err(error @ (StoreError::Fatal(_) | StoreError::Damaged(_))) => {
                         tracing::error!(slot, %error, "the slot cannot recover");
                         outlet.store_failed(error);
+                        let nobody_waits = oneshot::channel().0;
+                        let _ = myself.cast(SlotMessage::Drain(nobody_waits)); // gone: the node stops
                         return;
                     }
                     Err(error) => tracing::warn!(slot, %error, "the slot waits for the store"),
