@@ -91,7 +91,7 @@ where
         request.extensions_mut().insert(context.clone());
         let head_is_too_large = head_bytes(request.headers()) > edge.config.header_limit_bytes;
         let coming = match class == Class::Shop && arrival::is_awaited(&request) {
-            true => Coming::Arriving(self.inner.clone(), request),
+            true => Coming::Arriving(Box::new((self.inner.clone(), request))),
             // Made now, run only when it is admitted: a future does nothing until it is polled.
             false => Coming::Whole(self.inner.call(request)),
         };
@@ -157,14 +157,15 @@ impl Drop for Parked<'_> {
 /// A request that is there, as what will handle it, or one whose body is still to come.
 enum Coming<S: Service<Request>> {
     Whole(S::Future),
-    Arriving(S, Request),
+    Arriving(Box<(S, Request)>),
 }
 
 impl<S: Service<Request>> Coming<S> {
     async fn whole(self, edge: &Edge) -> Result<(S::Future, Room)> {
         match self {
             Coming::Whole(handling) => Ok((handling, Room::default())),
-            Coming::Arriving(mut service, request) => {
+            Coming::Arriving(arriving) => {
+                let (mut service, request) = *arriving;
                 let (request, room) = arrival::whole(edge, request).await?;
                 Ok((service.call(request), room))
             }

@@ -310,8 +310,8 @@ mod tests {
         let footer = b"\x03abc\x02de12345678".to_vec();
         decoder("run-footer", [footer], |bytes| match read_footer(bytes, 2).or_else(|| read_footer(bytes, u32::MAX)) {
             Some((fences, bloom)) => {
-                let known = bloom.may_have(Bloom::hash(b"key"));
-                Verdict::accepted(fences.len() == 2 || known || !known, "it can be asked")
+                std::hint::black_box(bloom.may_have(Bloom::hash(b"key"))); // it can be asked
+                Verdict::accepted(fences.len() <= bytes.len(), "a byte for each at least")
             }
             None => Verdict::Refused,
         });
