@@ -28,7 +28,8 @@ pub async fn journal(options: Options) -> anyhow::Result<Value> {
     let filler = options.bytes.saturating_sub(record(0, 1, 0).encoded_len());
     let make = |task: usize| (journal.clone(), task as u16);
     let told = tally(options.tasks, options.time, make, move |(journal, slot), turn| async move {
-        let batch = Batch { records: vec![record(slot, turn + 1, filler)], snapshots: Vec::new() };
+        let batch =
+            Batch { owner: "bench".into(), records: vec![record(slot, turn + 1, filler)], snapshots: Vec::new() };
         let refused = journal.append(batch).await?;
         ensure!(refused.is_empty(), "an append was refused: {refused:?}");
         Ok((journal, slot))

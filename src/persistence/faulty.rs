@@ -10,15 +10,18 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::{
-    Batch, EntityKey, Epoch, History, Journal, OwedRow, Record, Refusal, RequestBytes, Slot, SlotHead, StoreError,
-    WakeRow,
+    Batch, EntityKey, Epoch, History, Journal, Membership, NodeRow, OwedRow, Record, Refusal, RequestBytes, Slot,
+    SlotHead, StoreError, WakeRow,
 };
 
 /// Sorts of calls, counted apart, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Call {
     Append,
+    /// A claim or a transfer.
     Claim,
+    /// A change of the node list.
+    Member,
     /// Every other call that asks the store.
     Read,
 }
@@ -37,8 +40,8 @@ pub enum Fault {
     /// An append reaches the store twice; the caller gets the first answer. A store that takes any of it
     /// twice has failed: [`StoreError::Fatal`]. (Other calls: no fault.)
     Duplicate,
-    /// Every slot of an append is refused as fenced, or every slot of a claim; nothing is written. (A
-    /// read: no fault.)
+    /// Every slot of an append is refused as fenced, or every slot of a claim; nothing is written. (Other
+    /// calls: no fault.)
     Fenced,
     /// [`StoreError::Fatal`], for this call and all later ones.
     Fatal,
@@ -56,6 +59,9 @@ pub struct Rates {
     /// The longest delay of a slow call, before and after the work each.
     pub slow_ms_max: u64,
 }
+
+/// What a claim or a transfer comes to.
+type Handed = Vec<Result<SlotHead, Refusal>>;
 
 /// The decorator.
 pub struct Faulty<J> {
@@ -124,6 +130,20 @@ impl<J: Journal> Faulty<J> {
             Some(Fault::Fatal) => Err(fatal()),
         }
     }
+
+    /// A change of owner, with its fault.
+    async fn hand(
+        &self,
+        slots: &[(Slot, Epoch)],
+        work: impl Future<Output = Result<Handed, StoreError>>,
+    ) -> Result<Handed, StoreError> {
+        match self.next_fault(Call::Claim) {
+            Some(Fault::Fenced) => {
+                Ok(slots.iter().map(|(_, epoch)| Err(Refusal::Fenced { current: epoch + 1 })).collect())
+            }
+            fault => write(fault, work).await,
+        }
+    }
 }
 
 impl Program {
@@ -183,6 +203,18 @@ fn fatal() -> StoreError {
 async fn pause(ms: u64) {
     if ms > 0 {
         tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+}
+
+/// A write that is not delivered twice, with its fault.
+async fn write<T>(fault: Option<Fault>, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    match fault {
+        None | Some(Fault::Duplicate | Fault::Fenced) => work.await,
+        Some(Fault::FailBefore) => Err(unavailable()),
+        Some(Fault::FailAfter) => work.await.and_then(|_| Err(unknown())),
+        Some(Fault::Lost) => Err(unknown()),
+        Some(Fault::Slow { before_ms, after_ms }) => slowly(before_ms, after_ms, work).await,
+        Some(Fault::Fatal) => Err(fatal()),
     }
 }
 
@@ -280,18 +312,7 @@ impl<J: Journal> Journal for Faulty<J> {
     }
 
     async fn claim(&self, owner: &str, slots: &[(Slot, Epoch)]) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
-        let work = self.inner.claim(owner, slots);
-        match self.next_fault(Call::Claim) {
-            None | Some(Fault::Duplicate) => work.await,
-            Some(Fault::FailBefore) => Err(unavailable()),
-            Some(Fault::FailAfter) => work.await.and_then(|_| Err(unknown())),
-            Some(Fault::Lost) => Err(unknown()),
-            Some(Fault::Slow { before_ms, after_ms }) => slowly(before_ms, after_ms, work).await,
-            Some(Fault::Fenced) => {
-                Ok(slots.iter().map(|(_, epoch)| Err(Refusal::Fenced { current: epoch + 1 })).collect())
-            }
-            Some(Fault::Fatal) => Err(fatal()),
-        }
+        self.hand(slots, self.inner.claim(owner, slots)).await
     }
 
     async fn prune_receipts(&self, now_ms: i64, limit: usize) -> Result<usize, StoreError> {
@@ -304,5 +325,33 @@ impl<J: Journal> Journal for Faulty<J> {
 
     async fn close(&self) -> Result<(), StoreError> {
         self.inner.close().await
+    }
+}
+
+#[async_trait]
+impl<J: Journal + Membership> Membership for Faulty<J> {
+    async fn join(&self, node: &NodeRow) -> Result<Result<(), Refusal>, StoreError> {
+        write(self.next_fault(Call::Member), self.inner.join(node)).await
+    }
+
+    async fn renew(&self, node: &NodeRow) -> Result<Result<u64, Refusal>, StoreError> {
+        write(self.next_fault(Call::Member), self.inner.renew(node)).await
+    }
+
+    async fn leave(&self, id: &str) -> Result<Result<(), Refusal>, StoreError> {
+        write(self.next_fault(Call::Member), self.inner.leave(id)).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        self.read(self.inner.nodes()).await
+    }
+
+    async fn transfer(
+        &self,
+        from: &str,
+        to: &str,
+        slots: &[(Slot, Epoch)],
+    ) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
+        self.hand(slots, self.inner.transfer(from, to, slots)).await
     }
 }

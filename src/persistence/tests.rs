@@ -9,14 +9,17 @@ use super::conformance::{Rig, SLOTS, Scribe, key};
 use super::faulty::{Call, Fault, Faulty, Rates};
 use super::memory::Memory;
 use super::sled::{SledJournal, SledOptions};
-use super::{Batch, Journal, Refusal, StoreError};
+use super::{Batch, Epoch, Journal, Membership, NodeRow, Refusal, Slot, SlotHead, Store, StoreError};
 
 struct MemoryRig(Memory);
 
 #[async_trait]
 impl Rig for MemoryRig {
-    async fn open(&self) -> Arc<dyn Journal> {
+    async fn open(&self) -> Arc<dyn Store> {
         Arc::new(self.0.clone())
+    }
+    async fn another(&self) -> Option<Arc<dyn Store>> {
+        Some(self.open().await)
     }
 }
 
@@ -24,8 +27,11 @@ struct FaultyRig(Memory);
 
 #[async_trait]
 impl Rig for FaultyRig {
-    async fn open(&self) -> Arc<dyn Journal> {
+    async fn open(&self) -> Arc<dyn Store> {
         Arc::new(Faulty::new(self.0.clone()))
+    }
+    async fn another(&self) -> Option<Arc<dyn Store>> {
+        Some(self.open().await)
     }
 }
 
@@ -42,10 +48,38 @@ impl SledRig {
 
 #[async_trait]
 impl Rig for SledRig {
-    async fn open(&self) -> Arc<dyn Journal> {
+    async fn open(&self) -> Arc<dyn Store> {
         let checkpoint_records = self.checkpoint_records;
         let options = SledOptions { slots: SLOTS, checkpoint_records, ..SledOptions::default() };
         Arc::new(SledJournal::open(self.dir.path(), options).expect("the store opens"))
+    }
+    async fn another(&self) -> Option<Arc<dyn Store>> {
+        None
+    }
+}
+
+/// Until the embedded store keeps the node list.
+#[async_trait]
+impl Membership for SledJournal {
+    async fn join(&self, _: &NodeRow) -> Result<Result<(), Refusal>, StoreError> {
+        Err(StoreError::Unavailable("no node list yet".into()))
+    }
+    async fn renew(&self, _: &NodeRow) -> Result<Result<u64, Refusal>, StoreError> {
+        Err(StoreError::Unavailable("no node list yet".into()))
+    }
+    async fn leave(&self, _: &str) -> Result<Result<(), Refusal>, StoreError> {
+        Err(StoreError::Unavailable("no node list yet".into()))
+    }
+    async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        Err(StoreError::Unavailable("no node list yet".into()))
+    }
+    async fn transfer(
+        &self,
+        _: &str,
+        _: &str,
+        _: &[(Slot, Epoch)],
+    ) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
+        Err(StoreError::Unavailable("no node list yet".into()))
     }
 }
 
@@ -65,7 +99,8 @@ async fn faulty() -> (Arc<Faulty<Memory>>, Scribe) {
 #[tokio::test]
 async fn each_fault_is_what_it_says() {
     let (faulty, mut scribe) = faulty().await;
-    let batch = |record: &super::Record| Batch { records: vec![record.clone()], snapshots: Vec::new() };
+    let batch =
+        |record: &super::Record| Batch { owner: "scribe".into(), records: vec![record.clone()], snapshots: Vec::new() };
     let first = scribe.record(0, "a");
     for (fault, is_written) in
         [(Fault::FailBefore, false), (Fault::Lost, false), (Fault::Fenced, false), (Fault::FailAfter, true)]
@@ -94,7 +129,7 @@ async fn each_fault_is_what_it_says() {
 async fn a_slow_call_dropped_before_its_work_has_written_nothing() {
     let (faulty, mut scribe) = faulty().await;
     let record = scribe.record(0, "a");
-    let batch = Batch { records: vec![record], snapshots: Vec::new() };
+    let batch = Batch { owner: "scribe".into(), records: vec![record], snapshots: Vec::new() };
     for (fault, is_written) in [
         (Fault::Slow { before_ms: 60_000, after_ms: 0 }, false),
         (Fault::Slow { before_ms: 0, after_ms: 60_000 }, true),

@@ -70,7 +70,7 @@ async fn write(journal: Arc<SledJournal>, slot: Slot, mut seq: u64) {
             let seq = seq + n;
             record(slot, epoch, seq, seq.div_ceil(5), seq % 5)
         });
-        let batch = Batch { records: records.collect(), snapshots: Vec::new() };
+        let batch = Batch { owner: "child".into(), records: records.collect(), snapshots: Vec::new() };
         seq += batch.records.len() as u64;
         assert_eq!(journal.append(batch).await.expect("append"), vec![]);
         // One write, so that the kill leaves no half line.

@@ -1,5 +1,5 @@
 //! The conformance suite: what every store must do, whatever it is made of. It pins the contract of
-//! [`Journal`] and nothing else, so it is run against each backend by its tests:
+//! [`Journal`](super::Journal), of [`Membership`](super::Membership) and nothing else, so it is run against each backend by its tests:
 //!
 //! ```text
 //! souk::journal_conformance!(memory, || MemoryRig::new());
@@ -24,19 +24,25 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    Batch, EntityKey, Journal, Origin, OwedChange, OwedItem, OwedRow, Payload, Receipt, Record, Refusal, RequestBytes,
-    Slot, SlotHead, Snapshot, WakeChange,
+    Batch, EntityKey, Origin, OwedChange, OwedItem, OwedRow, Payload, Receipt, Record, Refusal, RequestBytes, Slot,
+    SlotHead, Snapshot, Store, WakeChange,
 };
 
 /// Slots of the stores that the suite is run against.
 pub const SLOTS: Slot = 4;
+/// The owner that a [`Scribe`] is.
+pub const SCRIBE: &str = "scribe";
 
 /// Where a case gets its store from.
 #[async_trait]
 pub trait Rig: Send + Sync {
     /// Opens the store, which has [`SLOTS`] slots and is empty the first time. Opened again it is the
     /// same store; the one opened before has been closed, or dropped, then.
-    async fn open(&self) -> Arc<dyn Journal>;
+    async fn open(&self) -> Arc<dyn Store>;
+
+    /// Another handle on the store that is open, as a client of its own. `None` where a store has one client
+    /// only: then what several would do is passed over.
+    async fn another(&self) -> Option<Arc<dyn Store>>;
 }
 
 /// Makes a test of each case of the suite in a module; `$rig` is an expression that makes a function
@@ -87,7 +93,7 @@ macro_rules! journal_conformance {
 
 /// Writes well-formed records: it knows what comes next.
 pub struct Scribe {
-    pub journal: Arc<dyn Journal>,
+    pub journal: Arc<dyn Store>,
     heads: Vec<SlotHead>,
     versions: HashMap<EntityKey, u64>,
     /// Due times of each entity's rows: owed, wake.
@@ -124,7 +130,7 @@ impl Scribe {
         let journal = rig.open().await;
         let heads = journal.heads().await.expect("heads");
         let wanted: Vec<_> = (0..).zip(heads.iter().map(|head| head.epoch)).collect();
-        let claimed = journal.claim("scribe", &wanted).await.expect("a claim");
+        let claimed = journal.claim(SCRIBE, &wanted).await.expect("a claim");
         let heads = claimed.into_iter().map(|head| head.expect("an unfenced claim")).collect();
         Scribe { journal, heads, versions: HashMap::new(), rows: HashMap::new(), clock_ms: 1_000_000 }
     }
@@ -201,12 +207,12 @@ impl Scribe {
     }
 
     pub async fn commit_with(&self, records: &[Record], snapshots: &[Snapshot]) {
-        let batch = Batch { records: records.to_vec(), snapshots: snapshots.to_vec() };
+        let batch = Batch { owner: SCRIBE.into(), records: records.to_vec(), snapshots: snapshots.to_vec() };
         assert_eq!(self.journal.append(batch).await.expect("append"), Vec::new(), "refused");
     }
 
     pub async fn append(&self, records: &[Record]) -> Vec<(Slot, Refusal)> {
-        let batch = Batch { records: records.to_vec(), snapshots: Vec::new() };
+        let batch = Batch { owner: SCRIBE.into(), records: records.to_vec(), snapshots: Vec::new() };
         self.journal.append(batch).await.expect("append")
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::index::{Frozen, Index, MarkPanic};
 use super::log::{Claim, Place, Writer};
 use super::snapshots;
-use crate::persistence::admission::{self, Admitted, Present};
+use crate::persistence::admission::{self, Admitted, Held, Present};
 use crate::persistence::{Batch, EntityKey, Epoch, Record, Refusal, Slot, SlotHead, Snapshot, StoreError};
 
 /// Most records that are made durable together (a single larger batch stays whole).
@@ -40,8 +40,8 @@ pub struct Committer {
     index: Arc<Index>,
     jobs: mpsc::Receiver<Job>,
     checkpointer: Option<JoinHandle<()>>,
-    /// Epoch and last sequence of every slot, with what is not yet durable.
-    heads: Vec<(Epoch, u64)>,
+    /// The head of every slot, with what is not yet durable. (Its time is not kept up.)
+    heads: Vec<SlotHead>,
     last_part: u64,
     checkpoint_records: usize,
 }
@@ -71,12 +71,13 @@ enum Written {
 
 struct View<'a> {
     index: &'a Index,
-    heads: &'a [(Epoch, u64)],
+    heads: &'a [SlotHead],
 }
 
 impl Present for View<'_> {
-    fn slot(&self, slot: Slot) -> Option<(Epoch, u64)> {
-        self.heads.get(usize::from(slot)).copied()
+    fn slot(&self, slot: Slot) -> Option<Held<'_>> {
+        let SlotHead { owner, epoch, seq, .. } = self.heads.get(usize::from(slot))?;
+        Some(Held { owner: owner.as_deref(), epoch: *epoch, seq: *seq })
     }
     fn version(&mut self, key: &EntityKey) -> Result<u64, StoreError> {
         self.index.version(key)
@@ -91,7 +92,7 @@ impl Committer {
         last_part: u64,
         checkpoint_records: usize,
     ) -> Committer {
-        let heads = index.layers.read().heads.iter().map(|head| (head.epoch, head.seq)).collect();
+        let heads = index.layers.read().heads.clone();
         Committer { index, jobs, checkpointer: Some(checkpointer), heads, last_part, checkpoint_records }
     }
 
@@ -163,7 +164,7 @@ impl Committer {
         let (writer, places) = Writer::of_records(&admitted.records, self.last_part + 1);
         self.last_part = writer.write(&self.index.disk)?;
         for record in &admitted.records {
-            self.heads[usize::from(record.slot)].1 = record.seq;
+            self.heads[usize::from(record.slot)].seq = record.seq;
         }
         self.index.note_versions(admitted.records.iter());
         Ok((admitted, places))
@@ -185,11 +186,12 @@ impl Committer {
                 Some(_) if owner.len() > OWNER_BYTES_MAX => {
                     Err(Refusal::Rejected(format!("the owner's name is longer than {OWNER_BYTES_MAX} bytes")))
                 }
-                Some((epoch, _)) if *epoch != expected => Err(Refusal::Fenced { current: *epoch }),
-                Some((epoch, _)) => {
-                    *epoch += 1;
-                    claims.push(Claim { slot, epoch: *epoch, owner: owner.to_owned() });
-                    Ok((slot, *epoch))
+                Some(head) if head.epoch != expected => Err(Refusal::Fenced { current: head.epoch }),
+                Some(head) => {
+                    head.epoch += 1;
+                    head.owner = Some(owner.to_owned());
+                    claims.push(Claim { slot, epoch: head.epoch, owner: owner.to_owned() });
+                    Ok((slot, head.epoch))
                 }
             });
         }

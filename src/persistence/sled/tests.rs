@@ -8,7 +8,7 @@ use super::log::Writer;
 use super::run::RunWriter;
 use super::*;
 use crate::persistence::conformance::{Rig, SLOTS, Scribe, key};
-use crate::persistence::{Payload, Snapshot};
+use crate::persistence::{Payload, Snapshot, Store};
 
 struct Folder(tempfile::TempDir);
 
@@ -45,8 +45,11 @@ impl Folder {
 
 #[async_trait]
 impl Rig for Folder {
-    async fn open(&self) -> Arc<dyn Journal> {
+    async fn open(&self) -> Arc<dyn Store> {
         Arc::new(self.journal().expect("the store opens"))
+    }
+    async fn another(&self) -> Option<Arc<dyn Store>> {
+        None
     }
 }
 
@@ -242,7 +245,11 @@ async fn after_a_failure_everything_answers_fatal() {
     let (folder, records) = written(false).await;
     let journal = folder.journal().expect("opens");
     journal.index.disk.fail("fsync: the disk is gone".to_owned());
-    let batch = Batch { records: vec![Record { seq: 11, version: 11, ..records[9].clone() }], snapshots: vec![] };
+    let batch = Batch {
+        owner: "scribe".into(),
+        records: vec![Record { seq: 11, version: 11, ..records[9].clone() }],
+        snapshots: vec![],
+    };
     let is_fatal = |error: &StoreError| matches!(error, StoreError::Fatal(why) if why == "fsync: the disk is gone");
     assert!(journal.append(batch).await.is_err_and(|error| is_fatal(&error)));
     assert!(journal.load(0, &key("new")).await.is_err_and(|error| is_fatal(&error)));
