@@ -9,12 +9,12 @@ pub mod admission;
 mod bytes;
 pub mod codec;
 pub mod conformance;
+pub mod embedded;
 pub mod faulty;
 pub mod frame;
 pub mod membership;
 pub mod memory;
 pub mod record;
-pub mod sled;
 #[cfg(test)]
 mod tests;
 
