@@ -11,6 +11,7 @@ pub mod codec;
 pub mod conformance;
 pub mod faulty;
 pub mod frame;
+mod handle;
 pub mod membership;
 pub mod memory;
 pub mod record;
