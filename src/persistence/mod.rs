@@ -17,6 +17,8 @@ pub mod memory;
 pub mod record;
 pub mod sled;
 #[cfg(test)]
+mod spoilt_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -161,7 +161,7 @@ impl Taken {
         request[..8].copy_from_slice(&digest.to_be_bytes());
         request[8..].copy_from_slice(&number.to_be_bytes());
         let before = self.dues.get(&entity).copied();
-        let after = (number % 3 > 0).then_some(self.head.seq as i64);
+        let after = (!number.is_multiple_of(3)).then_some(self.head.seq as i64);
         let items = vec![OwedItem { number: self.head.seq * 256, key: name.to_owned() }];
         let record = Record {
             slot: self.slot,
