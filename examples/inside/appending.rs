@@ -21,7 +21,7 @@ const KIND: u8 = 3;
 pub async fn journal(options: Options) -> anyhow::Result<Value> {
     let slots = u16::try_from(options.tasks.next_power_of_two().max(1_024))?;
     let journal =
-        Arc::new(EmbeddedJournal::open(&options.data, EmbeddedOptions { slots, ..EmbeddedOptions::default() })?);
+        Arc::new(EmbeddedJournal::open(&options.data, EmbeddedOptions { engine: options.engine, slots, ..EmbeddedOptions::default() })?);
     let claims: Vec<_> = (0..slots).map(|slot| (slot, 0)).collect();
     for claim in journal.claim("bench", &claims).await? {
         claim.context("a new store has no owner")?;

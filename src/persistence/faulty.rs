@@ -35,6 +35,9 @@ pub enum Fault {
     FailAfter,
     /// It is not written, and the caller is told [`StoreError::Unknown`]. (A read as above.)
     Lost,
+    /// Not written yet: the caller is told [`StoreError::Unknown`], and the append arrives when
+    /// [`Faulty::deliver_late`] says so. (Other calls: as `Lost`.)
+    Late,
     /// The answer takes its time: before the work is done, and after.
     Slow { before_ms: u64, after_ms: u64 },
     /// An append reaches the store twice; the caller gets the first answer. A store that takes any of it
@@ -76,6 +79,8 @@ struct Program {
     calls: BTreeMap<Call, u64>,
     /// What was injected: call, its number, fault.
     injected: Vec<(Call, u64, Fault)>,
+    /// Appends that are still on their way.
+    late: Vec<Batch>,
     dead: bool,
 }
 
@@ -117,6 +122,16 @@ impl<J: Journal> Faulty<J> {
         self.program.lock().injected.clone()
     }
 
+    /// The appends that were late arrive now, in their order; the answers that nobody waits for any more.
+    pub async fn deliver_late(&self) -> Result<Vec<Vec<(Slot, Refusal)>>, StoreError> {
+        let late = std::mem::take(&mut self.program.lock().late);
+        let mut answers = Vec::with_capacity(late.len());
+        for batch in late {
+            answers.push(self.inner.append(batch).await?);
+        }
+        Ok(answers)
+    }
+
     fn next_fault(&self, call: Call) -> Option<Fault> {
         self.program.lock().next(call)
     }
@@ -125,7 +140,7 @@ impl<J: Journal> Faulty<J> {
     async fn read<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         match self.next_fault(Call::Read) {
             None | Some(Fault::Duplicate | Fault::Fenced) => work.await,
-            Some(Fault::FailBefore | Fault::FailAfter | Fault::Lost) => Err(unavailable()),
+            Some(Fault::FailBefore | Fault::FailAfter | Fault::Lost | Fault::Late) => Err(unavailable()),
             Some(Fault::Slow { before_ms, after_ms }) => slowly(before_ms, after_ms, work).await,
             Some(Fault::Fatal) => Err(fatal()),
         }
@@ -212,7 +227,7 @@ async fn write<T>(fault: Option<Fault>, work: impl Future<Output = Result<T, Sto
         None | Some(Fault::Duplicate | Fault::Fenced) => work.await,
         Some(Fault::FailBefore) => Err(unavailable()),
         Some(Fault::FailAfter) => work.await.and_then(|_| Err(unknown())),
-        Some(Fault::Lost) => Err(unknown()),
+        Some(Fault::Lost | Fault::Late) => Err(unknown()),
         Some(Fault::Slow { before_ms, after_ms }) => slowly(before_ms, after_ms, work).await,
         Some(Fault::Fatal) => Err(fatal()),
     }
@@ -237,6 +252,10 @@ impl<J: Journal> Journal for Faulty<J> {
             Some(Fault::FailBefore) => Err(unavailable()),
             Some(Fault::FailAfter) => self.inner.append(batch).await.and_then(|_| Err(unknown())),
             Some(Fault::Lost) => Err(unknown()),
+            Some(Fault::Late) => {
+                self.program.lock().late.push(batch);
+                Err(unknown())
+            }
             Some(Fault::Slow { before_ms, after_ms }) => slowly(before_ms, after_ms, self.inner.append(batch)).await,
             Some(Fault::Duplicate) => {
                 let mut slots: Vec<Slot> = batch.records.iter().map(|record| record.slot).collect();

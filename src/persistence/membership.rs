@@ -284,7 +284,7 @@ mod tests {
         assert_eq!(NodeRow::decode(&row().encode()), Ok(row()));
     }
     const GOLDEN: &str =
-        "0103010003000200070000000000000003006123310100610300683a3103006c3a320200030062233200000f3e1a75";
+        "0103010003000200070000000000000003006123310100610300683a3103006c3a320200030062233200008cb8f34c";
 
     #[test]
     fn a_row_of_a_later_version_is_read_and_a_damaged_one_is_not() {

@@ -12,9 +12,12 @@ pub mod conformance;
 pub mod embedded;
 pub mod faulty;
 pub mod frame;
+mod handle;
 pub mod membership;
 pub mod memory;
 pub mod record;
+#[cfg(test)]
+mod spoilt_tests;
 #[cfg(test)]
 mod tests;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::FutureExt;
 
-use super::conformance::{Rig, SLOTS, Scribe, key};
+use super::conformance::{self, Rig, SLOTS, Scribe, key};
 use super::embedded::{EmbeddedJournal, EmbeddedOptions, EngineKind};
 use super::faulty::{Call, Fault, Faulty, Rates};
 use super::memory::Memory;
@@ -80,27 +80,33 @@ async fn each_fault_is_what_it_says() {
     let batch =
         |record: &super::Record| Batch { owner: "scribe".into(), records: vec![record.clone()], snapshots: Vec::new() };
     let first = scribe.record(0, "a");
-    for (fault, is_written) in
-        [(Fault::FailBefore, false), (Fault::Lost, false), (Fault::Fenced, false), (Fault::FailAfter, true)]
-    {
+    for (fault, is_written) in [
+        (Fault::FailBefore, false),
+        (Fault::Lost, false),
+        (Fault::Late, false),
+        (Fault::Fenced, false),
+        (Fault::FailAfter, true),
+    ] {
         faulty.fail_next(Call::Append, fault);
         let answer = faulty.append(batch(&first)).await;
         match fault {
             Fault::FailBefore => assert!(matches!(answer, Err(StoreError::Unavailable(_)))),
-            Fault::Lost | Fault::FailAfter => assert!(matches!(answer, Err(StoreError::Unknown(_)))),
+            Fault::Lost | Fault::Late | Fault::FailAfter => assert!(matches!(answer, Err(StoreError::Unknown(_)))),
             Fault::Fenced => assert_eq!(answer.expect("refused"), [(0, Refusal::Fenced { current: 2 })]),
             Fault::Slow { .. } | Fault::Duplicate | Fault::Fatal => unreachable!("not in the list"),
         }
         assert_eq!(scribe.feed(0).await.len(), usize::from(is_written), "{fault:?}");
     }
+    let late = faulty.deliver_late().await.expect("it arrives");
+    assert!(matches!(late[..], [ref refused] if matches!(refused[..], [(0, Refusal::Conflict(_))])), "{late:?}");
     let second = scribe.record(0, "a");
-    faulty.fail_at(Call::Append, 5, Fault::Duplicate);
+    faulty.fail_at(Call::Append, 6, Fault::Duplicate);
     assert_eq!(faulty.append(batch(&second)).await.expect("the first delivery"), vec![]);
     assert_eq!(scribe.feed(0).await, [first, second]);
     faulty.fail_next(Call::Read, Fault::Fatal);
     assert!(matches!(faulty.load(0, &key("a")).await, Err(StoreError::Fatal(_))));
     assert!(matches!(faulty.heads().await, Err(StoreError::Fatal(_))), "fatal is for good");
-    assert_eq!((faulty.calls(Call::Append), faulty.injected().len()), (5, 6));
+    assert_eq!((faulty.calls(Call::Append), faulty.injected().len()), (6, 7));
 }
 
 #[tokio::test]
@@ -132,4 +138,21 @@ async fn a_seed_means_the_same_faults_every_time() {
     assert_eq!(runs[0], runs[1]);
     assert_ne!(runs[0], runs[2]);
     assert!((40..120).contains(&runs[0].len()), "{} of 200 and 80 expected", runs[0].len());
+}
+
+/// What the other test starts: each process has a store of its own in memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs in the processes that the other test starts"]
+async fn contender() {
+    if let Some(part) = conformance::Part::from_environment() {
+        assert_eq!(part.store, "memory");
+        part.play(Arc::new(Memory::new(SLOTS))).await;
+    }
+}
+
+/// No store can be shared here; that processes start, tell and are killed shows all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_contend_and_are_heard() {
+    let acks = conformance::run_processes("persistence::tests::contender", "memory").await;
+    assert!(acks.len() > 1_000, "{}", acks.len());
 }

@@ -48,7 +48,7 @@ impl Disk {
         let (witness, noted) = Witness::open(dir)?;
         let engine = match opened {
             Some(engine) => {
-                let meta = engine.get(META_KEY).map_err(fatal)?;
+                let meta = engine.get(META_KEY)?;
                 let meta = meta.ok_or_else(|| fatal(format!("the store in {shown} was not written by souk")))?;
                 check_meta(&meta, options.slots).map_err(|why| fatal(format!("the store in {shown} {why}")))?;
                 engine
@@ -84,10 +84,13 @@ impl Disk {
         RwLockReadGuard::try_map(self.files.read(), Option::as_ref).map_err(|_| fatal("the store is closed".to_owned()))
     }
 
-    /// Asks the engine; its error is the last that is heard of it.
+    /// Asks the engine; a failure is the last that is heard of it.
     fn ask<T>(&self, what: impl FnOnce(&dyn Engine) -> Result<T, Failure>) -> Result<T, StoreError> {
         let files = self.files()?;
-        what(&*files.engine).map_err(|why| self.fail(why))
+        what(&*files.engine).map_err(|failure| match failure {
+            Failure::Damaged(why) => StoreError::Damaged(why),
+            Failure::Failed(why) => self.fail(why),
+        })
     }
 
     pub fn get(&self, key: &[u8]) -> Result<Option<Value>, StoreError> {
@@ -125,7 +128,8 @@ impl Disk {
             let Some((last, _)) = page.last() else { return Ok(()) };
             // Behind what was removed: an engine may have to step over it.
             start = [last, &[0][..]].concat();
-            self.ask(|engine| engine.remove_all(page.into_iter().map(|(key, _)| key).collect()))?;
+            let keys: Vec<Value> = page.into_iter().map(|(key, _)| key).collect();
+            self.ask(|engine| engine.remove_all(&keys))?;
         }
     }
 

@@ -52,7 +52,7 @@ pub fn create(dir: &Path, options: &EmbeddedOptions, key: &[u8], value: &[u8]) -
         fs::remove_dir_all(&unfinished).map_err(|error| cannot("remove", &unfinished, error))?;
     }
     let fjall = open_in(&unfinished, options)?;
-    fjall.insert(key, value).and_then(|()| fjall.sync()).map_err(StoreError::Fatal)?;
+    fjall.insert(key, value).and_then(|()| fjall.sync())?;
     drop(fjall);
     let made = sync_folder(&unfinished).and_then(|()| fs::rename(&unfinished, &folder));
     made.and_then(|()| sync_folder(dir)).map_err(|error| cannot("create", &folder, error))?;
@@ -95,10 +95,21 @@ fn is_short(error: &std::io::Error) -> bool {
 }
 
 fn failure(error: Error) -> Failure {
-    match error {
+    Failure::Failed(match error {
         Error::Io(error) | Error::Storage(LsmError::Io(error)) => format!("fjall: {error}"),
         Error::Poisoned => "fjall: a write or a thread of its own has failed before; its log lines say why".to_owned(),
         error => format!("fjall: {error:?}"),
+    })
+}
+
+/// Of a read: what it has read may be damaged, without any harm to the rest.
+fn read_failure(error: Error) -> Failure {
+    use LsmError::{ChecksumMismatch, InvalidHeader, InvalidTag, InvalidTrailer};
+    match error {
+        Error::Storage(ChecksumMismatch { .. } | InvalidHeader(_) | InvalidTag(_) | InvalidTrailer) => {
+            Failure::Damaged(format!("a block of fjall's cannot be read: {error:?}"))
+        }
+        error => failure(error),
     }
 }
 
@@ -114,13 +125,13 @@ impl Fjall {
 
 impl Engine for Fjall {
     fn get(&self, key: &[u8]) -> Result<Option<Value>, Failure> {
-        self.keyspace(key).get(key).map(|value| value.map(Value::Fjall)).map_err(failure)
+        self.keyspace(key).get(key).map(|value| value.map(Value::Fjall)).map_err(read_failure)
     }
 
     fn scan(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<(Value, Value)>, Failure> {
         let read =
             |guard: fjall::Guard| guard.into_inner().map(|(key, value)| (Value::Fjall(key), Value::Fjall(value)));
-        self.keyspace(start).range(start..end).take(limit).map(|guard| read(guard).map_err(failure)).collect()
+        self.keyspace(start).range(start..end).take(limit).map(|guard| read(guard).map_err(read_failure)).collect()
     }
 
     fn insert(&self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
@@ -135,10 +146,10 @@ impl Engine for Fjall {
         batch.commit().map_err(failure)
     }
 
-    fn remove_all(&self, keys: Vec<Value>) -> Result<(), Failure> {
+    fn remove_all(&self, keys: &[Value]) -> Result<(), Failure> {
         let mut batch = self.db.batch();
         for key in keys {
-            batch.remove(self.keyspace(&key), &key[..]);
+            batch.remove(self.keyspace(key), &key[..]);
         }
         batch.commit().map_err(failure)
     }

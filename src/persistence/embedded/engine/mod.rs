@@ -2,7 +2,7 @@
 //!
 //! An engine keeps values under keys, in the order of the keys. A write is visible at once and durable after
 //! [`Engine::sync`]; several that were written together are there together or not at all, whatever crash comes.
-//! After an error nobody knows what an engine holds: [`super::disk`] uses it no more.
+//! After a failure nobody knows what an engine holds: [`super::disk`] uses it no more.
 //!
 //! Nothing outside of this folder names sled or fjall.
 
@@ -26,7 +26,13 @@ pub enum EngineKind {
 }
 
 /// Why an engine did not do what it was asked: one line.
-pub type Failure = String;
+#[derive(Debug)]
+pub enum Failure {
+    /// What it has read is not what it wrote. Elsewhere it goes on.
+    Damaged(String),
+    /// Nobody knows what it holds now.
+    Failed(String),
+}
 
 pub trait Engine: Send + Sync {
     fn get(&self, key: &[u8]) -> Result<Option<Value>, Failure>;
@@ -41,7 +47,7 @@ pub trait Engine: Send + Sync {
     fn insert_all(&self, values: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), Failure>;
 
     /// Removes keys; a crash may leave any of them.
-    fn remove_all(&self, keys: Vec<Value>) -> Result<(), Failure>;
+    fn remove_all(&self, keys: &[Value]) -> Result<(), Failure>;
 
     /// Makes everything durable that was written before. Never repeated after an error: the kernel may have
     /// dropped what it could not write.
@@ -129,6 +135,15 @@ impl EngineKind {
         match self {
             EngineKind::Sled => sled::create(dir, options, key, value),
             EngineKind::Fjall => fjall::create(dir, options, key, value),
+        }
+    }
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> StoreError {
+        match failure {
+            Failure::Damaged(why) => StoreError::Damaged(why),
+            Failure::Failed(why) => StoreError::Fatal(why),
         }
     }
 }

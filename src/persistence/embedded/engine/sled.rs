@@ -43,7 +43,7 @@ pub fn open(dir: &Path, options: &EmbeddedOptions) -> Result<Option<Box<dyn Engi
 pub fn create(dir: &Path, options: &EmbeddedOptions, key: &[u8], value: &[u8]) -> Result<Box<dyn Engine>, StoreError> {
     let db = open_db(dir, options)?;
     let written = db.insert(key, value).and_then(|_| db.flush());
-    written.map_err(|error| StoreError::Fatal(failure(error)))?;
+    written.map_err(failure)?;
     drop(db);
     sync_folder(dir).map_err(|error| cannot("make durable", dir, error))?;
     with_data(dir, open_db(dir, options)?)
@@ -80,7 +80,7 @@ fn open_db(dir: &Path, options: &EmbeddedOptions) -> Result<Db, StoreError> {
 }
 
 fn failure(error: Error) -> Failure {
-    format!("sled: {error}")
+    Failure::Failed(format!("sled: {error}"))
 }
 
 impl Engine for Sled {
@@ -103,13 +103,13 @@ impl Engine for Sled {
         self.db.apply_batch(batch).map_err(failure)
     }
 
-    fn remove_all(&self, keys: Vec<Value>) -> Result<(), Failure> {
+    fn remove_all(&self, keys: &[Value]) -> Result<(), Failure> {
         keys.iter().try_for_each(|key| self.db.remove(&key[..]).map(drop)).map_err(failure)
     }
 
     fn sync(&self) -> Result<(), Failure> {
         self.db.flush().map_err(failure)?;
-        self.data.sync_data().map_err(|error| format!("fsync: {error}"))
+        self.data.sync_data().map_err(|error| Failure::Failed(format!("fsync: {error}")))
     }
 }
 
