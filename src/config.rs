@@ -98,7 +98,8 @@ pub struct Store {
     /// Empty for the embedded kinds. May hold a password: `Debug` does not show it.
     pub url: String,
     pub slots: u32,
-    pub sled: Sled,
+    pub sled: Engine,
+    pub fjall: Engine,
 }
 
 impl fmt::Debug for Store {
@@ -109,6 +110,7 @@ impl fmt::Debug for Store {
             .field("url", &url)
             .field("slots", &self.slots)
             .field("sled", &self.sled)
+            .field("fjall", &self.fjall)
             .finish()
     }
 }
@@ -116,11 +118,12 @@ impl fmt::Debug for Store {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreKind {
     Sled,
+    Fjall,
     Memory,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sled {
+pub struct Engine {
     pub cache_bytes: u64,
 }
 
@@ -258,10 +261,14 @@ impl Config {
             },
             data: Data { dir: r.text("data.dir", 1..=4_096).into() },
             store: Store {
-                kind: r.word("store.kind", &[("sled", StoreKind::Sled), ("memory", StoreKind::Memory)]),
+                kind: r.word(
+                    "store.kind",
+                    &[("sled", StoreKind::Sled), ("fjall", StoreKind::Fjall), ("memory", StoreKind::Memory)],
+                ),
                 url: r.text("store.url", 0..=4_096),
                 slots: r.number("store.slots", 1..=65_536),
-                sled: Sled { cache_bytes: r.number("store.sled.cache_bytes", 1 << 20..=1 << 44) },
+                sled: Engine { cache_bytes: r.number("store.sled.cache_bytes", 1 << 20..=1 << 44) },
+                fjall: Engine { cache_bytes: r.number("store.fjall.cache_bytes", 1 << 20..=1 << 44) },
             },
             journal: Journal {
                 batch_records_max: r.size("journal.batch_records_max", 1..=1_000_000),
@@ -372,7 +379,7 @@ impl Config {
         r.require(
             "store.url",
             self.store.url.is_empty(),
-            "must be empty: the kinds sled and memory are embedded and have no address",
+            "must be empty: the kinds sled, fjall and memory are embedded and have no address",
         );
     }
 

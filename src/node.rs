@@ -31,8 +31,8 @@ use crate::cluster::{NodeId, Ownership, SoleOwner, slot_of};
 use crate::config::{Config, StoreKind};
 use crate::http::{self, ClusterNode, ClusterSlot, ClusterView, Edge, EdgeConfig, Health};
 use crate::metrics::Metrics;
+use crate::persistence::embedded::{EmbeddedJournal, EmbeddedOptions, EngineKind};
 use crate::persistence::memory::Memory;
-use crate::persistence::sled::{SledJournal, SledOptions};
 use crate::persistence::{EntityKey, Journal, StoreError};
 use crate::{sample, telemetry};
 
@@ -241,15 +241,15 @@ pub async fn create_admin(config: Config, email: &Email, password: String) -> an
 /// Opens the store that the configuration names.
 async fn open(config: &Config) -> anyhow::Result<Arc<dyn Journal>> {
     let slots = u16::try_from(config.store.slots)?;
-    match config.store.kind {
-        StoreKind::Memory => Ok(Arc::new(Memory::new(slots))),
-        StoreKind::Sled => {
-            let dir = config.data.dir.clone();
-            let options = SledOptions { slots, cache_bytes: config.store.sled.cache_bytes, ..SledOptions::default() };
-            let opened = tokio::task::spawn_blocking(move || SledJournal::open(&dir, options)).await?;
-            Ok(Arc::new(opened.with_context(|| format!("cannot open the store in {}", config.data.dir.display()))?))
-        }
-    }
+    let (engine, cache_bytes) = match config.store.kind {
+        StoreKind::Memory => return Ok(Arc::new(Memory::new(slots))),
+        StoreKind::Sled => (EngineKind::Sled, config.store.sled.cache_bytes),
+        StoreKind::Fjall => (EngineKind::Fjall, config.store.fjall.cache_bytes),
+    };
+    let dir = config.data.dir.clone();
+    let options = EmbeddedOptions { engine, slots, cache_bytes, ..EmbeddedOptions::default() };
+    let opened = tokio::task::spawn_blocking(move || EmbeddedJournal::open(&dir, options)).await?;
+    Ok(Arc::new(opened.with_context(|| format!("cannot open the store in {}", config.data.dir.display()))?))
 }
 
 async fn start_runtime(config: &Config, journal: Arc<dyn Journal>, metrics: Arc<Metrics>) -> anyhow::Result<Runtime> {
@@ -300,7 +300,7 @@ fn no_administrator(program: &str, config: &Config) -> String {
     let start = "start it with SOUK_BOOTSTRAP_ADMIN_EMAIL and SOUK_BOOTSTRAP_ADMIN_PASSWORD set.";
     match config.store.kind {
         StoreKind::Memory => format!("There is no administrator. To have one, {start}"),
-        StoreKind::Sled => format!(
+        StoreKind::Sled | StoreKind::Fjall => format!(
             "There is no administrator yet. Stop the server and make one:\n  \
              echo 'a long password' | {program} admin create-admin you@example.com --password-stdin --data '{}'\n\
              or {start}",

@@ -292,8 +292,9 @@ impl SupervisorState {
     }
 
     async fn start_writer(&mut self, myself: &ActorRef<SupervisorMessage>) -> Result<(), ActorProcessingErr> {
-        let Nursery { journal, gathering, dispatcher, router, metrics, writer, .. } = &self.nursery;
+        let Nursery { journal, gathering, dispatcher, ownership, router, metrics, writer, .. } = &self.nursery;
         let arguments = WriterArguments {
+            owner: ownership.node.shared(),
             gathering: gathering.clone(),
             journal: journal.clone(),
             lease: writer.lease.clone(),

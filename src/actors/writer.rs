@@ -237,6 +237,8 @@ pub struct JournalWriter;
 
 pub struct WriterArguments {
     pub gathering: Arc<Gathering>,
+    /// The node's id, which every batch carries.
+    pub owner: Arc<str>,
     pub journal: Arc<dyn Journal>,
     pub lease: Arc<dyn Lease>,
     pub slots: Vec<Arc<SlotShared>>,
@@ -287,7 +289,7 @@ impl WriterArguments {
 
     /// Commits what was taken, and settles each submission in its order.
     async fn commit(&self, taken: Vec<(Submission, Option<Ended>)>) {
-        let mut batch = Batch::default();
+        let mut batch = Batch { owner: self.owner.clone(), ..Batch::default() };
         let mut pending = Vec::with_capacity(taken.len());
         let (mut records, mut bytes) = (0, 0);
         for (submission, ended) in taken {

@@ -17,6 +17,10 @@ impl NodeId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+    /// The id, shared: each batch of the journal carries it.
+    pub fn shared(&self) -> Arc<str> {
+        self.0.clone()
+    }
 }
 
 impl fmt::Display for NodeId {

@@ -7,10 +7,18 @@ use super::{Batch, EntityKey, Epoch, Record, Refusal, Slot, Snapshot, StoreError
 
 /// What a batch is compared with.
 pub trait Present {
-    /// Epoch and last slot sequence; `None` for a slot that the store does not have.
-    fn slot(&self, slot: Slot) -> Option<(Epoch, u64)>;
+    /// The state of a slot; `None` for a slot that the store does not have.
+    fn slot(&self, slot: Slot) -> Option<Held<'_>>;
     /// The version of an entity; 0 when it has no record.
     fn version(&mut self, key: &EntityKey) -> Result<u64, StoreError>;
+}
+
+/// A slot as it is when a batch comes: who may append to it, and behind which sequence.
+#[derive(Debug, Clone, Copy)]
+pub struct Held<'a> {
+    pub owner: Option<&'a str>,
+    pub epoch: Epoch,
+    pub seq: u64,
 }
 
 /// What of a batch is to be written, and what was refused (in slot order).
@@ -22,9 +30,9 @@ pub struct Admitted {
 }
 
 /// Splits a batch into what holds and what is refused. A slot is refused whole, with its first reason.
-/// Snapshots of refused slots, and snapshots of what is not yet written, are dropped.
+/// Snapshots of refused slots, of others' slots and of what is not yet written are dropped.
 pub fn admit(batch: Batch, present: &mut impl Present) -> Result<Admitted, StoreError> {
-    let Batch { mut records, mut snapshots } = batch;
+    let Batch { owner, mut records, mut snapshots } = batch;
     let mut last_seqs: HashMap<Slot, u64> = HashMap::new();
     let mut versions: HashMap<&EntityKey, u64> = HashMap::with_capacity(records.len());
     let mut refused: BTreeMap<Slot, Refusal> = BTreeMap::new();
@@ -32,7 +40,7 @@ pub fn admit(batch: Batch, present: &mut impl Present) -> Result<Admitted, Store
         if refused.contains_key(&record.slot) {
             continue;
         }
-        if let Err(refusal) = judge(record, present, &mut last_seqs, &mut versions)? {
+        if let Err(refusal) = judge(record, &owner, present, &mut last_seqs, &mut versions)? {
             refused.insert(record.slot, refusal);
         }
     }
@@ -40,10 +48,9 @@ pub fn admit(batch: Batch, present: &mut impl Present) -> Result<Admitted, Store
         records.retain(|record| !refused.contains_key(&record.slot));
     }
     snapshots.retain(|snapshot| {
-        let written =
-            last_seqs.get(&snapshot.slot).copied().or_else(|| present.slot(snapshot.slot).map(|(_, seq)| seq));
-        let taken = written.is_some_and(|seq| snapshot.seq <= seq) && !refused.contains_key(&snapshot.slot);
-        taken && snapshot.check().is_ok()
+        let Some(held) = present.slot(snapshot.slot).filter(|held| held.owner == Some(&owner)) else { return false };
+        let written = last_seqs.get(&snapshot.slot).copied().unwrap_or(held.seq);
+        snapshot.seq <= written && !refused.contains_key(&snapshot.slot) && snapshot.check().is_ok()
     });
     keep_newest(&mut snapshots);
     Ok(Admitted { records, snapshots, refusals: refused.into_iter().collect() })
@@ -52,20 +59,21 @@ pub fn admit(batch: Batch, present: &mut impl Present) -> Result<Admitted, Store
 /// One record against the store and against what came before it in the batch.
 fn judge<'a>(
     record: &'a Record,
+    owner: &str,
     present: &mut impl Present,
     last_seqs: &mut HashMap<Slot, u64>,
     versions: &mut HashMap<&'a EntityKey, u64>,
 ) -> Result<Result<(), Refusal>, StoreError> {
-    let Some((epoch, stored_seq)) = present.slot(record.slot) else {
+    let Some(held) = present.slot(record.slot) else {
         return Ok(Err(Refusal::Rejected(format!("the store has no slot {}", record.slot))));
     };
-    if record.epoch != epoch {
-        return Ok(Err(Refusal::Fenced { current: epoch }));
+    if held.owner != Some(owner) || record.epoch != held.epoch {
+        return Ok(Err(Refusal::Fenced { current: held.epoch }));
     }
     if let Err(why) = record.check() {
         return Ok(Err(Refusal::Rejected(why)));
     }
-    let last_seq = last_seqs.entry(record.slot).or_insert(stored_seq);
+    let last_seq = last_seqs.entry(record.slot).or_insert(held.seq);
     let next_seq = *last_seq + 1;
     if record.seq != next_seq {
         let why = format!("slot {}: sequence {} where {next_seq} is next", record.slot, record.seq);

@@ -10,15 +10,18 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::{
-    Batch, EntityKey, Epoch, History, Journal, OwedRow, Record, Refusal, RequestBytes, Slot, SlotHead, StoreError,
-    WakeRow,
+    Batch, EntityKey, Epoch, History, Journal, Membership, NodeRow, OwedRow, Record, Refusal, RequestBytes, Slot,
+    SlotHead, StoreError, WakeRow,
 };
 
 /// Sorts of calls, counted apart, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Call {
     Append,
+    /// A claim or a transfer.
     Claim,
+    /// A change of the node list.
+    Member,
     /// Every other call that asks the store.
     Read,
 }
@@ -32,13 +35,16 @@ pub enum Fault {
     FailAfter,
     /// It is not written, and the caller is told [`StoreError::Unknown`]. (A read as above.)
     Lost,
+    /// Not written yet: the caller is told [`StoreError::Unknown`], and the append arrives when
+    /// [`Faulty::deliver_late`] says so. (Other calls: as `Lost`.)
+    Late,
     /// The answer takes its time: before the work is done, and after.
     Slow { before_ms: u64, after_ms: u64 },
     /// An append reaches the store twice; the caller gets the first answer. A store that takes any of it
     /// twice has failed: [`StoreError::Fatal`]. (Other calls: no fault.)
     Duplicate,
-    /// Every slot of an append is refused as fenced, or every slot of a claim; nothing is written. (A
-    /// read: no fault.)
+    /// Every slot of an append is refused as fenced, or every slot of a claim; nothing is written. (Other
+    /// calls: no fault.)
     Fenced,
     /// [`StoreError::Fatal`], for this call and all later ones.
     Fatal,
@@ -57,6 +63,9 @@ pub struct Rates {
     pub slow_ms_max: u64,
 }
 
+/// What a claim or a transfer comes to.
+type Handed = Vec<Result<SlotHead, Refusal>>;
+
 /// The decorator.
 pub struct Faulty<J> {
     inner: J,
@@ -70,6 +79,8 @@ struct Program {
     calls: BTreeMap<Call, u64>,
     /// What was injected: call, its number, fault.
     injected: Vec<(Call, u64, Fault)>,
+    /// Appends that are still on their way.
+    late: Vec<Batch>,
     dead: bool,
 }
 
@@ -111,6 +122,16 @@ impl<J: Journal> Faulty<J> {
         self.program.lock().injected.clone()
     }
 
+    /// The appends that were late arrive now, in their order; the answers that nobody waits for any more.
+    pub async fn deliver_late(&self) -> Result<Vec<Vec<(Slot, Refusal)>>, StoreError> {
+        let late = std::mem::take(&mut self.program.lock().late);
+        let mut answers = Vec::with_capacity(late.len());
+        for batch in late {
+            answers.push(self.inner.append(batch).await?);
+        }
+        Ok(answers)
+    }
+
     fn next_fault(&self, call: Call) -> Option<Fault> {
         self.program.lock().next(call)
     }
@@ -119,9 +140,23 @@ impl<J: Journal> Faulty<J> {
     async fn read<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         match self.next_fault(Call::Read) {
             None | Some(Fault::Duplicate | Fault::Fenced) => work.await,
-            Some(Fault::FailBefore | Fault::FailAfter | Fault::Lost) => Err(unavailable()),
+            Some(Fault::FailBefore | Fault::FailAfter | Fault::Lost | Fault::Late) => Err(unavailable()),
             Some(Fault::Slow { before_ms, after_ms }) => slowly(before_ms, after_ms, work).await,
             Some(Fault::Fatal) => Err(fatal()),
+        }
+    }
+
+    /// A change of owner, with its fault.
+    async fn hand(
+        &self,
+        slots: &[(Slot, Epoch)],
+        work: impl Future<Output = Result<Handed, StoreError>>,
+    ) -> Result<Handed, StoreError> {
+        match self.next_fault(Call::Claim) {
+            Some(Fault::Fenced) => {
+                Ok(slots.iter().map(|(_, epoch)| Err(Refusal::Fenced { current: epoch + 1 })).collect())
+            }
+            fault => write(fault, work).await,
         }
     }
 }
@@ -186,6 +221,18 @@ async fn pause(ms: u64) {
     }
 }
 
+/// A write that is not delivered twice, with its fault.
+async fn write<T>(fault: Option<Fault>, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    match fault {
+        None | Some(Fault::Duplicate | Fault::Fenced) => work.await,
+        Some(Fault::FailBefore) => Err(unavailable()),
+        Some(Fault::FailAfter) => work.await.and_then(|_| Err(unknown())),
+        Some(Fault::Lost | Fault::Late) => Err(unknown()),
+        Some(Fault::Slow { before_ms, after_ms }) => slowly(before_ms, after_ms, work).await,
+        Some(Fault::Fatal) => Err(fatal()),
+    }
+}
+
 async fn slowly<T>(before_ms: u64, after_ms: u64, work: impl Future<Output = T>) -> T {
     pause(before_ms).await;
     let done = work.await;
@@ -205,6 +252,10 @@ impl<J: Journal> Journal for Faulty<J> {
             Some(Fault::FailBefore) => Err(unavailable()),
             Some(Fault::FailAfter) => self.inner.append(batch).await.and_then(|_| Err(unknown())),
             Some(Fault::Lost) => Err(unknown()),
+            Some(Fault::Late) => {
+                self.program.lock().late.push(batch);
+                Err(unknown())
+            }
             Some(Fault::Slow { before_ms, after_ms }) => slowly(before_ms, after_ms, self.inner.append(batch)).await,
             Some(Fault::Duplicate) => {
                 let mut slots: Vec<Slot> = batch.records.iter().map(|record| record.slot).collect();
@@ -280,18 +331,7 @@ impl<J: Journal> Journal for Faulty<J> {
     }
 
     async fn claim(&self, owner: &str, slots: &[(Slot, Epoch)]) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
-        let work = self.inner.claim(owner, slots);
-        match self.next_fault(Call::Claim) {
-            None | Some(Fault::Duplicate) => work.await,
-            Some(Fault::FailBefore) => Err(unavailable()),
-            Some(Fault::FailAfter) => work.await.and_then(|_| Err(unknown())),
-            Some(Fault::Lost) => Err(unknown()),
-            Some(Fault::Slow { before_ms, after_ms }) => slowly(before_ms, after_ms, work).await,
-            Some(Fault::Fenced) => {
-                Ok(slots.iter().map(|(_, epoch)| Err(Refusal::Fenced { current: epoch + 1 })).collect())
-            }
-            Some(Fault::Fatal) => Err(fatal()),
-        }
+        self.hand(slots, self.inner.claim(owner, slots)).await
     }
 
     async fn prune_receipts(&self, now_ms: i64, limit: usize) -> Result<usize, StoreError> {
@@ -304,5 +344,33 @@ impl<J: Journal> Journal for Faulty<J> {
 
     async fn close(&self) -> Result<(), StoreError> {
         self.inner.close().await
+    }
+}
+
+#[async_trait]
+impl<J: Journal + Membership> Membership for Faulty<J> {
+    async fn join(&self, node: &NodeRow) -> Result<Result<(), Refusal>, StoreError> {
+        write(self.next_fault(Call::Member), self.inner.join(node)).await
+    }
+
+    async fn renew(&self, node: &NodeRow) -> Result<Result<u64, Refusal>, StoreError> {
+        write(self.next_fault(Call::Member), self.inner.renew(node)).await
+    }
+
+    async fn leave(&self, id: &str) -> Result<Result<(), Refusal>, StoreError> {
+        write(self.next_fault(Call::Member), self.inner.leave(id)).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        self.read(self.inner.nodes()).await
+    }
+
+    async fn transfer(
+        &self,
+        from: &str,
+        to: &str,
+        slots: &[(Slot, Epoch)],
+    ) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
+        self.hand(slots, self.inner.transfer(from, to, slots)).await
     }
 }

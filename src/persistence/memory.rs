@@ -8,10 +8,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::admission::{self, Admitted, Present};
+use super::admission::{self, Admitted, Held, Present};
+use super::membership::NodeList;
 use super::{
-    Batch, EntityKey, Epoch, History, Journal, Origin, OwedRow, Record, Refusal, RequestBytes, Slot, SlotHead,
-    Snapshot, StoreError, WakeRow,
+    Batch, EntityKey, Epoch, History, Journal, Membership, NodeRow, Origin, OwedRow, Record, Refusal, RequestBytes,
+    Slot, SlotHead, Snapshot, StoreError, WakeRow,
 };
 
 /// Records in the first page of a [`Journal::load`].
@@ -32,6 +33,7 @@ struct State {
     entities: BTreeMap<EntityKey, Entity>,
     owed: Vec<BTreeMap<(i64, EntityKey), OwedRow>>,
     wakes: Vec<BTreeSet<(i64, EntityKey)>>,
+    nodes: NodeList,
 }
 
 #[derive(Default)]
@@ -51,14 +53,16 @@ impl Memory {
             entities: BTreeMap::new(),
             owed: vec![BTreeMap::new(); n],
             wakes: vec![BTreeSet::new(); n],
+            nodes: NodeList::default(),
         };
         Memory { slots, state: Arc::new(Mutex::new(state)) }
     }
 }
 
 impl Present for State {
-    fn slot(&self, slot: Slot) -> Option<(Epoch, u64)> {
-        self.heads.get(usize::from(slot)).map(|head| (head.epoch, head.seq))
+    fn slot(&self, slot: Slot) -> Option<Held<'_>> {
+        let SlotHead { owner, epoch, seq, .. } = self.heads.get(usize::from(slot))?;
+        Some(Held { owner: owner.as_deref(), epoch: *epoch, seq: *seq })
     }
     fn version(&mut self, key: &EntityKey) -> Result<u64, StoreError> {
         Ok(self.entities.get(key).map_or(0, |entity| entity.version))
@@ -94,6 +98,26 @@ impl State {
                 self.wakes[slot].insert((due_ms, record.key.clone()));
             }
         }
+    }
+
+    /// Gives a slot that is at an epoch (and `from`'s) to `to`.
+    fn hand(
+        &mut self,
+        (slot, expected): (Slot, Epoch),
+        from: Option<&str>,
+        to: &str,
+        may_have: &Result<(), Refusal>,
+    ) -> Result<SlotHead, Refusal> {
+        let Some(head) = self.heads.get_mut(usize::from(slot)) else {
+            return Err(Refusal::Rejected(format!("the store has no slot {slot}")));
+        };
+        may_have.clone()?;
+        if head.epoch != expected || from.is_some_and(|from| head.owner.as_deref() != Some(from)) {
+            return Err(Refusal::Fenced { current: head.epoch });
+        }
+        head.owner = Some(to.to_owned());
+        head.epoch += 1;
+        Ok(head.clone())
     }
 
     fn keep(&mut self, snapshot: Snapshot) {
@@ -234,17 +258,9 @@ impl Journal for Memory {
     }
 
     async fn claim(&self, owner: &str, slots: &[(Slot, Epoch)]) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
-        let mut state = self.state.lock();
-        let claim_one = |&(slot, expected): &(Slot, Epoch)| match state.heads.get_mut(usize::from(slot)) {
-            None => Err(Refusal::Rejected(format!("the store has no slot {slot}"))),
-            Some(head) if head.epoch != expected => Err(Refusal::Fenced { current: head.epoch }),
-            Some(head) => {
-                head.owner = Some(owner.to_owned());
-                head.epoch += 1;
-                Ok(head.clone())
-            }
-        };
-        Ok(slots.iter().map(claim_one).collect())
+        let state = &mut *self.state.lock();
+        let may_claim = state.nodes.may_claim(owner);
+        Ok(slots.iter().map(|wanted| state.hand(*wanted, None, owner, &may_claim)).collect())
     }
 
     async fn prune_receipts(&self, now_ms: i64, limit: usize) -> Result<usize, StoreError> {
@@ -263,5 +279,43 @@ impl Journal for Memory {
 
     async fn close(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Membership for Memory {
+    async fn join(&self, node: &NodeRow) -> Result<Result<(), Refusal>, StoreError> {
+        let nodes = &mut self.state.lock().nodes;
+        Ok(nodes.joined(node).map(|row| nodes.put(row)))
+    }
+
+    async fn renew(&self, node: &NodeRow) -> Result<Result<u64, Refusal>, StoreError> {
+        let nodes = &mut self.state.lock().nodes;
+        let renewed = nodes.renewed(node);
+        Ok(renewed.map(|row| {
+            let lease = row.lease;
+            nodes.put(row);
+            lease
+        }))
+    }
+
+    async fn leave(&self, id: &str) -> Result<Result<(), Refusal>, StoreError> {
+        let nodes = &mut self.state.lock().nodes;
+        Ok(nodes.left(id).map(|row| nodes.put(row)))
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        Ok(self.state.lock().nodes.rows())
+    }
+
+    async fn transfer(
+        &self,
+        from: &str,
+        to: &str,
+        slots: &[(Slot, Epoch)],
+    ) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
+        let state = &mut *self.state.lock();
+        let is_member = state.nodes.member(to).map(drop);
+        Ok(slots.iter().map(|moved| state.hand(*moved, Some(from), to, &is_member)).collect())
     }
 }

@@ -9,11 +9,15 @@ pub mod admission;
 mod bytes;
 pub mod codec;
 pub mod conformance;
+pub mod embedded;
 pub mod faulty;
 pub mod frame;
+mod handle;
+pub mod membership;
 pub mod memory;
 pub mod record;
-pub mod sled;
+#[cfg(test)]
+mod spoilt_tests;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +25,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use membership::{Membership, NodeRow, NodeState, Store};
 pub use record::{
     EntityKey, Epoch, Origin, OwedChange, OwedItem, OwedRow, Payload, Receipt, Record, RequestBytes, Slot, Snapshot,
     WakeChange,
@@ -29,9 +34,12 @@ pub use record::{
 /// What one group commit makes durable: records of many slots, each slot's in ascending sequence.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
+    /// The node that appends, by its id.
+    pub owner: Arc<str>,
     pub records: Vec<Record>,
     /// Snapshots ride along. They are an optimisation: not covered by the durability of the batch, and
-    /// never visible before the record they were taken at is durable.
+    /// never visible before the record they were taken at is durable. Those of a slot that is not the owner's,
+    /// or is refused, are dropped without a word.
     pub snapshots: Vec<Snapshot>,
 }
 
@@ -39,7 +47,8 @@ pub struct Batch {
 /// written, and the other slots were not touched by it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The slot's epoch in the store is not the record's.
+    /// The slot's epoch in the store is not the one given, or its owner is another node. `current` is the
+    /// epoch in the store.
     #[error("fenced: the slot is at epoch {current}")]
     Fenced { current: Epoch },
     /// A slot sequence or an entity version is not the next one.
@@ -48,6 +57,9 @@ pub enum Refusal {
     /// The store will not take this data (too large, malformed).
     #[error("rejected: {0}")]
     Rejected(String),
+    /// The node (by its id) has left the cluster for good, or, where only members may, never joined it.
+    #[error("{0} is no member of the cluster")]
+    NotMember(String),
 }
 
 /// Why the store did not answer as asked. Each variant says what the caller may do.
@@ -96,11 +108,16 @@ pub struct WakeRow {
 
 /// The contract of every store. The conformance suite ([`conformance`]) holds each backend to it.
 ///
-/// - `append` is atomic per slot and durable when it returns `Ok`; it is a compare-and-set on the slot's
-///   epoch, on the slot sequence (exactly the next) and on each entity's version (exactly the next for
-///   a record with events, the present one for a record without).
+/// - `append` is atomic per slot and durable when it returns `Ok`: records, receipts and both indexes of a
+///   slot, all or nothing. It is a compare-and-set on the slot's owner and epoch, on the slot sequence
+///   (exactly the next, not merely an unused one) and on each entity's version (exactly the next for a
+///   record with events, the present one for a record without). Comparing and writing are one step: an
+///   append that was sent before a change of owner and arrives after it writes nothing.
+/// - What one slot comes to is no concern of the others in the batch.
 /// - Everything that is read is durable: nothing that `append` has not yet acknowledged is returned
 ///   (it may return what an append of unknown outcome wrote, once that is durable).
+/// - What was acknowledged to one handle on the store, in whatever process, every handle reads from then on.
+/// - After [`StoreError::Unknown`] the slots of the batch are settled by a claim: see [`Journal::claim`].
 /// - Reads of one entity, slot or index are ordered and paged. `limit` counts rows; a page may be
 ///   shorter than `limit` only when there is no more.
 /// - Deleting every snapshot changes no answer but `load`'s split into snapshot and records.
@@ -166,9 +183,22 @@ pub trait Journal: Send + Sync + 'static {
     /// Every slot's head, in slot order.
     async fn heads(&self) -> Result<Vec<SlotHead>, StoreError>;
 
-    /// Takes slots by compare-and-set on the epoch that the caller has read: where it still holds, the
-    /// slot gets `owner` and epoch + 1, durably; the answer, in the order asked, is each slot's head
-    /// after the claim, or `Fenced` with the present epoch.
+    /// Takes slots by compare-and-set on the epoch that the caller has read (whoever the owner is): where it
+    /// still holds, the slot gets `owner` and epoch + 1, durably; the answer, in the order asked, is each
+    /// slot's head after the claim, or a refusal. Each slot is one atomic step of its own, and the same slot
+    /// may be named twice; after an error some may be taken and others not.
+    ///
+    /// Refused, and checked in this order: [`Refusal::Rejected`], the store has no such slot;
+    /// [`Refusal::NotMember`], the node list says that `owner` has left (one that never joined may claim: a
+    /// single node has no list); [`Refusal::Fenced`], another epoch.
+    ///
+    /// A claim settles what came before it: whatever of an earlier epoch was not durable when the claim
+    /// took effect never will be, and what was durable is within `SlotHead::seq` and can be read. (So a
+    /// claim waits for, or fences, every append that is still on its way.) An owner that does not know what
+    /// became of its own append claims its own slot, and then reads.
+    ///
+    /// The new epoch is above that of every record of the slot, even where the store has lost its ownership
+    /// table's last changes in a fail-over; then it is more than epoch + 1.
     async fn claim(&self, owner: &str, slots: &[(Slot, Epoch)]) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError>;
 
     /// Forgets clients' receipts (in the index, not in the records) that expired before `now_ms`, an hour

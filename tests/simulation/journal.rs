@@ -185,10 +185,10 @@ impl SimJournal {
         let heads = self.durable.heads().now_or_never().and_then(Result::ok).unwrap_or_default();
         mutate(state.mutation, &mut batch);
         let records = batch.records.clone();
-        if state.mutation == Some(Mutation::EpochNotChecked) {
-            batch.records.iter_mut().for_each(|record| record.epoch = heads[usize::from(record.slot)].epoch);
-        }
-        let appended = self.durable.append(batch).now_or_never().expect("memory does not wait");
+        let appended = match state.mutation {
+            Some(Mutation::EpochNotChecked) => self.write_unfenced(batch, &heads),
+            Some(_) | None => self.durable.append(batch).now_or_never().expect("memory does not wait"),
+        };
         if let Ok(refused) = &appended {
             let durable = |record: &Record| refused.iter().all(|(slot, _)| *slot != record.slot);
             for record in records.into_iter().filter(durable) {
@@ -197,6 +197,19 @@ impl SimJournal {
             }
         }
         appended
+    }
+
+    /// Writes each slot's part as if whoever owns the slot now had sent it.
+    fn write_unfenced(&self, batch: Batch, heads: &[SlotHead]) -> Appended {
+        let mut refused = Vec::new();
+        for (slot, head) in (0..).zip(heads) {
+            let mut part = Batch { owner: head.owner.as_deref().unwrap_or_default().into(), ..batch.clone() };
+            part.records.retain(|record| record.slot == slot);
+            part.snapshots.retain(|snapshot| snapshot.slot == slot);
+            part.records.iter_mut().for_each(|record| record.epoch = head.epoch);
+            refused.extend(self.durable.append(part).now_or_never().expect("memory does not wait")?);
+        }
+        Ok(refused)
     }
 
     async fn read(&self) -> Result<(), StoreError> {

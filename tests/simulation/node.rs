@@ -150,6 +150,7 @@ impl Node {
         let outlet = Arc::new(SimOutlet::default());
         let writer = Arc::new(WriterArguments {
             gathering: gathering.clone(),
+            owner: name.as_str().into(),
             journal: Arc::new(journal.clone()),
             lease: lease.clone(),
             slots: shared.clone(),

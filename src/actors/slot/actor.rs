@@ -293,7 +293,7 @@ impl SlotState {
                     }
                     // The claim before may have been made without our hearing of it: this store is ours alone.
                     Ok(Some(Err(Refusal::Fenced { current }))) => epoch = current,
-                    Ok(Some(Err(Refusal::Conflict(why) | Refusal::Rejected(why)))) => {
+                    Ok(Some(Err(Refusal::Conflict(why) | Refusal::Rejected(why) | Refusal::NotMember(why)))) => {
                         tracing::error!(slot, why, "the slot cannot be claimed");
                     }
                     Ok(None) => tracing::error!(slot, "the store gave no answer to a claim"),

@@ -26,7 +26,7 @@ pub async fn another_epoch_is_fenced(rig: &dyn Rig) {
     let record = scribe.record(0, "a");
     scribe.commit(std::slice::from_ref(&record)).await;
     let late = scribe.record(0, "a");
-    scribe.journal.claim("other", &[(0, 1)]).await.expect("claim")[0].as_ref().expect("taken over");
+    scribe.journal.claim(super::SCRIBE, &[(0, 1)]).await.expect("claim")[0].as_ref().expect("taken over");
     assert_eq!(scribe.append(std::slice::from_ref(&late)).await, [(0, Refusal::Fenced { current: 2 })]);
     let ahead = Record { epoch: 3, ..late.clone() };
     assert_eq!(scribe.append(&[ahead]).await, [(0, Refusal::Fenced { current: 2 })]);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Rig, SLOTS, Scribe, client_receipt, key, owed_receipt};
+use super::{Rig, SCRIBE, SLOTS, Scribe, client_receipt, key, owed_receipt};
 use crate::persistence::memory::Memory;
 use crate::persistence::{Batch, EntityKey, Journal, OwedRow, Record, RequestBytes, Slot, SlotHead, WakeRow};
 
@@ -58,10 +58,10 @@ async fn everything(journal: &dyn Journal) -> Everything {
 }
 
 /// A small generator, so that a seed means the same history for ever (splitmix64).
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -92,7 +92,7 @@ fn random_record(scribe: &mut Scribe, dice: &mut Dice) -> Record {
 }
 
 async fn random_batch(scribe: &mut Scribe, dice: &mut Dice) -> Batch {
-    let mut batch = Batch::default();
+    let mut batch = Batch { owner: SCRIBE.into(), ..Batch::default() };
     for _ in 0..=dice.roll(12) {
         let record = random_record(scribe, dice);
         if dice.roll(8) == 0 {
@@ -139,7 +139,7 @@ pub async fn random_histories_agree_with_the_reference(rig: &dyn Rig) {
     let mut scribe = Scribe::open(rig).await;
     let reference = Memory::new(SLOTS);
     let all: Vec<_> = (0..SLOTS).map(|slot| (slot, 0)).collect();
-    reference.claim("scribe", &all).await.expect("claim");
+    reference.claim(SCRIBE, &all).await.expect("claim");
     let mut dice = Dice(77);
     for round in 0..120 {
         let mut batch = random_batch(&mut scribe, &mut dice).await;

@@ -1,5 +1,5 @@
 //! The conformance suite: what every store must do, whatever it is made of. It pins the contract of
-//! [`Journal`] and nothing else, so it is run against each backend by its tests:
+//! [`Journal`](super::Journal), of [`Membership`](super::Membership) and nothing else, so it is run against each backend by its tests:
 //!
 //! ```text
 //! souk::journal_conformance!(memory, || MemoryRig::new());
@@ -10,12 +10,22 @@
 
 mod cases;
 mod claims;
+mod contention;
+mod feeding;
+mod fencing;
 mod history;
+mod members;
+mod processes;
 mod rows;
 
 pub use cases::*;
 pub use claims::*;
+pub use contention::*;
+pub use feeding::*;
+pub use fencing::*;
 pub use history::*;
+pub use members::*;
+pub use processes::*;
 pub use rows::*;
 
 use std::collections::HashMap;
@@ -24,19 +34,25 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    Batch, EntityKey, Journal, Origin, OwedChange, OwedItem, OwedRow, Payload, Receipt, Record, Refusal, RequestBytes,
-    Slot, SlotHead, Snapshot, WakeChange,
+    Batch, EntityKey, Origin, OwedChange, OwedItem, OwedRow, Payload, Receipt, Record, Refusal, RequestBytes, Slot,
+    SlotHead, Snapshot, Store, WakeChange,
 };
 
 /// Slots of the stores that the suite is run against.
 pub const SLOTS: Slot = 4;
+/// The owner that a [`Scribe`] is.
+pub const SCRIBE: &str = "scribe";
 
 /// Where a case gets its store from.
 #[async_trait]
 pub trait Rig: Send + Sync {
     /// Opens the store, which has [`SLOTS`] slots and is empty the first time. Opened again it is the
     /// same store; the one opened before has been closed, or dropped, then.
-    async fn open(&self) -> Arc<dyn Journal>;
+    async fn open(&self) -> Arc<dyn Store>;
+
+    /// Another handle on the store that is open, as a client of its own. `None` where a store has one client
+    /// only (see [`several`]).
+    async fn another(&self) -> Option<Arc<dyn Store>>;
 }
 
 /// Makes a test of each case of the suite in a module; `$rig` is an expression that makes a function
@@ -46,35 +62,63 @@ macro_rules! journal_conformance {
     ($module:ident, $rig:expr) => {
         mod $module {
             use super::*;
-            $crate::journal_conformance!(@cases $rig;
-                a_new_store_is_empty,
-                slot_sequences_are_the_next_and_no_other,
-                entity_versions_are_compared_and_set,
-                a_record_without_events_keeps_the_version,
-                a_batch_may_hold_a_chain_of_one_entity,
-                a_refused_slot_does_not_fail_its_neighbours,
-                what_cannot_be_stored_is_refused_alone,
-                concurrent_appends_all_hold,
-                records_and_feed_come_in_pages,
-                a_load_comes_in_pages,
-                large_records_and_snapshots_survive,
-                entities_are_listed_by_kind_in_order,
-                receipts_are_found_and_forgotten,
-                snapshots_change_no_answer,
-                a_snapshot_is_never_ahead_of_its_record,
-                an_older_snapshot_does_not_replace_a_newer_one,
-                claims_compare_and_set_the_epoch,
-                another_epoch_is_fenced,
-                heads_follow_claims_and_records,
-                owed_rows_are_ordered_and_paged,
-                owed_rows_change_and_go,
-                wake_rows_are_ordered_and_paged,
-                wake_rows_change_and_go,
-                a_closed_store_opens_unchanged,
-                a_dropped_store_opens_unchanged,
-                random_histories_agree_with_the_reference,
-            );
+            $crate::journal_conformance!(@journal $rig);
+            $crate::journal_conformance!(@membership $rig);
         }
+    };
+    (@journal $rig:expr) => {
+        $crate::journal_conformance!(@cases $rig;
+            a_new_store_is_empty,
+            slot_sequences_are_the_next_and_no_other,
+            entity_versions_are_compared_and_set,
+            a_record_without_events_keeps_the_version,
+            a_batch_may_hold_a_chain_of_one_entity,
+            a_refused_slot_does_not_fail_its_neighbours,
+            what_cannot_be_stored_is_refused_alone,
+            concurrent_appends_all_hold,
+            records_and_feed_come_in_pages,
+            a_load_comes_in_pages,
+            large_records_and_snapshots_survive,
+            entities_are_listed_by_kind_in_order,
+            receipts_are_found_and_forgotten,
+            snapshots_change_no_answer,
+            a_snapshot_is_never_ahead_of_its_record,
+            an_older_snapshot_does_not_replace_a_newer_one,
+            claims_compare_and_set_the_epoch,
+            another_epoch_is_fenced,
+            heads_follow_claims_and_records,
+            the_owner_is_compared,
+            the_owner_is_compared_slot_by_slot,
+            a_refused_slot_leaves_nothing_behind,
+            another_nodes_snapshots_are_dropped,
+            an_append_and_a_claim_on_their_way_together,
+            unknown_outcomes_are_settled_by_a_claim,
+            unknown_claims_are_settled_by_the_heads,
+            an_append_that_comes_twice_is_taken_once,
+            a_feed_is_followed_while_writers_write,
+            a_feed_goes_on_from_any_place,
+            what_one_handle_acknowledged_every_handle_reads,
+            owed_rows_are_ordered_and_paged,
+            owed_rows_change_and_go,
+            wake_rows_are_ordered_and_paged,
+            wake_rows_change_and_go,
+            a_closed_store_opens_unchanged,
+            a_dropped_store_opens_unchanged,
+            random_histories_agree_with_the_reference,
+        );
+    };
+    (@membership $rig:expr) => {
+        $crate::journal_conformance!(@cases $rig;
+            the_node_list_is_kept,
+            an_id_enters_once,
+            malformed_rows_are_rejected,
+            leases_count_renewals,
+            a_node_that_has_left_does_not_come_back,
+            transfers_compare_and_set_owner_and_epoch,
+            a_transfer_fences_the_one_who_gave,
+            of_several_changes_of_owner_one_holds,
+            several_contend_for_every_slot,
+        );
     };
     (@cases $rig:expr; $($case:ident),* $(,)?) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -87,12 +131,21 @@ macro_rules! journal_conformance {
 
 /// Writes well-formed records: it knows what comes next.
 pub struct Scribe {
-    pub journal: Arc<dyn Journal>,
+    pub journal: Arc<dyn Store>,
     heads: Vec<SlotHead>,
     versions: HashMap<EntityKey, u64>,
     /// Due times of each entity's rows: owed, wake.
     rows: HashMap<EntityKey, (Option<i64>, Option<i64>)>,
     clock_ms: i64,
+}
+
+/// So many clients of the open store: handles of their own, or, where a store has one only, the same one.
+pub async fn several(rig: &dyn Rig, store: &Arc<dyn Store>, count: usize) -> Vec<Arc<dyn Store>> {
+    let mut handles = Vec::with_capacity(count);
+    for _ in 0..count {
+        handles.push(rig.another().await.unwrap_or_else(|| store.clone()));
+    }
+    handles
 }
 
 /// A key of the kind that most cases use.
@@ -121,11 +174,20 @@ pub fn owed_receipt(slot: Slot, number: u64, watermark: u64) -> Receipt {
 impl Scribe {
     /// Opens the store and takes all slots.
     pub async fn open(rig: &dyn Rig) -> Scribe {
-        let journal = rig.open().await;
+        Scribe::claim(rig.open().await).await
+    }
+
+    /// Takes all slots.
+    pub async fn claim(journal: Arc<dyn Store>) -> Scribe {
         let heads = journal.heads().await.expect("heads");
         let wanted: Vec<_> = (0..).zip(heads.iter().map(|head| head.epoch)).collect();
-        let claimed = journal.claim("scribe", &wanted).await.expect("a claim");
+        let claimed = journal.claim(SCRIBE, &wanted).await.expect("a claim");
         let heads = claimed.into_iter().map(|head| head.expect("an unfenced claim")).collect();
+        Scribe::at(journal, heads)
+    }
+
+    /// Writes behind the heads of a store in which it knows no entity yet.
+    pub fn at(journal: Arc<dyn Store>, heads: Vec<SlotHead>) -> Scribe {
         Scribe { journal, heads, versions: HashMap::new(), rows: HashMap::new(), clock_ms: 1_000_000 }
     }
 
@@ -201,12 +263,12 @@ impl Scribe {
     }
 
     pub async fn commit_with(&self, records: &[Record], snapshots: &[Snapshot]) {
-        let batch = Batch { records: records.to_vec(), snapshots: snapshots.to_vec() };
+        let batch = Batch { owner: SCRIBE.into(), records: records.to_vec(), snapshots: snapshots.to_vec() };
         assert_eq!(self.journal.append(batch).await.expect("append"), Vec::new(), "refused");
     }
 
     pub async fn append(&self, records: &[Record]) -> Vec<(Slot, Refusal)> {
-        let batch = Batch { records: records.to_vec(), snapshots: Vec::new() };
+        let batch = Batch { owner: SCRIBE.into(), records: records.to_vec(), snapshots: Vec::new() };
         self.journal.append(batch).await.expect("append")
     }
 

@@ -12,12 +12,13 @@
 
 use std::sync::Arc;
 
-use super::disk::{Disk, VALUE_MAX};
+use super::disk::Disk;
 use super::entry::{self, Item, put_varint, take_varint};
 use crate::persistence::StoreError;
 
-/// Room for entries in a block. The largest entry (a list of places under a long id) fits.
-const BLOCK_MAX: usize = VALUE_MAX - 4;
+/// Room for entries in a block: what every engine takes as a value, and no more, for a block is read and parsed as a
+/// whole. The largest entry (a list of places under a long id) fits.
+const BLOCK_MAX: usize = 5_632 - 4;
 const BLOOM_BITS_PER_KEY: usize = 10;
 const BLOOM_PROBES: u64 = 6;
 
@@ -299,6 +300,13 @@ impl<'a> RunScan<'a> {
 mod tests {
     use super::*;
     use crate::fuzz::{Verdict, decoder};
+
+    #[test]
+    fn a_block_is_a_value_of_every_engine() {
+        for engine in crate::persistence::embedded::EngineKind::ALL {
+            assert!(BLOCK_MAX + 4 <= engine.value_max(), "{engine:?}");
+        }
+    }
 
     #[test]
     fn fuzz_blocks_and_footers() {

@@ -1,0 +1,292 @@
+//! The conformance suite's own test: stores that break one rule each, and the case that has to notice.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::FutureExt;
+
+use super::conformance::{self, Rig, SLOTS};
+use super::memory::Memory;
+use super::*;
+
+/// What a store does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spoil {
+    OwnerNotCompared,
+    EpochNotCompared,
+    /// Compares, and writes a moment later, whatever has happened.
+    ChecksThenActs,
+    /// A sequence has to be unused only.
+    SeqNotNext,
+    RefusalFailsAll,
+    SnapshotsOfAnybody,
+    NoReceipts,
+    NoOwedIndex,
+    /// The last record is shown late to other handles.
+    OtherHandlesLag,
+    ClaimForgetsRecords,
+    ClaimNotCompared,
+    ClaimByTheLeft,
+    JoinTwice,
+    RenewNotCompared,
+    RenewKeepsRow,
+    LeaveForgets,
+    TransferFromAnybody,
+    TransferToAnybody,
+    TransferKeepsEpoch,
+}
+
+use Spoil::*;
+
+#[derive(Clone)]
+struct Spoilt {
+    inner: Memory,
+    spoil: Spoil,
+    is_other: bool,
+}
+
+#[async_trait]
+impl Rig for Spoilt {
+    async fn open(&self) -> Arc<dyn Store> {
+        Arc::new(self.clone())
+    }
+    async fn another(&self) -> Option<Arc<dyn Store>> {
+        Some(Arc::new(Spoilt { is_other: true, ..self.clone() }))
+    }
+}
+
+type Appended = Result<Vec<(Slot, Refusal)>, StoreError>;
+type Handed = Result<Vec<Result<SlotHead, Refusal>>, StoreError>;
+
+impl Spoilt {
+    /// Each slot's part, changed, with that slot's head.
+    async fn append_parts(&self, batch: Batch, change: impl Fn(&mut Batch, &SlotHead)) -> Appended {
+        let mut refused = Vec::new();
+        for (slot, head) in (0..).zip(self.inner.heads().await?) {
+            let mut part = batch.clone();
+            part.records.retain(|record| record.slot == slot);
+            part.snapshots.retain(|snapshot| snapshot.slot == slot);
+            change(&mut part, &head);
+            refused.extend(self.inner.append(part).await?);
+        }
+        Ok(refused)
+    }
+
+    async fn append_spoilt(&self, mut batch: Batch) -> Appended {
+        let owner = |head: &SlotHead| head.owner.as_deref().unwrap_or_default().into();
+        match self.spoil {
+            OwnerNotCompared => self.append_parts(batch, |part, head| part.owner = owner(head)).await,
+            EpochNotCompared => {
+                let change = |part: &mut Batch, head: &SlotHead| {
+                    part.owner = owner(head);
+                    part.records.iter_mut().for_each(|record| record.epoch = head.epoch);
+                };
+                self.append_parts(batch, change).await
+            }
+            ChecksThenActs => {
+                let before = self.inner.heads().await?;
+                let held = |record: &Record| {
+                    let head = before.get(usize::from(record.slot));
+                    head.is_some_and(|head| head.epoch == record.epoch && head.owner.as_deref() == Some(&batch.owner))
+                };
+                if !batch.records.iter().all(held) {
+                    return self.inner.append(batch).await;
+                }
+                tokio::task::yield_now().await;
+                let change = |part: &mut Batch, head: &SlotHead| {
+                    part.owner = owner(head);
+                    part.records.iter_mut().for_each(|record| record.epoch = head.epoch);
+                };
+                self.append_parts(batch, change).await
+            }
+            SeqNotNext => {
+                let change = |part: &mut Batch, head: &SlotHead| {
+                    let unused = part.records.iter().all(|record| record.seq > head.seq);
+                    for (seq, record) in (head.seq + 1..).zip(&mut part.records).filter(|_| unused) {
+                        record.seq = seq;
+                    }
+                };
+                self.append_parts(batch, change).await
+            }
+            RefusalFailsAll => {
+                let before = self.inner.heads().await?;
+                let fenced = batch.records.iter().any(|record| before[usize::from(record.slot)].epoch != record.epoch);
+                if !fenced {
+                    return self.inner.append(batch).await;
+                }
+                Ok(batch.records.iter().map(|record| (record.slot, Refusal::Fenced { current: 1 })).collect())
+            }
+            SnapshotsOfAnybody if batch.records.is_empty() => {
+                self.append_parts(batch, |part, head| part.owner = owner(head)).await
+            }
+            NoReceipts => {
+                batch.records.iter_mut().for_each(|record| record.receipt = None);
+                self.inner.append(batch).await
+            }
+            NoOwedIndex => {
+                batch.records.iter_mut().for_each(|record| record.owed = None);
+                self.inner.append(batch).await
+            }
+            _ => self.inner.append(batch).await,
+        }
+    }
+}
+
+#[async_trait]
+impl Journal for Spoilt {
+    fn slots(&self) -> Slot {
+        self.inner.slots()
+    }
+    async fn append(&self, batch: Batch) -> Appended {
+        self.append_spoilt(batch).await
+    }
+    async fn load(&self, slot: Slot, key: &EntityKey) -> Result<History, StoreError> {
+        self.inner.load(slot, key).await
+    }
+    async fn records(&self, slot: Slot, key: &EntityKey, after: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.inner.records(slot, key, after, limit).await
+    }
+    async fn find_receipt(&self, slot: Slot, key: &EntityKey, id: &RequestBytes) -> Result<Option<Record>, StoreError> {
+        self.inner.find_receipt(slot, key, id).await
+    }
+    async fn feed(&self, slot: Slot, after_seq: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
+        let mut page = self.inner.feed(slot, after_seq, limit).await?;
+        if self.spoil == OtherHandlesLag && self.is_other {
+            page.pop();
+        }
+        Ok(page)
+    }
+    async fn owed(
+        &self,
+        slot: Slot,
+        after: Option<(i64, EntityKey)>,
+        limit: usize,
+    ) -> Result<Vec<(EntityKey, OwedRow)>, StoreError> {
+        self.inner.owed(slot, after, limit).await
+    }
+    async fn wakes(
+        &self,
+        slot: Slot,
+        after: Option<(i64, EntityKey)>,
+        limit: usize,
+    ) -> Result<Vec<WakeRow>, StoreError> {
+        self.inner.wakes(slot, after, limit).await
+    }
+    async fn entities(&self, kind: u8, after: Option<&str>, limit: usize) -> Result<Vec<Arc<str>>, StoreError> {
+        self.inner.entities(kind, after, limit).await
+    }
+    async fn heads(&self) -> Result<Vec<SlotHead>, StoreError> {
+        self.inner.heads().await
+    }
+    async fn claim(&self, owner: &str, slots: &[(Slot, Epoch)]) -> Handed {
+        let heads = self.inner.heads().await?;
+        let present = |slot: Slot| heads.get(usize::from(slot)).map_or(0, |head| head.epoch);
+        match self.spoil {
+            ClaimNotCompared => {
+                let slots: Vec<_> = slots.iter().map(|(slot, _)| (*slot, present(*slot))).collect();
+                self.inner.claim(owner, &slots).await
+            }
+            ClaimForgetsRecords => {
+                let claimed = self.inner.claim(owner, slots).await?;
+                Ok(claimed.into_iter().map(|head| head.map(|head| SlotHead { seq: 0, at_ms: 0, ..head })).collect())
+            }
+            ClaimByTheLeft => {
+                let claimed = self.inner.claim(owner, slots).await?;
+                match claimed.first() {
+                    Some(Err(Refusal::NotMember(_))) => self.inner.claim(&format!("{owner} again"), slots).await,
+                    _ => Ok(claimed),
+                }
+            }
+            _ => self.inner.claim(owner, slots).await,
+        }
+    }
+    async fn prune_receipts(&self, now_ms: i64, limit: usize) -> Result<usize, StoreError> {
+        self.inner.prune_receipts(now_ms, limit).await
+    }
+    async fn drop_snapshots(&self) -> Result<(), StoreError> {
+        self.inner.drop_snapshots().await
+    }
+    async fn close(&self) -> Result<(), StoreError> {
+        self.inner.close().await
+    }
+}
+
+#[async_trait]
+impl Membership for Spoilt {
+    async fn join(&self, node: &NodeRow) -> Result<Result<(), Refusal>, StoreError> {
+        let joined = self.inner.join(node).await?;
+        Ok(if self.spoil == JoinTwice && joined.is_err() { Ok(()) } else { joined })
+    }
+    async fn renew(&self, node: &NodeRow) -> Result<Result<u64, Refusal>, StoreError> {
+        let known = self.inner.nodes().await?.into_iter().find(|row| row.id == node.id);
+        match (self.spoil, known) {
+            (RenewNotCompared, Some(known)) => self.inner.renew(&NodeRow { lease: known.lease, ..node.clone() }).await,
+            (RenewKeepsRow, Some(known)) if known.state != NodeState::Left => {
+                self.inner.renew(&NodeRow { lease: node.lease, ..known }).await
+            }
+            _ => self.inner.renew(node).await,
+        }
+    }
+    async fn leave(&self, id: &str) -> Result<Result<(), Refusal>, StoreError> {
+        if self.spoil == LeaveForgets { Ok(Ok(())) } else { self.inner.leave(id).await }
+    }
+    async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        self.inner.nodes().await
+    }
+    async fn transfer(&self, from: &str, to: &str, slots: &[(Slot, Epoch)]) -> Handed {
+        let moved = self.inner.transfer(from, to, slots).await?;
+        let refused = |why: fn(&Refusal) -> bool| matches!(moved.first(), Some(Err(refusal)) if why(refusal));
+        match self.spoil {
+            TransferFromAnybody if refused(|why| matches!(why, Refusal::Fenced { .. })) => {
+                self.inner.claim(to, slots).await
+            }
+            TransferToAnybody if refused(|why| matches!(why, Refusal::NotMember(_))) => {
+                self.inner.claim(to, slots).await
+            }
+            TransferKeepsEpoch => {
+                Ok(moved.into_iter().map(|head| head.map(|head| SlotHead { epoch: head.epoch - 1, ..head })).collect())
+            }
+            _ => Ok(moved),
+        }
+    }
+}
+
+macro_rules! noticed {
+    ($($spoil:ident: $($case:ident),+;)*) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn every_broken_rule_is_noticed() {
+            let mut missed = Vec::new();
+            $($(
+                let rig = Spoilt { inner: Memory::new(SLOTS), spoil: $spoil, is_other: false };
+                let ran = AssertUnwindSafe(conformance::$case(&rig)).catch_unwind().await;
+                if ran.is_ok() {
+                    missed.push(concat!(stringify!($spoil), ": ", stringify!($case)));
+                }
+            )+)*
+            assert!(missed.is_empty(), "not noticed: {missed:#?}");
+        }
+    };
+}
+
+noticed! {
+    OwnerNotCompared: the_owner_is_compared, a_transfer_fences_the_one_who_gave;
+    EpochNotCompared: another_epoch_is_fenced, unknown_outcomes_are_settled_by_a_claim;
+    ChecksThenActs: an_append_and_a_claim_on_their_way_together;
+    SeqNotNext: slot_sequences_are_the_next_and_no_other;
+    RefusalFailsAll: a_refused_slot_does_not_fail_its_neighbours;
+    SnapshotsOfAnybody: another_nodes_snapshots_are_dropped;
+    NoReceipts: a_feed_is_followed_while_writers_write;
+    NoOwedIndex: unknown_outcomes_are_settled_by_a_claim;
+    OtherHandlesLag: what_one_handle_acknowledged_every_handle_reads;
+    ClaimForgetsRecords: several_contend_for_every_slot, heads_follow_claims_and_records;
+    ClaimNotCompared: claims_compare_and_set_the_epoch, of_several_changes_of_owner_one_holds;
+    ClaimByTheLeft: a_node_that_has_left_does_not_come_back;
+    JoinTwice: an_id_enters_once, a_node_that_has_left_does_not_come_back;
+    RenewNotCompared: leases_count_renewals;
+    RenewKeepsRow: leases_count_renewals;
+    LeaveForgets: a_node_that_has_left_does_not_come_back;
+    TransferFromAnybody: transfers_compare_and_set_owner_and_epoch;
+    TransferToAnybody: transfers_compare_and_set_owner_and_epoch;
+    TransferKeepsEpoch: a_transfer_fences_the_one_who_gave;
+}
