@@ -122,6 +122,15 @@ pub enum StoreKind {
     Memory,
 }
 
+impl StoreKind {
+    /// Whether several processes reach it: then the node list, and no lock file, keeps a second one out.
+    pub fn is_shared(self) -> bool {
+        match self {
+            StoreKind::Sled | StoreKind::Fjall | StoreKind::Memory => false,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Engine {
     pub cache_bytes: u64,

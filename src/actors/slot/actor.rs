@@ -22,7 +22,7 @@ use crate::actors::history::ask_error;
 use crate::actors::values::Time;
 use crate::actors::writer::{Ended, Gathering, Outlet};
 use crate::cluster::{Lease, Ownership};
-use crate::persistence::{EntityKey, Journal, OwedRow, Record, Refusal, SlotHead, StoreError, WakeRow};
+use crate::persistence::{EntityKey, Epoch, Journal, OwedRow, Record, Refusal, SlotHead, StoreError, WakeRow};
 
 /// Rows of the owed index read at once.
 const OWED_PAGE: usize = 64;
@@ -291,8 +291,21 @@ impl SlotState {
                         let _ = myself.cast(SlotMessage::Recovered { generation, head }); // gone: the node stops
                         return;
                     }
-                    // The claim before may have been made without our hearing of it: this store is ours alone.
-                    Ok(Some(Err(Refusal::Fenced { current }))) => epoch = current,
+                    // The claim before may have been made without our hearing of it. Then the slot is ours;
+                    // else somebody has taken it over, and this node has nothing to say any more.
+                    Ok(Some(Err(Refusal::Fenced { .. }))) => {
+                        match journal.heads().await.map(|heads| own(heads, slot, &owner)) {
+                            Ok(Ok(current)) => epoch = current,
+                            Ok(Err(other)) => {
+                                let why = format!("another node has taken over: slot {slot} belongs to {other}");
+                                outlet.store_failed(StoreError::Fatal(why));
+                                let nobody_waits = oneshot::channel().0;
+                                let _ = myself.cast(SlotMessage::Drain(nobody_waits)); // gone: the node stops
+                                return;
+                            }
+                            Err(error) => tracing::warn!(slot, %error, "the slot waits for the store"),
+                        }
+                    }
                     Ok(Some(Err(Refusal::Conflict(why) | Refusal::Rejected(why) | Refusal::NotMember(why)))) => {
                         tracing::error!(slot, why, "the slot cannot be claimed");
                     }
@@ -475,5 +488,14 @@ impl SlotState {
             tokio::time::sleep(pause).await;
             outlet.dispatch(dispatch);
         });
+    }
+}
+
+/// The slot's epoch, if it is this owner's; else whose it is.
+fn own(heads: Vec<SlotHead>, slot: Slot, owner: &str) -> Result<Epoch, String> {
+    let head = heads.into_iter().nth(usize::from(slot)).unwrap_or_default();
+    match head.owner {
+        Some(other) if other != owner => Err(other),
+        Some(_) | None => Ok(head.epoch),
     }
 }
