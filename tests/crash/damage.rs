@@ -205,6 +205,8 @@ async fn damage_in_the_middle_of_fjalls_journal_is_told() {
         file.write_all_at(&[0xff; 32], (used * tenth / 10) as u64).expect("damage");
         match judge(kind, &copied, &acknowledged).await {
             Err(Fault::Told(StoreError::Damaged(why))) => assert!(why.contains("end is lost"), "{tenth}: {why}"),
+            // What was written last may be nothing that was acknowledged: blocks of a run that no manifest names.
+            Ok(()) if tenth > 5 => {}
             other => panic!("{tenth}: {other:?}"),
         }
     }

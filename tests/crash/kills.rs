@@ -26,6 +26,7 @@ fn killed_during_a_replay(engine: EngineKind, chance: &mut StdRng, at_most: usiz
     let dir = tempfile::tempdir().expect("a folder");
     let mut server = launch(dir.path(), &dir.path().join("data")).engine(engine).start();
     let sample = Sample { seed: chance.r#gen(), ..Sample::default() };
+    println!("{engine:?}");
     let mut replay = Replay::start(&server.url, dir.path(), sample, &["--stock", "exact", "--clients", "16"]);
     let mut kills = 0;
     let mut done = 0;

@@ -33,6 +33,7 @@ fn cut_during_a_replay(engine: EngineKind, chance: &mut StdRng, at_most: usize) 
         });
     let mut server = launch.start();
     let sample = Sample { seed: chance.r#gen(), ..Sample::default() };
+    println!("{engine:?}");
     let mut replay = Replay::start(&server.url, dir.path(), sample, &["--stock", "exact", "--clients", "16"]);
     let (mut cuts, mut done) = (0, 0);
     while cuts < at_most {
