@@ -16,13 +16,14 @@ use super::alarms;
 use super::core::{Output, SlotCore};
 use super::desk::{Common, Dispatch};
 use super::load::{fresh, load};
+use super::recovery::claim_again;
 use super::resident::Resident;
 use crate::actors::envelope::{AskError, Envelope};
 use crate::actors::history::ask_error;
 use crate::actors::values::Time;
 use crate::actors::writer::{Ended, Gathering, Outlet};
 use crate::cluster::{Lease, Ownership};
-use crate::persistence::{EntityKey, Epoch, Journal, OwedRow, Record, Refusal, SlotHead, StoreError, WakeRow};
+use crate::persistence::{EntityKey, Journal, OwedRow, Record, SlotHead, StoreError, WakeRow};
 
 /// Rows of the owed index read at once.
 const OWED_PAGE: usize = 64;
@@ -280,48 +281,20 @@ impl SlotState {
         let generation = shared.next_generation();
         let outlet = outlet.clone();
         let (slot, journal, gathering) = (shared.slot, journal.clone(), gathering.clone());
-        let (owner, mut epoch) = (ownership.node.to_string(), ownership.epoch(slot).unwrap_or(0));
+        let (owner, epoch) = (ownership.node.shared(), ownership.epoch(slot).unwrap_or(0));
         let myself = myself.clone();
         tokio::spawn(async move {
             gathering.settle(slot, ended).await;
-            let mut pause = Duration::from_millis(20);
-            loop {
-                match journal.claim(&owner, &[(slot, epoch)]).await.map(|mut heads| heads.pop()) {
-                    Ok(Some(Ok(head))) => {
-                        let _ = myself.cast(SlotMessage::Recovered { generation, head }); // gone: the node stops
-                        return;
-                    }
-                    // The claim before may have been made without our hearing of it. Then the slot is ours;
-                    // else somebody has taken it over, and this node has nothing to say any more.
-                    Ok(Some(Err(Refusal::Fenced { .. }))) => {
-                        match journal.heads().await.map(|heads| own(heads, slot, &owner)) {
-                            Ok(Ok(current)) => epoch = current,
-                            Ok(Err(other)) => {
-                                let why = format!("another node has taken over: slot {slot} belongs to {other}");
-                                outlet.store_failed(StoreError::Fatal(why));
-                                let nobody_waits = oneshot::channel().0;
-                                let _ = myself.cast(SlotMessage::Drain(nobody_waits)); // gone: the node stops
-                                return;
-                            }
-                            Err(error) => tracing::warn!(slot, %error, "the slot waits for the store"),
-                        }
-                    }
-                    Ok(Some(Err(Refusal::Conflict(why) | Refusal::Rejected(why) | Refusal::NotMember(why)))) => {
-                        tracing::error!(slot, why, "the slot cannot be claimed");
-                    }
-                    Ok(None) => tracing::error!(slot, "the store gave no answer to a claim"),
-                    Err(error @ (StoreError::Fatal(_) | StoreError::Damaged(_))) => {
-                        tracing::error!(slot, %error, "the slot cannot recover");
-                        outlet.store_failed(error);
-                        let nobody_waits = oneshot::channel().0;
-                        let _ = myself.cast(SlotMessage::Drain(nobody_waits)); // gone: the node stops
-                        return;
-                    }
-                    Err(error) => tracing::warn!(slot, %error, "the slot waits for the store"),
+            let message = match claim_again(&*journal, &owner, slot, epoch).await {
+                Ok(head) => SlotMessage::Recovered { generation, head },
+                Err(error) => {
+                    tracing::error!(slot, %error, "the slot cannot recover");
+                    outlet.store_failed(error);
+                    let nobody_waits = oneshot::channel().0;
+                    SlotMessage::Drain(nobody_waits)
                 }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(AGAIN);
-            }
+            };
+            let _ = myself.cast(message); // gone: the node stops
         });
     }
 
@@ -488,14 +461,5 @@ impl SlotState {
             tokio::time::sleep(pause).await;
             outlet.dispatch(dispatch);
         });
-    }
-}
-
-/// The slot's epoch, if it is this owner's; else whose it is.
-fn own(heads: Vec<SlotHead>, slot: Slot, owner: &str) -> Result<Epoch, String> {
-    let head = heads.into_iter().nth(usize::from(slot)).unwrap_or_default();
-    match head.owner {
-        Some(other) if other != owner => Err(other),
-        Some(_) | None => Ok(head.epoch),
     }
 }
