@@ -14,6 +14,7 @@ pub mod frame;
 mod handle;
 pub mod membership;
 pub mod memory;
+pub mod postgres;
 pub mod record;
 pub mod sled;
 #[cfg(test)]
