@@ -65,6 +65,7 @@ pub struct Http {
     pub body_timeout_ms: u64,
     pub write_stall_ms: u64,
     pub connections_max: usize,
+    pub active_max: usize,
     pub concurrency_max: usize,
     pub queue_max: usize,
     pub queue_wait_ms: u64,
@@ -97,7 +98,8 @@ pub struct Store {
     /// Empty for the embedded kinds. May hold a password: `Debug` does not show it.
     pub url: String,
     pub slots: u32,
-    pub sled: Sled,
+    pub sled: Engine,
+    pub fjall: Engine,
 }
 
 impl fmt::Debug for Store {
@@ -108,6 +110,7 @@ impl fmt::Debug for Store {
             .field("url", &url)
             .field("slots", &self.slots)
             .field("sled", &self.sled)
+            .field("fjall", &self.fjall)
             .finish()
     }
 }
@@ -115,11 +118,21 @@ impl fmt::Debug for Store {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreKind {
     Sled,
+    Fjall,
     Memory,
 }
 
+impl StoreKind {
+    /// Whether several processes reach it: then the node list, and no lock file, keeps a second one out.
+    pub fn is_shared(self) -> bool {
+        match self {
+            StoreKind::Sled | StoreKind::Fjall | StoreKind::Memory => false,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sled {
+pub struct Engine {
     pub cache_bytes: u64,
 }
 
@@ -257,10 +270,14 @@ impl Config {
             },
             data: Data { dir: r.text("data.dir", 1..=4_096).into() },
             store: Store {
-                kind: r.word("store.kind", &[("sled", StoreKind::Sled), ("memory", StoreKind::Memory)]),
+                kind: r.word(
+                    "store.kind",
+                    &[("sled", StoreKind::Sled), ("fjall", StoreKind::Fjall), ("memory", StoreKind::Memory)],
+                ),
                 url: r.text("store.url", 0..=4_096),
                 slots: r.number("store.slots", 1..=65_536),
-                sled: Sled { cache_bytes: r.number("store.sled.cache_bytes", 1 << 20..=1 << 44) },
+                sled: Engine { cache_bytes: r.number("store.sled.cache_bytes", 1 << 20..=1 << 44) },
+                fjall: Engine { cache_bytes: r.number("store.fjall.cache_bytes", 1 << 20..=1 << 44) },
             },
             journal: Journal {
                 batch_records_max: r.size("journal.batch_records_max", 1..=1_000_000),
@@ -308,6 +325,7 @@ impl Config {
             body_timeout_ms: r.ms("http.body_timeout_ms"),
             write_stall_ms: r.ms("http.write_stall_ms"),
             connections_max: r.size("http.connections_max", 1..=1_000_000),
+            active_max: r.size("http.active_max", 256..=1_000_000),
             concurrency_max: r.size("http.concurrency_max", 256..=1_000_000),
             queue_max: r.size("http.queue_max", 0..=1_000_000),
             queue_wait_ms: r.ms("http.queue_wait_ms"),
@@ -370,7 +388,7 @@ impl Config {
         r.require(
             "store.url",
             self.store.url.is_empty(),
-            "must be empty: the kinds sled and memory are embedded and have no address",
+            "must be empty: the kinds sled, fjall and memory are embedded and have no address",
         );
     }
 

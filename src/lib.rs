@@ -6,6 +6,7 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod http;
+pub mod member;
 pub mod metrics;
 pub mod node;
 pub mod persistence;

@@ -1,4 +1,4 @@
-//! Appending: to the journal in sled, and to a plain file with group commit, by as many writers and with
+//! Appending: to the journal in an embedded store, and to a plain file with group commit, by as many writers and with
 //! records of the same size.
 
 use std::fs::File;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
-use souk::persistence::sled::{SledJournal, SledOptions};
+use souk::persistence::embedded::{EmbeddedJournal, EmbeddedOptions};
 use souk::persistence::{Batch, EntityKey, Journal, Payload, Record};
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,7 +20,10 @@ const KIND: u8 = 3;
 /// Each writer has an entity of its own, alone in its slot, and appends a record at a time.
 pub async fn journal(options: Options) -> anyhow::Result<Value> {
     let slots = u16::try_from(options.tasks.next_power_of_two().max(1_024))?;
-    let journal = Arc::new(SledJournal::open(&options.data, SledOptions { slots, ..SledOptions::default() })?);
+    let journal = Arc::new(EmbeddedJournal::open(
+        &options.data,
+        EmbeddedOptions { engine: options.engine, slots, ..EmbeddedOptions::default() },
+    )?);
     let claims: Vec<_> = (0..slots).map(|slot| (slot, 0)).collect();
     for claim in journal.claim("bench", &claims).await? {
         claim.context("a new store has no owner")?;

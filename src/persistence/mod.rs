@@ -9,6 +9,7 @@ pub mod admission;
 mod bytes;
 pub mod codec;
 pub mod conformance;
+pub mod embedded;
 pub mod faulty;
 pub mod frame;
 mod handle;
@@ -16,7 +17,6 @@ pub mod membership;
 pub mod memory;
 pub mod postgres;
 pub mod record;
-pub mod sled;
 #[cfg(test)]
 mod spoilt_tests;
 #[cfg(test)]

@@ -22,7 +22,7 @@ use crate::actors::history::ask_error;
 use crate::actors::values::Time;
 use crate::actors::writer::{Ended, Gathering, Outlet};
 use crate::cluster::{Lease, Ownership};
-use crate::persistence::{EntityKey, Journal, OwedRow, Record, Refusal, SlotHead, StoreError, WakeRow};
+use crate::persistence::{EntityKey, Epoch, Journal, OwedRow, Record, Refusal, SlotHead, StoreError, WakeRow};
 
 /// Rows of the owed index read at once.
 const OWED_PAGE: usize = 64;
@@ -291,8 +291,21 @@ impl SlotState {
                         let _ = myself.cast(SlotMessage::Recovered { generation, head }); // gone: the node stops
                         return;
                     }
-                    // The claim before may have been made without our hearing of it: this store is ours alone.
-                    Ok(Some(Err(Refusal::Fenced { current }))) => epoch = current,
+                    // The claim before may have been made without our hearing of it. Then the slot is ours;
+                    // else somebody has taken it over, and this node has nothing to say any more.
+                    Ok(Some(Err(Refusal::Fenced { .. }))) => {
+                        match journal.heads().await.map(|heads| own(heads, slot, &owner)) {
+                            Ok(Ok(current)) => epoch = current,
+                            Ok(Err(other)) => {
+                                let why = format!("another node has taken over: slot {slot} belongs to {other}");
+                                outlet.store_failed(StoreError::Fatal(why));
+                                let nobody_waits = oneshot::channel().0;
+                                let _ = myself.cast(SlotMessage::Drain(nobody_waits)); // gone: the node stops
+                                return;
+                            }
+                            Err(error) => tracing::warn!(slot, %error, "the slot waits for the store"),
+                        }
+                    }
                     Ok(Some(Err(Refusal::Conflict(why) | Refusal::Rejected(why) | Refusal::NotMember(why)))) => {
                         tracing::error!(slot, why, "the slot cannot be claimed");
                     }
@@ -300,6 +313,8 @@ impl SlotState {
                     Err(error @ (StoreError::Fatal(_) | StoreError::Damaged(_))) => {
                         tracing::error!(slot, %error, "the slot cannot recover");
                         outlet.store_failed(error);
+                        let nobody_waits = oneshot::channel().0;
+                        let _ = myself.cast(SlotMessage::Drain(nobody_waits)); // gone: the node stops
                         return;
                     }
                     Err(error) => tracing::warn!(slot, %error, "the slot waits for the store"),
@@ -321,7 +336,7 @@ impl SlotState {
             let untouched = self.carry(myself, generation, outputs);
             let Some(core) = &mut self.core else { return };
             for (key, resident) in untouched {
-                core.loaded(generation, key, Ok(resident), now);
+                core.loaded(generation, key, resident, now);
             }
         }
     }
@@ -332,7 +347,7 @@ impl SlotState {
         myself: &ActorRef<SlotMessage>,
         generation: u64,
         outputs: Vec<Output>,
-    ) -> Vec<(EntityKey, Resident)> {
+    ) -> Vec<(EntityKey, Result<Resident, AskError>)> {
         let mut untouched = Vec::new();
         // Submissions first: loads and page reads wait for what is in front of them in the writer's queue.
         let (submissions, others): (Vec<_>, Vec<_>) =
@@ -365,7 +380,7 @@ impl SlotState {
         untouched
     }
 
-    fn untouched(&self, key: &EntityKey, settle: bool) -> Option<Resident> {
+    fn untouched(&self, key: &EntityKey, settle: bool) -> Option<Result<Resident, AskError>> {
         let SlotSeat { shared, common, journal, .. } = &self.seat;
         let spec = common.kinds.by_number(key.kind)?;
         (!settle && journal.has_nothing(shared.slot, key)).then(|| fresh(spec, key))
@@ -473,5 +488,14 @@ impl SlotState {
             tokio::time::sleep(pause).await;
             outlet.dispatch(dispatch);
         });
+    }
+}
+
+/// The slot's epoch, if it is this owner's; else whose it is.
+fn own(heads: Vec<SlotHead>, slot: Slot, owner: &str) -> Result<Epoch, String> {
+    let head = heads.into_iter().nth(usize::from(slot)).unwrap_or_default();
+    match head.owner {
+        Some(other) if other != owner => Err(other),
+        Some(_) | None => Ok(head.epoch),
     }
 }
