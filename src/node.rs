@@ -31,9 +31,8 @@ use crate::cluster::{NodeId, Ownership, SoleOwner, slot_of};
 use crate::config::{Config, StoreKind};
 use crate::http::{self, ClusterNode, ClusterSlot, ClusterView, Edge, EdgeConfig, Health};
 use crate::metrics::Metrics;
-use crate::persistence::embedded::{EmbeddedJournal, EmbeddedOptions, EngineKind};
-use crate::persistence::memory::Memory;
-use crate::persistence::{EntityKey, Journal, StoreError};
+use crate::persistence::open;
+use crate::persistence::{EntityKey, Journal, Store, StoreError};
 use crate::{sample, telemetry};
 
 /// How long one step of starting may wait for an entity.
@@ -79,7 +78,7 @@ pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
     let listener =
         TcpListener::bind(config.http.addr).await.with_context(|| format!("cannot listen on {}", config.http.addr))?;
     let address = listener.local_addr()?;
-    let journal = open(&config).await?;
+    let journal = open_store(&config).await?;
     let metrics = Arc::new(Metrics::new());
     let runtime = start_runtime(&config, journal.clone(), metrics.clone()).await?;
     let projections = Projections::start(runtime.client.clone(), journal, metrics.clone()).await?;
@@ -204,7 +203,7 @@ pub async fn inspect_at_rest(
     if !spec.accepts(id) {
         bail!("{id:?} is not an id of kind {kind}");
     }
-    let journal = open(&config).await?;
+    let journal = open_store(&config).await?;
     let key = EntityKey { kind: spec.number(), id: id.into() };
     let slot = slot_of(key.kind, &key.id, journal.slots());
     let answer = match question {
@@ -230,7 +229,7 @@ pub async fn inspect_at_rest(
 
 /// Makes an administrator in a store that no server holds. The answer is a line for the terminal.
 pub async fn create_admin(config: Config, email: &Email, password: String) -> anyhow::Result<String> {
-    let journal = open(&config).await?;
+    let journal = open_store(&config).await?;
     let runtime = start_runtime(&config, journal, Arc::new(Metrics::new())).await?;
     let made = make_administrator(&runtime.client, &edge_config(&config), email, password).await;
     runtime.stop().await?;
@@ -238,17 +237,9 @@ pub async fn create_admin(config: Config, email: &Email, password: String) -> an
 }
 
 /// Opens the store that the configuration names.
-async fn open(config: &Config) -> anyhow::Result<Arc<dyn Journal>> {
-    let slots = u16::try_from(config.store.slots)?;
-    let (engine, cache_bytes) = match config.store.kind {
-        StoreKind::Memory => return Ok(Arc::new(Memory::new(slots))),
-        StoreKind::Sled => (EngineKind::Sled, config.store.sled.cache_bytes),
-        StoreKind::Fjall => (EngineKind::Fjall, config.store.fjall.cache_bytes),
-    };
-    let dir = config.data.dir.clone();
-    let options = EmbeddedOptions { engine, slots, cache_bytes, ..EmbeddedOptions::default() };
-    let opened = tokio::task::spawn_blocking(move || EmbeddedJournal::open(&dir, options)).await?;
-    Ok(Arc::new(opened.with_context(|| format!("cannot open the store in {}", config.data.dir.display()))?))
+async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    let settings = config.store_settings();
+    open::open(&settings).await.with_context(|| format!("cannot open the store {}", settings.choice))
 }
 
 async fn start_runtime(config: &Config, journal: Arc<dyn Journal>, metrics: Arc<Metrics>) -> anyhow::Result<Runtime> {
@@ -299,6 +290,10 @@ fn no_administrator(program: &str, config: &Config) -> String {
     let start = "start it with SOUK_BOOTSTRAP_ADMIN_EMAIL and SOUK_BOOTSTRAP_ADMIN_PASSWORD set.";
     match config.store.kind {
         StoreKind::Memory => format!("There is no administrator. To have one, {start}"),
+        StoreKind::Postgres | StoreKind::Redis => format!(
+            "There is no administrator yet. To have one, run `{program} admin create-admin you@example.com \
+             --password-stdin` with the store's settings, or {start}"
+        ),
         StoreKind::Sled | StoreKind::Fjall => format!(
             "There is no administrator yet. Stop the server and make one:\n  \
              echo 'a long password' | {program} admin create-admin you@example.com --password-stdin --data '{}'\n\

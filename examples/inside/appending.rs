@@ -20,8 +20,10 @@ const KIND: u8 = 3;
 /// Each writer has an entity of its own, alone in its slot, and appends a record at a time.
 pub async fn journal(options: Options) -> anyhow::Result<Value> {
     let slots = u16::try_from(options.tasks.next_power_of_two().max(1_024))?;
-    let journal =
-        Arc::new(EmbeddedJournal::open(&options.data, EmbeddedOptions { engine: options.engine, slots, ..EmbeddedOptions::default() })?);
+    let journal = Arc::new(EmbeddedJournal::open(
+        &options.data,
+        EmbeddedOptions { engine: options.engine, slots, ..EmbeddedOptions::default() },
+    )?);
     let claims: Vec<_> = (0..slots).map(|slot| (slot, 0)).collect();
     for claim in journal.claim("bench", &claims).await? {
         claim.context("a new store has no owner")?;

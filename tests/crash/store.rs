@@ -260,7 +260,8 @@ async fn after_a_power_cut_fjall_goes_on_through_its_journals() {
     let home = tempfile::tempdir().expect("a temporary folder");
     cut(kind, home.path(), 6, 60..100, &mut chance).await;
     let begun = std::fs::read_dir(home.path().join("data/fjall")).expect("fjall's folder").flatten();
-    let journals: Vec<_> = begun.map(|entry| entry.file_name()).filter(|name| name.as_encoded_bytes().ends_with(b".jnl")).collect();
+    let journals: Vec<_> =
+        begun.map(|entry| entry.file_name()).filter(|name| name.as_encoded_bytes().ends_with(b".jnl")).collect();
     println!("journals: {journals:?}");
     assert!(journals.iter().any(|name| name != "0.jnl"), "there was a second journal: {journals:?}");
 }
