@@ -2,10 +2,13 @@
 
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[path = "../support/process.rs"]
+mod process;
 #[path = "../support/proxy.rs"]
 mod proxy;
 
 mod opening;
+mod serving;
 mod standby;
 mod trouble;
 
@@ -31,7 +34,7 @@ fn impatient() -> Limits {
 }
 
 async fn open_with(url: &str, limits: Limits) -> Result<Arc<dyn Store>, StoreError> {
-    let opened = PostgresStore::open(PostgresOptions { url: url.to_owned(), slots: SLOTS, limits }).await?;
+    let opened = PostgresStore::open(PostgresOptions { url: url.to_owned(), slots: Some(SLOTS), limits }).await?;
     Ok(Arc::new(opened))
 }
 

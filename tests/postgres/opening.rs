@@ -1,8 +1,8 @@
 //! What is checked when a store is opened.
 
-use souk::persistence::StoreError;
 use souk::persistence::conformance::SLOTS;
 use souk::persistence::postgres::{PostgresOptions, PostgresStore};
+use souk::persistence::{Journal, StoreError};
 
 use super::{limits, name, open, open_with, postgres};
 
@@ -24,9 +24,14 @@ async fn many_open_a_new_store_at_once() {
 async fn the_number_of_slots_is_fixed() {
     let url = postgres::shared().database(&name()).await;
     drop(open(&url).await);
-    let other = PostgresStore::open(PostgresOptions { url, slots: 8, limits: limits() }).await;
+    let other = PostgresStore::open(PostgresOptions { url: url.clone(), slots: Some(8), limits: limits() }).await;
     let Err(StoreError::Fatal(why)) = other.map(drop) else { panic!("it opens") };
     assert!(why.contains("4 slots") && why.contains("8 are"), "{why}");
+    let as_stored = PostgresStore::open(PostgresOptions { url, slots: None, limits: limits() }).await;
+    assert_eq!(as_stored.expect("it opens").slots(), SLOTS);
+    let empty = postgres::shared().database(&name()).await;
+    let asked = PostgresStore::open(PostgresOptions { url: empty, slots: None, limits: limits() }).await.map(drop);
+    assert!(matches!(&asked, Err(StoreError::Fatal(why)) if why.contains("no store")), "{asked:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

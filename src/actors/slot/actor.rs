@@ -22,7 +22,7 @@ use crate::actors::history::ask_error;
 use crate::actors::values::Time;
 use crate::actors::writer::{Ended, Gathering, Outlet};
 use crate::cluster::{Lease, Ownership};
-use crate::persistence::{EntityKey, Epoch, Journal, OwedRow, Record, Refusal, SlotHead, StoreError, WakeRow};
+use crate::persistence::{EntityKey, Epoch, Journal, OwedRow, Record, Refusal, Slot, SlotHead, StoreError, WakeRow};
 
 /// Rows of the owed index read at once.
 const OWED_PAGE: usize = 64;

@@ -20,7 +20,7 @@ const VERSIONS: &str = "select e.slot, e.kind, e.id, coalesce((
 
 /// How long an append waits for slots that are locked: for a claim that is being made, or for what is left of
 /// a connection that was lost.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 

@@ -1,7 +1,7 @@
 //! Connections: bounded pools, and a time limit on everything.
 //!
-//! There are three pools, so that no kind of work waits for another: appends, changes of owner and of the
-//! node list, reads. What a session is set to ([`SESSION`]) is set on each connection as it is made.
+//! There are four pools, so that no kind of work waits for another: appends, changes of owner, the node list (a
+//! lease that is renewed late is lost), reads. What a session is set to ([`SESSION`]) is set on each connection as it is made.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -30,7 +30,7 @@ pub struct Limits {
     pub write: Duration,
     /// For one that only reads. A feed may be long.
     pub read: Duration,
-    /// Connections for reads. Appends and changes of owner have one each beside them.
+    /// Connections for reads. Appends, changes of owner and the node list have one each beside them.
     pub readers: usize,
 }
 
@@ -39,8 +39,8 @@ impl Default for Limits {
         Limits {
             connect: Duration::from_secs(3),
             wait: Duration::from_secs(3),
-            lock: Duration::from_secs(2),
-            write: Duration::from_secs(4),
+            lock: Duration::from_millis(1_500),
+            write: Duration::from_secs(3),
             read: Duration::from_secs(30),
             readers: 8,
         }
@@ -48,7 +48,7 @@ impl Default for Limits {
 }
 
 /// How much longer than the server the client waits: the network's part.
-const MARGIN: Duration = Duration::from_millis(1_500);
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// Without these the store is not what it promises: what is acknowledged is on disk (and on a synchronous
 /// standby), and each statement sees what was committed before it.
@@ -63,6 +63,7 @@ const PLANNER: [&str; 3] = ["set enable_seqscan = off", "set plan_cache_mode = '
 pub struct Pools {
     pub appends: Lender,
     pub owners: Lender,
+    pub members: Lender,
     pub reads: Lender,
 }
 
@@ -109,7 +110,10 @@ impl Address {
     fn with_limits(&self, limits: &Limits) -> Config {
         let mut config = self.config.clone();
         config.connect_timeout(limits.connect);
-        config.keepalives(true).keepalives_idle(limits.write.max(Duration::from_secs(1))).keepalives_interval(Duration::from_secs(1));
+        config
+            .keepalives(true)
+            .keepalives_idle(limits.write.max(Duration::from_secs(1)))
+            .keepalives_interval(Duration::from_secs(1));
         config.tcp_user_timeout(limits.write);
         if config.get_application_name().is_none() {
             config.application_name("souk");
@@ -126,12 +130,13 @@ impl Pools {
         Ok(Pools {
             appends: lender(1, limits.write)?,
             owners: lender(1, limits.write)?,
+            members: lender(1, limits.write)?,
             reads: lender(limits.readers.max(1), limits.read)?,
         })
     }
 
     pub fn close(&self) {
-        for lender in [&self.appends, &self.owners, &self.reads] {
+        for lender in [&self.appends, &self.owners, &self.members, &self.reads] {
             lender.pool.close();
         }
     }

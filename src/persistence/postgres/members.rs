@@ -24,7 +24,7 @@ async fn change(
     parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)],
 ) -> Result<bool, StoreError> {
     for _ in 0..10 {
-        match pools.owners.query(sql, parameters).await {
+        match pools.members.query(sql, parameters).await {
             Err(Failure::Retry(_)) => tokio::task::yield_now().await,
             other => return other.map(|rows| !rows.is_empty()).map_err(Failure::of_a_write),
         }
@@ -67,12 +67,12 @@ pub async fn leave(pools: &Pools, id: &str) -> Result<Result<(), Refusal>, Store
 }
 
 pub async fn nodes(pools: &Pools) -> Result<Vec<NodeRow>, StoreError> {
-    rows(pools.reads.read(NODES, &[]).await?)
+    rows(pools.members.read(NODES, &[]).await?)
 }
 
 /// The list as far as it knows one node, for saying why something was refused.
 async fn one(pools: &Pools, id: &str) -> Result<NodeList, StoreError> {
-    Ok(NodeList::of(rows(pools.reads.read(NODE, &[&id]).await?)?))
+    Ok(NodeList::of(rows(pools.members.read(NODE, &[&id]).await?)?))
 }
 
 fn rows(rows: Vec<tokio_postgres::Row>) -> Result<Vec<NodeRow>, StoreError> {

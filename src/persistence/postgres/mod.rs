@@ -53,8 +53,8 @@ use super::{
 pub struct PostgresOptions {
     /// `postgres://USER:PASSWORD@HOST/DATABASE?...`
     pub url: String,
-    /// Number of slots: fixed when the store is created.
-    pub slots: Slot,
+    /// Number of slots: fixed when the store is created. `None`: as many as it has, and nothing is created.
+    pub slots: Option<Slot>,
     pub limits: Limits,
 }
 
@@ -86,7 +86,7 @@ impl PostgresStore {
             let why = "the server has fsync = off: it does not keep what it acknowledges";
             return Err(StoreError::Fatal(why.into()));
         }
-        schema::migrate(client.client().map_err(Failure::of_a_read)?, slots).await?;
+        let slots = schema::migrate(client.client().map_err(Failure::of_a_read)?, slots).await?;
         drop(client);
         let group = Group::start(pools.clone());
         Ok(PostgresStore { slots, pools, group })

@@ -97,8 +97,8 @@ const STORAGE: [&str; 1] = ["alter table souk_slots set (fillfactor = 20)"];
 
 const VERSION: i32 = MIGRATIONS.len() as i32;
 
-/// Brings the store to this version, or makes it, with so many slots.
-pub async fn migrate(client: &mut Client, slots: Slot) -> Result<(), StoreError> {
+/// Brings the store to this version, or makes it, with so many slots. The answer is how many it has.
+pub async fn migrate(client: &mut Client, slots: Option<Slot>) -> Result<Slot, StoreError> {
     for attempt in 0.. {
         match try_migrate(client, slots).await {
             Ok(done) => return done,
@@ -122,15 +122,22 @@ fn meets_another(error: &Error) -> bool {
     error.code().is_some_and(|code| again.contains(code)) || matches!(classify(error), Failure::Retry(_))
 }
 
-async fn try_migrate(client: &mut Client, slots: Slot) -> Result<Result<(), StoreError>, Error> {
+async fn try_migrate(client: &mut Client, slots: Option<Slot>) -> Result<Result<Slot, StoreError>, Error> {
     let created = client.query_opt("select version, slots from souk_meta", &[]).await;
     if let Ok(Some(row)) = &created
         && row.get::<_, i32>(0) == VERSION
     {
         return Ok(check_slots(row.get(1), slots)); // nothing to do, and no right to change tables needed
     }
-    client.batch_execute(META).await?;
-    client.execute("insert into souk_meta values (true, 0, $1) on conflict do nothing", &[&i32::from(slots)]).await?;
+    let is_there = matches!(created, Ok(Some(_)));
+    let Some(new_slots) = slots.or(is_there.then_some(0)) else {
+        return Ok(Err(StoreError::Fatal("there is no store in the database".into())));
+    };
+    if !is_there {
+        client.batch_execute(META).await?;
+        let enter = "insert into souk_meta values (true, 0, $1) on conflict do nothing";
+        client.execute(enter, &[&i32::from(new_slots)]).await?;
+    }
     let migration = client.transaction().await?;
     let row = migration.query_one("select version, slots from souk_meta where one for update", &[]).await?;
     let (version, has_slots): (i32, i32) = (row.get(0), row.get(1));
@@ -139,20 +146,17 @@ async fn try_migrate(client: &mut Client, slots: Slot) -> Result<Result<(), Stor
             "the store is of version {version}, and this souk knows none above {VERSION}: use a newer souk"
         ))));
     }
-    if let Err(other) = check_slots(has_slots, slots) {
-        return Ok(Err(other));
-    }
-    for (number, migration_sql) in (1..).zip(MIGRATIONS).skip(usize::try_from(version).unwrap_or_default()) {
+    let found = match check_slots(has_slots, slots) {
+        Ok(found) => found,
+        Err(other) => return Ok(Err(other)),
+    };
+    for (number, sql) in (1..).zip(MIGRATIONS).skip(usize::try_from(version).unwrap_or_default()) {
         tracing::info!(version = number, "migrating the store");
-        migration.batch_execute(migration_sql).await?;
+        migration.batch_execute(sql).await?;
     }
     if version == 0 {
-        migration
-            .execute(
-                "insert into souk_slots (slot) select * from unnest($1::int4[])",
-                &[&(0..i32::from(slots)).collect::<Vec<_>>()],
-            )
-            .await?;
+        let all: Vec<i32> = (0..has_slots).collect();
+        migration.execute("insert into souk_slots (slot) select * from unnest($1::int4[])", &[&all]).await?;
     }
     migration.execute("update souk_meta set version = $1 where one", &[&VERSION]).await?;
     migration.commit().await?;
@@ -161,12 +165,16 @@ async fn try_migrate(client: &mut Client, slots: Slot) -> Result<Result<(), Stor
             tracing::debug!(%error, "the server keeps its own way of storing");
         }
     }
-    Ok(Ok(()))
+    Ok(Ok(found))
 }
 
-fn check_slots(has: i32, wanted: Slot) -> Result<(), StoreError> {
-    match has == i32::from(wanted) {
-        true => Ok(()),
-        false => Err(StoreError::Fatal(format!("the store has {has} slots, and {wanted} are asked for (store.slots)"))),
+fn check_slots(has: i32, wanted: Option<Slot>) -> Result<Slot, StoreError> {
+    match (Slot::try_from(has), wanted) {
+        (Ok(has), None) => Ok(has),
+        (Ok(has), Some(wanted)) if has == wanted => Ok(has),
+        (_, Some(wanted)) => {
+            Err(StoreError::Fatal(format!("the store has {has} slots, and {wanted} are asked for (store.slots)")))
+        }
+        (Err(_), None) => Err(StoreError::Damaged(format!("the store says that it has {has} slots"))),
     }
 }
