@@ -22,6 +22,9 @@ pub use problems::{Problem, Problems};
 use reader::Reader;
 
 use crate::actors::entity::Policy;
+use crate::persistence::Slot;
+use crate::persistence::embedded::EngineKind;
+use crate::persistence::open::{Slots as StoreSlots, StoreChoice, StoreSettings};
 
 /// The defaults as shipped, with the documentation of every key.
 pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
@@ -97,9 +100,26 @@ pub struct Store {
     pub kind: StoreKind,
     /// Empty for the embedded kinds. May hold a password: `Debug` does not show it.
     pub url: String,
-    pub slots: u32,
+    pub slots: Slot,
     pub sled: Engine,
     pub fjall: Engine,
+}
+
+impl Store {
+    /// Whether the address is one for the kind; what it must be.
+    fn url_fits(&self) -> (bool, &'static str) {
+        let parsed = self.url.parse();
+        match self.kind {
+            StoreKind::Sled | StoreKind::Fjall | StoreKind::Memory => {
+                let why = "must be empty: the kinds sled, fjall and memory are embedded and have no address";
+                (self.url.is_empty(), why)
+            }
+            StoreKind::Postgres => {
+                (matches!(parsed, Ok(StoreChoice::Postgres { .. })), "must be the address: postgres://...")
+            }
+            StoreKind::Redis => (matches!(parsed, Ok(StoreChoice::Redis { .. })), "must be the address: redis://..."),
+        }
+    }
 }
 
 impl fmt::Debug for Store {
@@ -119,6 +139,8 @@ impl fmt::Debug for Store {
 pub enum StoreKind {
     Sled,
     Fjall,
+    Postgres,
+    Redis,
     Memory,
 }
 
@@ -127,6 +149,7 @@ impl StoreKind {
     pub fn is_shared(self) -> bool {
         match self {
             StoreKind::Sled | StoreKind::Fjall | StoreKind::Memory => false,
+            StoreKind::Postgres | StoreKind::Redis => true,
         }
     }
 }
@@ -260,6 +283,30 @@ impl Config {
         }
     }
 
+    /// How the store is opened, and created where there is none.
+    pub fn store_settings(&self) -> StoreSettings {
+        let Store { kind, url, slots, sled, fjall } = &self.store;
+        let embedded = |engine| StoreChoice::Embedded { engine, dir: self.data.dir.clone() };
+        let (choice, cache_bytes) = match kind {
+            StoreKind::Memory => (StoreChoice::Memory, 0),
+            StoreKind::Sled => (embedded(EngineKind::Sled), sled.cache_bytes),
+            StoreKind::Fjall => (embedded(EngineKind::Fjall), fjall.cache_bytes),
+            StoreKind::Postgres => (StoreChoice::Postgres { url: url.clone() }, 0),
+            StoreKind::Redis => (StoreChoice::Redis { url: url.clone() }, 0),
+        };
+        StoreSettings { choice, slots: StoreSlots::Configured(*slots), cache_bytes }
+    }
+
+    /// How a store that is named on the command line is opened, with the rest as it is configured.
+    pub fn settings_of(&self, choice: StoreChoice, slots: StoreSlots) -> StoreSettings {
+        let cache_bytes = match choice {
+            StoreChoice::Embedded { engine: EngineKind::Sled, .. } => self.store.sled.cache_bytes,
+            StoreChoice::Embedded { engine: EngineKind::Fjall, .. } => self.store.fjall.cache_bytes,
+            StoreChoice::Memory | StoreChoice::Postgres { .. } | StoreChoice::Redis { .. } => 0,
+        };
+        StoreSettings { choice, slots, cache_bytes }
+    }
+
     fn read(r: &mut Reader<'_>) -> Config {
         Config {
             node: Node { name: r.text("node.name", 0..=64) },
@@ -272,10 +319,16 @@ impl Config {
             store: Store {
                 kind: r.word(
                     "store.kind",
-                    &[("sled", StoreKind::Sled), ("fjall", StoreKind::Fjall), ("memory", StoreKind::Memory)],
+                    &[
+                        ("sled", StoreKind::Sled),
+                        ("fjall", StoreKind::Fjall),
+                        ("postgres", StoreKind::Postgres),
+                        ("redis", StoreKind::Redis),
+                        ("memory", StoreKind::Memory),
+                    ],
                 ),
                 url: r.text("store.url", 0..=4_096),
-                slots: r.number("store.slots", 1..=65_536),
+                slots: r.number("store.slots", 1..=32_768),
                 sled: Engine { cache_bytes: r.number("store.sled.cache_bytes", 1 << 20..=1 << 44) },
                 fjall: Engine { cache_bytes: r.number("store.fjall.cache_bytes", 1 << 20..=1 << 44) },
             },
@@ -385,11 +438,8 @@ impl Config {
             self.auth.argon2.memory_kib >= 8 * self.auth.argon2.lanes,
             "must be at least 8 per lane",
         );
-        r.require(
-            "store.url",
-            self.store.url.is_empty(),
-            "must be empty: the kinds sled, fjall and memory are embedded and have no address",
-        );
+        let (fits, expected) = self.store.url_fits();
+        r.require("store.url", fits, expected);
     }
 
     fn finish(mut self) -> Config {

@@ -12,6 +12,7 @@ pub mod node;
 pub mod persistence;
 pub mod sample;
 pub mod telemetry;
+pub mod upkeep;
 
 #[cfg(test)]
 #[path = "../tests/fuzz/harness.rs"]

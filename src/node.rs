@@ -33,10 +33,8 @@ use crate::config::{Config, StoreKind};
 use crate::http::{self, ClusterNode, ClusterSlot, ClusterView, Edge, EdgeConfig, Health};
 use crate::member::Member;
 use crate::metrics::Metrics;
-use crate::persistence::embedded::{EmbeddedJournal, EmbeddedOptions, EngineKind};
-use crate::persistence::membership::Store;
-use crate::persistence::memory::Memory;
-use crate::persistence::{EntityKey, Journal, StoreError};
+use crate::persistence::open;
+use crate::persistence::{EntityKey, Journal, Store, StoreError};
 use crate::{sample, telemetry};
 
 /// How long one step of starting may wait for an entity.
@@ -82,7 +80,7 @@ pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
     let listener =
         TcpListener::bind(config.http.addr).await.with_context(|| format!("cannot listen on {}", config.http.addr))?;
     let address = listener.local_addr()?;
-    let store = open(&config).await?;
+    let store = open_store(&config).await?;
     let metrics = Arc::new(Metrics::new());
     let Served { runtime, membership } = serve(&config, store.clone(), &address.to_string(), metrics.clone()).await?;
     let projections = Projections::start(runtime.client.clone(), store, metrics.clone()).await?;
@@ -208,7 +206,7 @@ pub async fn inspect_at_rest(
     if !spec.accepts(id) {
         bail!("{id:?} is not an id of kind {kind}");
     }
-    let journal = open(&config).await?;
+    let journal = open_store(&config).await?;
     let key = EntityKey { kind: spec.number(), id: id.into() };
     let slot = slot_of(key.kind, &key.id, journal.slots());
     let answer = match question {
@@ -234,7 +232,7 @@ pub async fn inspect_at_rest(
 
 /// Makes an administrator in a store that no server holds. The answer is a line for the terminal.
 pub async fn create_admin(config: Config, email: &Email, password: String) -> anyhow::Result<String> {
-    let store = open(&config).await?;
+    let store = open_store(&config).await?;
     let served = serve(&config, store, "", Arc::new(Metrics::new())).await?;
     let made = make_administrator(&served.runtime.client, &edge_config(&config), email, password).await;
     served.stop().await?;
@@ -242,17 +240,20 @@ pub async fn create_admin(config: Config, email: &Email, password: String) -> an
 }
 
 /// Opens the store that the configuration names.
-async fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
-    let slots = u16::try_from(config.store.slots)?;
-    let (engine, cache_bytes) = match config.store.kind {
-        StoreKind::Memory => return Ok(Arc::new(Memory::new(slots))),
-        StoreKind::Sled => (EngineKind::Sled, config.store.sled.cache_bytes),
-        StoreKind::Fjall => (EngineKind::Fjall, config.store.fjall.cache_bytes),
-    };
-    let dir = config.data.dir.clone();
-    let options = EmbeddedOptions { engine, slots, cache_bytes, ..EmbeddedOptions::default() };
-    let opened = tokio::task::spawn_blocking(move || EmbeddedJournal::open(&dir, options)).await?;
-    Ok(Arc::new(opened.with_context(|| format!("cannot open the store in {}", config.data.dir.display()))?))
+///
+/// A shared store's server may be starting at the same time, so it is waited for.
+async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    let settings = config.store_settings();
+    let deadline = Instant::now() + STEP;
+    loop {
+        match open::open(&settings).await {
+            Err(StoreError::Unavailable(why)) if config.store.kind.is_shared() && Instant::now() < deadline => {
+                tracing::warn!(why, "waiting for the store");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            other => return other.with_context(|| format!("cannot open the store {}", settings.choice)),
+        }
+    }
 }
 
 /// A runtime, and the place of this process among those who share the store.
@@ -359,6 +360,10 @@ fn no_administrator(program: &str, config: &Config) -> String {
     let start = "start it with SOUK_BOOTSTRAP_ADMIN_EMAIL and SOUK_BOOTSTRAP_ADMIN_PASSWORD set.";
     match config.store.kind {
         StoreKind::Memory => format!("There is no administrator. To have one, {start}"),
+        StoreKind::Postgres | StoreKind::Redis => format!(
+            "There is no administrator yet. To have one, run `{program} admin create-admin you@example.com \
+             --password-stdin` with the store's settings, or {start}"
+        ),
         StoreKind::Sled | StoreKind::Fjall => format!(
             "There is no administrator yet. Stop the server and make one:\n  \
              echo 'a long password' | {program} admin create-admin you@example.com --password-stdin --data '{}'\n\

@@ -1,7 +1,7 @@
 //! What `scripts/bench` measures below the API: reservations at one SKU through the runtime, and the journal
 //! beside a plain append-only file. One line of JSON on standard output.
 //!
-//! `inside hot-sku|journal|file --data DIR [--tasks N] [--seconds S] [--bytes B] [--store sled|fjall]`
+//! `inside hot-sku|journal|file --data DIR [--tasks N] [--seconds S] [--bytes B] [--store sled|fjall|URL]`
 
 mod appending;
 mod hot_sku;
@@ -21,13 +21,15 @@ pub struct Options {
     /// What a record takes.
     bytes: usize,
     engine: EngineKind,
+    /// Of a shared store, whose database is new.
+    url: Option<String>,
 }
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let what = arguments.next().context("hot-sku, journal or file")?;
     let (data, engine) = (PathBuf::new(), EngineKind::default());
-    let mut options = Options { data, tasks: 64, time: Duration::from_secs(5), bytes: 256, engine };
+    let mut options = Options { data, tasks: 64, time: Duration::from_secs(5), bytes: 256, engine, url: None };
     while let Some(name) = arguments.next() {
         let value = arguments.next().with_context(|| format!("{name} takes a value"))?;
         match name.as_str() {
@@ -35,7 +37,8 @@ fn main() -> anyhow::Result<()> {
             "--tasks" => options.tasks = value.parse()?,
             "--seconds" => options.time = Duration::from_secs_f64(value.parse()?),
             "--bytes" => options.bytes = value.parse()?,
-            "--store" => options.engine = EngineKind::named(&value).context("--store is sled or fjall")?,
+            "--store" if value.contains("://") => options.url = Some(value),
+            "--store" => options.engine = EngineKind::named(&value).context("--store is sled, fjall or a URL")?,
             _ => bail!("unknown option {name}"),
         }
     }

@@ -15,6 +15,8 @@ pub mod frame;
 mod handle;
 pub mod membership;
 pub mod memory;
+pub mod open;
+pub mod postgres;
 pub mod record;
 #[cfg(test)]
 mod spoilt_tests;

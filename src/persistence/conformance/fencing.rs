@@ -176,7 +176,7 @@ pub async fn unknown_claims_are_settled_by_the_heads(rig: &dyn Rig) {
         let slot = 2 - epoch as u16;
         assert!(matches!(faulty.claim(SCRIBE, &[(slot, 1)]).await, Err(StoreError::Unknown(_))));
         assert_eq!(faulty.heads().await.expect("heads")[usize::from(slot)].epoch, epoch);
-        let record = Record { epoch, ..scribe.record(slot, "a") };
+        let record = Record { epoch, ..scribe.record(slot, &format!("of-slot-{slot}")) };
         scribe.commit(&[record]).await;
     }
 }

@@ -10,7 +10,7 @@ use fs4::fs_std::FileExt;
 use parking_lot::{MappedRwLockReadGuard, RwLock, RwLockReadGuard};
 
 use super::EmbeddedOptions;
-use super::engine::{Engine, Failure, Value};
+use super::engine::{Engine, EngineKind, Failure, Value};
 use super::witness::{self, Witness};
 use crate::persistence::{Slot, StoreError};
 
@@ -166,6 +166,22 @@ impl Disk {
     }
 }
 
+/// With how many slots the store in `dir` was created; `None`: there is none, and nothing was touched.
+pub fn slots_of(dir: &Path, options: &EmbeddedOptions) -> Result<Option<Slot>, StoreError> {
+    let something_is_there = EngineKind::ALL.into_iter().any(|engine| engine.is_in(dir));
+    if !something_is_there && !dir.join(witness::FILE).exists() {
+        return Ok(None);
+    }
+    let _lock = take_lock(dir)?;
+    let Some(engine) = options.engine.open(dir, options)? else {
+        witness::check(Witness::open(dir)?.1, 0)?;
+        return Ok(None);
+    };
+    let shown = dir.display();
+    let meta = engine.get(META_KEY)?.ok_or_else(|| fatal(format!("the store in {shown} was not written by souk")))?;
+    stored_slots(&meta).map(Some).map_err(|why| fatal(format!("the store in {shown} {why}")))
+}
+
 fn fatal(why: String) -> StoreError {
     StoreError::Fatal(why)
 }
@@ -196,15 +212,20 @@ fn new_meta(slots: Slot) -> Vec<u8> {
 
 /// Whether this souk, so configured, can go on with a store. The text ends a sentence.
 fn check_meta(meta: &[u8], slots: Slot) -> Result<(), String> {
+    match stored_slots(meta)? {
+        stored if stored == slots => Ok(()),
+        stored => Err(format!("was created with {stored} slots, and the configuration says {slots}")),
+    }
+}
+
+/// The number of slots in a meta record, if this souk can go on with it. The text ends a sentence.
+fn stored_slots(meta: &[u8]) -> Result<Slot, String> {
     let (fields, checksum) = meta.split_at(meta.len().saturating_sub(4));
     if crc32c::crc32c(fields).to_le_bytes() != checksum {
         return Err("is damaged: the checksum of its meta record does not match".to_owned());
     }
     match fields {
-        [META_FORMAT, low, high, _created @ ..] => match Slot::from_le_bytes([*low, *high]) {
-            stored if stored == slots => Ok(()),
-            stored => Err(format!("was created with {stored} slots, and the configuration says {slots}")),
-        },
+        [META_FORMAT, low, high, _created @ ..] => Ok(Slot::from_le_bytes([*low, *high])),
         [format, ..] => Err(format!("has format {format}, and this souk reads format {META_FORMAT}")),
         [] => Err("is damaged: its meta record is empty".to_owned()),
     }

@@ -56,7 +56,6 @@ use self::checkpoint::Checkpointer;
 use self::committer::{Answer, Committer, Job, NodeChange};
 pub use self::engine::EngineKind;
 use self::index::{Index, Presence};
-use self::recovery::Recovered;
 use super::{
     Batch, EntityKey, Epoch, History, Journal, Membership, NodeRow, OwedRow, Record, Refusal, RequestBytes, Slot,
     SlotHead, StoreError, WakeRow,
@@ -110,7 +109,7 @@ pub struct EmbeddedJournal {
 impl EmbeddedJournal {
     /// Opens the store in `dir`, or creates it. Blocks until the log is replayed.
     pub fn open(dir: &Path, options: EmbeddedOptions) -> Result<EmbeddedJournal, StoreError> {
-        let recovered = recover(dir, &options)?;
+        let recovered = guarded(dir, &options, || recovery::recover(dir, &options))?;
         let index = Arc::new(recovered.index);
         let checkpointer = Checkpointer::new(index.clone(), &recovered.manifest);
         let checkpointer = spawn("souk-checkpoint", move || checkpointer.run())?;
@@ -149,10 +148,18 @@ impl EmbeddedJournal {
     }
 }
 
+/// With how many slots the store in `dir` was created; `None`: there is none, and nothing was touched.
+pub fn slots_of(dir: &Path, options: &EmbeddedOptions) -> Result<Option<Slot>, StoreError> {
+    guarded(dir, options, || disk::slots_of(dir, options))
+}
+
 /// Engines meet much of what is damaged with a failed assertion.
-fn recover(dir: &Path, options: &EmbeddedOptions) -> Result<Recovered, StoreError> {
-    let recovering = AssertUnwindSafe(|| recovery::recover(dir, options));
-    std::panic::catch_unwind(recovering).unwrap_or_else(|panic| {
+fn guarded<T>(
+    dir: &Path,
+    options: &EmbeddedOptions,
+    open: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    std::panic::catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default();
         Err(engine::nonsense(dir, options.engine, text))

@@ -100,6 +100,11 @@ impl EngineKind {
         }
     }
 
+    /// Whether the directory belongs to this engine.
+    pub fn is_in(self, dir: &Path) -> bool {
+        dir.join(self.mark()).exists()
+    }
+
     /// What is there when a directory belongs to this engine.
     fn mark(self) -> &'static str {
         match self {
@@ -111,7 +116,7 @@ impl EngineKind {
     /// Opens what lies in `dir`. `None`: nothing was created there yet, or not to the end.
     pub fn open(self, dir: &Path, options: &EmbeddedOptions) -> Result<Option<Box<dyn Engine>>, StoreError> {
         for other in EngineKind::ALL {
-            if other != self && dir.join(other.mark()).exists() {
+            if other != self && other.is_in(dir) {
                 let (dir, other, wanted) = (dir.display(), other.name(), self.name());
                 let why = format!("the store in {dir} was created with {other}, and the configuration says {wanted}");
                 return Err(StoreError::Fatal(why));
