@@ -181,7 +181,10 @@ fn next_batch(cursors: &mut [Cursor]) -> Vec<Record> {
     for cursor in cursors {
         while records.len() < BATCH_RECORDS_MAX && bytes < BATCH_BYTES_MAX {
             let epoch = cursor.epoch;
-            let Some(record) = cursor.waiting.pop_front_if(|record| record.epoch == epoch) else { break };
+            if cursor.waiting.front().is_none_or(|record| record.epoch != epoch) {
+                break;
+            }
+            let Some(record) = cursor.waiting.pop_front() else { break };
             bytes += record.encoded_len();
             records.push(record);
         }
@@ -192,11 +195,14 @@ fn next_batch(cursors: &mut [Cursor]) -> Vec<Record> {
 /// Raises each slot's epoch to what it is in the old store.
 async fn raise_epochs(to: &dyn Journal, old: &[SlotHead]) -> anyhow::Result<()> {
     let new = to.heads().await?;
+    let mut wanted: Vec<(Slot, Epoch)> = Vec::new();
     for (slot, (old, new)) in (0..).zip(old.iter().zip(&new)) {
-        let wanted: Vec<(Slot, Epoch)> = (new.epoch..old.epoch).map(|epoch| (slot, epoch)).collect();
-        claim(to, &wanted).await?;
+        wanted.extend((new.epoch..old.epoch).map(|epoch| (slot, epoch)));
+        if wanted.len() >= CLAIMS_MAX {
+            claim(to, &std::mem::take(&mut wanted)).await?;
+        }
     }
-    Ok(())
+    claim(to, &wanted).await
 }
 
 /// Claims for the copy; the same slot may be there with one epoch after the other.
