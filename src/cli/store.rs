@@ -39,7 +39,8 @@ pub enum StoreCommand {
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
     /// sled:DIR, fjall:DIR, postgres://... or redis://... [default: the one that is configured].
-    pub store: Option<StoreChoice>,
+    #[arg(value_name = "STORE")]
+    pub place: Option<StoreChoice>,
     #[command(flatten)]
     pub config: ConfigArgs,
     /// Print the result as JSON.
@@ -71,7 +72,7 @@ pub async fn run(command: StoreCommand) -> anyhow::Result<()> {
 async fn check(args: CheckArgs) -> anyhow::Result<()> {
     let config = Config::load(&args.config.sources(std::env::vars_os()))?;
     let configured = config.store_settings().choice;
-    let settings = config.settings_of(args.store.unwrap_or(configured), Slots::Stored);
+    let settings = config.settings_of(args.place.unwrap_or(configured), Slots::Stored);
     if settings.choice == StoreChoice::Memory {
         bail!(Misuse("a store in memory is gone with its process: there is nothing to check".to_owned()));
     }
@@ -97,7 +98,7 @@ async fn check(args: CheckArgs) -> anyhow::Result<()> {
 }
 
 fn summary(store: &StoreChoice, report: &Report, seconds: f64) -> String {
-    let check::Counts { records, events, entities, receipts, snapshots, owed, wakes } = report.counts;
+    let check::Counts { records, events, entities, receipts, snapshots, owed, wakes, .. } = report.counts;
     let mut text =
         format!("{store}: {} slots, {records} records, {events} events, {entities} entities\n", report.slots);
     text += &format!("held against them: {receipts} receipts, {snapshots} snapshots, {owed} owed rows, {wakes} wake ");

@@ -107,7 +107,8 @@ lies! {
     }
     State {
         fn snapshot(&self, snapshot: &mut Snapshot) {
-            snapshot.state.bytes.iter_mut().for_each(|byte| *byte ^= 1);
+            let at = snapshot.seq as usize % snapshot.state.bytes.len();
+            snapshot.state.bytes[at] ^= 1;
         }
     }
     SnapshotVersion {
@@ -217,7 +218,7 @@ async fn everything_that_is_wrong_is_found_and_named() {
         (Box::new(Listless), "of the slot's feed"),
         (Box::new(OtherBytes), "of the slot's feed"),
         (Box::new(NoEvent), "cannot be read"),
-        (Box::new(State), "state"),
+        (Box::new(State), "has another state than its records"),
         (Box::new(SnapshotVersion), "has another version than its records"),
         (Box::new(SnapshotElsewhere), "has another wake row than its records"),
         (Box::new(Tail), "a load does not give sequence"),

@@ -12,6 +12,8 @@ use crate::retail_sample::Sample;
 /// Few, so that many entities share one; and another number than the default, which must not matter.
 pub const SLOTS: &str = "32";
 pub const SKU: &str = "MOVED-M";
+/// The key of a cart that was opened after a restart.
+const LATER: &str = "opened-at-a-later-epoch";
 
 /// What a shop was asked, and what it had answered.
 pub struct Remembered {
@@ -47,7 +49,7 @@ pub async fn open(home: &Path) -> (PathBuf, Remembered) {
     let remembered = Remembered::make(&server.url).await;
     let server = server.kill_and_restart();
     let body = json!({"reference": "a later epoch"});
-    ask(&server.url, Method::POST, "/v1/carts", Some(body), &[("idempotency-key", "later")], 201).await;
+    ask(&server.url, Method::POST, "/v1/carts", Some(body), &[("idempotency-key", LATER)], 201).await;
     assert!(server.stop().status.success());
     (data, remembered)
 }
@@ -105,7 +107,7 @@ impl Remembered {
                              "country": "GB"});
         let contact = json!({"email": "ada@example.com", "shipping_address": address});
         ask(url, Method::PUT, &format!("{paid}/contact"), Some(contact), &opens, 200).await;
-        let key = "pay once".to_owned();
+        let key = "paid-once-and-never-again".to_owned();
         let (order, replayed) = complete(url, &paid, &paid_token, &key).await;
         assert!(!replayed);
         let order_path = format!("/v1/orders/{}", text(&order, "id"));
@@ -150,7 +152,7 @@ impl Remembered {
         assert!(replayed, "{again}");
         assert_eq!(again, self.order);
         let later = json!({"reference": "a later epoch"});
-        let keyed = [("idempotency-key", "later")];
+        let keyed = [("idempotency-key", LATER)];
         assert!(ask(url, Method::POST, "/v1/carts", Some(later), &keyed, 201).await.1, "it was asked before");
     }
 }

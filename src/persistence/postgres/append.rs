@@ -44,7 +44,7 @@ struct Known {
 
 impl Present for Known {
     fn slot(&self, slot: Slot) -> Option<Held<'_>> {
-        (slot == self.slot).then(|| Held { owner: self.owner.as_deref(), epoch: self.epoch, seq: self.seq })
+        (slot == self.slot).then_some(Held { owner: self.owner.as_deref(), epoch: self.epoch, seq: self.seq })
     }
     fn version(&mut self, key: &EntityKey) -> Result<u64, StoreError> {
         Ok(self.versions.get(key).copied().unwrap_or_default())

@@ -27,7 +27,7 @@ const V1: &str = r#"
         epoch int8 not null default 0,
         seq int8 not null default 0,
         at_ms int8 not null default 0
-    );
+    ) with (fillfactor = 20);
     create table souk_records (
         slot int4 not null,
         kind int2 not null,
@@ -91,9 +91,6 @@ const V1: &str = r#"
         data bytea not null
     );
 "#;
-
-/// Only PostgreSQL knows these; another engine of its protocol does without.
-const STORAGE: [&str; 1] = ["alter table souk_slots set (fillfactor = 20)"];
 
 const VERSION: i32 = MIGRATIONS.len() as i32;
 
@@ -160,11 +157,6 @@ async fn try_migrate(client: &mut Client, slots: Option<Slot>) -> Result<Result<
     }
     migration.execute("update souk_meta set version = $1 where one", &[&VERSION]).await?;
     migration.commit().await?;
-    for sql in STORAGE {
-        if let Err(error) = client.batch_execute(sql).await {
-            tracing::debug!(%error, "the server keeps its own way of storing");
-        }
-    }
     Ok(Ok(found))
 }
 

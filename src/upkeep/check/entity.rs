@@ -41,6 +41,7 @@ pub async fn check(
         return Ok((counts, findings));
     };
     counts.snapshots = u64::from(history.snapshot.is_some());
+    counts.snapshots_unused = history.snapshot.iter().filter(|snapshot| !is_read(asked, snapshot)).count() as u64;
     let mut replayed = Replayed::begin(asked, key, history);
     if replayed.spec.is_none() {
         findings.tell(&place, format_args!("this souk knows no kind {}: is it older than the store?", key.kind));
@@ -63,6 +64,10 @@ pub async fn check(
     }
     replayed.end(seen, &place, &mut findings);
     Ok((counts, findings))
+}
+
+fn is_read(asked: &Asked<'_>, snapshot: &Snapshot) -> bool {
+    asked.kinds.by_number(snapshot.key.kind).is_some_and(|spec| spec.restore(&snapshot.state).is_some())
 }
 
 /// Looks for a receipt, if it must be there; the answer is how many were looked for.

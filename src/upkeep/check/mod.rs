@@ -56,6 +56,8 @@ pub struct Counts {
     /// Receipts that must be found, and were looked for.
     pub receipts: u64,
     pub snapshots: u64,
+    /// Those among them that this souk does not read: events are replayed instead.
+    pub snapshots_unused: u64,
     pub owed: u64,
     pub wakes: u64,
 }
@@ -67,6 +69,7 @@ impl Counts {
         self.entities += other.entities;
         self.receipts += other.receipts;
         self.snapshots += other.snapshots;
+        self.snapshots_unused += other.snapshots_unused;
         self.owed += other.owed;
         self.wakes += other.wakes;
     }
@@ -161,6 +164,10 @@ pub async fn check(
         report.counts.add(&counts);
         entities.into_iter().for_each(|(kind, ids)| lists.add(kind, ids));
         watch.advances(head.seq);
+    }
+    if report.counts.snapshots_unused > 0 {
+        let count = report.counts.snapshots_unused;
+        report.notes.push(format!("{count} snapshots are not of this souk's version, and are not used"));
     }
     if moving > 0 {
         report.notes.push(format!("{moving} slots were written to all the while and could not be judged"));
