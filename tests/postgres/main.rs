@@ -70,7 +70,7 @@ impl Rig for PostgresRig {
     }
 }
 
-souk::journal_conformance!(conforms, || PostgresRig::new());
+souk::journal_conformance!(conforms, PostgresRig::new);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "runs in the processes that the other test starts"]

@@ -49,9 +49,8 @@ async fn a_connection_that_is_lost_on_the_way_settles_by_a_claim() {
     let mut scribe = Scribe::claim(open(&url).await).await;
     let first = scribe.record(0, "a");
     scribe.commit(std::slice::from_ref(&first)).await; // the statement is prepared
-    let mut epoch = 1;
     let mut written = vec![first];
-    for cut in [Cut::Answer, Cut::Request, Cut::Answer] {
+    for (epoch, cut) in (1..).zip([Cut::Answer, Cut::Request, Cut::Answer]) {
         let mut record = scribe.record(0, "a");
         (record.epoch, record.seq, record.version) = (epoch, written.len() as u64 + 1, written.len() as u64 + 1);
         record.receipt = Some(client_receipt(i64::MAX / 2));
@@ -60,7 +59,6 @@ async fn a_connection_that_is_lost_on_the_way_settles_by_a_claim() {
         assert!(matches!(outcome, Err(StoreError::Unknown(_))), "{cut:?}: {outcome:?}");
         assert!(proxy.has_cut());
         let claimed = scribe.journal.claim(SCRIBE, &[(0, epoch)]).await.expect("a claim");
-        epoch += 1;
         let receipt = scribe.journal.find_receipt(0, &key("a"), &record.request).await.expect("find_receipt");
         match cut {
             Cut::Answer => {
@@ -71,7 +69,7 @@ async fn a_connection_that_is_lost_on_the_way_settles_by_a_claim() {
         }
         assert_eq!(claimed[0].as_ref().map(|head| head.seq), Ok(written.len() as u64), "{cut:?}");
         let again = scribe.journal.append(batch(&[record])).await.expect("append");
-        assert_eq!(again, [(0, Refusal::Fenced { current: epoch })], "never twice");
+        assert_eq!(again, [(0, Refusal::Fenced { current: epoch + 1 })], "never twice");
         assert_eq!(scribe.feed(0).await, written);
     }
 }
