@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::embedded::{self, EmbeddedJournal, EmbeddedOptions, EngineKind};
 use super::memory::Memory;
 use super::postgres::{Limits, PostgresOptions, PostgresStore};
+use super::redis::{RedisOptions, RedisStore};
 use super::{Slot, Store, StoreError};
 
 /// Where a store is. As text: `sled:DIR`, `fjall:DIR`, `postgres://...`, `redis://...`, `memory`.
@@ -44,6 +45,8 @@ pub struct StoreSettings {
     pub slots: Slots,
     /// Of an embedded engine.
     pub cache_bytes: u64,
+    /// Whether a Redis may lose what it has acknowledged.
+    pub accept_loss: bool,
 }
 
 /// Opens a store. What it answers is whole: journal and node list.
@@ -75,17 +78,23 @@ pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError
             let options = PostgresOptions { url: url.clone(), slots, limits: Limits::default() };
             Ok(Arc::new(PostgresStore::open(options).await?))
         }
-        StoreChoice::Redis { .. } => Err(not_built("Redis")),
+        StoreChoice::Redis { url } => {
+            let options = |slots| RedisOptions { accept_loss: settings.accept_loss, ..RedisOptions::new(url, slots) };
+            let slots = match settings.slots {
+                Slots::Configured(slots) => slots,
+                Slots::Stored => {
+                    let stored = RedisStore::stored_slots(options(1)).await?;
+                    stored.ok_or_else(|| not_there(&settings.choice))?
+                }
+            };
+            Ok(Arc::new(RedisStore::open(options(slots)).await?))
+        }
     }
 }
 
 /// To be asked for [`Slots::Stored`].
 fn not_there(choice: &StoreChoice) -> StoreError {
     StoreError::Fatal(format!("there is no store at {choice}"))
-}
-
-fn not_built(what: &str) -> StoreError {
-    StoreError::Fatal(format!("this souk cannot speak to {what}"))
 }
 
 impl StoreChoice {
@@ -165,7 +174,8 @@ mod tests {
         for engine in EngineKind::ALL {
             let place = dir.path().join(engine.name());
             let choice = StoreChoice::Embedded { engine, dir: place.clone() };
-            let settings = |slots| StoreSettings { choice: choice.clone(), slots, cache_bytes: 1 << 20 };
+            let settings =
+                |slots| StoreSettings { choice: choice.clone(), slots, cache_bytes: 1 << 20, accept_loss: false };
             let refused = open(&settings(Slots::Stored)).await.map(drop).expect_err("it is not there").to_string();
             assert!(refused.contains("there is no store at"), "{refused}");
             assert!(!place.exists());

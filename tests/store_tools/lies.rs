@@ -203,7 +203,7 @@ async fn everything_that_is_wrong_is_found_and_named() {
     let home = tempfile::tempdir().expect("a folder");
     let (data, _) = shop::open(home.path()).await;
     let choice = embedded("sled", &data).parse().expect("a store");
-    let settings = StoreSettings { choice, slots: Slots::Stored, cache_bytes: 16 << 20 };
+    let settings = StoreSettings { choice, slots: Slots::Stored, cache_bytes: 16 << 20, accept_loss: false };
     let store = open(&settings).await.expect("it opens");
     let truth = judged(&store, Box::new(Truth)).await;
     assert!(truth.is_well(), "{truth:#?}");
