@@ -15,6 +15,7 @@ mod handle;
 pub mod membership;
 pub mod memory;
 pub mod record;
+pub mod redis;
 pub mod sled;
 #[cfg(test)]
 mod spoilt_tests;
