@@ -98,6 +98,7 @@ pub struct Store {
     pub url: String,
     pub slots: u32,
     pub sled: Sled,
+    pub redis: Redis,
 }
 
 impl fmt::Debug for Store {
@@ -108,6 +109,7 @@ impl fmt::Debug for Store {
             .field("url", &url)
             .field("slots", &self.slots)
             .field("sled", &self.sled)
+            .field("redis", &self.redis)
             .finish()
     }
 }
@@ -116,11 +118,17 @@ impl fmt::Debug for Store {
 pub enum StoreKind {
     Sled,
     Memory,
+    Redis,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sled {
     pub cache_bytes: u64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Redis {
+    pub accept_loss: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -182,13 +190,30 @@ pub struct Argon2 {
     pub lanes: u32,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Limits {
+    /// Empty: each node counts for itself. May hold a password: `Debug` does not show it.
+    pub redis_url: String,
     pub exempt: Vec<AddressBlock>,
     pub address_per_minute: u32,
     pub user_per_minute: u32,
     pub login_failures_max: u32,
     pub login_window_ms: u64,
+}
+
+impl fmt::Debug for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Limits { redis_url, exempt, address_per_minute, user_per_minute, login_failures_max, login_window_ms } =
+            self;
+        f.debug_struct("Limits")
+            .field("redis_url", if redis_url.is_empty() { &"" } else { &"[redacted]" })
+            .field("exempt", exempt)
+            .field("address_per_minute", address_per_minute)
+            .field("user_per_minute", user_per_minute)
+            .field("login_failures_max", login_failures_max)
+            .field("login_window_ms", login_window_ms)
+            .finish()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -257,10 +282,14 @@ impl Config {
             },
             data: Data { dir: r.text("data.dir", 1..=4_096).into() },
             store: Store {
-                kind: r.word("store.kind", &[("sled", StoreKind::Sled), ("memory", StoreKind::Memory)]),
+                kind: r.word(
+                    "store.kind",
+                    &[("sled", StoreKind::Sled), ("redis", StoreKind::Redis), ("memory", StoreKind::Memory)],
+                ),
                 url: r.text("store.url", 0..=4_096),
                 slots: r.number("store.slots", 1..=65_536),
                 sled: Sled { cache_bytes: r.number("store.sled.cache_bytes", 1 << 20..=1 << 44) },
+                redis: Redis { accept_loss: r.word("store.redis.accept_loss", &[("false", false), ("true", true)]) },
             },
             journal: Journal {
                 batch_records_max: r.size("journal.batch_records_max", 1..=1_000_000),
@@ -280,6 +309,7 @@ impl Config {
             stock: Stock { low_at: r.number("stock.low_at", 0..=1_000_000) },
             auth: Config::read_auth(r),
             limits: Limits {
+                redis_url: r.text("limits.redis_url", 0..=4_096),
                 exempt: r.blocks("limits.exempt"),
                 address_per_minute: r.number("limits.address_per_minute", 1..=1_000_000_000),
                 user_per_minute: r.number("limits.user_per_minute", 1..=1_000_000_000),

@@ -32,6 +32,7 @@ use crate::config::{Config, StoreKind};
 use crate::http::{self, ClusterNode, ClusterSlot, ClusterView, Edge, EdgeConfig, Health};
 use crate::metrics::Metrics;
 use crate::persistence::memory::Memory;
+use crate::persistence::redis::{RedisOptions, RedisStore};
 use crate::persistence::sled::{SledJournal, SledOptions};
 use crate::persistence::{EntityKey, Journal, StoreError};
 use crate::{sample, telemetry};
@@ -88,6 +89,7 @@ pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
     let edge = Edge::start(http::Given {
         client: runtime.client.clone(),
         config: edge_config(&config),
+        limiter: http::limits::chosen(&config.limits.redis_url, &metrics).await?,
         metrics,
         health: health.clone(),
         cluster: Arc::new(OneNode { ownership: runtime.ownership.clone(), name: node_name(&config) }),
@@ -242,6 +244,11 @@ async fn open(config: &Config) -> anyhow::Result<Arc<dyn Journal>> {
     let slots = u16::try_from(config.store.slots)?;
     match config.store.kind {
         StoreKind::Memory => Ok(Arc::new(Memory::new(slots))),
+        StoreKind::Redis => {
+            let accept_loss = config.store.redis.accept_loss;
+            let options = RedisOptions { accept_loss, ..RedisOptions::new(&config.store.url, slots) };
+            Ok(Arc::new(RedisStore::open(options).await.context("cannot open the store in Redis")?))
+        }
         StoreKind::Sled => {
             let dir = config.data.dir.clone();
             let options = SledOptions { slots, cache_bytes: config.store.sled.cache_bytes, ..SledOptions::default() };
@@ -299,6 +306,7 @@ fn no_administrator(program: &str, config: &Config) -> String {
     let start = "start it with SOUK_BOOTSTRAP_ADMIN_EMAIL and SOUK_BOOTSTRAP_ADMIN_PASSWORD set.";
     match config.store.kind {
         StoreKind::Memory => format!("There is no administrator. To have one, {start}"),
+        StoreKind::Redis => format!("There is no administrator yet. To have one, {start}"),
         StoreKind::Sled => format!(
             "There is no administrator yet. Stop the server and make one:\n  \
              echo 'a long password' | {program} admin create-admin you@example.com --password-stdin --data '{}'\n\

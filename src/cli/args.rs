@@ -65,7 +65,7 @@ pub struct ConfigArgs {
     /// Directory of the embedded store [data.dir; default ./data].
     #[arg(long, value_name = "DIR", env = "SOUK_DATA")]
     pub data: Option<String>,
-    /// What keeps the journal: sled, memory [store.kind; default sled].
+    /// What keeps the journal: sled, redis, memory [store.kind; default sled].
     #[arg(long, value_name = "KIND", env = "SOUK_STORE")]
     pub store: Option<String>,
     /// Address of a shared store [store.url].

@@ -105,17 +105,20 @@ pub async fn an_append_and_a_claim_on_their_way_together(rig: &dyn Rig) {
         record.version = record.seq;
         let (writer, taker) = (handles[0].clone(), handles[1].clone());
         let sent = batch(owner(round), std::slice::from_ref(&record));
-        let appending = tokio::spawn(async move {
+        // Both are on their way: one task waits for both, so each goes on while the other one waits.
+        let appending = async {
             for _ in 0..round % 7 {
                 tokio::task::yield_now().await;
             }
             writer.append(sent).await.expect("append")
-        });
-        let claimed = taker.claim(owner(round + 1), &[(0, epoch)]).await.expect("claim");
+        };
+        let taking = async {
+            let claimed = taker.claim(owner(round + 1), &[(0, epoch)]).await.expect("claim");
+            (claimed, taker.feed(0, 0, usize::MAX).await.expect("feed"))
+        };
+        let (refused, (claimed, at_the_claim)) = futures::join!(appending, taking);
         let head = claimed[0].clone().expect("nobody else claims");
         assert_eq!(head.epoch, epoch + 1);
-        let at_the_claim = taker.feed(0, 0, usize::MAX).await.expect("feed");
-        let refused = appending.await.expect("the append");
         match refused.as_slice() {
             [] => written.push(record),
             [(0, Refusal::Fenced { current })] => assert_eq!(*current, epoch + 1),
@@ -173,7 +176,7 @@ pub async fn unknown_claims_are_settled_by_the_heads(rig: &dyn Rig) {
         let slot = 2 - epoch as u16;
         assert!(matches!(faulty.claim(SCRIBE, &[(slot, 1)]).await, Err(StoreError::Unknown(_))));
         assert_eq!(faulty.heads().await.expect("heads")[usize::from(slot)].epoch, epoch);
-        let record = Record { epoch, ..scribe.record(slot, "a") };
+        let record = Record { epoch, ..scribe.record(slot, &format!("of-slot-{slot}")) };
         scribe.commit(&[record]).await;
     }
 }

@@ -52,7 +52,8 @@ pub(super) fn parse(text: &str) -> Result<Address, String> {
 
 fn info(url: &Url) -> Result<ConnectionInfo, String> {
     let info = url.as_str().into_connection_info().map_err(|error| error.to_string())?;
-    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
+    // The first thing that is said is ours, so that the reason is heard when a server takes no more clients.
+    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
     Ok(info.set_redis_settings(settings).set_tcp_settings(tcp_settings()))
 }
 

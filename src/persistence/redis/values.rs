@@ -1,6 +1,7 @@
 //! What the server answers, as values of ours.
 
 use redis::{Cmd, Value};
+use tokio::time::Instant;
 
 use super::link::{Link, Trouble};
 use crate::persistence::StoreError;
@@ -45,13 +46,22 @@ pub(super) fn fields<const N: usize>(value: Value) -> Result<[Value; N], StoreEr
 }
 
 impl Link {
-    /// Asks what changes nothing.
+    /// Asks what changes nothing; once more, where the connection was gone.
     pub async fn read(&self, command: Cmd) -> Result<Value, StoreError> {
-        self.ask(command).await.map_err(Trouble::of_read)
+        let asked = Instant::now();
+        match self.ask(command.clone()).await {
+            Err(Trouble::Lost(_)) if asked.elapsed() < self.patience() => self.ask(command).await,
+            answer => answer,
+        }
+        .map_err(Trouble::of_read)
     }
 
     pub async fn read_all(&self, commands: &[Cmd]) -> Result<Vec<Value>, StoreError> {
-        let answers = self.ask_all(commands).await.map_err(Trouble::of_read)?;
-        answers.into_iter().map(|answer| answer.map_err(Trouble::of_read)).collect()
+        let asked = Instant::now();
+        let answers = match self.ask_all(commands).await {
+            Err(Trouble::Lost(_)) if asked.elapsed() < self.patience() => self.ask_all(commands).await,
+            answers => answers,
+        };
+        answers.map_err(Trouble::of_read)?.into_iter().map(|answer| answer.map_err(Trouble::of_read)).collect()
     }
 }
