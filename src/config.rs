@@ -397,11 +397,16 @@ impl Config {
             self.auth.argon2.memory_kib >= 8 * self.auth.argon2.lanes,
             "must be at least 8 per lane",
         );
-        r.require(
-            "store.url",
-            self.store.url.is_empty(),
-            "must be empty: the kinds sled and memory are embedded and have no address",
-        );
+        let (holds, rule) = match self.store.kind {
+            StoreKind::Sled | StoreKind::Memory => {
+                (self.store.url.is_empty(), "must be empty: the kinds sled and memory are embedded and have no address")
+            }
+            StoreKind::Redis => (
+                self.store.url.starts_with("redis://"),
+                "must say where Redis is, such as redis://localhost:6379: the kind redis needs it",
+            ),
+        };
+        r.require("store.url", holds, rule);
     }
 
     fn finish(mut self) -> Config {

@@ -106,7 +106,11 @@ impl Link {
         if let Some((at, why)) = &current.failed
             && at.elapsed() < REST
         {
-            return Err(why.clone());
+            let (until, why) = (*at + REST, why.clone());
+            drop(current);
+            // Whoever asks again at once must not do so a thousand times a second.
+            tokio::time::sleep_until(until).await;
+            return Err(why);
         }
         let connecting = tokio::time::timeout(CONNECT, connect(&self.address, &self.terms));
         match connecting.await.unwrap_or_else(|_| Err(Trouble::Refused("connecting took too long".to_owned()))) {
