@@ -1,7 +1,7 @@
 //! The command line: what can be asked, and what each answer is worth to a script.
 //!
 //! Exit codes: 0 well, 1 failed (what failed is on standard error), 2 misused (options, configuration).
-//! `serve`, `admin` and `inspect --data` work on a store through [`crate::node`]; `import`, `inspect` and
+//! `serve`, `admin` and `inspect --data` work on a store through [`crate::node`], `store` through [`crate::upkeep`]; `import`, `inspect` and
 //! `replay` are clients of a server's public API and know nothing else of it.
 
 mod args;
@@ -14,6 +14,7 @@ mod replay;
 mod retail;
 mod session;
 mod source;
+mod store;
 
 use std::process::ExitCode;
 
@@ -68,6 +69,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
                     .await?;
             output::print(&format!("{created}\n"))
         }
+        Command::Store { command } => store::run(command).await,
         Command::Replay { command: ReplayCommand::OnlineRetail(args) } => replay::run(args).await,
     }
 }

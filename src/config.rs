@@ -22,6 +22,9 @@ pub use problems::{Problem, Problems};
 use reader::Reader;
 
 use crate::actors::entity::Policy;
+use crate::persistence::Slot;
+use crate::persistence::embedded::EngineKind;
+use crate::persistence::open::{Slots as StoreSlots, StoreChoice, StoreSettings};
 
 /// The defaults as shipped, with the documentation of every key.
 pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
@@ -65,6 +68,7 @@ pub struct Http {
     pub body_timeout_ms: u64,
     pub write_stall_ms: u64,
     pub connections_max: usize,
+    pub active_max: usize,
     pub concurrency_max: usize,
     pub queue_max: usize,
     pub queue_wait_ms: u64,
@@ -96,9 +100,27 @@ pub struct Store {
     pub kind: StoreKind,
     /// Empty for the embedded kinds. May hold a password: `Debug` does not show it.
     pub url: String,
-    pub slots: u32,
-    pub sled: Sled,
+    pub slots: Slot,
+    pub sled: Engine,
+    pub fjall: Engine,
     pub redis: Redis,
+}
+
+impl Store {
+    /// Whether the address is one for the kind; what it must be.
+    fn url_fits(&self) -> (bool, &'static str) {
+        let parsed = self.url.parse();
+        match self.kind {
+            StoreKind::Sled | StoreKind::Fjall | StoreKind::Memory => {
+                let why = "must be empty: the kinds sled, fjall and memory are embedded and have no address";
+                (self.url.is_empty(), why)
+            }
+            StoreKind::Postgres => {
+                (matches!(parsed, Ok(StoreChoice::Postgres { .. })), "must be the address: postgres://...")
+            }
+            StoreKind::Redis => (matches!(parsed, Ok(StoreChoice::Redis { .. })), "must be the address: redis://..."),
+        }
+    }
 }
 
 impl fmt::Debug for Store {
@@ -109,6 +131,7 @@ impl fmt::Debug for Store {
             .field("url", &url)
             .field("slots", &self.slots)
             .field("sled", &self.sled)
+            .field("fjall", &self.fjall)
             .field("redis", &self.redis)
             .finish()
     }
@@ -117,12 +140,24 @@ impl fmt::Debug for Store {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreKind {
     Sled,
-    Memory,
+    Fjall,
+    Postgres,
     Redis,
+    Memory,
+}
+
+impl StoreKind {
+    /// Whether several processes reach it: then the node list, and no lock file, keeps a second one out.
+    pub fn is_shared(self) -> bool {
+        match self {
+            StoreKind::Sled | StoreKind::Fjall | StoreKind::Memory => false,
+            StoreKind::Postgres | StoreKind::Redis => true,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sled {
+pub struct Engine {
     pub cache_bytes: u64,
 }
 
@@ -272,6 +307,33 @@ impl Config {
         }
     }
 
+    /// How the store is opened, and created where there is none.
+    pub fn store_settings(&self) -> StoreSettings {
+        let Store { kind, url, slots, sled, fjall, redis } = &self.store;
+        let embedded = |engine| StoreChoice::Embedded { engine, dir: self.data.dir.clone() };
+        let (choice, cache_bytes) = match kind {
+            StoreKind::Memory => (StoreChoice::Memory, 0),
+            StoreKind::Sled => (embedded(EngineKind::Sled), sled.cache_bytes),
+            StoreKind::Fjall => (embedded(EngineKind::Fjall), fjall.cache_bytes),
+            StoreKind::Postgres => (StoreChoice::Postgres { url: url.clone() }, 0),
+            StoreKind::Redis => (StoreChoice::Redis { url: url.clone(), accept_loss: redis.accept_loss }, 0),
+        };
+        StoreSettings { choice, slots: StoreSlots::Configured(*slots), cache_bytes }
+    }
+
+    /// How a store that is named on the command line is opened, with the rest as it is configured.
+    pub fn settings_of(&self, mut choice: StoreChoice, slots: StoreSlots) -> StoreSettings {
+        if let StoreChoice::Redis { accept_loss, .. } = &mut choice {
+            *accept_loss = self.store.redis.accept_loss;
+        }
+        let cache_bytes = match choice {
+            StoreChoice::Embedded { engine: EngineKind::Sled, .. } => self.store.sled.cache_bytes,
+            StoreChoice::Embedded { engine: EngineKind::Fjall, .. } => self.store.fjall.cache_bytes,
+            StoreChoice::Memory | StoreChoice::Postgres { .. } | StoreChoice::Redis { .. } => 0,
+        };
+        StoreSettings { choice, slots, cache_bytes }
+    }
+
     fn read(r: &mut Reader<'_>) -> Config {
         Config {
             node: Node { name: r.text("node.name", 0..=64) },
@@ -284,11 +346,18 @@ impl Config {
             store: Store {
                 kind: r.word(
                     "store.kind",
-                    &[("sled", StoreKind::Sled), ("redis", StoreKind::Redis), ("memory", StoreKind::Memory)],
+                    &[
+                        ("sled", StoreKind::Sled),
+                        ("fjall", StoreKind::Fjall),
+                        ("postgres", StoreKind::Postgres),
+                        ("redis", StoreKind::Redis),
+                        ("memory", StoreKind::Memory),
+                    ],
                 ),
                 url: r.text("store.url", 0..=4_096),
-                slots: r.number("store.slots", 1..=65_536),
-                sled: Sled { cache_bytes: r.number("store.sled.cache_bytes", 1 << 20..=1 << 44) },
+                slots: r.number("store.slots", 1..=32_768),
+                sled: Engine { cache_bytes: r.number("store.sled.cache_bytes", 1 << 20..=1 << 44) },
+                fjall: Engine { cache_bytes: r.number("store.fjall.cache_bytes", 1 << 20..=1 << 44) },
                 redis: Redis { accept_loss: r.word("store.redis.accept_loss", &[("false", false), ("true", true)]) },
             },
             journal: Journal {
@@ -338,6 +407,7 @@ impl Config {
             body_timeout_ms: r.ms("http.body_timeout_ms"),
             write_stall_ms: r.ms("http.write_stall_ms"),
             connections_max: r.size("http.connections_max", 1..=1_000_000),
+            active_max: r.size("http.active_max", 256..=1_000_000),
             concurrency_max: r.size("http.concurrency_max", 256..=1_000_000),
             queue_max: r.size("http.queue_max", 0..=1_000_000),
             queue_wait_ms: r.ms("http.queue_wait_ms"),
@@ -397,16 +467,8 @@ impl Config {
             self.auth.argon2.memory_kib >= 8 * self.auth.argon2.lanes,
             "must be at least 8 per lane",
         );
-        let (holds, rule) = match self.store.kind {
-            StoreKind::Sled | StoreKind::Memory => {
-                (self.store.url.is_empty(), "must be empty: the kinds sled and memory are embedded and have no address")
-            }
-            StoreKind::Redis => (
-                self.store.url.starts_with("redis://"),
-                "must say where Redis is, such as redis://localhost:6379: the kind redis needs it",
-            ),
-        };
-        r.require("store.url", holds, rule);
+        let (fits, expected) = self.store.url_fits();
+        r.require("store.url", fits, expected);
     }
 
     fn finish(mut self) -> Config {

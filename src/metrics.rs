@@ -67,8 +67,8 @@ metrics! {
     http_request_seconds: HistogramVec((&["route"], &[0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0, 30.0])),
     /// Requests being worked on.
     http_running: IntGauge,
-    /// Requests that may be worked on at once: more as they come, while the processors keep up.
-    http_limit: IntGauge,
+    /// Requests among them that wait for something else, and have made room for others.
+    http_parked: IntGauge,
     /// Open connections.
     http_connections: IntGauge,
     /// Handlers that panicked, each answered with 500.

@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -26,15 +27,14 @@ use crate::actors::runtime::{Runtime, RuntimeConfig};
 use crate::actors::slot::{self, SlotLimits};
 use crate::actors::user::types::{Command as UserCommand, Status, User};
 use crate::actors::values::{Email, Only, Role, UserId};
-use crate::actors::writer::WriterLimits;
-use crate::cluster::{NodeId, Ownership, SoleOwner, slot_of};
+use crate::actors::writer::{Outlet, WriterLimits};
+use crate::cluster::{Lease, NodeId, Ownership, SoleOwner, slot_of};
 use crate::config::{Config, StoreKind};
 use crate::http::{self, ClusterNode, ClusterSlot, ClusterView, Edge, EdgeConfig, Health};
+use crate::member::Member;
 use crate::metrics::Metrics;
-use crate::persistence::memory::Memory;
-use crate::persistence::redis::{RedisOptions, RedisStore};
-use crate::persistence::sled::{SledJournal, SledOptions};
-use crate::persistence::{EntityKey, Journal, StoreError};
+use crate::persistence::open;
+use crate::persistence::{EntityKey, Journal, Store, StoreError};
 use crate::{sample, telemetry};
 
 /// How long one step of starting may wait for an entity.
@@ -80,10 +80,10 @@ pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
     let listener =
         TcpListener::bind(config.http.addr).await.with_context(|| format!("cannot listen on {}", config.http.addr))?;
     let address = listener.local_addr()?;
-    let journal = open(&config).await?;
+    let store = open_store(&config).await?;
     let metrics = Arc::new(Metrics::new());
-    let runtime = start_runtime(&config, journal.clone(), metrics.clone()).await?;
-    let projections = Projections::start(runtime.client.clone(), journal, metrics.clone()).await?;
+    let Served { runtime, membership } = serve(&config, store.clone(), &address.to_string(), metrics.clone()).await?;
+    let projections = Projections::start(runtime.client.clone(), store, metrics.clone()).await?;
     runtime.dispatcher.add_follower(projections.follower());
     let health = Arc::new(Health::default());
     let edge = Edge::start(http::Given {
@@ -114,7 +114,7 @@ pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
     tracing::info!("draining");
     projections.stop();
     let failure = failed.borrow().clone();
-    let stopped = runtime.stop().await;
+    let stopped = Served { runtime, membership }.stop().await;
     match failure {
         Some(error) => bail!("the store has failed: {error}"),
         None => Ok(stopped?),
@@ -170,7 +170,8 @@ fn edge_config(config: &Config) -> EdgeConfig {
         header_limit_bytes: http.header_max_bytes,
         connection_limit: http.connections_max,
         drain_ms: http.drain_ms,
-        admission_permits: http.concurrency_max,
+        admission_active: http.active_max,
+        admission_in_hand: http.concurrency_max,
         admission_queue: http.queue_max,
         admission_wait_ms: http.queue_wait_ms,
         address_limit_per_minute: limits.address_per_minute.into(),
@@ -206,7 +207,7 @@ pub async fn inspect_at_rest(
     if !spec.accepts(id) {
         bail!("{id:?} is not an id of kind {kind}");
     }
-    let journal = open(&config).await?;
+    let journal = open_store(&config).await?;
     let key = EntityKey { kind: spec.number(), id: id.into() };
     let slot = slot_of(key.kind, &key.id, journal.slots());
     let answer = match question {
@@ -232,34 +233,88 @@ pub async fn inspect_at_rest(
 
 /// Makes an administrator in a store that no server holds. The answer is a line for the terminal.
 pub async fn create_admin(config: Config, email: &Email, password: String) -> anyhow::Result<String> {
-    let journal = open(&config).await?;
-    let runtime = start_runtime(&config, journal, Arc::new(Metrics::new())).await?;
-    let made = make_administrator(&runtime.client, &edge_config(&config), email, password).await;
-    runtime.stop().await?;
+    let store = open_store(&config).await?;
+    let served = serve(&config, store, "", Arc::new(Metrics::new())).await?;
+    let made = make_administrator(&served.runtime.client, &edge_config(&config), email, password).await;
+    served.stop().await?;
     made
 }
 
 /// Opens the store that the configuration names.
-async fn open(config: &Config) -> anyhow::Result<Arc<dyn Journal>> {
-    let slots = u16::try_from(config.store.slots)?;
-    match config.store.kind {
-        StoreKind::Memory => Ok(Arc::new(Memory::new(slots))),
-        StoreKind::Redis => {
-            let accept_loss = config.store.redis.accept_loss;
-            let options = RedisOptions { accept_loss, ..RedisOptions::new(&config.store.url, slots) };
-            Ok(Arc::new(RedisStore::open(options).await.context("cannot open the store in Redis")?))
-        }
-        StoreKind::Sled => {
-            let dir = config.data.dir.clone();
-            let options = SledOptions { slots, cache_bytes: config.store.sled.cache_bytes, ..SledOptions::default() };
-            let opened = tokio::task::spawn_blocking(move || SledJournal::open(&dir, options)).await?;
-            Ok(Arc::new(opened.with_context(|| format!("cannot open the store in {}", config.data.dir.display()))?))
+///
+/// A shared store's server may be starting at the same time, so it is waited for.
+async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    let settings = config.store_settings();
+    let deadline = Instant::now() + STEP;
+    loop {
+        match open::open(&settings).await {
+            Err(StoreError::Unavailable(why)) if config.store.kind.is_shared() && Instant::now() < deadline => {
+                tracing::warn!(why, "waiting for the store");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            other => return other.with_context(|| format!("cannot open the store {}", settings.choice)),
         }
     }
 }
 
-async fn start_runtime(config: &Config, journal: Arc<dyn Journal>, metrics: Arc<Metrics>) -> anyhow::Result<Runtime> {
-    let slots = usize::from(journal.slots());
+/// A runtime, and the place of this process among those who share the store.
+struct Served {
+    runtime: Runtime,
+    membership: Option<Membership>,
+}
+
+/// The task that renews, and what ends it.
+struct Membership {
+    staying: JoinHandle<Member>,
+    drained: CancellationToken,
+}
+
+impl Served {
+    /// Drains, leaves the node list, and closes the store: in this order, so that the next process finds
+    /// everything done.
+    async fn stop(self) -> Result<(), StoreError> {
+        let journal = self.runtime.drain().await;
+        if let Some(Membership { staying, drained }) = self.membership {
+            drained.cancel();
+            if let Ok(member) = staying.await {
+                member.leave().await;
+            }
+        }
+        journal.close().await
+    }
+}
+
+/// Claims the store for this process, and starts the runtime on it.
+async fn serve(config: &Config, store: Arc<dyn Store>, address: &str, metrics: Arc<Metrics>) -> anyhow::Result<Served> {
+    let name = node_name(config);
+    let node = NodeId::incarnate(&name);
+    if !config.store.kind.is_shared() {
+        let runtime = start_runtime(config, node, store, Arc::new(SoleOwner), metrics).await?;
+        return Ok(Served { runtime, membership: None });
+    }
+    let mut member = Member::enter(store.clone(), &node, &name, address).await?;
+    let runtime = start_runtime(config, node, store, member.lease.clone(), metrics).await?;
+    let (ownership, outlet) = (runtime.ownership.clone(), runtime.dispatcher.clone());
+    let drained = CancellationToken::new();
+    let until = drained.clone();
+    let staying = tokio::spawn(async move {
+        tokio::select! {
+            why = member.stay(&ownership) => outlet.store_failed(why),
+            () = until.cancelled() => {}
+        }
+        member
+    });
+    Ok(Served { runtime, membership: Some(Membership { staying, drained }) })
+}
+
+async fn start_runtime(
+    config: &Config,
+    node: NodeId,
+    store: Arc<dyn Store>,
+    lease: Arc<dyn Lease>,
+    metrics: Arc<Metrics>,
+) -> anyhow::Result<Runtime> {
+    let slots = usize::from(store.slots());
     let runtime_config = RuntimeConfig {
         policy: config.policy(),
         slot_limits: SlotLimits {
@@ -274,9 +329,9 @@ async fn start_runtime(config: &Config, journal: Arc<dyn Journal>, metrics: Arc<
         },
         inbox_messages_max: config.slots.mailbox_max,
         queue_bytes_max: config.journal.queue_bytes_max,
-        ..RuntimeConfig::new(NodeId::incarnate(&node_name(config)), kinds::all())
+        ..RuntimeConfig::new(node, kinds::all())
     };
-    let runtime = Runtime::start(runtime_config, journal, Arc::new(SoleOwner), metrics).await?;
+    let runtime = Runtime::start(runtime_config, store, lease, metrics).await?;
     let payments = MockPayments::new(runtime.client.clone());
     runtime.dispatcher.add_gateway(crate::actors::payment::types::GATEWAY, Arc::new(payments));
     Ok(runtime)
@@ -306,8 +361,11 @@ fn no_administrator(program: &str, config: &Config) -> String {
     let start = "start it with SOUK_BOOTSTRAP_ADMIN_EMAIL and SOUK_BOOTSTRAP_ADMIN_PASSWORD set.";
     match config.store.kind {
         StoreKind::Memory => format!("There is no administrator. To have one, {start}"),
-        StoreKind::Redis => format!("There is no administrator yet. To have one, {start}"),
-        StoreKind::Sled => format!(
+        StoreKind::Postgres | StoreKind::Redis => format!(
+            "There is no administrator yet. To have one, run `{program} admin create-admin you@example.com \
+             --password-stdin` with the store's settings, or {start}"
+        ),
+        StoreKind::Sled | StoreKind::Fjall => format!(
             "There is no administrator yet. Stop the server and make one:\n  \
              echo 'a long password' | {program} admin create-admin you@example.com --password-stdin --data '{}'\n\
              or {start}",

@@ -148,14 +148,17 @@ fn entities_see_only_the_types_of_other_kinds() {
 }
 
 #[test]
-fn sled_and_bincode_are_named_in_their_own_files_only() {
+fn engines_and_bincode_are_named_in_their_own_files_only() {
     let mut offenders: Vec<String> = offences(&sources("src"), &["bincode::"]);
     offenders.retain(|offence| !offence.starts_with("src/persistence/codec.rs"));
     assert_eq!(offenders, Vec::<String>::new());
-    let mut offenders: Vec<String> =
-        offences(&sources("src"), &["::sled::", " sled::", "(sled::", "<sled::", "&sled::"]);
-    offenders.retain(|offence| !offence.starts_with("src/persistence/sled") && !offence.starts_with("src/node.rs"));
-    assert_eq!(offenders, Vec::<String>::new(), "and node.rs, which chooses the backend");
+    for engine in ["sled", "fjall"] {
+        let named = ["::", " ", "(", "<", "&"].map(|before| format!("{before}{engine}::"));
+        let named = named.each_ref().map(String::as_str);
+        let mut offenders: Vec<String> = offences(&sources("src"), &named);
+        offenders.retain(|offence| !offence.starts_with("src/persistence/embedded/engine/"));
+        assert_eq!(offenders, Vec::<String>::new());
+    }
 }
 
 #[test]

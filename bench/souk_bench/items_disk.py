@@ -22,20 +22,26 @@ def inside(run, what, name, **options):
             shutil.rmtree(data, ignore_errors=True)
 
 
+FILE = ("file", "journal", "journal_fjall")
+
+
 def file(run, say):
-    """The journal beside a plain file with group commit, in turn, on the same disk."""
+    """The journal on sled and on fjall beside a plain file with group commit, in turn, on the same disk."""
     rows = {}
     put = lambda name, unit, value: rows.setdefault(name, []).append((unit, value))
     for repeat in range(run.repeats):
         for writers in (1, 64, 1_000):
             rates = {}
-            for what in ("file", "journal") if repeat % 2 == 0 else ("journal", "file"):
-                told = inside(run, what, f"{what}-{writers}", tasks=writers, seconds=run.seconds, bytes=256)
+            for what in FILE if repeat % 2 == 0 else reversed(FILE):
+                program, _, store = what.partition("_")
+                store = {"store": store} if store else {}
+                told = inside(run, program, f"{what}-{writers}", tasks=writers, seconds=run.seconds, bytes=256, **store)
                 rates[what] = told["rate"]
                 put(f"file.{what}_{writers}", "/s", told["rate"])
                 put(f"file.{what}_{writers}.p50", "ms", told["p50_us"] / 1000)
                 put(f"file.{what}_{writers}.p99", "ms", told["p99_us"] / 1000)
-            put(f"file.journal_{writers} / file_{writers}", "x", rates["journal"] / rates["file"])
+            for what in FILE[1:]:
+                put(f"file.{what}_{writers} / file_{writers}", "x", rates[what] / rates["file"])
         say(f"  repeat {repeat + 1} of {run.repeats} done")
     return rows
 

@@ -1,14 +1,14 @@
-//! Appending: to the journal in sled, and to a plain file with group commit, by as many writers and with
+//! Appending: to the journal in a store, and to a plain file with group commit, by as many writers and with
 //! records of the same size.
 
 use std::fs::File;
 use std::io::Write;
-use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
-use souk::persistence::sled::{SledJournal, SledOptions};
-use souk::persistence::{Batch, EntityKey, Journal, Payload, Record};
+use souk::persistence::embedded::EmbeddedOptions;
+use souk::persistence::open::{self, Slots, StoreChoice, StoreSettings};
+use souk::persistence::{Batch, EntityKey, Payload, Record};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Options;
@@ -20,7 +20,12 @@ const KIND: u8 = 3;
 /// Each writer has an entity of its own, alone in its slot, and appends a record at a time.
 pub async fn journal(options: Options) -> anyhow::Result<Value> {
     let slots = u16::try_from(options.tasks.next_power_of_two().max(1_024))?;
-    let journal = Arc::new(SledJournal::open(&options.data, SledOptions { slots, ..SledOptions::default() })?);
+    let choice = match &options.url {
+        Some(url) => url.parse().map_err(anyhow::Error::msg)?,
+        None => StoreChoice::Embedded { engine: options.engine, dir: options.data.clone() },
+    };
+    let cache_bytes = EmbeddedOptions::default().cache_bytes;
+    let journal = open::open(&StoreSettings { choice, slots: Slots::Configured(slots), cache_bytes }).await?;
     let claims: Vec<_> = (0..slots).map(|slot| (slot, 0)).collect();
     for claim in journal.claim("bench", &claims).await? {
         claim.context("a new store has no owner")?;

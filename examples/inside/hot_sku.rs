@@ -14,7 +14,7 @@ use souk::actors::sku::types::{Command, Offer, StockUnit};
 use souk::actors::values::{Currency, Money, OrderId, ProductId, Quantity, RequestId, Sku, VariantId};
 use souk::cluster::{NodeId, SoleOwner};
 use souk::metrics::Metrics;
-use souk::persistence::sled::{SledJournal, SledOptions};
+use souk::persistence::embedded::{EmbeddedJournal, EmbeddedOptions};
 use tokio::time::Instant;
 
 use super::Options;
@@ -23,7 +23,10 @@ use super::tally::tally;
 const STOCK: u64 = 1_000_000_000_000;
 
 pub async fn measure(options: Options) -> anyhow::Result<Value> {
-    let journal = Arc::new(SledJournal::open(&options.data, SledOptions::default())?);
+    let journal = Arc::new(EmbeddedJournal::open(
+        &options.data,
+        EmbeddedOptions { engine: options.engine, ..EmbeddedOptions::default() },
+    )?);
     // The sizes of config/default.toml.
     let config =
         RuntimeConfig { inbox_messages_max: 4_096, ..RuntimeConfig::new(NodeId::incarnate("bench"), kinds::all()) };

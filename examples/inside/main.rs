@@ -1,7 +1,7 @@
 //! What `scripts/bench` measures below the API: reservations at one SKU through the runtime, and the journal
 //! beside a plain append-only file. One line of JSON on standard output.
 //!
-//! `inside hot-sku|journal|file --data DIR [--tasks N] [--seconds S] [--bytes B]`
+//! `inside hot-sku|journal|file --data DIR [--tasks N] [--seconds S] [--bytes B] [--store sled|fjall|URL]`
 
 mod appending;
 mod hot_sku;
@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use souk::persistence::embedded::EngineKind;
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -19,12 +20,16 @@ pub struct Options {
     time: Duration,
     /// What a record takes.
     bytes: usize,
+    engine: EngineKind,
+    /// Of a shared store, whose database is new.
+    url: Option<String>,
 }
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let what = arguments.next().context("hot-sku, journal or file")?;
-    let mut options = Options { data: PathBuf::new(), tasks: 64, time: Duration::from_secs(5), bytes: 256 };
+    let (data, engine) = (PathBuf::new(), EngineKind::default());
+    let mut options = Options { data, tasks: 64, time: Duration::from_secs(5), bytes: 256, engine, url: None };
     while let Some(name) = arguments.next() {
         let value = arguments.next().with_context(|| format!("{name} takes a value"))?;
         match name.as_str() {
@@ -32,6 +37,8 @@ fn main() -> anyhow::Result<()> {
             "--tasks" => options.tasks = value.parse()?,
             "--seconds" => options.time = Duration::from_secs_f64(value.parse()?),
             "--bytes" => options.bytes = value.parse()?,
+            "--store" if value.contains("://") => options.url = Some(value),
+            "--store" => options.engine = EngineKind::named(&value).context("--store is sled, fjall or a URL")?,
             _ => bail!("unknown option {name}"),
         }
     }

@@ -258,7 +258,7 @@ impl Client {
                 Err(AskError::Unknown) if repeatable => maybe_done = true,
                 Ok(_) | Err(_) => return answer,
             }
-            if Instant::now() + pause >= deadline {
+            if Instant::now() + pause >= deadline || self.router.store_has_failed() {
                 return if maybe_done { Err(AskError::Unknown) } else { answer };
             }
             tokio::time::sleep(pause).await;

@@ -197,6 +197,7 @@ impl Outlet for Dispatcher {
     }
 
     fn store_failed(&self, error: StoreError) {
+        self.courier.router.store_failed();
         self.failed.send_replace(Some(error));
     }
 }

@@ -1,7 +1,7 @@
 //! The router: from an entity to the slot that hosts it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 use ractor::ActorRef;
@@ -21,6 +21,8 @@ pub struct Router {
     journal: Arc<dyn Journal>,
     ownership: Arc<Ownership>,
     lease: Arc<dyn Lease>,
+    /// The store must not be used any more: what is not done now never will be.
+    store_has_failed: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
@@ -34,7 +36,7 @@ impl Router {
         metrics: Arc<Metrics>,
     ) -> Router {
         let actors = slots.iter().map(|_| RwLock::new(None)).collect();
-        Router { slots, actors, kinds, journal, ownership, lease, metrics }
+        Router { slots, actors, kinds, journal, ownership, lease, store_has_failed: AtomicBool::new(false), metrics }
     }
 
     /// Hands a message to its slot, or answers it: a read with what the slot shows, anything with why it
@@ -77,6 +79,13 @@ impl Router {
     }
     pub fn journal(&self) -> Arc<dyn Journal> {
         self.journal.clone()
+    }
+    /// Whether trying again is in vain, because the node is about to end.
+    pub fn store_has_failed(&self) -> bool {
+        self.store_has_failed.load(Ordering::Acquire)
+    }
+    pub(super) fn store_failed(&self) {
+        self.store_has_failed.store(true, Ordering::Release);
     }
     pub fn node_name(&self) -> String {
         self.ownership.node.to_string()

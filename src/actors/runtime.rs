@@ -109,9 +109,14 @@ impl Runtime {
         Ok(Runtime { client, dispatcher, ownership, router, journal, supervisor, stopping })
     }
 
-    /// Takes nothing any more, lets everything in flight become durable, and closes the store. What is
-    /// not durable after a while (the store hangs) was never acknowledged.
+    /// Takes nothing any more, lets everything in flight become durable, and closes the store.
     pub async fn stop(self) -> Result<(), StoreError> {
+        self.drain().await.close().await
+    }
+
+    /// Takes nothing any more, and lets everything in flight become durable. What is not after a while (the
+    /// store hangs) was never acknowledged. The answer is the store, still open.
+    pub async fn drain(self) -> Arc<dyn Journal> {
         const SETTLE: Duration = Duration::from_secs(10);
         self.stopping.store(true, Ordering::Release);
         let drained = self.router.slots.iter().enumerate().map(|(slot, shared)| {
@@ -130,7 +135,7 @@ impl Runtime {
         if self.supervisor.wait(Some(SETTLE)).await.is_err() {
             tracing::error!("the actors did not stop in time");
         }
-        self.journal.close().await
+        self.journal
     }
 }
 

@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 use super::Misuse;
 use super::client::Api;
 use super::session::Session;
+use super::store::StoreCommand;
 use crate::actors::values::{Email, Invalid};
 use crate::config::Sources;
 use crate::node::Bootstrap;
@@ -32,7 +33,12 @@ pub enum Command {
     Import(ImportArgs),
     /// Look into an actor: its state, its journal, its state at any version.
     Inspect(InspectArgs),
-    /// Operate on a store that no server holds.
+    /// Verify a store, or move it into another engine.
+    Store {
+        #[command(subcommand)]
+        command: StoreCommand,
+    },
+    /// Operate on a store that no server holds, or on a shared one.
     Admin {
         #[command(subcommand)]
         command: AdminCommand,
@@ -65,7 +71,7 @@ pub struct ConfigArgs {
     /// Directory of the embedded store [data.dir; default ./data].
     #[arg(long, value_name = "DIR", env = "SOUK_DATA")]
     pub data: Option<String>,
-    /// What keeps the journal: sled, redis, memory [store.kind; default sled].
+    /// What keeps the journal: sled, fjall, postgres, redis, memory [store.kind; default sled].
     #[arg(long, value_name = "KIND", env = "SOUK_STORE")]
     pub store: Option<String>,
     /// Address of a shared store [store.url].
@@ -75,7 +81,7 @@ pub struct ConfigArgs {
 
 impl ConfigArgs {
     pub fn sources(&self, environment: impl Iterator<Item = (OsString, OsString)>) -> Sources<'_> {
-        let mut sources = environment_and_file(self.config.as_deref(), environment);
+        let mut sources = sources_of(self.config.as_deref(), environment);
         lay(&mut sources, "--data or SOUK_DATA", "data.dir", self.data.as_ref());
         lay(&mut sources, "--store or SOUK_STORE", "store.kind", self.store.as_ref());
         lay(&mut sources, "--store-url or SOUK_STORE_URL", "store.url", self.store_url.as_ref());
@@ -83,7 +89,7 @@ impl ConfigArgs {
     }
 }
 
-fn environment_and_file(file: Option<&Path>, environment: impl Iterator<Item = (OsString, OsString)>) -> Sources<'_> {
+pub fn sources_of(file: Option<&Path>, environment: impl Iterator<Item = (OsString, OsString)>) -> Sources<'_> {
     // a name or value that is no text can be no setting of ours
     let environment =
         environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
@@ -228,7 +234,7 @@ pub struct InspectArgs {
 impl InspectArgs {
     /// The configuration for a store at rest.
     pub fn sources(&self, environment: impl Iterator<Item = (OsString, OsString)>) -> Sources<'_> {
-        let mut sources = environment_and_file(self.config.as_deref(), environment);
+        let mut sources = sources_of(self.config.as_deref(), environment);
         lay(&mut sources, "--data or SOUK_INSPECT_DATA", "data.dir", self.data.as_ref());
         sources
     }

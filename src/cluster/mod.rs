@@ -5,8 +5,10 @@
 //!
 //! Architecture invariant: nothing here knows the shop, and nothing here imports `persistence`.
 
+mod lease;
 mod ownership;
 mod slots;
 
+pub use lease::{LEASE, Moment, Renewed};
 pub use ownership::{Lease, NodeId, Ownership, SoleOwner};
 pub use slots::slot_of;

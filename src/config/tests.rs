@@ -92,7 +92,7 @@ fn all_problems_are_reported_at_once_with_key_and_place() {
             "SOUK_STOCK__LOW_AT: stock.low_at: must be an integer, not \"few\"",
             "--http: http.addr: expected an IP address and port such as 127.0.0.1:8080, not \"localhost\"",
             "FILE:6: http.concurrency_max: must be 256 to 1000000, not 12",
-            "--store: store.kind: must be one of sled, redis, memory, not \"oracle\"",
+            "--store: store.kind: must be one of sled, fjall, postgres, redis, memory, not \"oracle\"",
             "SOUK_LIMITS__EXEMPT: limits.exempt: expected an address or a block such as 10.0.0.0/8, not \"everyone\"",
         ]
     );

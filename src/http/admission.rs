@@ -1,13 +1,11 @@
-//! Admission: a bounded number of requests run, a bounded number wait a moment, one more is refused at once.
+//! Admission: a bounded number of requests are worked on, a bounded number wait a moment, one more is refused
+//! at once.
 //!
-//! How many may run follows from how the node keeps up. Requests that wait (for a payment provider, for a
-//! slow disk) cost nearly nothing, so the configured number is large; but that many requests which want the
-//! processors make each other slow, and every one of them is answered late. So the node watches how long a
-//! task that could run waits until it does. When that is long on average there is a queue in front of the
-//! processors, and fewer requests are let in, down to the number that is never shed; when it is short, more
-//! are let in again, as far as they come. It begins with that number, too: had a sudden flood the configured
-//! number, all of that would be late before the queue was noticed. Sinking quickly and for little reason does
-//! no harm: it is felt only by a node that has more requests at once than that number.
+//! Requests that want the processors make each other slow: beyond as many as keep the node busy, one more only
+//! makes all the others late. Those that wait for something else (a payment provider, a slow disk) cost nearly
+//! nothing, and must not keep others out. Nobody can tell the two apart at the door, but soon after: what is
+//! not through after [`PARKED_AFTER`] waits. It is *parked*: it gives its place to the next request, and from
+//! then on only counts among the larger number that may be in hand at all.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -18,172 +16,117 @@ use tokio::time::Instant;
 use super::config::EdgeConfig;
 use super::problem::{Code, Problem, Result};
 
-/// So many requests at once are never shed.
-const NEVER_SHED: usize = 256;
-/// How often the wait for a processor is measured.
-const SAMPLE: Duration = Duration::from_millis(10);
-/// Over so many samples the wait is averaged. (The least of them says nothing: work comes in bursts, one from
-/// every group commit, with short lulls between them.)
-const WINDOW: u32 = 4;
-/// An average wait above this is a queue. (A timer is up to two milliseconds late by itself.)
-const BEHIND: Duration = Duration::from_millis(3);
-const LOG_EVERY: Duration = Duration::from_secs(1);
-/// As part of those that may run, those that may wait: what waits behind more is late already.
-const WAITING_PART: usize = 2;
+/// Many times what a request takes that only computes, also on a node with as many of them as may be.
+pub const PARKED_AFTER: Duration = Duration::from_secs(1);
 
 /// Admits a bounded number of requests.
 #[derive(Debug)]
 pub struct Admission {
-    permits: Semaphore,
+    places: Semaphore,
+    /// Requests that are worked on or parked.
+    in_hand: AtomicUsize,
+    in_hand_max: usize,
     waiting: AtomicUsize,
-    most: usize,
-    queue: usize,
+    waiting_max: usize,
     wait: Duration,
-    /// How many may run now.
-    limit: AtomicUsize,
-    /// Permits that are to disappear when they come back: the limit sank while they were out.
-    debt: AtomicUsize,
-    /// Requests that were refused since that was last logged.
-    refusals: AtomicU64,
+    refusals: Refusals,
 }
 
-/// A place among the running requests, held until the answer is made.
+/// A request in hand, until its answer is made.
 #[derive(Debug)]
 pub struct Admitted<'a> {
-    admission: &'a Admission,
-    permit: Option<SemaphorePermit<'a>>,
+    place: Option<SemaphorePermit<'a>>,
+    _in_hand: Counted<'a>,
 }
 
-impl Drop for Admitted<'_> {
-    fn drop(&mut self) {
-        if let Some(permit) = self.permit.take()
-            && self.admission.pay_debt()
-        {
-            permit.forget();
-        }
+impl Admitted<'_> {
+    /// The request waits for something else: its place is free for another.
+    pub fn park(&mut self) {
+        self.place = None;
     }
 }
 
 impl Admission {
     pub fn new(config: &EdgeConfig) -> Admission {
-        let first = NEVER_SHED.min(config.admission_permits);
         Admission {
-            permits: Semaphore::new(first),
+            places: Semaphore::new(config.admission_active),
+            in_hand: AtomicUsize::new(0),
+            in_hand_max: config.admission_in_hand,
             waiting: AtomicUsize::new(0),
-            most: config.admission_permits,
-            queue: config.admission_queue,
+            waiting_max: config.admission_queue,
             wait: Duration::from_millis(config.admission_wait_ms),
-            limit: AtomicUsize::new(first),
-            debt: AtomicUsize::new(0),
-            refusals: AtomicU64::new(0),
+            refusals: Refusals::default(),
         }
     }
 
-    /// A permit to run.
+    /// Lets a request in.
     ///
-    /// Errors: 503 when the queue is full, or no permit came free while the request waited.
+    /// Errors: 503 when too many wait already, no place came free while it waited, or too many are in hand.
     pub async fn enter(&self) -> Result<Admitted<'_>> {
-        let admitted = |permit| Admitted { admission: self, permit: Some(permit) };
-        if let Ok(permit) = self.permits.try_acquire() {
-            return Ok(admitted(permit));
-        }
-        let limit = self.limit();
-        let places = if limit < self.most { self.queue.min(limit / WAITING_PART) } else { self.queue };
-        let place = Place::take(&self.waiting, places).ok_or_else(|| Problem::new(Code::Overloaded))?;
-        let entered = tokio::time::timeout(self.wait, self.permits.acquire()).await;
-        drop(place);
-        match entered {
-            Ok(Ok(permit)) => Ok(admitted(permit)),
-            Ok(Err(_)) | Err(_) => Err(Code::Overloaded.into()),
-        }
+        let overloaded = || Problem::new(Code::Overloaded);
+        let place = match self.places.try_acquire() {
+            Ok(place) => place,
+            Err(_) => {
+                let _waiting = Counted::below(&self.waiting, self.waiting_max).ok_or_else(overloaded)?;
+                let came_free = tokio::time::timeout(self.wait, self.places.acquire()).await;
+                came_free.map_err(|_| overloaded())?.map_err(|_| overloaded())?
+            }
+        };
+        let in_hand = Counted::below(&self.in_hand, self.in_hand_max).ok_or_else(overloaded)?;
+        Ok(Admitted { place: Some(place), _in_hand: in_hand })
     }
 
-    /// How many may run at once now.
-    pub fn limit(&self) -> usize {
-        self.limit.load(Ordering::Relaxed)
-    }
-
-    /// Notes that a request was refused for want of room.
+    /// Notes a refused request, and logs how many there were, once a second.
     pub fn count_refusal(&self) {
-        self.refusals.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Adapts the limit to how the node keeps up, and logs refusals once a second, for as long as it is polled.
-    pub async fn follow(&self, told: impl Fn(usize)) {
-        let mut logged = Instant::now();
-        loop {
-            let mut waited = Duration::ZERO;
-            for _ in 0..WINDOW {
-                let due = Instant::now() + SAMPLE;
-                tokio::time::sleep_until(due).await;
-                // Behind everything that can run at the moment.
-                tokio::task::yield_now().await;
-                waited += due.elapsed();
-            }
-            self.judge(waited / WINDOW);
-            told(self.limit());
-            if logged.elapsed() >= LOG_EVERY {
-                logged = Instant::now();
-                let refused = self.refusals.swap(0, Ordering::Relaxed);
-                if refused > 0 {
-                    tracing::warn!(refused, limit = self.limit(), "too much at once: requests were refused");
-                }
-            }
+        if let Some(refused) = self.refusals.count() {
+            tracing::warn!(refused, "too much at once: requests were refused");
         }
-    }
-
-    /// Sets the limit after a window whose average wait was this.
-    fn judge(&self, wait: Duration) {
-        let limit = self.limit();
-        let floor = NEVER_SHED.min(self.most);
-        if wait > BEHIND {
-            self.set_limit((limit / 2).max(floor));
-        } else if self.permits.available_permits() < limit / 4 {
-            self.set_limit((limit + limit / 8 + 1).min(self.most));
-        } else if self.permits.available_permits() > limit / 2 {
-            self.set_limit((limit - limit / 8).max(floor));
-        }
-    }
-
-    fn set_limit(&self, limit: usize) {
-        let before = self.limit.swap(limit, Ordering::Relaxed);
-        if limit < before {
-            self.debt.fetch_add(before - limit, Ordering::AcqRel);
-        }
-        // What is owed is taken first from what is there; it shrinks by what the limit has grown.
-        for _ in before..limit {
-            if !self.pay_debt() {
-                self.permits.add_permits(1);
-            }
-        }
-        while self.permits.available_permits() > 0 && self.pay_debt() {
-            if self.permits.forget_permits(1) == 0 {
-                self.debt.fetch_add(1, Ordering::AcqRel);
-                break;
-            }
-        }
-    }
-
-    /// Takes one off the debt; whether there was any.
-    fn pay_debt(&self) -> bool {
-        self.debt.fetch_update(Ordering::AcqRel, Ordering::Acquire, |debt| debt.checked_sub(1)).is_ok()
     }
 }
 
-/// A place in a bounded queue; given back when dropped, also by a caller who went away.
-struct Place<'a>(&'a AtomicUsize);
+/// One of a bounded count; given back when dropped, also by a caller who went away.
+#[derive(Debug)]
+struct Counted<'a>(&'a AtomicUsize);
 
-impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize, most: usize) -> Option<Place<'a>> {
-        let place = Place(waiting);
-        // The count is raised first and the place dropped when that was one too many: never a lost one.
-        if waiting.fetch_add(1, Ordering::AcqRel) < most { Some(place) } else { None }
+impl<'a> Counted<'a> {
+    fn below(count: &'a AtomicUsize, most: usize) -> Option<Counted<'a>> {
+        let counted = Counted(count);
+        // The count is raised first, and given back when that was one too many: never a lost one.
+        if count.fetch_add(1, Ordering::AcqRel) < most { Some(counted) } else { None }
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Refusals since they were last told of.
+#[derive(Debug)]
+struct Refusals {
+    count: AtomicU64,
+    begun: Instant,
+    told_ms: AtomicU64,
+}
+
+impl Default for Refusals {
+    fn default() -> Refusals {
+        Refusals { count: AtomicU64::new(0), begun: Instant::now(), told_ms: AtomicU64::new(0) }
+    }
+}
+
+impl Refusals {
+    /// One more. How many there are, if it is time to tell.
+    fn count(&self) -> Option<u64> {
+        const EVERY_MS: u64 = 1_000;
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let now_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let told_ms = self.told_ms.load(Ordering::Relaxed);
+        let due = told_ms == 0 || now_ms >= told_ms.saturating_add(EVERY_MS);
+        let exchanged = self.told_ms.compare_exchange(told_ms, now_ms.max(1), Ordering::Relaxed, Ordering::Relaxed);
+        // Of two at the same moment, one tells.
+        (due && exchanged.is_ok()).then(|| self.count.swap(0, Ordering::Relaxed))
     }
 }
 
@@ -191,9 +134,10 @@ impl Drop for Place<'_> {
 mod tests {
     use super::*;
 
-    fn admission(permits: usize, queue: usize) -> Admission {
+    fn admission(active: usize, in_hand: usize, queue: usize) -> Admission {
         Admission::new(&EdgeConfig {
-            admission_permits: permits,
+            admission_active: active,
+            admission_in_hand: in_hand,
             admission_queue: queue,
             admission_wait_ms: 50,
             ..EdgeConfig::default()
@@ -205,77 +149,43 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn beyond_permits_and_queue_a_request_is_refused_at_once() {
-        let admission = std::sync::Arc::new(admission(1, 1));
-        let first = admission.enter().await.expect("the only permit");
+    async fn beyond_places_and_queue_a_request_is_refused_at_once() {
+        let admission = std::sync::Arc::new(admission(1, 4, 1));
+        let first = admission.enter().await.expect("the only place");
         let waiting = tokio::spawn({
             let admission = admission.clone();
             async move { refused(&admission).await }
         });
         tokio::task::yield_now().await;
+        let began = Instant::now();
         assert_eq!(refused(&admission).await, Some(Code::Overloaded));
+        assert_eq!(began.elapsed(), Duration::ZERO);
         drop(first);
         assert_eq!(waiting.await.expect("no panic"), None);
-        let _again = admission.enter().await.expect("the permit came back");
-        assert_eq!(refused(&admission).await, Some(Code::Overloaded));
+        let _again = admission.enter().await.expect("the place came back");
+        assert_eq!(refused(&admission).await, Some(Code::Overloaded), "its time to wait has passed");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_node_that_is_behind_admits_fewer_but_never_less_than_is_promised() {
-        let admission = admission(1_024, 0);
-        let mut running = full(&admission).await;
-        for _ in 0..20 {
-            admission.judge(BEHIND * 2);
-        }
-        assert_eq!(admission.limit(), NEVER_SHED);
+    async fn who_waits_for_something_else_makes_room_up_to_what_may_be_in_hand() {
+        let admission = admission(2, 3, 0);
+        let mut parked = admission.enter().await.expect("a place");
+        let _active = admission.enter().await.expect("a place");
         assert_eq!(refused(&admission).await, Some(Code::Overloaded));
-        // Those that run may end, and are not replaced until fewer than the limit are left.
-        running.truncate(NEVER_SHED);
-        assert_eq!(refused(&admission).await, Some(Code::Overloaded));
-        running.pop();
-        let last = admission.enter().await.expect("fewer than the limit run");
-        assert_eq!(refused(&admission).await, Some(Code::Overloaded));
-        drop(last);
-        running.clear();
-        for _ in 0..NEVER_SHED {
-            running.push(admission.enter().await.expect("so many are never shed"));
-        }
-        assert_eq!(refused(&admission).await, Some(Code::Overloaded));
+        parked.park();
+        let mut third = admission.enter().await.expect("the place of the parked one");
+        third.park();
+        assert_eq!(refused(&admission).await, Some(Code::Overloaded), "a place is free, but three are in hand");
+        drop(parked);
+        admission.enter().await.expect("one less in hand");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_node_that_has_caught_up_admits_as_many_as_before() {
-        let admission = admission(1_024, 0);
-        let mut running = full(&admission).await;
-        for _ in 0..20 {
-            admission.judge(BEHIND * 2);
-        }
-        running.truncate(100);
-        running.extend(full(&admission).await);
-        assert_eq!(running.len(), 1_024);
-        assert_eq!(refused(&admission).await, Some(Code::Overloaded));
-        // What nobody uses is taken back, so that the next flood does not find it.
-        running.clear();
-        for _ in 0..40 {
-            admission.judge(Duration::ZERO);
-        }
-        assert_eq!(admission.limit(), NEVER_SHED);
-        for _ in 0..NEVER_SHED {
-            running.push(admission.enter().await.expect("so many are never shed"));
-        }
-        assert_eq!(refused(&admission).await, Some(Code::Overloaded));
-    }
-
-    /// As many as may run, on a node that keeps up.
-    async fn full(admission: &Admission) -> Vec<Admitted<'_>> {
-        let mut running = Vec::new();
-        for _ in 0..40 {
-            while let Ok(admitted) = admission.enter().await {
-                running.push(admitted);
-            }
-            admission.judge(Duration::ZERO);
-        }
-        assert_eq!(admission.limit(), 1_024);
-        running
+    async fn refusals_are_told_of_at_once_and_then_once_a_second() {
+        let refusals = Refusals::default();
+        assert_eq!(refusals.count(), Some(1));
+        assert_eq!([refusals.count(), refusals.count()], [None, None]);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(refusals.count(), Some(3));
     }
 }

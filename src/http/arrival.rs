@@ -59,13 +59,31 @@ pub async fn whole(edge: &Edge, request: Request) -> Result<(Request, Room)> {
     let limit = edge.config.body_limit_bytes;
     let announced =
         parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let patience = Duration::from_millis(edge.config.body_timeout_ms);
     if announced.is_some_and(|length| length > limit as u64) {
+        // Who waits to be asked for the body is not asked for it.
+        if !parts.headers.contains_key(header::EXPECT) {
+            // Too slow, or broken off: it is answered all the same.
+            let _ = tokio::time::timeout(patience, pass_over(body)).await;
+        }
         return Err(too_large(limit));
     }
-    let patience = Duration::from_millis(edge.config.body_timeout_ms);
     match tokio::time::timeout(patience, gather(&edge.bodies, body, limit)).await {
         Ok(gathered) => gathered.map(|(bytes, room)| (Request::from_parts(parts, Body::from(bytes)), room)),
         Err(_) => Err(Code::RequestTimeout.into()),
+    }
+}
+
+/// Reads on, and keeps nothing, to the end of a body that is too large: somebody who still sends when the
+/// connection is closed may never see the answer. Only so far: what is larger still is cut off.
+async fn pass_over(mut body: Body) {
+    const PASSED_OVER_BYTES_MAX: usize = 8 << 20;
+    let mut passed = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        passed += frame.data_ref().map_or(0, Bytes::len);
+        if passed > PASSED_OVER_BYTES_MAX {
+            return;
+        }
     }
 }
 
@@ -77,6 +95,8 @@ async fn gather(allowance: &Allowance, mut body: Body, limit: usize) -> Result<(
         let frame = frame.map_err(|_| Problem::new(Code::BadRequest).detail("The body broke off."))?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > limit {
+            drop((bytes, room));
+            pass_over(body).await;
             return Err(too_large(limit));
         }
         room.fit(allowance, bytes.len() + data.len())?;

@@ -28,8 +28,10 @@ pub struct EdgeConfig {
     /// How long a stopping server waits for the requests it has admitted.
     pub drain_ms: u64,
 
-    /// Requests that run at once. 256 are never shed, so: well above.
-    pub admission_permits: usize,
+    /// Requests that are worked on at once. 256 are never shed.
+    pub admission_active: usize,
+    /// Those and the ones that wait for something else.
+    pub admission_in_hand: usize,
     /// Requests that wait for a permit; one more is refused at once.
     pub admission_queue: usize,
     /// How long a request waits for a permit before it is refused (503).
@@ -84,8 +86,9 @@ impl Default for EdgeConfig {
             header_limit_bytes: 32 * 1024,
             connection_limit: 16_384,
             drain_ms: 20_000,
-            admission_permits: 1_024,
-            admission_queue: 1_024,
+            admission_active: 256,
+            admission_in_hand: 1_024,
+            admission_queue: 128,
             admission_wait_ms: 1_000,
             address_limit_per_minute: 6_000,
             user_limit_per_minute: 3_000,

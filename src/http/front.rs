@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use futures::FutureExt;
 use tower::{Layer, Service};
 
 use super::Edge;
+use super::admission::{Admitted, PARKED_AFTER};
 use super::arrival::{self, Room};
 use super::context::Context;
 use super::limits::{self, Verdict};
@@ -90,7 +91,7 @@ where
         request.extensions_mut().insert(context.clone());
         let head_is_too_large = head_bytes(request.headers()) > edge.config.header_limit_bytes;
         let coming = match class == Class::Shop && arrival::is_awaited(&request) {
-            true => Coming::Arriving(self.inner.clone(), request),
+            true => Coming::Arriving(Box::new((self.inner.clone(), request))),
             // Made now, run only when it is admitted: a future does nothing until it is polled.
             false => Coming::Whole(self.inner.call(request)),
         };
@@ -133,17 +134,38 @@ impl Drop for Running<'_> {
     }
 }
 
+/// Counts a request as waiting for something else, and frees its place, until it is answered.
+struct Parked<'a> {
+    edge: &'a Edge,
+    _admitted: Option<Admitted<'a>>,
+}
+
+impl<'a> Parked<'a> {
+    fn new(edge: &'a Edge, mut admitted: Option<Admitted<'a>>) -> Parked<'a> {
+        admitted.iter_mut().for_each(Admitted::park);
+        edge.metrics.http_parked.inc();
+        Parked { edge, _admitted: admitted }
+    }
+}
+
+impl Drop for Parked<'_> {
+    fn drop(&mut self) {
+        self.edge.metrics.http_parked.dec();
+    }
+}
+
 /// A request that is there, as what will handle it, or one whose body is still to come.
 enum Coming<S: Service<Request>> {
     Whole(S::Future),
-    Arriving(S, Request),
+    Arriving(Box<(S, Request)>),
 }
 
 impl<S: Service<Request>> Coming<S> {
     async fn whole(self, edge: &Edge) -> Result<(S::Future, Room)> {
         match self {
             Coming::Whole(handling) => Ok((handling, Room::default())),
-            Coming::Arriving(mut service, request) => {
+            Coming::Arriving(arriving) => {
+                let (mut service, request) = *arriving;
                 let (request, room) = arrival::whole(edge, request).await?;
                 Ok((service.call(request), room))
             }
@@ -163,7 +185,7 @@ where
 {
     if class != Class::Shop {
         return match coming.whole(edge).await {
-            Ok((handling, _)) => (guarded(edge, handling).await, None),
+            Ok((handling, _)) => (guarded(edge, handling, None).await, None),
             Err(problem) => (Err(problem), None),
         };
     }
@@ -182,18 +204,26 @@ where
         Err(problem) => return (Err(problem), verdict),
     };
     match edge.admission.enter().await {
-        Ok(_permit) => (guarded(edge, handling).await, verdict),
+        Ok(admitted) => (guarded(edge, handling, Some(admitted)).await, verdict),
         Err(problem) => (Err(problem), verdict),
     }
 }
 
-/// Runs the handler: a panic becomes a 500, and one that never ends a 503.
-async fn guarded<F>(edge: &Edge, handling: F) -> Result<Response>
+/// Runs the handler: one that waits is parked, a panic becomes a 500, and one that never ends a 503.
+async fn guarded<F>(edge: &Edge, handling: F, admitted: Option<Admitted<'_>>) -> Result<Response>
 where
     F: Future<Output = std::result::Result<Response, Infallible>>,
 {
     let patience = Duration::from_millis(edge.config.handler_timeout_ms);
-    match tokio::time::timeout(patience, AssertUnwindSafe(handling).catch_unwind()).await {
+    let mut handling = pin!(AssertUnwindSafe(handling).catch_unwind());
+    let handled = match tokio::time::timeout(PARKED_AFTER.min(patience), &mut handling).await {
+        Err(_) if patience > PARKED_AFTER => {
+            let _parked = Parked::new(edge, admitted);
+            tokio::time::timeout(patience - PARKED_AFTER, handling).await
+        }
+        handled => handled,
+    };
+    match handled {
         Ok(Ok(Ok(response))) => Ok(response),
         Ok(Err(_)) => {
             // What it said went to standard error by the panic hook; the caller learns nothing of it.

@@ -48,7 +48,6 @@ pub async fn serve(listener: TcpListener, edge: Edge, shutdown: CancellationToke
     let places = Arc::new(Semaphore::new(limit));
     let (pressure, pressed) = watch::channel(Pressure::None);
     let http = builder(&edge);
-    tokio::spawn(follow(edge.clone(), shutdown.clone()));
     loop {
         let accepted = tokio::select! {
             biased;
@@ -101,15 +100,6 @@ pub async fn serve(listener: TcpListener, edge: Edge, shutdown: CancellationToke
 
 fn press(pressure: &watch::Sender<Pressure>, new: Pressure) {
     pressure.send_if_modified(|old| std::mem::replace(old, new) != new);
-}
-
-/// Adapts how many requests run at once to how the node keeps up.
-async fn follow(edge: Edge, shutdown: CancellationToken) {
-    let limit = &edge.metrics.http_limit;
-    tokio::select! {
-        () = shutdown.cancelled() => {}
-        () = edge.admission.follow(|most| limit.set(i64::try_from(most).unwrap_or(i64::MAX))) => {}
-    }
 }
 
 fn builder(edge: &Edge) -> http1::Builder {

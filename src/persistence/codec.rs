@@ -33,10 +33,10 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     // The limit counts integers by their type, up to 16 bytes for the one that they are written as.
     let decoded = match bytes.len() {
-        0..=0x100 => decode_within::<T, 0x1000>(bytes),
-        ..=0x1000 => decode_within::<T, 0x1_0000>(bytes),
-        ..=0x1_0000 => decode_within::<T, 0x10_0000>(bytes),
-        ..=0x10_0000 => decode_within::<T, 0x100_0000>(bytes),
+        0..0x101 => decode_within::<T, 0x1000>(bytes),
+        0x101..0x1001 => decode_within::<T, 0x1_0000>(bytes),
+        0x1001..0x1_0001 => decode_within::<T, 0x10_0000>(bytes),
+        0x1_0001..0x10_0001 => decode_within::<T, 0x100_0000>(bytes),
         _ => decode_within::<T, 0x4000_0000>(bytes),
     };
     match decoded {

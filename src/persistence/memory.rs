@@ -176,6 +176,10 @@ impl Journal for Memory {
         Ok(refusals)
     }
 
+    fn has_nothing(&self, _slot: Slot, key: &EntityKey) -> bool {
+        !self.state.lock().entities.contains_key(key)
+    }
+
     async fn load(&self, _slot: Slot, key: &EntityKey) -> Result<History, StoreError> {
         let state = self.state.lock();
         let Some(entity) = state.entities.get(key) else { return Ok(History::default()) };

@@ -9,14 +9,16 @@ pub mod admission;
 mod bytes;
 pub mod codec;
 pub mod conformance;
+pub mod embedded;
 pub mod faulty;
 pub mod frame;
 mod handle;
 pub mod membership;
 pub mod memory;
+pub mod open;
+pub mod postgres;
 pub mod record;
 pub mod redis;
-pub mod sled;
 #[cfg(test)]
 mod spoilt_tests;
 #[cfg(test)]

@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use futures::FutureExt;
 
 use super::conformance::{self, Rig, SLOTS, Scribe, key};
+use super::embedded::{EmbeddedJournal, EmbeddedOptions, EngineKind};
 use super::faulty::{Call, Fault, Faulty, Rates};
 use super::memory::Memory;
-use super::{Batch, Epoch, Journal, Membership, NodeRow, Refusal, Slot, SlotHead, Store, StoreError};
-use crate::persistence::sled::{SledJournal, SledOptions};
+use super::{Batch, Journal, Refusal, Store, StoreError};
 
 struct MemoryRig(Memory);
 
@@ -35,65 +35,37 @@ impl Rig for FaultyRig {
     }
 }
 
-struct SledRig {
+struct EmbeddedRig {
     dir: tempfile::TempDir,
+    engine: EngineKind,
     checkpoint_records: usize,
 }
 
-impl SledRig {
-    fn new(checkpoint_records: usize) -> SledRig {
-        SledRig { dir: tempfile::tempdir().expect("a temporary folder"), checkpoint_records }
+impl EmbeddedRig {
+    fn new(engine: EngineKind, checkpoint_records: usize) -> EmbeddedRig {
+        EmbeddedRig { dir: tempfile::tempdir().expect("a temporary folder"), engine, checkpoint_records }
     }
 }
 
 #[async_trait]
-impl Rig for SledRig {
+impl Rig for EmbeddedRig {
     async fn open(&self) -> Arc<dyn Store> {
-        let checkpoint_records = self.checkpoint_records;
-        let options = SledOptions { slots: SLOTS, checkpoint_records, ..SledOptions::default() };
-        Arc::new(SledJournal::open(self.dir.path(), options).expect("the store opens"))
+        let EmbeddedRig { engine, checkpoint_records, .. } = *self;
+        let options = EmbeddedOptions { engine, slots: SLOTS, checkpoint_records, ..EmbeddedOptions::default() };
+        Arc::new(EmbeddedJournal::open(self.dir.path(), options).expect("the store opens"))
     }
     async fn another(&self) -> Option<Arc<dyn Store>> {
         None
     }
 }
 
-/// Until the embedded store keeps the node list.
-#[async_trait]
-impl Membership for SledJournal {
-    async fn join(&self, _: &NodeRow) -> Result<Result<(), Refusal>, StoreError> {
-        Err(StoreError::Unavailable("no node list yet".into()))
-    }
-    async fn renew(&self, _: &NodeRow) -> Result<Result<u64, Refusal>, StoreError> {
-        Err(StoreError::Unavailable("no node list yet".into()))
-    }
-    async fn leave(&self, _: &str) -> Result<Result<(), Refusal>, StoreError> {
-        Err(StoreError::Unavailable("no node list yet".into()))
-    }
-    async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
-        Err(StoreError::Unavailable("no node list yet".into()))
-    }
-    async fn transfer(
-        &self,
-        _: &str,
-        _: &str,
-        _: &[(Slot, Epoch)],
-    ) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
-        Err(StoreError::Unavailable("no node list yet".into()))
-    }
-}
-
 crate::journal_conformance!(memory, || MemoryRig(Memory::new(SLOTS)));
 crate::journal_conformance!(faulty_without_faults, || FaultyRig(Memory::new(SLOTS)));
 // With the index in memory, and with one that is written down and merged all the time.
-mod sled {
-    use super::*;
-    crate::journal_conformance!(@journal || SledRig::new(50_000));
-}
-mod sled_with_checkpoints {
-    use super::*;
-    crate::journal_conformance!(@journal || SledRig::new(3));
-}
+crate::journal_conformance!(sled, || EmbeddedRig::new(EngineKind::Sled, 50_000));
+crate::journal_conformance!(sled_with_checkpoints, || EmbeddedRig::new(EngineKind::Sled, 3));
+crate::journal_conformance!(fjall, || EmbeddedRig::new(EngineKind::Fjall, 50_000));
+crate::journal_conformance!(fjall_with_checkpoints, || EmbeddedRig::new(EngineKind::Fjall, 3));
 
 async fn faulty() -> (Arc<Faulty<Memory>>, Scribe) {
     let memory = Memory::new(SLOTS);

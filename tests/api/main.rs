@@ -18,7 +18,6 @@ mod lists;
 mod merges;
 mod operators;
 mod orders;
-mod overload;
 mod products;
 mod repeats;
 mod undecided;

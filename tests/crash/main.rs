@@ -44,5 +44,7 @@ fn moment(chance: &mut StdRng, at_most_ms: u64) -> Duration {
 }
 
 fn launch(home: &Path, data: &Path) -> Launch {
-    Launch::new(home).data(data).administered().env("SOUK_LOG__FILTER", "error")
+    // A payment that is asked just before each of several kills must not time out on a slow machine.
+    let launch = Launch::new(home).data(data).administered().env("SOUK_PAYMENT__TIMEOUT_MS", "50000");
+    launch.env("SOUK_LOG__FILTER", "error")
 }

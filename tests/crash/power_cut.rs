@@ -2,32 +2,38 @@
 
 use rand::Rng;
 use rand::rngs::StdRng;
+use souk::persistence::embedded::EngineKind;
 
 use super::powercut::{Left, PowerCut};
 use super::replaying::Replay;
 use super::retail_sample::Sample;
 use super::{chance, launch, moment};
 
-const CUTS: usize = 12;
+const CUTS: [(EngineKind, usize); 2] = [(EngineKind::Sled, 12), (EngineKind::Fjall, 5)];
 
 #[test]
 fn a_power_cut_at_any_moment_takes_nothing_that_was_acknowledged() {
     let mut chance = chance("power cuts");
-    let mut cuts = 0;
-    while cuts < CUTS {
-        cuts += cut_during_a_replay(&mut chance, CUTS - cuts);
+    for (engine, wanted) in CUTS {
+        let mut cuts = 0;
+        while cuts < wanted {
+            cuts += cut_during_a_replay(engine, &mut chance, wanted - cuts);
+        }
     }
 }
 
-fn cut_during_a_replay(chance: &mut StdRng, at_most: usize) -> usize {
+fn cut_during_a_replay(engine: EngineKind, chance: &mut StdRng, at_most: usize) -> usize {
     let dir = tempfile::tempdir().expect("a folder");
     let power = PowerCut::new(dir.path(), &dir.path().join("data"));
     let launch = power
         .environment()
         .into_iter()
-        .fold(launch(dir.path(), &dir.path().join("data")), |launch, (name, value)| launch.env(name, value));
+        .fold(launch(dir.path(), &dir.path().join("data")).engine(engine), |launch, (name, value)| {
+            launch.env(name, value)
+        });
     let mut server = launch.start();
     let sample = Sample { seed: chance.r#gen(), ..Sample::default() };
+    println!("{engine:?}");
     let mut replay = Replay::start(&server.url, dir.path(), sample, &["--stock", "exact", "--clients", "16"]);
     let (mut cuts, mut done) = (0, 0);
     while cuts < at_most {

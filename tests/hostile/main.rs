@@ -5,6 +5,8 @@
 mod crowds;
 mod endings;
 mod giants;
+#[path = "../support/process.rs"]
+mod process;
 mod readers;
 mod server;
 mod slow;

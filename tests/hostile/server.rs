@@ -1,19 +1,19 @@
 //! The real binary on a free port, with what it tells of itself: its memory, and its metrics.
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::process::{Launch, Process};
 use crate::wire::{Answer, Wire};
 
 /// What a slow machine may take for anything; nothing is expected to.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
 pub struct Server {
-    child: Child,
+    process: Process,
     pub address: SocketAddr,
     _home: TempDir,
 }
@@ -21,30 +21,24 @@ pub struct Server {
 impl Server {
     /// Starts it with settings such as `("HTTP__DRAIN_MS", "1000")`.
     pub fn start(settings: &[(&str, &str)]) -> Server {
-        Server::start_by(Command::new(env!("CARGO_BIN_EXE_souk")), settings)
+        Server::start_by(|launch| launch, settings)
     }
 
     /// Starts it in a shell that does `first`.
     pub fn start_after(first: &str, settings: &[(&str, &str)]) -> Server {
-        let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("{first} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_souk")]);
-        Server::start_by(shell, settings)
+        let script = format!("{first} && exec \"$0\" \"$@\"");
+        Server::start_by(|launch| launch.under(&["sh", "-c", &script]), settings)
     }
 
-    fn start_by(mut command: Command, settings: &[(&str, &str)]) -> Server {
+    fn start_by(change: impl FnOnce(Launch) -> Launch, settings: &[(&str, &str)]) -> Server {
         let home = tempfile::tempdir().expect("a directory for the data");
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SOUK_")) {
-            command.env_remove(name);
-        }
-        command.args(["serve", "--http", "127.0.0.1:0", "--data"]).arg(home.path().join("data"));
-        command.envs([("SOUK_LOG__FILTER", "error"), ("SOUK_STORE__SLOTS", "16")]);
-        command.envs(settings.iter().map(|(name, value)| (format!("SOUK_{name}"), value)));
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
-        let mut first = String::new();
-        BufReader::new(child.stdout.take().expect("its standard output")).read_line(&mut first).expect("a line");
-        let address = first.trim().strip_prefix("listening on http://").and_then(|address| address.parse().ok());
-        let address = address.unwrap_or_else(|| panic!("it said {first:?}"));
-        Server { child, address, _home: home }
+        let launch = change(Launch::new(home.path())).data(&home.path().join("data"));
+        let launch = launch.env("SOUK_LOG__FILTER", "error").env("SOUK_STORE__SLOTS", "16");
+        let set = |launch: Launch, (name, value): &(&str, &str)| launch.env(&format!("SOUK_{name}"), *value);
+        let process = settings.iter().fold(launch, set).start();
+        let address = process.url.strip_prefix("http://").and_then(|address| address.parse().ok());
+        let address = address.unwrap_or_else(|| panic!("it said {:?}", process.url));
+        Server { process, address, _home: home }
     }
 
     pub fn wire(&self) -> Wire {
@@ -93,29 +87,11 @@ impl Server {
 
     /// Memory of the process, in KiB.
     pub fn resident_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("resident memory");
-        line.trim().trim_end_matches("kB").trim().parse().expect("a number")
+        self.process.memory_bytes() / 1_024
     }
 
     /// Sends SIGTERM and waits for the end.
-    pub fn stop(mut self) -> ExitStatus {
-        let process = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &process]).status().expect("there is kill").success());
-        let started = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().expect("its status") {
-                return status;
-            }
-            assert!(started.elapsed() < PATIENCE, "it does not stop");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill(); // it may have ended
-        let _ = self.child.wait();
+    pub fn stop(self) -> ExitStatus {
+        self.process.stop().status
     }
 }

@@ -273,6 +273,10 @@ impl Journal for SimJournal {
         .await
     }
 
+    fn has_nothing(&self, slot: Slot, key: &EntityKey) -> bool {
+        self.chance(500) && self.durable.has_nothing(slot, key)
+    }
+
     async fn load(&self, slot: Slot, key: &EntityKey) -> Result<History, StoreError> {
         self.read().await?;
         let mut history = self.durable.load(slot, key).await?;

@@ -33,10 +33,12 @@ pub enum Mutation {
     RequestIdNotTheSame,
     /// Senders call their own open requests answered.
     WatermarkTooHigh,
+    /// What a slot has once shown is shown for ever.
+    ViewNotHidden,
 }
 
 impl Mutation {
-    pub const ALL: [Mutation; 14] = [
+    pub const ALL: [Mutation; 15] = [
         Mutation::ReplyBeforeCommit,
         Mutation::ReadBeforeCommit,
         Mutation::ClientReceiptNotStored,
@@ -51,6 +53,7 @@ impl Mutation {
         Mutation::EpochNotChecked,
         Mutation::RequestIdNotTheSame,
         Mutation::WatermarkTooHigh,
+        Mutation::ViewNotHidden,
     ];
 }
 

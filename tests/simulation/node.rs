@@ -2,17 +2,17 @@
 //! without the actors around them. What `slot::actor`, `runtime` and `dispatcher` do between them is done
 //! here, one step at a time: every mailbox, task and timer is a place where the scheduler may choose.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures::FutureExt;
 use parking_lot::Mutex;
-use souk::actors::envelope::{AskError, Envelope};
+use souk::actors::envelope::{AskError, Body, Envelope, Reply, ReplyTo};
 use souk::actors::history::ask_error;
 use souk::actors::slot::core::{Output, SlotCore};
-use souk::actors::slot::{Common, Dispatch, Resident, SlotShared, load};
+use souk::actors::slot::{Common, Dispatch, Resident, SlotShared, fresh, load};
 use souk::actors::values::Time;
 use souk::actors::writer::{Effect, Ended, Gathering, Item, Outlet, Submission, WriterArguments, WriterLimits};
 use souk::cluster::Lease;
@@ -122,6 +122,8 @@ pub struct Node {
     timers: Vec<(Time, Timer)>,
     turn_max: usize,
     mutation: Option<Mutation>,
+    /// What [`Mutation::ViewNotHidden`] shows.
+    stale: Mutex<BTreeMap<EntityKey, Reply>>,
 }
 
 pub struct NodeConfig {
@@ -180,6 +182,7 @@ impl Node {
             epochs: heads.iter().map(|head| head.epoch).collect(),
             timers: Vec::new(),
             mutation,
+            stale: Mutex::default(),
         };
         for (slot, head) in heads.iter().enumerate() {
             let generation = node.seats[slot].shared.next_generation();
@@ -194,7 +197,25 @@ impl Node {
 
     /// Answers a read with what its slot shows, as the router does.
     pub fn read(&self, envelope: Envelope) -> Option<Envelope> {
-        if self.lease.is_valid() { self.shared(envelope.slot).read(envelope) } else { Some(envelope) }
+        if !self.lease.is_valid() {
+            return Some(envelope);
+        }
+        let shared = self.shared(envelope.slot);
+        if self.mutation != Some(Mutation::ViewNotHidden) || !matches!(envelope.body, Body::Read { .. }) {
+            return shared.read(envelope);
+        }
+        let (reply, mut shown) = ReplyTo::channel();
+        let body = envelope.body.clone();
+        shared.read(Envelope { reply, ..Envelope::internal(envelope.key.clone(), envelope.slot, body) });
+        let mut stale = self.stale.lock();
+        if let Ok(Ok(shown)) = shown.try_recv() {
+            stale.entry(envelope.key.clone()).or_insert(shown);
+        }
+        match stale.get(&envelope.key) {
+            Some(shown) => envelope.reply.send(Ok(shown.clone())),
+            None => return Some(envelope),
+        }
+        None
     }
 
     /// What can happen now.
@@ -429,11 +450,15 @@ impl Node {
             }
         }
         self.gathering.submit(submissions);
+        let mut untouched = Vec::new();
         for output in others {
             match output {
                 Output::Submit(_) => {}
                 Output::Answer(reply, Ok(_)) if !self.lease.is_valid() => reply.send(Err(AskError::Unknown)),
                 Output::Answer(reply, answer) => reply.send(answer),
+                Output::Load { key, settle: false } if self.journal.has_nothing(slot as Slot, &key) => {
+                    untouched.push(key)
+                }
                 Output::Load { key, settle } => self.load(slot, generation, key, settle),
                 Output::FindReceipt(envelope) => self.find_receipt(slot, generation, envelope),
                 Output::ReadOwed { after } => self.read_owed(slot, generation, after),
@@ -447,6 +472,14 @@ impl Node {
                     self.timers.push((now.plus_ms(after_ms), again));
                 }
             }
+        }
+        for key in untouched {
+            let spec = self.common.kinds.by_number(key.kind).ok_or(AskError::UnknownKind);
+            let result = spec.and_then(|spec| fresh(spec, &key));
+            if let Some(core) = &mut self.seats[slot].core {
+                core.loaded(generation, key, result, now);
+            }
+            self.carry_out(slot, now);
         }
     }
 

@@ -68,7 +68,10 @@ static int is_ours(const char *path) {
     return len && !strncmp(path, data, len) && (path[len] == '/' || !path[len]);
 }
 
-/* The name in full: sled and souk give absolute names, or such as begin in the working directory. */
+/* Not seen here: names that are made by system call without libc (fjall renames its `current` file so, and syncs the
+ * folder next: that name counts as durable at once), and folders being made.
+ *
+ * The name in full: the engines and souk give absolute names, or such as begin in the working directory. */
 static int full(const char *path, char *out) {
     char here[PATH_MAX] = "";
     if (path[0] != '/' && !getcwd(here, sizeof here)) return 0;

@@ -91,9 +91,18 @@ impl PowerCut {
     }
 
     fn files(&self) -> BTreeMap<u64, PathBuf> {
-        let folders = [self.data.clone(), self.data.join("blobs"), self.stash()];
-        let listed = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
-        listed.map(|entry| (entry.metadata().expect("its metadata").ino(), entry.path())).collect()
+        let mut files = BTreeMap::new();
+        let mut folders = vec![self.data.clone(), self.stash()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                let metadata = entry.metadata().expect("its metadata");
+                match metadata.is_dir() {
+                    true => folders.push(entry.path()),
+                    false => drop(files.insert(metadata.ino(), entry.path())),
+                }
+            }
+        }
+        files
     }
 }
 

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use souk::persistence::embedded::EngineKind;
+
 pub const SOUK: &str = env!("CARGO_BIN_EXE_souk");
 pub const ADMIN_EMAIL: &str = "admin@example.com";
 pub const PASSWORD: &str = "correct horse battery";
@@ -59,6 +61,10 @@ impl Launch {
     }
     pub fn data(self, folder: &Path) -> Launch {
         self.args(&["--data", folder.to_str().expect("a path in UTF-8")])
+    }
+    /// On this embedded store.
+    pub fn engine(self, engine: EngineKind) -> Launch {
+        self.args(&["--store", engine.name()])
     }
     pub fn args(mut self, arguments: &[&str]) -> Launch {
         self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
@@ -156,6 +162,13 @@ impl Process {
 
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it has in memory.
+    pub fn memory_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("what it has");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1_024
     }
 
     fn end(&mut self) -> Ended {

@@ -57,6 +57,17 @@ impl Lines {
         self.lines.len()
     }
 
+    /// Room for one more. Most carts have a line or two: a vector by itself begins with room for four.
+    fn make_room(&mut self) {
+        let len = self.lines.len();
+        if len == self.lines.capacity() {
+            let more = (len / 2).max(1);
+            self.sku_hashes.reserve_exact(more);
+            self.id_bits.reserve_exact(more);
+            self.lines.reserve_exact(more);
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
@@ -94,6 +105,7 @@ impl Lines {
                 self.forget(&old);
             }
             None => {
+                self.make_room();
                 self.sku_hashes.push(sku_hash(&line.sku));
                 self.id_bits.push(id_bits(line.id));
                 self.lines.push(line);

@@ -16,13 +16,14 @@ use super::alarms;
 use super::core::{Output, SlotCore};
 use super::desk::{Common, Dispatch};
 use super::load::{fresh, load};
+use super::recovery::claim_again;
 use super::resident::Resident;
 use crate::actors::envelope::{AskError, Envelope};
 use crate::actors::history::ask_error;
 use crate::actors::values::Time;
 use crate::actors::writer::{Ended, Gathering, Outlet};
 use crate::cluster::{Lease, Ownership};
-use crate::persistence::{EntityKey, Journal, OwedRow, Record, Refusal, SlotHead, StoreError, WakeRow};
+use crate::persistence::{EntityKey, Journal, OwedRow, Record, SlotHead, StoreError, WakeRow};
 
 /// Rows of the owed index read at once.
 const OWED_PAGE: usize = 64;
@@ -280,33 +281,20 @@ impl SlotState {
         let generation = shared.next_generation();
         let outlet = outlet.clone();
         let (slot, journal, gathering) = (shared.slot, journal.clone(), gathering.clone());
-        let (owner, mut epoch) = (ownership.node.to_string(), ownership.epoch(slot).unwrap_or(0));
+        let (owner, epoch) = (ownership.node.shared(), ownership.epoch(slot).unwrap_or(0));
         let myself = myself.clone();
         tokio::spawn(async move {
             gathering.settle(slot, ended).await;
-            let mut pause = Duration::from_millis(20);
-            loop {
-                match journal.claim(&owner, &[(slot, epoch)]).await.map(|mut heads| heads.pop()) {
-                    Ok(Some(Ok(head))) => {
-                        let _ = myself.cast(SlotMessage::Recovered { generation, head }); // gone: the node stops
-                        return;
-                    }
-                    // The claim before may have been made without our hearing of it: this store is ours alone.
-                    Ok(Some(Err(Refusal::Fenced { current }))) => epoch = current,
-                    Ok(Some(Err(Refusal::Conflict(why) | Refusal::Rejected(why) | Refusal::NotMember(why)))) => {
-                        tracing::error!(slot, why, "the slot cannot be claimed");
-                    }
-                    Ok(None) => tracing::error!(slot, "the store gave no answer to a claim"),
-                    Err(error @ (StoreError::Fatal(_) | StoreError::Damaged(_))) => {
-                        tracing::error!(slot, %error, "the slot cannot recover");
-                        outlet.store_failed(error);
-                        return;
-                    }
-                    Err(error) => tracing::warn!(slot, %error, "the slot waits for the store"),
+            let message = match claim_again(&*journal, &owner, slot, epoch).await {
+                Ok(head) => SlotMessage::Recovered { generation, head },
+                Err(error) => {
+                    tracing::error!(slot, %error, "the slot cannot recover");
+                    outlet.store_failed(error);
+                    let nobody_waits = oneshot::channel().0;
+                    SlotMessage::Drain(nobody_waits)
                 }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(AGAIN);
-            }
+            };
+            let _ = myself.cast(message); // gone: the node stops
         });
     }
 
@@ -321,7 +309,7 @@ impl SlotState {
             let untouched = self.carry(myself, generation, outputs);
             let Some(core) = &mut self.core else { return };
             for (key, resident) in untouched {
-                core.loaded(generation, key, Ok(resident), now);
+                core.loaded(generation, key, resident, now);
             }
         }
     }
@@ -332,7 +320,7 @@ impl SlotState {
         myself: &ActorRef<SlotMessage>,
         generation: u64,
         outputs: Vec<Output>,
-    ) -> Vec<(EntityKey, Resident)> {
+    ) -> Vec<(EntityKey, Result<Resident, AskError>)> {
         let mut untouched = Vec::new();
         // Submissions first: loads and page reads wait for what is in front of them in the writer's queue.
         let (submissions, others): (Vec<_>, Vec<_>) =
@@ -365,7 +353,7 @@ impl SlotState {
         untouched
     }
 
-    fn untouched(&self, key: &EntityKey, settle: bool) -> Option<Resident> {
+    fn untouched(&self, key: &EntityKey, settle: bool) -> Option<Result<Resident, AskError>> {
         let SlotSeat { shared, common, journal, .. } = &self.seat;
         let spec = common.kinds.by_number(key.kind)?;
         (!settle && journal.has_nothing(shared.slot, key)).then(|| fresh(spec, key))

@@ -2,6 +2,7 @@
 //! records after it; else all of them. Runs in a task of its own.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::actors::entity::OWED_MAX;
 use crate::actors::envelope::AskError;
@@ -16,10 +17,15 @@ use super::resident::Resident;
 const PAGE: usize = 512;
 
 /// An entity that nobody has touched yet.
-pub fn fresh(spec: &dyn KindSpec, key: &EntityKey) -> Resident {
-    let mut resident = Resident::new(spec.fresh());
-    resident.measure(key);
-    resident
+///
+/// Errors: its code panicked.
+pub fn fresh(spec: &dyn KindSpec, key: &EntityKey) -> Result<Resident, AskError> {
+    catch_unwind(AssertUnwindSafe(|| {
+        let mut resident = Resident::new(spec.fresh());
+        resident.measure(key);
+        resident
+    }))
+    .map_err(|_panic| AskError::Panicked)
 }
 
 /// Loads an entity. Everything of it that is durable when this begins is in the result.

@@ -22,6 +22,7 @@ mod inbox;
 mod load;
 mod outstanding;
 mod receipts;
+mod recovery;
 mod resident;
 mod views;
 

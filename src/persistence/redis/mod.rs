@@ -54,17 +54,14 @@ use super::{
 
 /// The layout that is described above. A store of a later one is refused.
 const FORMAT: u64 = 1;
-/// How long opening waits for a server that is just starting.
-const OPENING: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// How a store is opened.
 #[derive(Clone)]
 pub struct RedisOptions {
     /// `redis://[[user]:password@]host[:port][/database][?prefix=souk&nodes=host:port,...]`.
     pub url: String,
-    /// Of a new store; of one that is there it must be the same.
-    pub slots: Slot,
+    /// Of a new store; of one that is there it must be the same. `None`: as many as it has, and it must be there.
+    pub slots: Option<Slot>,
     /// Go on with servers that may lose what they acknowledge, or do not say.
     pub accept_loss: bool,
     /// How long an answer may take. Then the outcome is unknown.
@@ -73,7 +70,7 @@ pub struct RedisOptions {
 
 impl RedisOptions {
     pub fn new(url: &str, slots: Slot) -> RedisOptions {
-        RedisOptions { url: url.to_owned(), slots, accept_loss: false, answer_ms: 3_000 }
+        RedisOptions { url: url.to_owned(), slots: Some(slots), accept_loss: false, answer_ms: 3_000 }
     }
 }
 
@@ -86,43 +83,18 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    /// Opens the store, and founds it where there is none. Waits a while for a server that is starting.
+    /// Opens the store, and founds it where there is none.
     pub async fn open(options: RedisOptions) -> Result<RedisStore, StoreError> {
         let address = address::parse(&options.url).map_err(StoreError::Fatal)?;
         let terms = Terms { answer: Duration::from_millis(options.answer_ms), accept_loss: options.accept_loss };
         let keys = Keys::new(&address.prefix);
         let appends = Link::new(address.clone(), terms.clone());
-        let store = RedisStore { slots: options.slots, keys, appends, reads: Link::new(address, terms) };
-        let started = Instant::now();
-        loop {
-            match store.found().await {
-                Ok(()) => return Ok(store),
-                Err(Trouble::Unfit(why) | Trouble::Failed(why)) => return Err(StoreError::Fatal(why)),
-                Err(Trouble::Refused(why) | Trouble::Lost(why)) if started.elapsed() > OPENING => {
-                    return Err(StoreError::Unavailable(why));
-                }
-                Err(Trouble::Refused(_) | Trouble::Lost(_)) => tokio::time::sleep(PAUSE).await,
-            }
-        }
-    }
-
-    /// Compares what the store is with what it should be; a new one becomes that.
-    async fn found(&self) -> Result<(), Trouble> {
-        let mut found = scripts::call(Name::Found, 1);
-        let answer = self.reads.ask(found.arg(self.keys.store()).arg(FORMAT).arg(self.slots).to_owned()).await?;
-        let odd = |error: StoreError| Trouble::Failed(error.to_string());
-        let [format, slots] = values::fields(answer).map_err(odd)?;
-        let (format, slots): (u64, u64) = (values::number(format).map_err(odd)?, values::number(slots).map_err(odd)?);
-        if format != FORMAT {
-            return Err(Trouble::Unfit(format!("the store has layout {format}, and this souk reads {FORMAT}")));
-        }
-        if slots != u64::from(self.slots) {
-            let asked = self.slots;
-            return Err(Trouble::Unfit(format!(
-                "the store was created with {slots} slots, and the configuration says {asked}"
-            )));
-        }
-        Ok(())
+        let reads = Link::new(address, terms);
+        let slots = found(&reads, &keys, options.slots).await.map_err(|trouble| match trouble {
+            Trouble::Unfit(why) | Trouble::Failed(why) => StoreError::Fatal(why),
+            Trouble::Refused(why) | Trouble::Lost(why) => StoreError::Unavailable(why),
+        })?;
+        Ok(RedisStore { slots, keys, appends, reads })
     }
 
     /// Sends a batch's calls. After a lost connection they are sent again, once: a slot that they were written
@@ -166,6 +138,30 @@ impl RedisStore {
             }
         }
         Ok(refused)
+    }
+}
+
+/// Compares what the store is with what it should be; a new one becomes that. The answer is its number of slots.
+async fn found(link: &Link, keys: &Keys, wanted: Option<Slot>) -> Result<Slot, Trouble> {
+    let odd = |error: StoreError| Trouble::Failed(error.to_string());
+    let mut ask = match wanted {
+        Some(_) => scripts::call(Name::Found, 1),
+        None => redis::cmd("HMGET"),
+    };
+    ask.arg(keys.store());
+    match wanted {
+        Some(slots) => ask.arg(FORMAT).arg(slots),
+        None => ask.arg("format").arg("slots"),
+    };
+    let [format, slots] = values::fields(link.ask(ask).await?).map_err(odd)?;
+    let (format, slots): (u64, Slot) = (values::number(format).map_err(odd)?, values::number(slots).map_err(odd)?);
+    match (format, wanted) {
+        (0, None) => Err(Trouble::Unfit("there is no store in this Redis".to_owned())),
+        (FORMAT, Some(wanted)) if wanted != slots => Err(Trouble::Unfit(format!(
+            "the store was created with {slots} slots, and the configuration says {wanted}"
+        ))),
+        (FORMAT, _) => Ok(slots),
+        (other, _) => Err(Trouble::Unfit(format!("the store has layout {other}, and this souk reads {FORMAT}"))),
     }
 }
 

@@ -17,7 +17,7 @@ type Settings = Vec<(String, String)>;
 static SHARED: LazyLock<Mutex<BTreeMap<Settings, Weak<Server>>>> = LazyLock::new(Mutex::default);
 
 pub struct Server {
-    process: Process,
+    pub process: Process,
     address: SocketAddr,
     contract: OnceLock<Arc<Contract>>,
     pub administrator: tokio::sync::OnceCell<Value>,
@@ -61,13 +61,6 @@ impl Server {
     /// Asks it to stop, as an operator does. It may still have work to finish.
     pub fn terminate(&self) {
         self.process.signal("TERM");
-    }
-
-    /// What it has in memory.
-    pub fn memory_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("what it has");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1_024
     }
 
     pub fn address(&self) -> SocketAddr {

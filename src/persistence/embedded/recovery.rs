@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::SledOptions;
+use super::EmbeddedOptions;
 use super::disk::Disk;
 use super::entry;
 use super::index::{Index, Layers};
@@ -13,6 +13,7 @@ use super::log::{self, Claim, Group, Place};
 use super::manifest::Manifest;
 use super::memtable::Memtable;
 use super::merge::{Merge, Source};
+use super::nodes;
 use super::run::{self, Run, RunScan};
 use crate::persistence::{Record, SlotHead, StoreError};
 
@@ -23,7 +24,7 @@ pub struct Recovered {
     pub last_part: u64,
 }
 
-pub fn recover(dir: &Path, options: &SledOptions) -> Result<Recovered, StoreError> {
+pub fn recover(dir: &Path, options: &EmbeddedOptions) -> Result<Recovered, StoreError> {
     let disk = Disk::open(dir, options)?;
     let mut manifest = Manifest::read(&disk)?;
     let mut runs = Vec::with_capacity(manifest.runs.len());
@@ -35,6 +36,7 @@ pub fn recover(dir: &Path, options: &SledOptions) -> Result<Recovered, StoreErro
         active: Memtable::default(),
         frozen: None,
         heads: read_heads(&disk, &runs, options)?,
+        nodes: nodes::read(&disk)?,
         runs: Arc::new(runs),
         forget_before_ms: manifest.forget_before_ms,
         generation: 0,
@@ -59,7 +61,7 @@ fn remove_unnamed_runs(disk: &Disk, manifest: &mut Manifest) -> Result<(), Store
     Ok(())
 }
 
-fn read_heads(disk: &Disk, runs: &[Arc<Run>], options: &SledOptions) -> Result<Vec<SlotHead>, StoreError> {
+fn read_heads(disk: &Disk, runs: &[Arc<Run>], options: &EmbeddedOptions) -> Result<Vec<SlotHead>, StoreError> {
     let mut heads = vec![SlotHead::default(); usize::from(options.slots)];
     let mut sources = Vec::with_capacity(runs.len());
     for run in runs {

@@ -12,9 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::index::{Frozen, Index, MarkPanic};
 use super::log::{Claim, Place, Writer};
-use super::snapshots;
+use super::{nodes, snapshots};
 use crate::persistence::admission::{self, Admitted, Held, Present};
-use crate::persistence::{Batch, EntityKey, Epoch, Record, Refusal, Slot, SlotHead, Snapshot, StoreError};
+use crate::persistence::membership::NodeList;
+use crate::persistence::{Batch, EntityKey, Epoch, NodeRow, Record, Refusal, Slot, SlotHead, Snapshot, StoreError};
 
 /// Most records that are made durable together (a single larger batch stays whole).
 const GROUP_RECORDS_MAX: usize = 4_096;
@@ -29,11 +30,38 @@ pub type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 pub type Claimed = Vec<Result<SlotHead, Refusal>>;
 
 pub enum Job {
-    Append { batch: Batch, answer: Answer<Vec<(Slot, Refusal)>> },
-    Claim { owner: String, slots: Vec<(Slot, Epoch)>, answer: Answer<Claimed> },
-    Forget { before_ms: i64, answer: Answer<()> },
-    DropSnapshots { answer: Answer<()> },
-    Close { answer: Answer<()> },
+    Append {
+        batch: Batch,
+        answer: Answer<Vec<(Slot, Refusal)>>,
+    },
+    /// `from`: only what is its.
+    Claim {
+        from: Option<String>,
+        owner: String,
+        slots: Vec<(Slot, Epoch)>,
+        answer: Answer<Claimed>,
+    },
+    Node {
+        change: NodeChange,
+        answer: Answer<Result<NodeRow, Refusal>>,
+    },
+    Forget {
+        before_ms: i64,
+        answer: Answer<()>,
+    },
+    DropSnapshots {
+        answer: Answer<()>,
+    },
+    Close {
+        answer: Answer<()>,
+    },
+}
+
+/// What a node says of itself.
+pub enum NodeChange {
+    Join(NodeRow),
+    Renew(NodeRow),
+    Leave(String),
 }
 
 pub struct Committer {
@@ -42,6 +70,8 @@ pub struct Committer {
     checkpointer: Option<JoinHandle<()>>,
     /// The head of every slot, with what is not yet durable. (Its time is not kept up.)
     heads: Vec<SlotHead>,
+    /// The node list, with what is not yet durable.
+    nodes: NodeList,
     last_part: u64,
     checkpoint_records: usize,
 }
@@ -59,6 +89,10 @@ enum Written {
         claims: Vec<Claim>,
         outcomes: Vec<Result<(Slot, Epoch), Refusal>>,
         answer: Answer<Claimed>,
+    },
+    Node {
+        outcome: Result<NodeRow, Refusal>,
+        answer: Answer<Result<NodeRow, Refusal>>,
     },
     Forget {
         before_ms: i64,
@@ -92,8 +126,11 @@ impl Committer {
         last_part: u64,
         checkpoint_records: usize,
     ) -> Committer {
-        let heads = index.layers.read().heads.clone();
-        Committer { index, jobs, checkpointer: Some(checkpointer), heads, last_part, checkpoint_records }
+        let (heads, nodes) = {
+            let layers = index.layers.read();
+            (layers.heads.clone(), layers.nodes.clone())
+        };
+        Committer { index, jobs, checkpointer: Some(checkpointer), heads, nodes, last_part, checkpoint_records }
     }
 
     /// Works until the store is closed or its handle dropped.
@@ -140,12 +177,17 @@ impl Committer {
                 }
                 Err(error) => refuse(answer, error),
             },
-            Job::Claim { owner, slots, answer } => match self.write_claims(&owner, &slots) {
+            Job::Claim { from, owner, slots, answer } => match self.write_claims(from.as_deref(), &owner, &slots) {
                 Ok((claims, outcomes)) => Some(Written::Claim { claims, outcomes, answer }),
                 Err(error) => refuse(answer, error),
             },
+            Job::Node { change, answer } => match self.write_node(change) {
+                Ok(outcome) => Some(Written::Node { outcome, answer }),
+                Err(error) => refuse(answer, error),
+            },
             Job::Forget { before_ms, answer } => {
-                match Writer::of_forget(before_ms, self.last_part + 1).write(&self.index.disk) {
+                let disk = &self.index.disk;
+                match Writer::of_forget(before_ms, self.last_part + 1, disk.value_max).write(disk) {
                     Ok(last_part) => {
                         self.last_part = last_part;
                         Some(Written::Forget { before_ms, answer })
@@ -161,7 +203,7 @@ impl Committer {
     fn write_batch(&mut self, batch: Batch) -> Result<(Admitted, Vec<Place>), StoreError> {
         self.index.disk.check()?;
         let admitted = admission::admit(batch, &mut View { index: &self.index, heads: &self.heads })?;
-        let (writer, places) = Writer::of_records(&admitted.records, self.last_part + 1);
+        let (writer, places) = Writer::of_records(&admitted.records, self.last_part + 1, self.index.disk.value_max);
         self.last_part = writer.write(&self.index.disk)?;
         for record in &admitted.records {
             self.heads[usize::from(record.slot)].seq = record.seq;
@@ -174,10 +216,15 @@ impl Committer {
     #[allow(clippy::type_complexity)]
     fn write_claims(
         &mut self,
+        from: Option<&str>,
         owner: &str,
         slots: &[(Slot, Epoch)],
     ) -> Result<(Vec<Claim>, Vec<Result<(Slot, Epoch), Refusal>>), StoreError> {
         self.index.disk.check()?;
+        let may_have = match from {
+            None => self.nodes.may_claim(owner),
+            Some(_) => self.nodes.member(owner).map(drop),
+        };
         let mut claims = Vec::new();
         let mut outcomes = Vec::with_capacity(slots.len());
         for &(slot, expected) in slots {
@@ -186,7 +233,12 @@ impl Committer {
                 Some(_) if owner.len() > OWNER_BYTES_MAX => {
                     Err(Refusal::Rejected(format!("the owner's name is longer than {OWNER_BYTES_MAX} bytes")))
                 }
-                Some(head) if head.epoch != expected => Err(Refusal::Fenced { current: head.epoch }),
+                Some(_) if let Err(refusal) = &may_have => Err(refusal.clone()),
+                Some(head)
+                    if head.epoch != expected || from.is_some_and(|from| head.owner.as_deref() != Some(from)) =>
+                {
+                    Err(Refusal::Fenced { current: head.epoch })
+                }
                 Some(head) => {
                     head.epoch += 1;
                     head.owner = Some(owner.to_owned());
@@ -195,8 +247,24 @@ impl Committer {
                 }
             });
         }
-        self.last_part = Writer::of_claims(&claims, self.last_part + 1).write(&self.index.disk)?;
+        let disk = &self.index.disk;
+        self.last_part = Writer::of_claims(&claims, self.last_part + 1, disk.value_max).write(disk)?;
         Ok((claims, outcomes))
+    }
+
+    /// The row that a node gets, or why it gets none.
+    fn write_node(&mut self, change: NodeChange) -> Result<Result<NodeRow, Refusal>, StoreError> {
+        self.index.disk.check()?;
+        let judged = match change {
+            NodeChange::Join(node) => self.nodes.joined(&node),
+            NodeChange::Renew(node) => self.nodes.renewed(&node),
+            NodeChange::Leave(id) => self.nodes.left(&id),
+        };
+        if let Ok(row) = &judged {
+            nodes::write(&self.index.disk, row)?;
+            self.nodes.put(row.clone());
+        }
+        Ok(judged)
     }
 
     /// Makes what was written durable, shows it to readers and answers.
@@ -229,6 +297,12 @@ impl Committer {
                 let head = |(slot, epoch)| SlotHead { epoch, ..layers.heads[usize::from(slot)].clone() };
                 let outcomes = outcomes.into_iter().map(|outcome| outcome.map(head)).collect();
                 let _ = answer.send(Ok(outcomes));
+            }
+            Written::Node { outcome, answer } => {
+                if let Ok(row) = &outcome {
+                    self.index.layers.write().nodes.put(row.clone());
+                }
+                let _ = answer.send(Ok(outcome));
             }
             Written::Forget { before_ms, answer } => {
                 self.index.layers.write().apply_forget(before_ms);
@@ -307,6 +381,7 @@ impl Written {
         match self {
             Written::Append { records, .. } => records.len(),
             Written::Claim { claims, .. } => claims.len(),
+            Written::Node { .. } => 1,
             Written::Forget { .. } | Written::DropSnapshots { .. } => 0,
         }
     }
@@ -315,6 +390,7 @@ impl Written {
         match self {
             Written::Append { records, .. } => !records.is_empty(),
             Written::Claim { claims, .. } => !claims.is_empty(),
+            Written::Node { outcome, .. } => outcome.is_ok(),
             Written::Forget { .. } => true,
             Written::DropSnapshots { .. } => false,
         }
@@ -324,6 +400,7 @@ impl Written {
         match self {
             Written::Append { answer, .. } => drop(answer.send(Err(error))),
             Written::Claim { answer, .. } => drop(answer.send(Err(error))),
+            Written::Node { answer, .. } => drop(answer.send(Err(error))),
             Written::Forget { answer, .. } | Written::DropSnapshots { answer } => drop(answer.send(Err(error))),
         }
     }

@@ -1,4 +1,4 @@
-//! The journal in sled: the embedded default of a single node.
+//! The journal in an embedded key-value store, sled or fjall: a single node's.
 //!
 //! What must be durable is one thing only, the **log** ([`log`]): each group commit appends its records as
 //! one or a few values of a few KB, and is made durable before anybody is answered ([`disk`],
@@ -9,28 +9,32 @@
 //! cover. Opening a store reads the manifest and replays what came after. Reads merge memory and runs
 //! ([`index`]); entities and receipts that do not exist are told apart in memory, without a read.
 //!
-//! sled itself is used as a crash-safe place for values under keys, in one tree:
+//! The key-value store ([`engine`]) is a crash-safe place for values under keys:
 //!
 //! | prefix | what | written |
 //! | --- | --- | --- |
 //! | `L` | parts of the log | with each commit, durable before the answer |
 //! | `I` `J` | blocks and footers of runs | in the background |
 //! | `S` | snapshots | after the records that they summarise |
+//! | `N` | the node list ([`nodes`]) | with each commit, durable before the answer |
 //! | `M` | meta record (slots), manifest | at creation, with each checkpoint |
 //!
 //! A crash at any moment leaves: the log up to some commit that includes every answered one; perhaps
 //! blocks of a run that no manifest names, which are removed at opening; perhaps an incomplete snapshot,
-//! which is passed over. A log that ends sooner is damage, which the [`witness`] tells from a crash. Any error of sled's or of an fsync ends the store until it is opened again.
+//! which is passed over. A log that ends sooner is damage, which the [`witness`] tells from a crash. Any error of
+//! the engine's or of an fsync ends the store until it is opened again.
 
 mod checkpoint;
 mod committer;
 mod disk;
+pub mod engine;
 mod entry;
 mod index;
 mod log;
 mod manifest;
 mod memtable;
 mod merge;
+mod nodes;
 mod recovery;
 mod rows;
 mod run;
@@ -49,12 +53,12 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use self::checkpoint::Checkpointer;
-use self::committer::{Answer, Committer, Job};
+use self::committer::{Answer, Committer, Job, NodeChange};
+pub use self::engine::EngineKind;
 use self::index::{Index, Presence};
-use self::recovery::Recovered;
 use super::{
-    Batch, EntityKey, Epoch, History, Journal, OwedRow, Record, Refusal, RequestBytes, Slot, SlotHead, StoreError,
-    WakeRow,
+    Batch, EntityKey, Epoch, History, Journal, Membership, NodeRow, OwedRow, Record, Refusal, RequestBytes, Slot,
+    SlotHead, StoreError, WakeRow,
 };
 
 /// Jobs that wait for the committer. Each is a whole group of a caller; there are few callers.
@@ -62,11 +66,16 @@ const JOBS_MAX: usize = 256;
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
-pub struct SledOptions {
+pub struct EmbeddedOptions {
+    /// What lies below: fixed when the store is created.
+    pub engine: EngineKind,
     /// Number of slots: fixed when the store is created.
     pub slots: Slot,
-    /// sled's page cache. It takes a few times as much memory as this.
+    /// The engine's cache of what it has read. sled's takes a few times as much memory as this.
     pub cache_bytes: u64,
+    /// fjall keeps in memory what was written to a keyspace up to this, and then writes a table. Fixed when the store
+    /// is created.
+    pub memtable_bytes: u64,
     /// So many records' changes of the index are kept in memory before they are written down; twice as
     /// many may have to be replayed at opening.
     pub checkpoint_records: usize,
@@ -74,15 +83,22 @@ pub struct SledOptions {
     pub versions_cached: usize,
 }
 
-impl Default for SledOptions {
+impl Default for EmbeddedOptions {
     fn default() -> Self {
-        SledOptions { slots: 1_024, cache_bytes: 64 << 20, checkpoint_records: 50_000, versions_cached: 200_000 }
+        EmbeddedOptions {
+            engine: EngineKind::default(),
+            slots: 1_024,
+            cache_bytes: 64 << 20,
+            memtable_bytes: 16 << 20,
+            checkpoint_records: 50_000,
+            versions_cached: 200_000,
+        }
     }
 }
 
 /// A store in a directory. Dropped without [`Journal::close`] it is released as well, and replays more
 /// when it is opened again.
-pub struct SledJournal {
+pub struct EmbeddedJournal {
     index: Arc<Index>,
     slots: Slot,
     /// `None` only while dropping.
@@ -90,10 +106,10 @@ pub struct SledJournal {
     committer: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl SledJournal {
+impl EmbeddedJournal {
     /// Opens the store in `dir`, or creates it. Blocks until the log is replayed.
-    pub fn open(dir: &Path, options: SledOptions) -> Result<SledJournal, StoreError> {
-        let recovered = recover(dir, &options)?;
+    pub fn open(dir: &Path, options: EmbeddedOptions) -> Result<EmbeddedJournal, StoreError> {
+        let recovered = guarded(dir, &options, || recovery::recover(dir, &options))?;
         let index = Arc::new(recovered.index);
         let checkpointer = Checkpointer::new(index.clone(), &recovered.manifest);
         let checkpointer = spawn("souk-checkpoint", move || checkpointer.run())?;
@@ -101,7 +117,7 @@ impl SledJournal {
         let records = options.checkpoint_records.max(1);
         let committer = Committer::new(index.clone(), queue, checkpointer, recovered.last_part, records);
         let committer = spawn("souk-commit", move || committer.run())?;
-        Ok(SledJournal { index, slots: options.slots, jobs: Some(jobs), committer: Mutex::new(Some(committer)) })
+        Ok(EmbeddedJournal { index, slots: options.slots, jobs: Some(jobs), committer: Mutex::new(Some(committer)) })
     }
 
     /// Gives the committer a job and waits for its answer.
@@ -111,6 +127,10 @@ impl SledJournal {
         let jobs = self.jobs.as_ref().ok_or_else(gone)?;
         jobs.send(job(answer)).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
+    }
+
+    async fn change_node(&self, change: NodeChange) -> Result<Result<NodeRow, Refusal>, StoreError> {
+        self.ask(|answer| Job::Node { change, answer }).await
     }
 
     /// Reads from the disk, off the async threads: a page that is not cached stalls its reader.
@@ -128,14 +148,21 @@ impl SledJournal {
     }
 }
 
-/// sled meets much of what is damaged with a failed assertion.
-fn recover(dir: &Path, options: &SledOptions) -> Result<Recovered, StoreError> {
-    let recovering = AssertUnwindSafe(|| recovery::recover(dir, options));
-    std::panic::catch_unwind(recovering).unwrap_or_else(|panic| {
+/// With how many slots the store in `dir` was created; `None`: there is none, and nothing was touched.
+pub fn slots_of(dir: &Path, options: &EmbeddedOptions) -> Result<Option<Slot>, StoreError> {
+    guarded(dir, options, || disk::slots_of(dir, options))
+}
+
+/// Engines meet much of what is damaged with a failed assertion.
+fn guarded<T>(
+    dir: &Path,
+    options: &EmbeddedOptions,
+    open: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    std::panic::catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default();
-        let why = format!("the files in {} make no sense to sled ({text}). Restore a backup", dir.display());
-        Err(StoreError::Damaged(why))
+        Err(engine::nonsense(dir, options.engine, text))
     })
 }
 
@@ -144,7 +171,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
     thread.map_err(|error| StoreError::Fatal(format!("cannot start the thread {name}: {error}")))
 }
 
-impl Drop for SledJournal {
+impl Drop for EmbeddedJournal {
     fn drop(&mut self) {
         drop(self.jobs.take());
         if let Some(committer) = self.committer.lock().take() {
@@ -155,7 +182,7 @@ impl Drop for SledJournal {
 }
 
 #[async_trait]
-impl Journal for SledJournal {
+impl Journal for EmbeddedJournal {
     fn slots(&self) -> Slot {
         self.slots
     }
@@ -238,7 +265,7 @@ impl Journal for SledJournal {
 
     async fn claim(&self, owner: &str, slots: &[(Slot, Epoch)]) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
         let (owner, slots) = (owner.to_owned(), slots.to_vec());
-        self.ask(|answer| Job::Claim { owner, slots, answer }).await
+        self.ask(|answer| Job::Claim { from: None, owner, slots, answer }).await
     }
 
     /// Forgets by a line in time: nothing is deleted at once, so the answer is 0. What is behind the line
@@ -254,5 +281,35 @@ impl Journal for SledJournal {
 
     async fn close(&self) -> Result<(), StoreError> {
         self.ask(|answer| Job::Close { answer }).await
+    }
+}
+
+#[async_trait]
+impl Membership for EmbeddedJournal {
+    async fn join(&self, node: &NodeRow) -> Result<Result<(), Refusal>, StoreError> {
+        Ok(self.change_node(NodeChange::Join(node.clone())).await?.map(drop))
+    }
+
+    async fn renew(&self, node: &NodeRow) -> Result<Result<u64, Refusal>, StoreError> {
+        Ok(self.change_node(NodeChange::Renew(node.clone())).await?.map(|row| row.lease))
+    }
+
+    async fn leave(&self, id: &str) -> Result<Result<(), Refusal>, StoreError> {
+        Ok(self.change_node(NodeChange::Leave(id.to_owned())).await?.map(drop))
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        self.index.disk.check()?;
+        Ok(self.index.layers.read().nodes.rows())
+    }
+
+    async fn transfer(
+        &self,
+        from: &str,
+        to: &str,
+        slots: &[(Slot, Epoch)],
+    ) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
+        let (from, owner, slots) = (Some(from.to_owned()), to.to_owned(), slots.to_vec());
+        self.ask(|answer| Job::Claim { from, owner, slots, answer }).await
     }
 }

@@ -9,16 +9,16 @@
 //! A crash leaves whole groups only: the parts of one are inserted atomically. A gap in the numbers or
 //! a part whose checksum fails is damage, and is reported as such.
 
-use sled::IVec;
-
-use super::disk::{Disk, VALUE_MAX};
+use super::disk::Disk;
+use super::engine::Value;
 use crate::persistence::frame::{FrameError, frame_len};
 use crate::persistence::{EntityKey, Epoch, Record, Slot, StoreError};
 
 const FORMAT: u8 = 1;
 const PART_HEADER: usize = 16;
 const CHECKSUM_AT: usize = 12;
-const ROOM: usize = VALUE_MAX - PART_HEADER;
+/// How much room a new part gets at once: most are no longer.
+const PART_LIKELY: usize = 4_096;
 const CONTINUES: u16 = 1;
 
 const RECORDS: u8 = 1;
@@ -58,23 +58,25 @@ fn part_key(number: u64) -> Vec<u8> {
 pub struct Writer {
     kind: u8,
     first: u64,
+    /// The length of a part at most.
+    part_max: usize,
     parts: Vec<Vec<u8>>,
 }
 
 impl Writer {
-    fn new(kind: u8, first: u64) -> Writer {
-        Writer { kind, first, parts: Vec::new() }
+    fn new(kind: u8, first: u64, part_max: usize) -> Writer {
+        Writer { kind, first, part_max, parts: Vec::new() }
     }
 
     /// Lays records into parts numbered from `first`, and says where each one lies.
-    pub fn of_records(records: &[Record], first: u64) -> (Writer, Vec<Place>) {
-        let mut writer = Writer::new(RECORDS, first);
+    pub fn of_records(records: &[Record], first: u64, part_max: usize) -> (Writer, Vec<Place>) {
+        let mut writer = Writer::new(RECORDS, first, part_max);
         let places = records.iter().map(|record| writer.put_record(record)).collect();
         (writer, places)
     }
 
-    pub fn of_claims(claims: &[Claim], first: u64) -> Writer {
-        let mut writer = Writer::new(CLAIMS, first);
+    pub fn of_claims(claims: &[Claim], first: u64, part_max: usize) -> Writer {
+        let mut writer = Writer::new(CLAIMS, first, part_max);
         for claim in claims {
             let (_, part) = writer.part_with_room(12 + claim.owner.len());
             part.extend_from_slice(&claim.slot.to_le_bytes());
@@ -85,14 +87,14 @@ impl Writer {
         writer
     }
 
-    pub fn of_forget(before_ms: i64, first: u64) -> Writer {
-        let mut writer = Writer::new(FORGET, first);
+    pub fn of_forget(before_ms: i64, first: u64, part_max: usize) -> Writer {
+        let mut writer = Writer::new(FORGET, first, part_max);
         writer.part_with_room(8).1.extend_from_slice(&before_ms.to_le_bytes());
         writer
     }
 
     fn start_part(&mut self, flags: u16) -> &mut Vec<u8> {
-        let mut part = Vec::with_capacity(VALUE_MAX);
+        let mut part = Vec::with_capacity(self.part_max.min(PART_LIKELY));
         part.push(FORMAT);
         part.push(self.kind);
         part.extend_from_slice(&flags.to_le_bytes());
@@ -104,7 +106,7 @@ impl Writer {
 
     /// The part that takes the next `len` bytes in one piece, and its number.
     fn part_with_room(&mut self, len: usize) -> (u64, &mut Vec<u8>) {
-        if self.parts.last().is_none_or(|part| part.len() + len > VALUE_MAX) {
+        if self.parts.last().is_none_or(|part| part.len() + len > self.part_max) {
             self.start_part(0);
         }
         let number = self.first + self.parts.len() as u64 - 1;
@@ -113,14 +115,15 @@ impl Writer {
 
     fn put_record(&mut self, record: &Record) -> Place {
         let len = record.encoded_len();
-        if len <= ROOM {
+        let room = self.part_max - PART_HEADER;
+        if len <= room {
             let (number, part) = self.part_with_room(len);
             let place = Place { part: number, offset: part.len() as u16 };
             record.encode_into(part);
             return place;
         }
         let place = Place { part: self.first + self.parts.len() as u64, offset: PART_HEADER as u16 };
-        for (index, piece) in record.encode().chunks(ROOM).enumerate() {
+        for (index, piece) in record.encode().chunks(room).enumerate() {
             self.start_part(if index == 0 { 0 } else { CONTINUES }).extend_from_slice(piece);
         }
         place
@@ -182,7 +185,7 @@ fn open_part(number: u64, part: &[u8]) -> Result<PartHeader, StoreError> {
 /// Reads records back. It keeps the part that it read last: neighbours often lie in one.
 pub struct Reader<'a> {
     disk: &'a Disk,
-    last: Option<(u64, IVec)>,
+    last: Option<(u64, Value)>,
 }
 
 impl<'a> Reader<'a> {
@@ -190,7 +193,7 @@ impl<'a> Reader<'a> {
         Reader { disk, last: None }
     }
 
-    fn part(&mut self, number: u64) -> Result<IVec, StoreError> {
+    fn part(&mut self, number: u64) -> Result<Value, StoreError> {
         if let Some((last, part)) = &self.last
             && *last == number
         {
@@ -257,7 +260,7 @@ pub fn replay(
         return Err(damaged(after, "it is missing, and the index covers it"));
     }
     let mut last = after;
-    let mut group: Vec<IVec> = Vec::new();
+    let mut group: Vec<Value> = Vec::new();
     loop {
         let page = disk.scan(&part_key(last + 1), b"M", REPLAY_PAGE)?;
         for (key, part) in &page {
@@ -287,7 +290,7 @@ pub fn replay(
     }
 }
 
-fn read_group(kind: u8, first: u64, parts: &[IVec]) -> Result<Group, StoreError> {
+fn read_group(kind: u8, first: u64, parts: &[Value]) -> Result<Group, StoreError> {
     match kind {
         RECORDS => read_records(first, parts).map(Group::Records),
         CLAIMS => read_claims(first, parts).map(Group::Claims),
@@ -299,7 +302,7 @@ fn read_group(kind: u8, first: u64, parts: &[IVec]) -> Result<Group, StoreError>
     }
 }
 
-fn read_records(first: u64, parts: &[IVec]) -> Result<Vec<(Record, Place)>, StoreError> {
+fn read_records(first: u64, parts: &[Value]) -> Result<Vec<(Record, Place)>, StoreError> {
     let mut records = Vec::new();
     let (mut index, mut offset) = (0, PART_HEADER);
     while let Some(part) = parts.get(index) {
@@ -330,7 +333,7 @@ fn read_records(first: u64, parts: &[IVec]) -> Result<Vec<(Record, Place)>, Stor
     Ok(records)
 }
 
-fn read_claims(first: u64, parts: &[IVec]) -> Result<Vec<Claim>, StoreError> {
+fn read_claims(first: u64, parts: &[Value]) -> Result<Vec<Claim>, StoreError> {
     let mut claims = Vec::new();
     for (number, part) in (first..).zip(parts) {
         let mut rest = &part[PART_HEADER..];
@@ -362,7 +365,7 @@ mod tests {
     fn fuzz_log_groups() {
         let claims =
             [Claim { slot: 7, epoch: 3, owner: "node".into() }, Claim { slot: 8, epoch: 1, owner: String::new() }];
-        let writers = [Writer::of_claims(&claims, 1), Writer::of_forget(-5, 1)];
+        let writers = [Writer::of_claims(&claims, 1, 999), Writer::of_forget(-5, 1, 999)];
         let seeds = writers.map(|writer| [&[writer.kind], &writer.parts[0][PART_HEADER..]].concat());
         let record = data_encoding::HEXLOWER.decode(
             b"01010100010000000100000000000000ffffffffffffffff000000000000000000000000000000001800000001ebefd5\
@@ -372,7 +375,7 @@ mod tests {
         decoder("log-group", seeds.into_iter().chain([record]), |bytes| {
             let Some((kind, content)) = bytes.split_first() else { return Verdict::Refused };
             let halves = content.split_at(content.len() / 2);
-            let part = |content: &[u8]| IVec::from([&[0; PART_HEADER][..], content].concat());
+            let part = |content: &[u8]| Value::from([&[0; PART_HEADER][..], content].concat());
             // In two parts as well: a record may go on in the next one.
             let _ = read_group(*kind, 1, &[part(halves.0), part(halves.1)]);
             match read_group(*kind, 1, &[part(content)]) {

@@ -12,6 +12,7 @@ use super::log::Reader;
 use super::memtable::Memtable;
 use super::run::{Run, RunScan, Wanted};
 use super::snapshots;
+use crate::persistence::membership::NodeList;
 use crate::persistence::{EntityKey, History, Record, RequestBytes, Slot, SlotHead, StoreError};
 
 /// Records in the first page of a load.
@@ -33,6 +34,7 @@ pub struct Layers {
     /// From the newest to the oldest.
     pub runs: Runs,
     pub heads: Vec<SlotHead>,
+    pub nodes: NodeList,
     /// Clients' receipts that expired before this are forgotten.
     pub forget_before_ms: i64,
     /// Grows whenever entries move from one layer to the next.

@@ -3,7 +3,7 @@
 //! more records are replayed. The one before is removed only when the new one is complete, so a reader (or
 //! a crash) in between finds that one.
 
-use super::disk::{Disk, VALUE_MAX};
+use super::disk::Disk;
 use crate::persistence::frame::frame_len;
 use crate::persistence::{EntityKey, Snapshot, StoreError};
 
@@ -30,7 +30,7 @@ pub fn write(disk: &Disk, snapshot: &Snapshot) -> Result<(), StoreError> {
     if !newer.is_empty() {
         return Ok(());
     }
-    for (part, bytes) in (0..).zip(snapshot.encode().chunks(VALUE_MAX)) {
+    for (part, bytes) in (0..).zip(snapshot.encode().chunks(disk.value_max)) {
         disk.insert(&part_key(&prefix, snapshot.seq, part), bytes)?;
     }
     disk.remove_range(&prefix, &part_key(&prefix, snapshot.seq, 0))

@@ -1,0 +1,73 @@
+//! The lease of a node that shares its store: how long it may speak for its slots without having told the
+//! others that it lives.
+//!
+//! No clocks are compared. Somebody else takes a slot only after watching this node's counter stand still for
+//! the whole of [`LEASE`]; this node counts from when it *sent* its last successful renewal, on a clock that goes
+//! on while the machine sleeps, and stops [`MARGIN`] earlier.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use super::Lease;
+
+/// How long a counter has to stand still before its node counts as gone.
+pub const LEASE: Duration = Duration::from_secs(5);
+/// A node stops to speak this much earlier.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// A moment on the clock that goes on while the machine sleeps, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(i64);
+
+impl Moment {
+    pub fn now() -> Moment {
+        let at = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Moment(at.tv_sec * 1_000 + at.tv_nsec / 1_000_000)
+    }
+}
+
+/// A lease that lapses unless it is renewed.
+#[derive(Debug)]
+pub struct Renewed {
+    valid_until_ms: AtomicI64,
+}
+
+impl Renewed {
+    /// `sent`: when the first successful renewal was sent.
+    pub fn new(sent: Moment) -> Renewed {
+        let lease = Renewed { valid_until_ms: AtomicI64::new(0) };
+        lease.extend(sent);
+        lease
+    }
+
+    /// A renewal that was sent at this moment has succeeded.
+    pub fn extend(&self, sent: Moment) {
+        let valid = (LEASE - MARGIN).as_millis() as i64;
+        self.valid_until_ms.fetch_max(sent.0 + valid, Ordering::AcqRel);
+    }
+
+    fn is_valid_at(&self, now: Moment) -> bool {
+        now.0 < self.valid_until_ms.load(Ordering::Acquire)
+    }
+}
+
+impl Lease for Renewed {
+    fn is_valid(&self) -> bool {
+        self.is_valid_at(Moment::now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_lapses_before_anybody_else_may_take_over_and_comes_back_with_a_renewal() {
+        let lease = Renewed::new(Moment(10_000));
+        assert!(lease.is_valid_at(Moment(13_999)));
+        assert!(!lease.is_valid_at(Moment(14_000)), "a second before {LEASE:?} have passed");
+        lease.extend(Moment(20_000));
+        lease.extend(Moment(11_000)); // answered late
+        assert!(lease.is_valid_at(Moment(23_999)));
+    }
+}

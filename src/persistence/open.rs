@@ -1,0 +1,183 @@
+//! The one place where a store is opened: which there are, how each is named, and what is asked of it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::embedded::{self, EmbeddedJournal, EmbeddedOptions, EngineKind};
+use super::memory::Memory;
+use super::postgres::{Limits, PostgresOptions, PostgresStore};
+use super::redis::{RedisOptions, RedisStore};
+use super::{Slot, Store, StoreError};
+
+/// Where a store is. As text: `sled:DIR`, `fjall:DIR`, `postgres://...`, `redis://...`, `memory`.
+#[derive(Clone, PartialEq, Eq)]
+pub enum StoreChoice {
+    /// Gone with the process.
+    Memory,
+    Embedded {
+        engine: EngineKind,
+        dir: PathBuf,
+    },
+    /// The address may hold a password: it is never shown.
+    Postgres {
+        url: String,
+    },
+    Redis {
+        url: String,
+        /// Also servers that may lose what they acknowledged.
+        accept_loss: bool,
+    },
+}
+
+/// Into how many slots a store is divided: fixed when it is created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slots {
+    /// So many; a store that is not there is created.
+    Configured(Slot),
+    /// As many as the store has; one that is not there is an error, and nothing is created.
+    Stored,
+}
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    pub choice: StoreChoice,
+    pub slots: Slots,
+    /// Of an embedded engine.
+    pub cache_bytes: u64,
+}
+
+/// Opens a store. What it answers is whole: journal and node list.
+pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError> {
+    match &settings.choice {
+        StoreChoice::Memory => match settings.slots {
+            Slots::Configured(slots) => Ok(Arc::new(Memory::new(slots))),
+            Slots::Stored => Err(not_there(&settings.choice)),
+        },
+        StoreChoice::Embedded { engine, dir } => {
+            let (choice, dir, slots) = (settings.choice.clone(), dir.clone(), settings.slots);
+            let options =
+                EmbeddedOptions { engine: *engine, cache_bytes: settings.cache_bytes, ..EmbeddedOptions::default() };
+            let opening = tokio::task::spawn_blocking(move || {
+                let slots = match slots {
+                    Slots::Configured(slots) => slots,
+                    Slots::Stored => embedded::slots_of(&dir, &options)?.ok_or_else(|| not_there(&choice))?,
+                };
+                EmbeddedJournal::open(&dir, EmbeddedOptions { slots, ..options })
+            });
+            let opened = opening.await.map_err(|error| StoreError::Fatal(format!("opening has panicked: {error}")))?;
+            Ok(Arc::new(opened?))
+        }
+        StoreChoice::Postgres { url } => {
+            let slots = match settings.slots {
+                Slots::Configured(slots) => Some(slots),
+                Slots::Stored => None,
+            };
+            let options = PostgresOptions { url: url.clone(), slots, limits: Limits::default() };
+            Ok(Arc::new(PostgresStore::open(options).await?))
+        }
+        StoreChoice::Redis { url, accept_loss } => {
+            let slots = match settings.slots {
+                Slots::Configured(slots) => Some(slots),
+                Slots::Stored => None,
+            };
+            let options = RedisOptions { slots, accept_loss: *accept_loss, ..RedisOptions::new(url, 0) };
+            Ok(Arc::new(RedisStore::open(options).await?))
+        }
+    }
+}
+
+/// To be asked for [`Slots::Stored`].
+fn not_there(choice: &StoreChoice) -> StoreError {
+    StoreError::Fatal(format!("there is no store at {choice}"))
+}
+
+impl StoreChoice {
+    /// Whether several processes, also on other machines, may use the store at once.
+    pub fn is_shared(&self) -> bool {
+        match self {
+            StoreChoice::Postgres { .. } | StoreChoice::Redis { .. } => true,
+            StoreChoice::Memory | StoreChoice::Embedded { .. } => false,
+        }
+    }
+}
+
+impl FromStr for StoreChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<StoreChoice, String> {
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+        match scheme {
+            Some("postgres" | "postgresql") => return Ok(StoreChoice::Postgres { url: text.to_owned() }),
+            Some("redis" | "rediss") => return Ok(StoreChoice::Redis { url: text.to_owned(), accept_loss: false }),
+            _ => {}
+        }
+        let embedded = text.split_once(':').and_then(|(name, dir)| Some((EngineKind::named(name)?, dir)));
+        match embedded {
+            Some((engine, dir)) if !dir.is_empty() => Ok(StoreChoice::Embedded { engine, dir: dir.into() }),
+            // What was given may hold a password, so it is not repeated.
+            _ => Err("a store is sled:DIR, fjall:DIR, postgres://... or redis://...".to_owned()),
+        }
+    }
+}
+
+/// For people: without user and password.
+impl fmt::Display for StoreChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreChoice::Memory => f.write_str("memory"),
+            StoreChoice::Embedded { engine, dir } => write!(f, "{}:{}", engine.name(), dir.display()),
+            StoreChoice::Postgres { url } | StoreChoice::Redis { url, .. } => f.write_str(&without_secrets(url)),
+        }
+    }
+}
+
+impl fmt::Debug for StoreChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoreChoice({self})")
+    }
+}
+
+fn without_secrets(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    // Options may hold a password too.
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    format!("{scheme}://{place}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stores_are_named_and_shown_without_their_secrets() {
+        let shown = |text: &str| text.parse::<StoreChoice>().map(|choice| choice.to_string());
+        assert_eq!(shown("sled:./data"), Ok("sled:./data".to_owned()));
+        assert_eq!(shown("fjall:a:b"), Ok("fjall:a:b".to_owned()));
+        assert_eq!(shown("postgres://souk:s@cret@db:5432/souk?password=x"), Ok("postgres://db:5432/souk".to_owned()));
+        assert_eq!(shown("rediss://:secret@cache/1"), Ok("rediss://cache/1".to_owned()));
+        for wrong in ["", "sled", "sled:", "oracle:x", "mysql://u:hunter2@h/d", "memory"] {
+            let told = shown(wrong).expect_err(wrong);
+            assert!(!told.contains("hunter2"), "{told}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_not_created_unless_that_is_wanted() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for engine in EngineKind::ALL {
+            let place = dir.path().join(engine.name());
+            let choice = StoreChoice::Embedded { engine, dir: place.clone() };
+            let settings = |slots| StoreSettings { choice: choice.clone(), slots, cache_bytes: 1 << 20 };
+            let refused = open(&settings(Slots::Stored)).await.map(drop).expect_err("it is not there").to_string();
+            assert!(refused.contains("there is no store at"), "{refused}");
+            assert!(!place.exists());
+            open(&settings(Slots::Configured(8))).await.expect("created").close().await.expect("closed");
+            let stored = open(&settings(Slots::Stored)).await.expect("it is there");
+            assert_eq!(stored.slots(), 8);
+        }
+    }
+}

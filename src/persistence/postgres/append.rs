@@ -1,0 +1,230 @@
+//! Appending: the statement, and what is done with its verdicts.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_postgres::types::ToSql;
+
+use super::super::admission::{self, Held, Present};
+use super::super::{Batch, EntityKey, Refusal, Slot, StoreError};
+use super::connect::{Lent, Pools};
+use super::failure::Failure;
+use super::plan::{Columns, SlotPlan, plan, signed};
+
+const APPEND: &str = include_str!("append.sql");
+const VERSIONS: &str = "select e.slot, e.kind, e.id, coalesce((
+        select r.version from souk_records r where r.slot = e.slot and r.kind = e.kind and r.id = e.id and r.seq <= $4
+        order by r.seq desc limit 1), 0)
+    from unnest($1::int4[], $2::int2[], $3::text[]) as e(slot, kind, id)";
+
+/// How long an append waits for slots that are locked: for a claim that is being made, or for what is left of
+/// a connection that was lost.
+const PATIENCE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_millis(50);
+
+/// What became of one slot.
+enum Verdict {
+    Absent,
+    /// Not looked at: somebody held it.
+    Again,
+    /// Nothing was written; this is what the slot was when it was judged.
+    Refused(Known),
+}
+
+/// A slot as it was when it was judged.
+struct Known {
+    slot: Slot,
+    owner: Option<String>,
+    epoch: u64,
+    seq: u64,
+    versions: HashMap<EntityKey, u64>,
+}
+
+impl Present for Known {
+    fn slot(&self, slot: Slot) -> Option<Held<'_>> {
+        (slot == self.slot).then(|| Held { owner: self.owner.as_deref(), epoch: self.epoch, seq: self.seq })
+    }
+    fn version(&mut self, key: &EntityKey) -> Result<u64, StoreError> {
+        Ok(self.versions.get(key).copied().unwrap_or_default())
+    }
+}
+
+/// One append on its way.
+struct Append<'a> {
+    pools: &'a Pools,
+    owner: &'a str,
+    refusals: BTreeMap<Slot, Refusal>,
+    /// Something is written: from now on, not to get further means that the outcome is unknown.
+    has_written: bool,
+}
+
+pub async fn append(pools: &Pools, batch: Batch) -> Result<Vec<(Slot, Refusal)>, StoreError> {
+    let (owner, plans) = plan(batch);
+    let mut append = Append { pools, owner: &owner, refusals: BTreeMap::new(), has_written: false };
+    match append.all(plans.iter().collect()).await {
+        Ok(()) => Ok(append.refusals.into_iter().collect()),
+        Err(failure) => Err(match failure.of_a_write() {
+            StoreError::Unavailable(why) if append.has_written => StoreError::Unknown(why),
+            other => other,
+        }),
+    }
+}
+
+impl Append<'_> {
+    async fn all(&mut self, plans: Vec<&SlotPlan>) -> Result<(), Failure> {
+        let mut parts = VecDeque::from([plans]);
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = PAUSE;
+        while let Some(part) = parts.pop_front() {
+            if part.is_empty() {
+                continue;
+            }
+            let left = match self.part(&part).await {
+                Ok(left) => left,
+                // Somebody's data is to blame: everybody else's is written.
+                Err(Failure::Data(why)) => {
+                    match part[..] {
+                        [alone] => drop(self.refusals.insert(alone.slot, Refusal::Rejected(why))),
+                        _ => {
+                            let (front, back) = part.split_at(part.len() / 2);
+                            parts.extend([front.to_vec(), back.to_vec()]);
+                        }
+                    }
+                    continue;
+                }
+                Err(Failure::Retry(_)) => part,
+                Err(other) => return Err(other),
+            };
+            if left.is_empty() {
+                continue;
+            }
+            if Instant::now() >= deadline {
+                let slots: Vec<Slot> = left.iter().map(|plan| plan.slot).collect();
+                return Err(Failure::NotDone(format!("somebody holds the rows of slots {slots:?}")));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+            parts.push_back(left);
+        }
+        Ok(())
+    }
+
+    /// Sends some slots' parts; the answer is who has to be sent again.
+    async fn part<'p>(&mut self, part: &[&'p SlotPlan]) -> Result<Vec<&'p SlotPlan>, Failure> {
+        let mut lent = self.pools.appends.lend().await?;
+        let mut verdicts = send(&mut lent, self.owner, part).await?;
+        let mut again = Vec::new();
+        for plan in part.iter().filter(|plan| plan.has_records()) {
+            match verdicts.remove(&plan.slot) {
+                None => self.has_written = true,
+                Some(Verdict::Again) => again.push(*plan),
+                Some(Verdict::Absent) => {
+                    let why = format!("the store has no slot {}", plan.slot);
+                    self.refusals.insert(plan.slot, Refusal::Rejected(why));
+                }
+                Some(Verdict::Refused(known)) => {
+                    let why = self.explain(&mut lent, known, plan).await?;
+                    self.refusals.insert(plan.slot, why);
+                }
+            }
+        }
+        Ok(again)
+    }
+
+    /// Why a slot was refused, in the words of all stores.
+    async fn explain(&self, lent: &mut Lent, mut known: Known, plan: &SlotPlan) -> Result<Refusal, Failure> {
+        let mut keys: Vec<&EntityKey> = plan.records.iter().map(|record| &record.key).collect();
+        keys.retain(|key| !key.id.contains('\0'));
+        let is_fenced = known.owner.as_deref() != Some(self.owner)
+            || plan.records.first().is_some_and(|record| record.epoch != known.epoch);
+        if !is_fenced && !keys.is_empty() {
+            let slots = vec![i32::from(plan.slot); keys.len()];
+            let kinds: Vec<i16> = keys.iter().map(|key| i16::from(key.kind)).collect();
+            let ids: Vec<&str> = keys.iter().map(|key| &*key.id).collect();
+            let rows = lent.query(VERSIONS, &[&slots, &kinds, &ids, &signed(known.seq)]).await;
+            for row in rows.map_err(Failure::before_sending)? {
+                let kind = u8::try_from(row.get::<_, i16>(1)).unwrap_or_default();
+                let key = EntityKey { kind, id: row.get::<_, &str>(2).into() };
+                known.versions.insert(key, row.get::<_, i64>(3).cast_unsigned());
+            }
+        }
+        let batch = Batch { owner: self.owner.into(), records: plan.records.clone(), snapshots: Vec::new() };
+        let admitted = admission::admit(batch, &mut known).map_err(|error| Failure::NotDone(error.to_string()))?;
+        let beyond = || Refusal::Rejected("a number beyond what the store can keep".into());
+        Ok(admitted.refusals.into_iter().next().map_or_else(beyond, |(_, why)| why))
+    }
+}
+
+async fn send(lent: &mut Lent, owner: &str, part: &[&SlotPlan]) -> Result<HashMap<Slot, Verdict>, Failure> {
+    let columns = Columns::of(part.iter().copied());
+    let Columns { slots, entities, records, receipts, owed_gone, owed, wakes_gone, wakes, snapshots, .. } = &columns;
+    let parameters: [&(dyn ToSql + Sync); 49] = [
+        &slots.slots,
+        &slots.epochs,
+        &slots.before_seqs,
+        &slots.last_seqs,
+        &slots.last_at_ms,
+        &slots.are_sound,
+        &slots.have_records,
+        &owner,
+        &entities.slots,
+        &entities.kinds,
+        &entities.ids,
+        &columns.entity_versions,
+        &records.slots,
+        &records.kinds,
+        &records.ids,
+        &columns.record_seqs,
+        &columns.record_versions,
+        &columns.record_frames,
+        &receipts.keys.slots,
+        &receipts.keys.kinds,
+        &receipts.keys.ids,
+        &receipts.requests,
+        &receipts.seqs,
+        &receipts.expires_ms,
+        &receipts.from_slots,
+        &receipts.numbers,
+        &receipts.watermarks,
+        &owed_gone.keys.slots,
+        &owed_gone.keys.kinds,
+        &owed_gone.keys.ids,
+        &owed_gone.due_ms,
+        &owed.keys.slots,
+        &owed.keys.kinds,
+        &owed.keys.ids,
+        &owed.due_ms,
+        &columns.owed_seqs,
+        &wakes_gone.keys.slots,
+        &wakes_gone.keys.kinds,
+        &wakes_gone.keys.ids,
+        &wakes_gone.due_ms,
+        &wakes.keys.slots,
+        &wakes.keys.kinds,
+        &wakes.keys.ids,
+        &wakes.due_ms,
+        &snapshots.slots,
+        &snapshots.kinds,
+        &snapshots.ids,
+        &columns.snapshot_seqs,
+        &columns.snapshot_frames,
+    ];
+    let rows = lent.query(APPEND, &parameters).await?;
+    let mut verdicts = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let slot = Slot::try_from(row.get::<_, i32>(0)).unwrap_or_default();
+        let verdict = match row.get(1) {
+            "absent" => Verdict::Absent,
+            "locked" | "moved" => Verdict::Again,
+            _ => {
+                let (epoch, seq): (i64, i64) = (row.get(3), row.get(4));
+                let (epoch, seq) = (epoch.cast_unsigned(), seq.cast_unsigned());
+                Verdict::Refused(Known { slot, owner: row.get(2), epoch, seq, versions: HashMap::new() })
+            }
+        };
+        verdicts.insert(slot, verdict);
+    }
+    Ok(verdicts)
+}

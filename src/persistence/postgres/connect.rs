@@ -1,0 +1,249 @@
+//! Connections: bounded pools, and a time limit on everything.
+//!
+//! There are four pools, so that no kind of work waits for another: appends, changes of owner, the node list (a
+//! lease that is renewed late is lost), reads. What a session is set to ([`SESSION`]) is set on each connection as it is made.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use tokio_postgres::config::SslMode;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Config, NoTls, Row};
+
+use super::super::StoreError;
+use super::failure::{Failure, classify, in_full};
+use super::tls;
+
+/// How long things may take. All of them stay below a lease of some seconds: what holds a lock on a slot's row
+/// is gone by the time that another node may take the slot.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// To connect, with all that belongs to it.
+    pub connect: Duration,
+    /// Until a connection of the pool is free.
+    pub wait: Duration,
+    /// Until a lock is had.
+    pub lock: Duration,
+    /// For a statement that writes, on the server.
+    pub write: Duration,
+    /// For one that only reads. A feed may be long.
+    pub read: Duration,
+    /// Connections for reads. Appends, changes of owner and the node list have one each beside them.
+    pub readers: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connect: Duration::from_secs(3),
+            wait: Duration::from_secs(3),
+            lock: Duration::from_millis(1_500),
+            write: Duration::from_secs(3),
+            read: Duration::from_secs(30),
+            readers: 8,
+        }
+    }
+}
+
+/// How much longer than the server the client waits: the network's part.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// Without these the store is not what it promises: what is acknowledged is on disk (and on a synchronous
+/// standby), and each statement sees what was committed before it.
+const SESSION: &str = "set default_transaction_isolation = 'read committed';
+    select set_config('synchronous_commit', 'on', false)
+    where current_setting('synchronous_commit') in ('off', 'local', 'remote_write')";
+
+/// Made for PostgreSQL's planner: every statement names the leading columns of an index, whatever the tables'
+/// statistics say of tables that were empty a minute ago. Other engines may not know these.
+const PLANNER: [&str; 3] = ["set enable_seqscan = off", "set plan_cache_mode = 'force_generic_plan'", "set jit = off"];
+
+pub struct Pools {
+    pub appends: Lender,
+    pub owners: Lender,
+    pub members: Lender,
+    pub reads: Lender,
+}
+
+/// A pool, and how long a statement on its connections may take in all.
+pub struct Lender {
+    pool: Pool,
+    limit: Duration,
+}
+
+/// A connection for a while. One that has failed is not given back.
+pub struct Lent {
+    object: Option<Object>,
+    limit: Duration,
+}
+
+/// What the address says: the server, and how TLS is to be had.
+pub struct Address {
+    pub config: Config,
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Address {
+    /// A URL of libpq's kind. Beyond what the client library knows, `sslmode=verify-full` means what `require`
+    /// means here (a certificate is always verified), and `sslrootcert` names a file of the authorities to
+    /// trust instead of the usual ones.
+    pub fn parse(url: &str) -> Result<Address, String> {
+        let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        let mut ca_file = None;
+        let mut rest = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=') {
+                Some(("sslrootcert", path)) => {
+                    ca_file = Some(percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned().into());
+                }
+                Some(("sslmode", "verify-full" | "verify-ca")) => rest.push("sslmode=require".to_owned()),
+                _ => rest.push(pair.to_owned()),
+            }
+        }
+        let query = if rest.is_empty() { String::new() } else { format!("?{}", rest.join("&")) };
+        let config = Config::from_str(&format!("{base}{query}")).map_err(|error| in_full(&error))?;
+        Ok(Address { config, ca_file })
+    }
+
+    fn with_limits(&self, limits: &Limits) -> Config {
+        let mut config = self.config.clone();
+        config.connect_timeout(limits.connect);
+        config
+            .keepalives(true)
+            .keepalives_idle(limits.write.max(Duration::from_secs(1)))
+            .keepalives_interval(Duration::from_secs(1));
+        config.tcp_user_timeout(limits.write);
+        if config.get_application_name().is_none() {
+            config.application_name("souk");
+        }
+        config
+    }
+}
+
+impl Pools {
+    pub fn new(address: &Address, limits: &Limits) -> Result<Pools, StoreError> {
+        let lender = |size: usize, statement: Duration| -> Result<Lender, StoreError> {
+            Ok(Lender { pool: pool(address, limits, size, statement)?, limit: statement + MARGIN })
+        };
+        Ok(Pools {
+            appends: lender(1, limits.write)?,
+            owners: lender(1, limits.write)?,
+            members: lender(1, limits.write)?,
+            reads: lender(limits.readers.max(1), limits.read)?,
+        })
+    }
+
+    pub fn close(&self) {
+        for lender in [&self.appends, &self.owners, &self.members, &self.reads] {
+            lender.pool.close();
+        }
+    }
+}
+
+fn pool(address: &Address, limits: &Limits, size: usize, statement: Duration) -> Result<Pool, StoreError> {
+    let config = address.with_limits(limits);
+    let managing = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    // TLS that does not look at certificates is no protection, and one that falls back to none is none.
+    let manager = match config.get_ssl_mode() {
+        SslMode::Require => Manager::from_config(config, tls::connector(address.ca_file.as_deref())?, managing),
+        _ => Manager::from_config(config, NoTls, managing),
+    };
+    let session = session(limits, statement);
+    let prepare = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
+        let session = session.clone();
+        Box::pin(async move { set_up(client, &session).await.map_err(HookError::Backend) })
+    });
+    Pool::builder(manager)
+        .max_size(size)
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(limits.wait))
+        .create_timeout(Some(limits.connect))
+        .recycle_timeout(Some(limits.connect))
+        .post_create(prepare)
+        .build()
+        .map_err(|error| StoreError::Fatal(in_full(&error)))
+}
+
+fn session(limits: &Limits, statement: Duration) -> String {
+    let ms = |time: Duration| time.as_millis();
+    let (lock, statement, idle) = (ms(limits.lock), ms(statement), ms(limits.write));
+    format!(
+        "set lock_timeout = {lock}; set statement_timeout = {statement}; \
+         set idle_in_transaction_session_timeout = {idle}; {SESSION}"
+    )
+}
+
+async fn set_up(client: &Client, session: &str) -> Result<(), tokio_postgres::Error> {
+    client.batch_execute(session).await?;
+    for setting in PLANNER {
+        if let Err(error) = client.batch_execute(setting).await {
+            if error.as_db_error().is_none() {
+                return Err(error);
+            }
+            tracing::debug!(%error, "the server does not know this setting");
+        }
+    }
+    Ok(())
+}
+
+impl Lender {
+    pub async fn lend(&self) -> Result<Lent, Failure> {
+        match self.pool.get().await {
+            Ok(object) => Ok(Lent { object: Some(object), limit: self.limit }),
+            Err(PoolError::Closed) => Err(Failure::Fatal("the store is closed".into())),
+            Err(PoolError::Backend(error)) => Err(classify(&error).before_sending()),
+            Err(error) => Err(Failure::NotDone(in_full(&error))),
+        }
+    }
+
+    /// One statement on a connection of its own.
+    pub async fn query(&self, sql: &'static str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Failure> {
+        self.lend().await?.query(sql, parameters).await
+    }
+
+    /// A statement that only reads, with patience for an engine that raises serialization failures.
+    pub async fn read(&self, sql: &'static str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
+        for _ in 0..3 {
+            match self.query(sql, parameters).await {
+                Err(Failure::Retry(_)) => {}
+                other => return other.map_err(Failure::of_a_read),
+            }
+        }
+        self.query(sql, parameters).await.map_err(Failure::of_a_read)
+    }
+}
+
+impl Lent {
+    /// For what is no single statement.
+    pub fn client(&mut self) -> Result<&mut Client, Failure> {
+        match &mut self.object {
+            Some(object) => Ok(&mut **object),
+            None => Err(Failure::NotDone("the connection is lost".into())),
+        }
+    }
+
+    pub async fn query(&mut self, sql: &'static str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Failure> {
+        let Some(client) = &self.object else { return Err(Failure::NotDone("the connection is lost".into())) };
+        let prepared = match tokio::time::timeout(self.limit, client.prepare_cached(sql)).await {
+            Ok(Ok(prepared)) => prepared,
+            Ok(Err(error)) => return Err(self.lose(classify(&error).before_sending())),
+            Err(_) => return Err(self.lose(Failure::NotDone("the server does not answer".into()))),
+        };
+        match tokio::time::timeout(self.limit, client.query(&prepared, parameters)).await {
+            Ok(Ok(rows)) => Ok(rows),
+            Ok(Err(error)) => Err(self.lose(classify(&error))),
+            Err(_) => Err(self.lose(Failure::Unknown("the server does not answer".into()))),
+        }
+    }
+
+    /// Whatever has failed may be in a state, or be a server, that the next one should not meet: a primary that
+    /// became a standby answers, and says no.
+    fn lose(&mut self, failure: Failure) -> Failure {
+        if !matches!(failure, Failure::Retry(_) | Failure::Data(_)) {
+            self.object.take().map(Object::take);
+        }
+        failure
+    }
+}

@@ -1,0 +1,93 @@
+//! What an error of the server's or of the connection's means for what was asked.
+
+use tokio_postgres::Error;
+use tokio_postgres::error::{Severity, SqlState};
+
+use super::super::StoreError;
+
+/// Why a statement has no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// It was not sent, or the server has undone it.
+    NotDone(String),
+    /// Undone because of what others did at the same time: to be sent again.
+    Retry(String),
+    /// Undone because of the data in it.
+    Data(String),
+    /// Sent, and nobody knows.
+    Unknown(String),
+    /// The server has found its files damaged.
+    Damaged(String),
+    /// Never again on this store.
+    Fatal(String),
+}
+
+impl Failure {
+    /// For what changes nothing: not to know is as good as not done.
+    pub fn of_a_read(self) -> StoreError {
+        match self {
+            Failure::NotDone(why) | Failure::Retry(why) | Failure::Data(why) | Failure::Unknown(why) => {
+                StoreError::Unavailable(why)
+            }
+            Failure::Damaged(why) => StoreError::Damaged(why),
+            Failure::Fatal(why) => StoreError::Fatal(why),
+        }
+    }
+
+    /// For what may have been done.
+    pub fn of_a_write(self) -> StoreError {
+        match self {
+            Failure::Unknown(why) => StoreError::Unknown(why),
+            other => other.of_a_read(),
+        }
+    }
+
+    /// The same of a statement that was only about to be sent.
+    pub fn before_sending(self) -> Failure {
+        match self {
+            Failure::Unknown(why) | Failure::Retry(why) | Failure::Data(why) => Failure::NotDone(why),
+            other => other,
+        }
+    }
+}
+
+/// An error with a severity of `ERROR` is the server's word that the statement was undone. A worse one ends
+/// the connection, and may come after the commit; so may any error of the connection's own.
+///
+/// (A statement timeout is over before the commit begins: it never leaves a commit behind that waits for a
+/// standby. Only a cancel request would, and none is ever sent.)
+pub fn classify(error: &Error) -> Failure {
+    let Some(told) = error.as_db_error() else { return Failure::Unknown(in_full(error)) };
+    let why = format!("{} ({})", told.message(), told.code().code());
+    if !matches!(told.parsed_severity(), Some(Severity::Error)) {
+        return Failure::Unknown(why);
+    }
+    let code = told.code();
+    if [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED].contains(code) {
+        return Failure::Retry(why);
+    }
+    if [SqlState::DATA_CORRUPTED, SqlState::INDEX_CORRUPTED].contains(code) {
+        return Failure::Damaged(why);
+    }
+    if [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_COLUMN].contains(code) {
+        return Failure::Fatal(format!("the tables are not souk's: {why}"));
+    }
+    match &code.code()[..2] {
+        "22" | "23" | "54" => Failure::Data(why),
+        // 40003: the server itself does not know; 08: it has lost its own connection.
+        "40" | "08" => Failure::Unknown(why),
+        _ => Failure::NotDone(why),
+    }
+}
+
+/// The error with what is behind it: "error connecting to server" alone helps nobody.
+pub fn in_full(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(deeper) = source {
+        text.push_str(": ");
+        text.push_str(&deeper.to_string());
+        source = deeper.source();
+    }
+    text
+}

@@ -1,0 +1,185 @@
+//! Reading: one statement each, so that each is as of one moment.
+
+use std::sync::Arc;
+
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use super::super::{EntityKey, History, OwedRow, Record, RequestBytes, Slot, SlotHead, Snapshot, StoreError, WakeRow};
+use super::connect::Pools;
+use super::plan::signed;
+
+/// Records in the first page of a load.
+const LOAD_PAGE: usize = 256;
+
+const LOAD: &str = "with s as materialized (
+        select seq, frame from souk_snapshots where slot = $1 and kind = $2 and id = $3
+    )
+    select seq, frame, true from s union all (
+        select seq, frame, false from souk_records
+        where slot = $1 and kind = $2 and id = $3 and seq > coalesce((select seq from s), 0)
+        order by seq limit $4)";
+const RECORDS: &str = "select seq, frame from souk_records
+    where slot = $1 and kind = $2 and id = $3 and seq > $4 order by seq limit $5";
+const RECEIPT: &str =
+    "select r.seq, r.frame from souk_receipts x join souk_records r on r.slot = x.slot and r.seq = x.seq
+    where x.slot = $1 and x.kind = $2 and x.id = $3 and x.request = $4";
+const FEED: &str = "select seq, frame from souk_records where slot = $1 and seq > $2 order by seq limit $3";
+const OWED: &str = "select o.due_ms, o.kind, o.id, r.seq, r.frame
+    from (select * from souk_owed where slot = $1 and (due_ms, kind, id) > ($2, $3, $4)
+        order by due_ms, kind, id limit $5) o
+    join souk_records r on r.slot = $1 and r.seq = o.seq order by o.due_ms, o.kind, o.id";
+const WAKES: &str = "select due_ms, kind, id from souk_wakes
+    where slot = $1 and (due_ms, kind, id) > ($2, $3, $4) order by due_ms, kind, id limit $5";
+const ENTITIES: &str = "select id from souk_entities where kind = $1 and id > $2 order by id limit $3";
+const HEADS: &str = "select owner, epoch, seq, at_ms from souk_slots order by slot";
+const PRUNE_CLIENTS: &str = "delete from souk_receipts where (slot, kind, id, request) in (
+        select slot, kind, id, request from souk_receipts where expires_ms < $1 order by expires_ms limit $2
+        for update skip locked)
+    returning 1";
+const PRUNE_OWED: &str = "with marks as materialized (
+        select slot, kind, id, from_slot, max(watermark) as watermark from souk_receipts
+        where from_slot is not null group by slot, kind, id, from_slot
+    )
+    delete from souk_receipts where (slot, kind, id, request) in (
+        select r.slot, r.kind, r.id, r.request from marks m join souk_receipts r
+            on r.slot = m.slot and r.kind = m.kind and r.id = m.id and r.from_slot = m.from_slot
+        where r.number < m.watermark limit $1 for update of r skip locked)
+    returning 1";
+const DROP_SNAPSHOTS: &str = "delete from souk_snapshots where slot >= 0";
+
+fn rows_max(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// The record in a row, which must be the one that belongs there.
+fn record(slot: Slot, seq: i64, frame: &[u8]) -> Result<Record, StoreError> {
+    let place = || format!("slot {slot}, record {seq}");
+    let record = Record::decode(frame).map_err(|error| error.damaged_at(place()))?;
+    match record.slot == slot && signed(record.seq) == seq {
+        true => Ok(record),
+        false => Err(StoreError::Damaged(format!("{}: it is record {} of slot {}", place(), record.seq, record.slot))),
+    }
+}
+
+fn records_of(slot: Slot, rows: Vec<Row>) -> Result<Vec<Record>, StoreError> {
+    rows.iter().map(|row| record(slot, row.get(0), row.get(1))).collect()
+}
+
+/// What a page of an index begins behind. No entity has an empty id, so nothing is before the first.
+fn behind(after: Option<&(i64, EntityKey)>) -> (i64, i16, &str) {
+    after.map_or((i64::MIN, i16::MIN, ""), |(due_ms, key)| (*due_ms, i16::from(key.kind), &key.id))
+}
+
+fn key(row: &Row, kind_at: usize) -> EntityKey {
+    let kind = u8::try_from(row.get::<_, i16>(kind_at)).unwrap_or_default();
+    EntityKey { kind, id: row.get::<_, &str>(kind_at + 1).into() }
+}
+
+impl Pools {
+    pub async fn load(&self, slot: Slot, key: &EntityKey) -> Result<History, StoreError> {
+        let (of_slot, kind, page) = (i32::from(slot), i16::from(key.kind), rows_max(LOAD_PAGE + 1));
+        let mut history = History::default();
+        for row in self.reads.read(LOAD, &[&of_slot, &kind, &&*key.id, &page]).await? {
+            let (seq, frame): (i64, &[u8]) = (row.get(0), row.get(1));
+            match row.get(2) {
+                true => {
+                    let place = || format!("snapshot {seq} of {}/{}", key.kind, key.id);
+                    history.snapshot = Some(Snapshot::decode(frame).map_err(|error| error.damaged_at(place()))?);
+                }
+                false => history.records.push(record(slot, seq, frame)?),
+            }
+        }
+        history.more = history.records.len() > LOAD_PAGE;
+        history.records.truncate(LOAD_PAGE);
+        Ok(history)
+    }
+
+    pub async fn records(
+        &self,
+        slot: Slot,
+        key: &EntityKey,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let (of_slot, kind) = (i32::from(slot), i16::from(key.kind));
+        let parameters: [&(dyn ToSql + Sync); 5] = [&of_slot, &kind, &&*key.id, &signed(after_seq), &rows_max(limit)];
+        records_of(slot, self.reads.read(RECORDS, &parameters).await?)
+    }
+
+    pub async fn find_receipt(
+        &self,
+        slot: Slot,
+        key: &EntityKey,
+        request: &RequestBytes,
+    ) -> Result<Option<Record>, StoreError> {
+        let (of_slot, kind) = (i32::from(slot), i16::from(key.kind));
+        let rows = self.reads.read(RECEIPT, &[&of_slot, &kind, &&*key.id, &&request[..]]).await?;
+        Ok(records_of(slot, rows)?.pop())
+    }
+
+    pub async fn feed(&self, slot: Slot, after_seq: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
+        let rows = self.reads.read(FEED, &[&i32::from(slot), &signed(after_seq), &rows_max(limit)]).await?;
+        records_of(slot, rows)
+    }
+
+    pub async fn owed(
+        &self,
+        slot: Slot,
+        after: Option<(i64, EntityKey)>,
+        limit: usize,
+    ) -> Result<Vec<(EntityKey, OwedRow)>, StoreError> {
+        let (due_ms, kind, id) = behind(after.as_ref());
+        let parameters: [&(dyn ToSql + Sync); 5] = [&i32::from(slot), &due_ms, &kind, &id, &rows_max(limit)];
+        let mut owed = Vec::new();
+        for row in self.reads.read(OWED, &parameters).await? {
+            let (due_ms, key, seq): (i64, _, i64) = (row.get(0), key(&row, 1), row.get(3));
+            let found = record(slot, seq, row.get(4))?.owed.and_then(|change| change.after);
+            match found.filter(|found| found.due_ms == due_ms) {
+                Some(found) => owed.push((key, found)),
+                None => return Err(StoreError::Damaged(format!("slot {slot}, record {seq}: it owes nothing then"))),
+            }
+        }
+        Ok(owed)
+    }
+
+    pub async fn wakes(
+        &self,
+        slot: Slot,
+        after: Option<(i64, EntityKey)>,
+        limit: usize,
+    ) -> Result<Vec<WakeRow>, StoreError> {
+        let (due_ms, kind, id) = behind(after.as_ref());
+        let parameters: [&(dyn ToSql + Sync); 5] = [&i32::from(slot), &due_ms, &kind, &id, &rows_max(limit)];
+        let rows = self.reads.read(WAKES, &parameters).await?;
+        Ok(rows.iter().map(|row| WakeRow { due_ms: row.get(0), key: key(row, 1) }).collect())
+    }
+
+    pub async fn entities(&self, kind: u8, after: Option<&str>, limit: usize) -> Result<Vec<Arc<str>>, StoreError> {
+        let parameters: [&(dyn ToSql + Sync); 3] = [&i16::from(kind), &after.unwrap_or_default(), &rows_max(limit)];
+        let rows = self.reads.read(ENTITIES, &parameters).await?;
+        Ok(rows.iter().map(|row| row.get::<_, &str>(0).into()).collect())
+    }
+
+    pub async fn heads(&self) -> Result<Vec<SlotHead>, StoreError> {
+        let head = |row: &Row| SlotHead {
+            owner: row.get(0),
+            epoch: row.get::<_, i64>(1).cast_unsigned(),
+            seq: row.get::<_, i64>(2).cast_unsigned(),
+            at_ms: row.get(3),
+        };
+        Ok(self.reads.read(HEADS, &[]).await?.iter().map(head).collect())
+    }
+
+    pub async fn prune_receipts(&self, now_ms: i64, limit: usize) -> Result<usize, StoreError> {
+        let gone = self.reads.read(PRUNE_CLIENTS, &[&now_ms, &rows_max(limit)]).await?.len();
+        match limit - gone.min(limit) {
+            0 => Ok(gone),
+            left => Ok(gone + self.reads.read(PRUNE_OWED, &[&rows_max(left)]).await?.len()),
+        }
+    }
+
+    pub async fn drop_snapshots(&self) -> Result<(), StoreError> {
+        self.reads.read(DROP_SNAPSHOTS, &[]).await.map(drop)
+    }
+}

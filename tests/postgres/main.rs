@@ -1,0 +1,87 @@
+//! The store in PostgreSQL, on real servers that these tests make: the conformance suite, and trouble.
+
+#[path = "../support/postgres.rs"]
+mod postgres;
+#[path = "../support/process.rs"]
+mod process;
+#[path = "../support/proxy.rs"]
+mod proxy;
+
+mod opening;
+mod serving;
+mod standby;
+mod trouble;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use souk::persistence::conformance::{self, Rig, SLOTS};
+use souk::persistence::postgres::{Limits, PostgresOptions, PostgresStore};
+use souk::persistence::{Store, StoreError};
+
+/// Enough for one test, and little enough for all of them at once.
+fn limits() -> Limits {
+    Limits { readers: 2, ..Limits::default() }
+}
+
+/// Gives up soon.
+fn impatient() -> Limits {
+    let ms = Duration::from_millis;
+    let (lock, write, read) = (ms(500), ms(800), ms(1_000));
+    Limits { connect: ms(1_000), wait: ms(1_000), lock, write, read, readers: 2 }
+}
+
+async fn open_with(url: &str, limits: Limits) -> Result<Arc<dyn Store>, StoreError> {
+    let opened = PostgresStore::open(PostgresOptions { url: url.to_owned(), slots: Some(SLOTS), limits }).await?;
+    Ok(Arc::new(opened))
+}
+
+async fn open(url: &str) -> Arc<dyn Store> {
+    open_with(url, limits()).await.expect("the store opens")
+}
+
+/// A name that no other database has.
+fn name() -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    format!("souk{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A database of its own on the shared server.
+struct PostgresRig(tokio::sync::OnceCell<String>);
+
+impl PostgresRig {
+    fn new() -> PostgresRig {
+        PostgresRig(tokio::sync::OnceCell::new())
+    }
+    async fn url(&self) -> &str {
+        self.0.get_or_init(async || postgres::shared().database(&name()).await).await
+    }
+}
+
+#[async_trait]
+impl Rig for PostgresRig {
+    async fn open(&self) -> Arc<dyn Store> {
+        open(self.url().await).await
+    }
+    async fn another(&self) -> Option<Arc<dyn Store>> {
+        Some(self.open().await)
+    }
+}
+
+souk::journal_conformance!(conforms, || PostgresRig::new());
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs in the processes that the other test starts"]
+async fn contender() {
+    if let Some(part) = conformance::Part::from_environment() {
+        part.play(open(&part.store).await).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_processes_contend() {
+    let url = postgres::shared().database(&name()).await;
+    conformance::several_processes(open(&url).await, "contender", &url).await;
+}

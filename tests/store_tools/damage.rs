@@ -1,0 +1,50 @@
+//! Files that were damaged: the check says so, or they did not matter.
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::{embedded, shop, store};
+
+const ROUNDS: u64 = 12;
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder").map(|entry| entry.expect("an entry")) {
+        match entry.file_type().expect("its type").is_dir() {
+            true => copy(&entry.path(), &to.join(entry.file_name())),
+            false => drop(fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy")),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_found_or_does_not_matter() {
+    let home = tempfile::tempdir().expect("a folder");
+    let (data, _) = shop::open(home.path()).await;
+    let right = store(&["check", &embedded("sled", &data), "--json"]).well().json();
+    let mut found = 0;
+    for round in 0..ROUNDS {
+        let harmed = home.path().join(format!("harmed-{round}"));
+        copy(&data, &harmed);
+        let file = fs::File::options().read(true).write(true).open(harmed.join("db")).expect("sled's file");
+        let bytes = fs::read(harmed.join("db")).expect("sled's file");
+        let used = bytes.iter().rposition(|byte| *byte != 0).expect("something is in it") as u64;
+        let at = used * round / ROUNDS;
+        let flipped: Vec<u8> = bytes[at as usize..].iter().take(64).map(|byte| byte ^ 0x10).collect();
+        file.write_all_at(&flipped, at).expect("it is written");
+        let said = store(&["check", &embedded("sled", &harmed), "--json"]);
+        match said.code {
+            // What sled had written over since.
+            Some(0) => assert_eq!(said.json(), right, "round {round}"),
+            Some(1) => {
+                assert!(said.err.lines().last().is_some_and(|line| line.starts_with("souk: ")), "{said:?}");
+                found += 1;
+            }
+            _ => panic!("round {round}: {said:?}"),
+        }
+        fs::remove_dir_all(&harmed).expect("it can be removed");
+    }
+    println!("{found} of {ROUNDS} mattered");
+    assert!(found > 0, "damage is found");
+}

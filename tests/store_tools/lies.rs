@@ -1,0 +1,243 @@
+//! Each thing that can be wrong in a store, in a store that is otherwise right: the check finds it, and names it.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use souk::actors::kinds;
+use souk::cluster::slot_of;
+use souk::persistence::open::{Slots, StoreSettings, open};
+use souk::persistence::{
+    EntityKey, History, OwedItem, OwedRow, Record, Slot, SlotHead, Snapshot, Store, StoreError, WakeRow,
+};
+use souk::upkeep::Watch;
+use souk::upkeep::check::{Report, check};
+
+use crate::liar::{Liar, Lie};
+use crate::{embedded, shop};
+
+const CART: u8 = 10;
+
+struct Nobody;
+
+impl Watch for Nobody {
+    fn begins(&self, _: &'static str, _: u64) {}
+    fn advances(&self, _: u64) {}
+}
+
+macro_rules! lies {
+    ($($(#[$why:meta])* $name:ident { $($method:item)* })*) => {
+        $($(#[$why])* struct $name; impl Lie for $name { $($method)* })*
+    };
+}
+
+lies! {
+    Truth {}
+    /// A record in the middle is missing.
+    Gap {
+        fn feed(&self, _: Slot, after: u64, page: &mut Vec<Record>) -> Result<(), StoreError> {
+            if after == 0 && page.len() > 9 {
+                page.remove(7);
+            }
+            Ok(())
+        }
+    }
+    /// The last records are gone.
+    Short {
+        fn feed(&self, slot: Slot, after: u64, page: &mut Vec<Record>) -> Result<(), StoreError> {
+            page.retain(|record| slot != 4 || record.seq < 3);
+            let _ = after;
+            Ok(())
+        }
+    }
+    Unreadable {
+        fn feed(&self, slot: Slot, _: u64, _: &mut Vec<Record>) -> Result<(), StoreError> {
+            match slot {
+                6 => Err(StoreError::Damaged("a checksum does not match".to_owned())),
+                _ => Ok(()),
+            }
+        }
+    }
+    /// The epochs of a feed fall.
+    Epochs {
+        fn feed(&self, _: Slot, _: u64, page: &mut Vec<Record>) -> Result<(), StoreError> {
+            page.iter_mut().filter(|record| record.seq == 2).for_each(|record| record.epoch += 1);
+            Ok(())
+        }
+        fn heads(&self, heads: &mut Vec<SlotHead>) {
+            heads.iter_mut().for_each(|head| head.epoch += 1);
+        }
+    }
+    Ahead {
+        fn feed(&self, _: Slot, _: u64, page: &mut Vec<Record>) -> Result<(), StoreError> {
+            page.iter_mut().for_each(|record| record.epoch += 1_000);
+            Ok(())
+        }
+    }
+    /// An entity's versions jump.
+    Versions {
+        fn feed(&self, _: Slot, _: u64, page: &mut Vec<Record>) -> Result<(), StoreError> {
+            page.iter_mut().filter(|record| record.seq == 5).for_each(|record| record.version += 1);
+            Ok(())
+        }
+    }
+    Elsewhere {
+        fn feed(&self, _: Slot, _: u64, page: &mut Vec<Record>) -> Result<(), StoreError> {
+            page.iter_mut().filter(|record| record.seq == 1).for_each(|record| record.key.id = "elsewhere".into());
+            Ok(())
+        }
+    }
+    /// An entity's own list lacks its last record.
+    Listless {
+        fn records(&self, page: &mut Vec<Record>) {
+            if page.len() > 1 {
+                page.pop();
+            }
+        }
+    }
+    /// An entity's own list has other bytes than the feed.
+    OtherBytes {
+        fn records(&self, page: &mut Vec<Record>) {
+            page.iter_mut().take(1).for_each(|record| record.at_ms -= 1);
+        }
+    }
+    NoEvent {
+        fn records(&self, page: &mut Vec<Record>) {
+            page.iter_mut().flat_map(|record| &mut record.events).for_each(|event| event.version = 999);
+        }
+    }
+    State {
+        fn snapshot(&self, snapshot: &mut Snapshot) {
+            snapshot.state.bytes.iter_mut().for_each(|byte| *byte ^= 1);
+        }
+    }
+    SnapshotVersion {
+        fn snapshot(&self, snapshot: &mut Snapshot) {
+            snapshot.version += 1;
+        }
+    }
+    SnapshotElsewhere {
+        fn snapshot(&self, snapshot: &mut Snapshot) {
+            snapshot.wake_ms = Some(snapshot.wake_ms.unwrap_or(0) + 1);
+        }
+    }
+    Tail {
+        fn tail(&self, history: &mut History) {
+            history.records.pop();
+        }
+    }
+    Receipts {
+        fn receipt(&self, found: &mut Option<Record>) {
+            *found = None;
+        }
+    }
+    OtherReceipt {
+        fn receipt(&self, found: &mut Option<Record>) {
+            if let Some(found) = found {
+                found.request = [9; 16];
+            }
+        }
+    }
+    Owes {
+        fn owed(&self, slot: Slot, page: &mut Vec<(EntityKey, OwedRow)>) {
+            if slot == 2 {
+                let items = vec![OwedItem { number: 1, key: "reserve".into() }];
+                page.push((EntityKey { kind: CART, id: "x".into() }, OwedRow { due_ms: 1, items }));
+            }
+        }
+    }
+    NeverWakes {
+        fn wakes(&self, _: Slot, page: &mut Vec<WakeRow>) {
+            page.clear();
+        }
+    }
+    WakesLate {
+        fn wakes(&self, _: Slot, page: &mut Vec<WakeRow>) {
+            page.iter_mut().for_each(|row| row.due_ms += 1);
+        }
+    }
+    Unlisted {
+        fn entities(&self, kind: u8, page: &mut Vec<Arc<str>>) {
+            if kind == CART && page.len() > 1 {
+                page.remove(0);
+            }
+        }
+    }
+    Invented {
+        fn entities(&self, kind: u8, page: &mut Vec<Arc<str>>) {
+            if kind == 200 {
+                page.push("ghost".into());
+            }
+        }
+    }
+    Head {
+        fn heads(&self, heads: &mut Vec<SlotHead>) {
+            heads[3].at_ms += 1;
+        }
+    }
+    Heads {
+        fn heads(&self, heads: &mut Vec<SlotHead>) {
+            heads.pop();
+        }
+    }
+    Nodes {
+        fn nodes(&self) -> Result<(), StoreError> {
+            Err(StoreError::Damaged("a row".to_owned()))
+        }
+    }
+    Absent {
+        fn has_nothing(&self) -> bool {
+            true
+        }
+    }
+}
+
+async fn judged(store: &Arc<dyn Store>, lie: Box<dyn Lie>) -> Report {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64;
+    let liar = Liar { store: store.clone(), lie };
+    check(&liar, kinds::all(), slot_of, now, &Nobody).await.expect("it answers")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_that_is_wrong_is_found_and_named() {
+    let home = tempfile::tempdir().expect("a folder");
+    let (data, _) = shop::open(home.path()).await;
+    let choice = embedded("sled", &data).parse().expect("a store");
+    let settings = StoreSettings { choice, slots: Slots::Stored, cache_bytes: 16 << 20 };
+    let store = open(&settings).await.expect("it opens");
+    let truth = judged(&store, Box::new(Truth)).await;
+    assert!(truth.is_well(), "{truth:#?}");
+    let lies: [(Box<dyn Lie>, &str); 24] = [
+        (Box::new(Gap), "sequence 9 where 8 is next"),
+        (Box::new(Short), "slot 4: feed: ends at sequence 2, and the head says"),
+        (Box::new(Unreadable), "slot 6: feed after sequence 0: damaged: a checksum does not match"),
+        (Box::new(Epochs), "epoch 1 after epoch 2"),
+        (Box::new(Ahead), "epoch 1001 after epoch"),
+        (Box::new(Versions), "is next"),
+        (Box::new(Elsewhere), "belongs into slot"),
+        (Box::new(Listless), "of the slot's feed"),
+        (Box::new(OtherBytes), "of the slot's feed"),
+        (Box::new(NoEvent), "cannot be read"),
+        (Box::new(State), "state"),
+        (Box::new(SnapshotVersion), "has another version than its records"),
+        (Box::new(SnapshotElsewhere), "has another wake row than its records"),
+        (Box::new(Tail), "a load does not give sequence"),
+        (Box::new(Receipts), "is not found"),
+        (Box::new(OtherReceipt), "the receipt of sequence"),
+        (Box::new(Owes), "slot 2: cart/x: the owed index has it at 1"),
+        (Box::new(NeverWakes), "the wake index has no such row"),
+        (Box::new(WakesLate), "the wake index has it at"),
+        (Box::new(Unlisted), "list of cart: has"),
+        (Box::new(Invented), "list of kind 200: names ghost, which has no record"),
+        (Box::new(Head), "slot 3: head: the last record is of"),
+        (Box::new(Nodes), "node list: damaged: a row"),
+        (Box::new(Absent), "the store says that it has no record"),
+    ];
+    for (lie, named) in lies {
+        let report = judged(&store, lie).await;
+        let problems: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
+        assert!(problems.iter().any(|problem| problem.contains(named)), "{named}: {problems:#?}");
+        assert!(report.problems.len() <= 100 && report.problems_total >= report.problems.len() as u64);
+    }
+    assert!(!judged(&store, Box::new(Heads)).await.is_well(), "a head is missing");
+    store.close().await.expect("closed");
+}

@@ -1,0 +1,235 @@
+//! Real PostgreSQL servers: made in folders of their own, on free ports, and gone at the end, however the test
+//! ends.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock, mpsc};
+use std::time::Duration;
+
+use tokio_postgres::NoTls;
+
+/// How long a server may take to start on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs the server, ends it when this process is gone, and clears up behind it.
+const KEEPER: &str = r#"trap 'kill -INT $server 2>/dev/null' TERM INT
+"$0" "$@" & server=$!
+wait $server; wait $server
+[ -z "$SOUK_REMOVE" ] || rm -rf "$SOUK_REMOVE""#;
+
+/// A server. Dropped, it is stopped and its folder removed.
+pub struct Server {
+    folder: PathBuf,
+    settings: Vec<String>,
+    pub port: u16,
+    keeper: Option<Child>,
+}
+
+/// The program of this name that belongs to the newest PostgreSQL there is.
+fn program(name: &str) -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL: scripts/test installs it");
+    let version = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
+    let newest = versions.map(|entry| entry.expect("an entry").path()).max_by_key(version);
+    newest.expect("a version").join("bin").join(name)
+}
+
+/// A command as a user who may run PostgreSQL: root may not.
+fn as_nobody_special() -> Command {
+    let mut command = Command::new("setpriv");
+    if rustix::process::getuid().is_root() {
+        command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]);
+    }
+    command.stdin(Stdio::null()).current_dir("/").env("LC_ALL", "C");
+    command
+}
+
+fn run(program_name: &str, arguments: &[&str]) {
+    let output = as_nobody_special().arg(program(program_name)).args(arguments).output().expect("it runs");
+    assert!(output.status.success(), "{program_name}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn new_folder() -> PathBuf {
+    let folder = tempfile::Builder::new().prefix("souk-postgres-").tempdir().expect("a folder").keep();
+    if rustix::process::getuid().is_root() {
+        let given = Command::new("chown").arg("postgres:").arg(&folder).status().expect("chown");
+        assert!(given.success());
+    }
+    folder
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
+/// Starts processes from a thread that never ends: they are told when the *thread* that started them does.
+fn spawn(command: Command) -> Child {
+    type Order = (Command, mpsc::Sender<Child>);
+    static KEEPER: OnceLock<Mutex<mpsc::Sender<Order>>> = OnceLock::new();
+    let keeper = KEEPER.get_or_init(|| {
+        let (sender, orders) = mpsc::channel::<Order>();
+        std::thread::spawn(move || {
+            for (mut command, answer) in orders {
+                let _ = answer.send(command.spawn().expect("it starts"));
+            }
+        });
+        Mutex::new(sender)
+    });
+    let (answer, started) = mpsc::channel();
+    keeper.lock().expect("the keeper").send((command, answer)).expect("the keeper");
+    started.recv().expect("a process")
+}
+
+impl Server {
+    /// A new server with these settings (`name=value`), running.
+    pub fn new(settings: &[&str]) -> Server {
+        let folder = new_folder();
+        let data = folder.join("data");
+        let made = ["-D", text(&data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"];
+        run("initdb", &made);
+        Server::at(folder, settings)
+    }
+
+    fn at(folder: PathBuf, settings: &[&str]) -> Server {
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let mut server = Server { folder, settings, port: free_port(), keeper: None };
+        server.start();
+        server
+    }
+
+    /// A standby of this server, running, which the server knows by the name.
+    pub fn standby(&self, name: &str) -> Server {
+        let folder = new_folder();
+        let source = format!("host=127.0.0.1 port={} user=postgres application_name={name}", self.port);
+        run("pg_basebackup", &["-D", text(&folder.join("data")), "-R", "-X", "stream", "-c", "fast", "-d", &source]);
+        Server::at(folder, &[])
+    }
+
+    /// Of this server's database.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// A client that does as it is told.
+    pub async fn client(&self, database: &str) -> tokio_postgres::Client {
+        let (client, connection) = tokio_postgres::connect(&self.url(database), NoTls).await.expect("a connection");
+        tokio::spawn(connection);
+        client
+    }
+
+    /// Makes a database; the answer is its URL.
+    pub async fn database(&self, name: &str) -> String {
+        self.client("postgres").await.batch_execute(&format!("create database {name}")).await.expect("a database");
+        self.url(name)
+    }
+
+    /// Starts, and waits until it takes connections.
+    pub fn start(&mut self) {
+        self.start_keeping(true);
+    }
+
+    fn start_keeping(&mut self, folder_stays: bool) {
+        let mut command = as_nobody_special();
+        command.args(["--pdeathsig=TERM", "sh", "-c", KEEPER]).arg(program("postgres"));
+        command.args(["-D", text(&self.folder.join("data")), "-p", &self.port.to_string()]);
+        let own = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=on", "lc_messages=C"];
+        for setting in own.into_iter().chain(self.settings.iter().map(String::as_str)) {
+            command.args(["-c", setting]);
+        }
+        command.env("SOUK_REMOVE", if folder_stays { "" } else { text(&self.folder) });
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut keeper = spawn(command);
+        let mut said = BufReader::new(keeper.stderr.take().expect("its log"));
+        let (ready, is_ready) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut log = String::new();
+            while said.read_line(&mut log).is_ok_and(|read| read > 0) {
+                if log.contains("ready to accept") {
+                    let _ = ready.send(Ok(()));
+                    log.clear();
+                }
+            }
+            let _ = ready.send(Err(log));
+        });
+        is_ready.recv_timeout(PATIENCE).expect("it starts in time").unwrap_or_else(|log| panic!("no server: {log}"));
+        self.keeper = Some(keeper);
+    }
+
+    /// The server's own process, and all that it has started.
+    fn processes(&self) -> Vec<rustix::process::Pid> {
+        let file = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap_or_default();
+        let Some(server) = file.lines().next().and_then(|line| line.parse::<i32>().ok()) else { return Vec::new() };
+        let mut found = vec![server];
+        for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
+            let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+            let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse().ok());
+            if parent == Some(server) {
+                found.push(id);
+            }
+        }
+        found.into_iter().filter_map(rustix::process::Pid::from_raw).collect()
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        for process in self.processes() {
+            let _ = rustix::process::kill_process(process, signal); // one that has just ended
+        }
+    }
+
+    /// Halts every process of it.
+    pub fn freeze(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    pub fn thaw(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    /// Stops as for maintenance: open transactions are undone, clients told.
+    pub fn stop(&mut self) {
+        if let Some(server) = self.processes().first() {
+            let _ = rustix::process::kill_process(*server, rustix::process::Signal::INT);
+        }
+        self.ended();
+    }
+
+    /// Kills every process of it at once.
+    pub fn kill(&mut self) {
+        self.signal(rustix::process::Signal::KILL);
+        self.ended();
+    }
+
+    fn ended(&mut self) {
+        if let Some(mut keeper) = self.keeper.take() {
+            keeper.wait().expect("its end");
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.keeper.is_some() {
+            self.kill();
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The server that all tests of a binary share; each makes its own databases.
+pub fn shared() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        // Many tests at once, each with a few handles.
+        let mut server = Server::new(&["max_connections=400"]);
+        server.stop();
+        server.start_keeping(false);
+        server
+    })
+}
