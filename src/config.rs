@@ -103,6 +103,7 @@ pub struct Store {
     pub slots: Slot,
     pub sled: Engine,
     pub fjall: Engine,
+    pub redis: Redis,
 }
 
 impl Store {
@@ -131,6 +132,7 @@ impl fmt::Debug for Store {
             .field("slots", &self.slots)
             .field("sled", &self.sled)
             .field("fjall", &self.fjall)
+            .field("redis", &self.redis)
             .finish()
     }
 }
@@ -157,6 +159,11 @@ impl StoreKind {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Engine {
     pub cache_bytes: u64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Redis {
+    pub accept_loss: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -218,13 +225,30 @@ pub struct Argon2 {
     pub lanes: u32,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Limits {
+    /// Empty: each node counts for itself. May hold a password: `Debug` does not show it.
+    pub redis_url: String,
     pub exempt: Vec<AddressBlock>,
     pub address_per_minute: u32,
     pub user_per_minute: u32,
     pub login_failures_max: u32,
     pub login_window_ms: u64,
+}
+
+impl fmt::Debug for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Limits { redis_url, exempt, address_per_minute, user_per_minute, login_failures_max, login_window_ms } =
+            self;
+        f.debug_struct("Limits")
+            .field("redis_url", if redis_url.is_empty() { &"" } else { &"[redacted]" })
+            .field("exempt", exempt)
+            .field("address_per_minute", address_per_minute)
+            .field("user_per_minute", user_per_minute)
+            .field("login_failures_max", login_failures_max)
+            .field("login_window_ms", login_window_ms)
+            .finish()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -285,20 +309,23 @@ impl Config {
 
     /// How the store is opened, and created where there is none.
     pub fn store_settings(&self) -> StoreSettings {
-        let Store { kind, url, slots, sled, fjall } = &self.store;
+        let Store { kind, url, slots, sled, fjall, redis } = &self.store;
         let embedded = |engine| StoreChoice::Embedded { engine, dir: self.data.dir.clone() };
         let (choice, cache_bytes) = match kind {
             StoreKind::Memory => (StoreChoice::Memory, 0),
             StoreKind::Sled => (embedded(EngineKind::Sled), sled.cache_bytes),
             StoreKind::Fjall => (embedded(EngineKind::Fjall), fjall.cache_bytes),
             StoreKind::Postgres => (StoreChoice::Postgres { url: url.clone() }, 0),
-            StoreKind::Redis => (StoreChoice::Redis { url: url.clone() }, 0),
+            StoreKind::Redis => (StoreChoice::Redis { url: url.clone(), accept_loss: redis.accept_loss }, 0),
         };
         StoreSettings { choice, slots: StoreSlots::Configured(*slots), cache_bytes }
     }
 
     /// How a store that is named on the command line is opened, with the rest as it is configured.
-    pub fn settings_of(&self, choice: StoreChoice, slots: StoreSlots) -> StoreSettings {
+    pub fn settings_of(&self, mut choice: StoreChoice, slots: StoreSlots) -> StoreSettings {
+        if let StoreChoice::Redis { accept_loss, .. } = &mut choice {
+            *accept_loss = self.store.redis.accept_loss;
+        }
         let cache_bytes = match choice {
             StoreChoice::Embedded { engine: EngineKind::Sled, .. } => self.store.sled.cache_bytes,
             StoreChoice::Embedded { engine: EngineKind::Fjall, .. } => self.store.fjall.cache_bytes,
@@ -331,6 +358,7 @@ impl Config {
                 slots: r.number("store.slots", 1..=32_768),
                 sled: Engine { cache_bytes: r.number("store.sled.cache_bytes", 1 << 20..=1 << 44) },
                 fjall: Engine { cache_bytes: r.number("store.fjall.cache_bytes", 1 << 20..=1 << 44) },
+                redis: Redis { accept_loss: r.word("store.redis.accept_loss", &[("false", false), ("true", true)]) },
             },
             journal: Journal {
                 batch_records_max: r.size("journal.batch_records_max", 1..=1_000_000),
@@ -350,6 +378,7 @@ impl Config {
             stock: Stock { low_at: r.number("stock.low_at", 0..=1_000_000) },
             auth: Config::read_auth(r),
             limits: Limits {
+                redis_url: r.text("limits.redis_url", 0..=4_096),
                 exempt: r.blocks("limits.exempt"),
                 address_per_minute: r.number("limits.address_per_minute", 1..=1_000_000_000),
                 user_per_minute: r.number("limits.user_per_minute", 1..=1_000_000_000),

@@ -73,6 +73,8 @@ metrics! {
     http_connections: IntGauge,
     /// Handlers that panicked, each answered with 500.
     http_panics: IntCounter,
+    /// Times that the shared limiter did not answer and this node counted for itself.
+    limiter_fallback: IntCounter,
 }
 
 impl Default for Metrics {

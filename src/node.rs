@@ -89,6 +89,7 @@ pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
     let edge = Edge::start(http::Given {
         client: runtime.client.clone(),
         config: edge_config(&config),
+        limiter: http::limits::chosen(&config.limits.redis_url, &metrics).await?,
         metrics,
         health: health.clone(),
         cluster: Arc::new(OneNode { ownership: runtime.ownership.clone(), name: node_name(&config) }),

@@ -36,6 +36,9 @@ impl Value {
         if let Some(text) = value.as_str() {
             return Some(Value::Text(text.to_owned()));
         }
+        if let Some(truth) = value.as_bool() {
+            return Some(Value::Text(truth.to_string())); // one of two words
+        }
         let items = value.as_array()?;
         items.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect::<Option<_>>().map(Value::List)
     }

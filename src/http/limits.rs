@@ -1,9 +1,13 @@
 //! How many requests one caller may send: volume limits protect the others from him. They are counted in
-//! windows behind the small [`Limiter`] trait, in this process for now. (How many requests run at once, of
+//! windows behind the small [`Limiter`] trait: in this process, or in Redis for all nodes ([`shared`]). (How many requests run at once, of
 //! all callers together, is the affair of [`super::admission`].)
 
+pub mod shared;
+
+use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use async_trait::async_trait;
 use hashlink::LruCache;
 use parking_lot::Mutex;
@@ -11,6 +15,7 @@ use tokio::time::Instant;
 
 use super::config::EdgeConfig;
 use super::problem::{Code, Problem};
+use crate::metrics::Metrics;
 
 /// The most callers that are counted at once; beyond, the one seen longest ago is forgotten.
 const CALLERS_MAX: usize = 100_000;
@@ -48,7 +53,7 @@ impl Verdict {
     }
 }
 
-/// Counts what callers do. In this process now; a shared one later changes only who implements this.
+/// Counts what callers do.
 #[async_trait]
 pub trait Limiter: Send + Sync + 'static {
     /// Counts one, when it is allowed.
@@ -57,6 +62,14 @@ pub trait Limiter: Send + Sync + 'static {
     async fn look(&self, policy: Policy, key: &str) -> Verdict;
     /// Begins anew.
     async fn forget(&self, policy: Policy, key: &str);
+}
+
+/// The limiter that the settings ask for: shared in Redis at `url`, or, where that is empty, this process's own.
+pub async fn chosen(url: &str, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<dyn Limiter>> {
+    match url {
+        "" => Ok(Arc::new(LocalLimiter::default())),
+        url => Ok(Arc::new(shared::SharedLimiter::new(url, metrics.clone()).await.context("limits.redis_url")?)),
+    }
 }
 
 /// Fixed windows in the memory of this process.

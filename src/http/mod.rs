@@ -133,6 +133,7 @@ pub struct Given {
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
     pub cluster: Arc<dyn ClusterView>,
+    pub limiter: Arc<dyn limits::Limiter>,
 }
 
 /// The edge: what every handler can reach. Cheap to clone.
@@ -175,7 +176,7 @@ pub enum StartError {
 impl Edge {
     /// Makes the edge; the shop is given secrets if it has none yet.
     pub async fn start(given: Given) -> std::result::Result<Edge, StartError> {
-        let Given { client, projections, config, metrics, health, cluster } = given;
+        let Given { client, projections, config, metrics, health, cluster, limiter } = given;
         let fresh = Command::Ensure { signing_seed: Secret(tokens::random()), token_secret: Secret(tokens::random()) };
         let asking = Asking {
             request: idempotency::random_request_id(),
@@ -194,7 +195,7 @@ impl Edge {
         Ok(Edge(Arc::new(Inner {
             keys,
             passwords: passwords::Passwords::new(&config),
-            limiter: Arc::new(limits::LocalLimiter::default()),
+            limiter,
             admission: admission::Admission::new(&config),
             bodies: arrival::Allowance::new(&config),
             hsts,

@@ -18,6 +18,7 @@ pub mod memory;
 pub mod open;
 pub mod postgres;
 pub mod record;
+pub mod redis;
 #[cfg(test)]
 mod spoilt_tests;
 #[cfg(test)]

@@ -26,6 +26,8 @@ pub enum StoreChoice {
     },
     Redis {
         url: String,
+        /// Also servers that may lose what they acknowledged.
+        accept_loss: bool,
     },
 }
 
@@ -45,8 +47,6 @@ pub struct StoreSettings {
     pub slots: Slots,
     /// Of an embedded engine.
     pub cache_bytes: u64,
-    /// Whether a Redis may lose what it has acknowledged.
-    pub accept_loss: bool,
 }
 
 /// Opens a store. What it answers is whole: journal and node list.
@@ -78,16 +78,13 @@ pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError
             let options = PostgresOptions { url: url.clone(), slots, limits: Limits::default() };
             Ok(Arc::new(PostgresStore::open(options).await?))
         }
-        StoreChoice::Redis { url } => {
-            let options = |slots| RedisOptions { accept_loss: settings.accept_loss, ..RedisOptions::new(url, slots) };
+        StoreChoice::Redis { url, accept_loss } => {
             let slots = match settings.slots {
-                Slots::Configured(slots) => slots,
-                Slots::Stored => {
-                    let stored = RedisStore::stored_slots(options(1)).await?;
-                    stored.ok_or_else(|| not_there(&settings.choice))?
-                }
+                Slots::Configured(slots) => Some(slots),
+                Slots::Stored => None,
             };
-            Ok(Arc::new(RedisStore::open(options(slots)).await?))
+            let options = RedisOptions { slots, accept_loss: *accept_loss, ..RedisOptions::new(url, 0) };
+            Ok(Arc::new(RedisStore::open(options).await?))
         }
     }
 }
@@ -114,7 +111,7 @@ impl FromStr for StoreChoice {
         let scheme = text.split_once("://").map(|(scheme, _)| scheme);
         match scheme {
             Some("postgres" | "postgresql") => return Ok(StoreChoice::Postgres { url: text.to_owned() }),
-            Some("redis" | "rediss") => return Ok(StoreChoice::Redis { url: text.to_owned() }),
+            Some("redis" | "rediss") => return Ok(StoreChoice::Redis { url: text.to_owned(), accept_loss: false }),
             _ => {}
         }
         let embedded = text.split_once(':').and_then(|(name, dir)| Some((EngineKind::named(name)?, dir)));
@@ -132,7 +129,7 @@ impl fmt::Display for StoreChoice {
         match self {
             StoreChoice::Memory => f.write_str("memory"),
             StoreChoice::Embedded { engine, dir } => write!(f, "{}:{}", engine.name(), dir.display()),
-            StoreChoice::Postgres { url } | StoreChoice::Redis { url } => f.write_str(&without_secrets(url)),
+            StoreChoice::Postgres { url } | StoreChoice::Redis { url, .. } => f.write_str(&without_secrets(url)),
         }
     }
 }
@@ -174,8 +171,7 @@ mod tests {
         for engine in EngineKind::ALL {
             let place = dir.path().join(engine.name());
             let choice = StoreChoice::Embedded { engine, dir: place.clone() };
-            let settings =
-                |slots| StoreSettings { choice: choice.clone(), slots, cache_bytes: 1 << 20, accept_loss: false };
+            let settings = |slots| StoreSettings { choice: choice.clone(), slots, cache_bytes: 1 << 20 };
             let refused = open(&settings(Slots::Stored)).await.map(drop).expect_err("it is not there").to_string();
             assert!(refused.contains("there is no store at"), "{refused}");
             assert!(!place.exists());

@@ -70,7 +70,7 @@ fn record(slot: Slot, epoch: u64, seq: u64) -> Record {
 }
 
 fn settings(url: &str, slots: Slots) -> StoreSettings {
-    StoreSettings { choice: url.parse().expect("a store"), slots, cache_bytes: 16 << 20, accept_loss: false }
+    StoreSettings { choice: url.parse().expect("a store"), slots, cache_bytes: 16 << 20 }
 }
 
 /// A store whose slots have changed hands, at other times each.

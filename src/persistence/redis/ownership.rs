@@ -1,0 +1,149 @@
+//! Who owns what: claims, transfers and the node list.
+//!
+//! The node list has a hash tag of its own, so that in a Redis Cluster no script sees both it and a slot.
+//! So a claim reads the list first and compares the slot then: it sees every leave that was answered before
+//! it was asked for, which is all that is promised. What keeps a slot safe is its epoch, not the list.
+
+use async_trait::async_trait;
+use redis::{Cmd, Value};
+
+use super::RedisStore;
+use super::link::Trouble;
+use super::scripts::{self, Name};
+use super::values::{bytes, list, number, text};
+use crate::persistence::membership::NodeList;
+use crate::persistence::{Epoch, Membership, NodeRow, Refusal, Slot, SlotHead, StoreError};
+
+/// How often a change of a node's row is tried while others change it too.
+const TRIES: usize = 64;
+
+impl RedisStore {
+    /// Gives slots that are at an epoch (and `from`'s) to `to`; each is one call of a script.
+    pub(super) async fn hand(
+        &self,
+        from: Option<&str>,
+        to: &str,
+        slots: &[(Slot, Epoch)],
+        may_have: Result<(), Refusal>,
+    ) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
+        let judged = |slot: Slot| match slot < self.slots {
+            false => Err(Refusal::Rejected(format!("the store has no slot {slot}"))),
+            true => may_have.clone(),
+        };
+        let call = |(slot, epoch): &(Slot, Epoch)| {
+            let mut hand = scripts::call(Name::Hand, 1);
+            hand.arg(self.keys.head(*slot)).arg(*epoch).arg(to).arg(from.as_slice());
+            hand
+        };
+        let calls: Vec<Cmd> = slots.iter().filter(|(slot, _)| judged(*slot).is_ok()).map(call).collect();
+        let mut answers = match calls.is_empty() {
+            true => Vec::new(),
+            false => self.reads.ask_all(&calls).await.map_err(Trouble::of_write)?,
+        }
+        .into_iter();
+        let mut handed = Vec::with_capacity(slots.len());
+        for (slot, _) in slots {
+            handed.push(match (judged(*slot), answers.as_slice().is_empty()) {
+                (Err(refusal), _) => Err(refusal),
+                (Ok(()), true) => return Err(StoreError::Unknown("an answer is missing".to_owned())),
+                (Ok(()), false) => match answers.next() {
+                    Some(Ok(answer)) => answer_of(*slot, to, answer)?,
+                    // Others may have been taken.
+                    Some(Err(trouble)) if slots.len() > 1 => return Err(StoreError::Unknown(format!("{trouble:?}"))),
+                    Some(Err(trouble)) => return Err(trouble.of_write()),
+                    None => return Err(StoreError::Unknown("an answer is missing".to_owned())),
+                },
+            });
+        }
+        Ok(handed)
+    }
+
+    /// What the list says of one node.
+    pub(super) async fn known(&self, id: &str) -> Result<(NodeList, Vec<u8>), StoreError> {
+        let row = self.reads.read(redis::cmd("HGET").arg(self.keys.nodes()).arg(id).to_owned()).await?;
+        match row {
+            Value::Nil => Ok((NodeList::default(), Vec::new())),
+            row => {
+                let stored = bytes(row)?;
+                Ok((NodeList::of([decoded(&stored)?]), stored))
+            }
+        }
+    }
+
+    /// Replaces a node's row by what `judge` makes of it, if nobody else has changed it meanwhile.
+    async fn change(
+        &self,
+        id: &str,
+        judge: impl Fn(&NodeList) -> Result<NodeRow, Refusal> + Send + Sync,
+    ) -> Result<Result<NodeRow, Refusal>, StoreError> {
+        for _ in 0..TRIES {
+            let (list, stored) = self.known(id).await?;
+            let row = match judge(&list) {
+                Ok(row) => row,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            let new = row.encode();
+            if new == stored {
+                return Ok(Ok(row));
+            }
+            let mut set = scripts::call(Name::Node, 1);
+            set.arg(self.keys.nodes()).arg(id).arg(stored).arg(new);
+            let answer = self.reads.ask(set).await.map_err(Trouble::of_write)?;
+            if number::<u8>(answer)? == 1 {
+                return Ok(Ok(row));
+            }
+        }
+        Err(StoreError::Unavailable(format!("the row of {id} does not stand still")))
+    }
+}
+
+fn decoded(stored: &[u8]) -> Result<NodeRow, StoreError> {
+    NodeRow::decode(stored).map_err(|error| error.damaged_at("the node list"))
+}
+
+fn answer_of(slot: Slot, owner: &str, answer: Value) -> Result<Result<SlotHead, Refusal>, StoreError> {
+    let mut answer = list(answer)?.into_iter();
+    let mut next = || answer.next().unwrap_or(Value::Nil);
+    match text(next())?.as_str() {
+        "k" => {
+            let (epoch, seq, at_ms) = (number(next())?, number(next())?, number(next())?);
+            Ok(Ok(SlotHead { owner: Some(owner.to_owned()), epoch, seq, at_ms }))
+        }
+        "f" => Ok(Err(Refusal::Fenced { current: number(next())? })),
+        _ => {
+            let (head, log) = (number::<u64>(next())?, number::<u64>(next())?);
+            Err(StoreError::Damaged(format!("slot {slot} ends with record {log} and should with {head}")))
+        }
+    }
+}
+
+#[async_trait]
+impl Membership for RedisStore {
+    async fn join(&self, node: &NodeRow) -> Result<Result<(), Refusal>, StoreError> {
+        Ok(self.change(&node.id, |list| list.joined(node)).await?.map(drop))
+    }
+
+    async fn renew(&self, node: &NodeRow) -> Result<Result<u64, Refusal>, StoreError> {
+        Ok(self.change(&node.id, |list| list.renewed(node)).await?.map(|row| row.lease))
+    }
+
+    async fn leave(&self, id: &str) -> Result<Result<(), Refusal>, StoreError> {
+        Ok(self.change(id, |list| list.left(id)).await?.map(drop))
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        let rows = list(self.reads.read(redis::cmd("HVALS").arg(self.keys.nodes()).to_owned()).await?)?;
+        let rows = rows.into_iter().map(|row| decoded(&bytes(row)?)).collect::<Result<Vec<_>, _>>()?;
+        Ok(NodeList::of(rows).rows())
+    }
+
+    async fn transfer(
+        &self,
+        from: &str,
+        to: &str,
+        slots: &[(Slot, Epoch)],
+    ) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
+        let is_member = self.known(to).await?.0.member(to).map(drop);
+        self.hand(Some(from), to, slots, is_member).await
+    }
+}

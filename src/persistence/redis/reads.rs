@@ -1,0 +1,260 @@
+//! Reading: in pages, whatever is asked for, so that no answer of the server is without bounds.
+
+use std::sync::Arc;
+
+use redis::{Cmd, Value};
+
+use super::RedisStore;
+use super::append::owed_row_of;
+use super::keys::{self, EXPIRIES, IDS, LOG, WAKES};
+use super::scripts::{self, Name};
+use super::values::{bytes, fields, list, number, text};
+use crate::persistence::{
+    EntityKey, History, OwedRow, Record, RequestBytes, Slot, SlotHead, Snapshot, StoreError, WakeRow,
+};
+
+/// Records in the first page of a load.
+const LOAD_PAGE: usize = 256;
+/// Rows that are asked for at once.
+const PAGE: usize = 512;
+/// Bytes of records that are asked for at once, about.
+const PAGE_BYTES: usize = 4 << 20;
+/// Ids that are asked of each slot at once: at least, at most.
+const IDS_PAGE: (usize, usize) = (8, 256);
+
+fn record_of(value: Value, slot: Slot) -> Result<Record, StoreError> {
+    let record =
+        Record::decode(&bytes(value)?).map_err(|error| error.damaged_at(format!("a record of slot {slot}")))?;
+    match record.slot == slot {
+        true => Ok(record),
+        false => Err(StoreError::Damaged(format!("slot {slot} holds record {} of slot {}", record.seq, record.slot))),
+    }
+}
+
+impl RedisStore {
+    fn script(&self, name: Name, slot: Slot) -> Cmd {
+        let mut command = scripts::call(name, 1);
+        command.arg(self.keys.head(slot));
+        command
+    }
+
+    /// A page of an entity's records; `None`: from its snapshot on. Says whether there are more.
+    async fn page(
+        &self,
+        slot: Slot,
+        key: &EntityKey,
+        after_seq: Option<u64>,
+        limit: usize,
+    ) -> Result<(Vec<u8>, bool, Vec<Record>), StoreError> {
+        let mut read = self.script(Name::Read, slot);
+        let after = after_seq.map_or(String::new(), |seq| seq.to_string());
+        read.arg(keys::entity(key)).arg(after).arg(limit).arg(PAGE_BYTES);
+        let mut answer = list(self.reads.read(read).await?)?.into_iter();
+        let (Some(snapshot), Some(more)) = (answer.next(), answer.next()) else {
+            return Err(StoreError::Damaged("a page without a head".to_owned()));
+        };
+        let records = answer.map(|value| record_of(value, slot)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(other) = records.iter().find(|record| record.key != *key) {
+            return Err(StoreError::Damaged(format!("record {} of slot {slot} is another entity's", other.seq)));
+        }
+        Ok((bytes(snapshot)?, number::<u8>(more)? == 1, records))
+    }
+
+    pub(super) async fn history(&self, slot: Slot, key: &EntityKey) -> Result<History, StoreError> {
+        let (snapshot, more, records) = self.page(slot, key, None, LOAD_PAGE).await?;
+        let place = || format!("the snapshot of {}/{}", key.kind, key.id);
+        let snapshot = match snapshot.is_empty() {
+            true => None,
+            false => Some(Snapshot::decode(&snapshot).map_err(|error| error.damaged_at(place()))?),
+        };
+        Ok(History { snapshot, records, more })
+    }
+
+    pub(super) async fn records_of(
+        &self,
+        slot: Slot,
+        key: &EntityKey,
+        after_seq: u64,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let mut found: Vec<Record> = Vec::new();
+        while found.len() < limit {
+            let after = found.last().map_or(after_seq, |record| record.seq);
+            let (_, more, page) = self.page(slot, key, Some(after), PAGE.min(limit - found.len())).await?;
+            found.extend(page);
+            if !more {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn receipt(
+        &self,
+        slot: Slot,
+        key: &EntityKey,
+        request: &RequestBytes,
+    ) -> Result<Option<Record>, StoreError> {
+        let mut find = self.script(Name::Receipt, slot);
+        find.arg(keys::receipt(key, request));
+        match self.reads.read(find).await? {
+            Value::Nil => Ok(None),
+            found => record_of(found, slot).map(Some),
+        }
+    }
+
+    pub(super) async fn log(&self, slot: Slot, after_seq: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
+        let mut found: Vec<Record> = Vec::new();
+        while found.len() < limit {
+            let after = found.last().map_or(after_seq, |record| record.seq);
+            let count = PAGE.min(limit - found.len());
+            let mut range = redis::cmd("XRANGE");
+            range.arg(self.keys.head(slot) + LOG).arg(format!("{}-0", after.saturating_add(1))).arg("+");
+            let page = list(self.reads.read(range.arg("COUNT").arg(count).to_owned()).await?)?;
+            let got = page.len();
+            for entry in page {
+                let [_, pairs] = fields(entry)?;
+                let [_, stored] = fields(pairs)?;
+                let record = record_of(stored, slot)?;
+                let next = found.last().map_or(after_seq, |record| record.seq).saturating_add(1);
+                if record.seq != next {
+                    return Err(StoreError::Damaged(format!(
+                        "slot {slot}: record {} where {next} should be",
+                        record.seq
+                    )));
+                }
+                found.push(record);
+            }
+            if got < count {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn owed_rows(
+        &self,
+        slot: Slot,
+        after: Option<(i64, EntityKey)>,
+        limit: usize,
+    ) -> Result<Vec<(EntityKey, OwedRow)>, StoreError> {
+        let mut found: Vec<(EntityKey, OwedRow)> = Vec::new();
+        let mut from = after.map_or(b"-".to_vec(), |(due_ms, key)| keys::excluding(&keys::due(due_ms, &key)));
+        while found.len() < limit {
+            let count = PAGE.min(limit - found.len());
+            let mut ask = self.script(Name::Owed, slot);
+            let mut page = list(self.reads.read(ask.arg(&from).arg(count).to_owned()).await?)?.into_iter();
+            let got = page.len() / 2;
+            while let (Some(member), Some(row)) = (page.next(), page.next()) {
+                let member = bytes(member)?;
+                let (_, key) = keys::due_of(&member).map_err(|error| error.damaged_at("the owed index"))?;
+                found.push((key, owed_row_of(&bytes(row)?, slot)?));
+                from = keys::excluding(&member);
+            }
+            if got < count {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn wake_rows(
+        &self,
+        slot: Slot,
+        after: Option<(i64, EntityKey)>,
+        limit: usize,
+    ) -> Result<Vec<WakeRow>, StoreError> {
+        let mut found: Vec<WakeRow> = Vec::new();
+        let mut from = after.map_or(b"-".to_vec(), |(due_ms, key)| keys::excluding(&keys::due(due_ms, &key)));
+        while found.len() < limit {
+            let count = PAGE.min(limit - found.len());
+            let members = self.members(slot, WAKES, &from, b"+", count);
+            let page = list(self.reads.read(members).await?)?;
+            let got = page.len();
+            for member in page {
+                let member = bytes(member)?;
+                let (due_ms, key) = keys::due_of(&member).map_err(|error| error.damaged_at("the wake index"))?;
+                found.push(WakeRow { due_ms, key });
+                from = keys::excluding(&member);
+            }
+            if got < count {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    fn members(&self, slot: Slot, of: &str, from: &[u8], to: &[u8], count: usize) -> Cmd {
+        let mut range = redis::cmd("ZRANGEBYLEX");
+        range.arg(self.keys.head(slot) + of).arg(from).arg(to).arg("LIMIT").arg(0).arg(count);
+        range
+    }
+
+    /// Every slot gives a few ids; up to the least of the last ids of those that have more, all are known.
+    pub(super) async fn ids(&self, kind: u8, after: Option<&str>, limit: usize) -> Result<Vec<Arc<str>>, StoreError> {
+        let count = (2 * (limit / usize::from(self.slots))).clamp(IDS_PAGE.0, IDS_PAGE.1);
+        let to = kind.checked_add(1).map_or(b"+".to_vec(), |next| keys::excluding(&[next]));
+        let mut found: Vec<Arc<str>> = Vec::new();
+        let mut last: Vec<u8> = [&[kind], after.unwrap_or_default().as_bytes()].concat();
+        while found.len() < limit {
+            let from = keys::excluding(&last);
+            let commands: Vec<Cmd> = (0..self.slots).map(|slot| self.members(slot, IDS, &from, &to, count)).collect();
+            let mut ids: Vec<Vec<u8>> = Vec::new();
+            let mut known_to: Option<Vec<u8>> = None;
+            for answer in self.reads.read_all(&commands).await? {
+                let page = list(answer)?.into_iter().map(bytes).collect::<Result<Vec<_>, _>>()?;
+                if page.len() == count
+                    && let Some(end) = page.last()
+                    && known_to.as_ref().is_none_or(|known| end < known)
+                {
+                    known_to = Some(end.clone());
+                }
+                ids.extend(page);
+            }
+            ids.retain(|id| known_to.as_ref().is_none_or(|known| id <= known));
+            ids.sort();
+            for id in ids.iter().take(limit - found.len()) {
+                found.push(keys::entity_of(id).map_err(|error| error.damaged_at("the list of entities"))?.id);
+            }
+            match known_to {
+                Some(known) => last = known,
+                None => break,
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn all_heads(&self) -> Result<Vec<SlotHead>, StoreError> {
+        let ask = |slot| redis::cmd("HMGET").arg(self.keys.head(slot)).arg(&["o", "e", "s", "t"]).to_owned();
+        let commands: Vec<Cmd> = (0..self.slots).map(ask).collect();
+        let answers = self.reads.read_all(&commands).await?;
+        answers.into_iter().map(head_of).collect()
+    }
+
+    pub(super) async fn prune(&self, now_ms: i64, limit: usize) -> Result<usize, StoreError> {
+        let below = format!("({now_ms}");
+        let count = |slot| redis::cmd("ZCOUNT").arg(self.keys.head(slot) + EXPIRIES).arg("-inf").arg(&below).to_owned();
+        let commands: Vec<Cmd> = (0..self.slots).map(count).collect();
+        let mut gone = 0;
+        for (slot, waiting) in (0..self.slots).zip(self.reads.read_all(&commands).await?) {
+            let mut waiting: usize = number(waiting)?;
+            while waiting > 0 && gone < limit {
+                let some = waiting.min(limit - gone).min(PAGE);
+                let mut prune = self.script(Name::Prune, slot);
+                let pruned: usize = number(self.reads.read(prune.arg(&below).arg(some).to_owned()).await?)?;
+                gone += pruned;
+                waiting = if pruned < some { 0 } else { waiting - some };
+            }
+        }
+        Ok(gone)
+    }
+}
+
+fn head_of(answer: Value) -> Result<SlotHead, StoreError> {
+    let [owner, epoch, seq, at_ms] = fields(answer)?;
+    let owner = match owner {
+        Value::Nil => None,
+        owner => Some(text(owner)?),
+    };
+    Ok(SlotHead { owner, epoch: number(epoch)?, seq: number(seq)?, at_ms: number(at_ms)? })
+}

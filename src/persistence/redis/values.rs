@@ -1,0 +1,67 @@
+//! What the server answers, as values of ours.
+
+use redis::{Cmd, Value};
+use tokio::time::Instant;
+
+use super::link::{Link, Trouble};
+use crate::persistence::StoreError;
+
+fn odd(wanted: &str, found: &Value) -> StoreError {
+    StoreError::Damaged(format!("{wanted} was asked for, and the server has {found:?}"))
+}
+
+pub(super) fn bytes(value: Value) -> Result<Vec<u8>, StoreError> {
+    match value {
+        Value::BulkString(bytes) => Ok(bytes),
+        Value::SimpleString(text) => Ok(text.into_bytes()),
+        Value::Okay => Ok(b"OK".to_vec()),
+        other => Err(odd("bytes", &other)),
+    }
+}
+
+pub(super) fn text(value: Value) -> Result<String, StoreError> {
+    String::from_utf8(bytes(value)?).map_err(|error| StoreError::Damaged(format!("no text: {error}")))
+}
+
+/// A number; 0 where there is nothing.
+pub(super) fn number<T: std::str::FromStr + Default>(value: Value) -> Result<T, StoreError> {
+    let text = match value {
+        Value::Nil => return Ok(T::default()),
+        Value::Int(number) => number.to_string(),
+        other => text(other)?,
+    };
+    text.parse().map_err(|_| StoreError::Damaged(format!("{text:?} is no number")))
+}
+
+pub(super) fn list(value: Value) -> Result<Vec<Value>, StoreError> {
+    match value {
+        Value::Array(values) | Value::Set(values) => Ok(values),
+        other => Err(odd("a list", &other)),
+    }
+}
+
+/// So many values.
+pub(super) fn fields<const N: usize>(value: Value) -> Result<[Value; N], StoreError> {
+    <[Value; N]>::try_from(list(value)?).map_err(|values| odd("a list of another length", &Value::Array(values)))
+}
+
+impl Link {
+    /// Asks what changes nothing; once more, where the connection was gone.
+    pub async fn read(&self, command: Cmd) -> Result<Value, StoreError> {
+        let asked = Instant::now();
+        match self.ask(command.clone()).await {
+            Err(Trouble::Lost(_)) if asked.elapsed() < self.patience() => self.ask(command).await,
+            answer => answer,
+        }
+        .map_err(Trouble::of_read)
+    }
+
+    pub async fn read_all(&self, commands: &[Cmd]) -> Result<Vec<Value>, StoreError> {
+        let asked = Instant::now();
+        let answers = match self.ask_all(commands).await {
+            Err(Trouble::Lost(_)) if asked.elapsed() < self.patience() => self.ask_all(commands).await,
+            answers => answers,
+        };
+        answers.map_err(Trouble::of_read)?.into_iter().map(|answer| answer.map_err(Trouble::of_read)).collect()
+    }
+}

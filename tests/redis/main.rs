@@ -1,0 +1,79 @@
+//! The store in Redis, on real servers: the conformance suite, several processes, servers in trouble, a Redis
+//! Cluster, the limiter, and souk itself.
+
+mod cluster;
+mod limiter;
+mod node;
+mod opening;
+mod trouble;
+
+#[path = "../crash/ledger.rs"]
+#[allow(dead_code, reason = "the crash tests use more of it")]
+mod ledger;
+#[path = "../support/process.rs"]
+mod process;
+#[path = "../support/proxy.rs"]
+mod proxy;
+#[path = "../support/redis.rs"]
+mod server;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use server::Server;
+use souk::persistence::Store;
+use souk::persistence::conformance::{self, Rig, SLOTS};
+use souk::persistence::redis::{RedisOptions, RedisStore};
+
+/// A name for the keys of one test's store.
+pub fn name() -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    format!("t{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+pub async fn open(url: &str) -> Arc<dyn Store> {
+    open_with(RedisOptions::new(url, SLOTS)).await
+}
+
+pub async fn open_with(options: RedisOptions) -> Arc<dyn Store> {
+    Arc::new(RedisStore::open(options).await.expect("the store opens"))
+}
+
+struct RedisRig {
+    server: Arc<Server>,
+    prefix: String,
+}
+
+impl RedisRig {
+    fn new() -> RedisRig {
+        RedisRig { server: server::shared(), prefix: name() }
+    }
+}
+
+#[async_trait]
+impl Rig for RedisRig {
+    async fn open(&self) -> Arc<dyn Store> {
+        open(&self.server.url(&self.prefix)).await
+    }
+    async fn another(&self) -> Option<Arc<dyn Store>> {
+        Some(self.open().await)
+    }
+}
+
+souk::journal_conformance!(suite, RedisRig::new);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs in the processes that the other test starts"]
+async fn contender() {
+    if let Some(part) = conformance::Part::from_environment() {
+        part.play(open(&part.store).await).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_processes_contend() {
+    let server = server::shared();
+    let url = server.url(&name());
+    conformance::several_processes(open(&url).await, "contender", &url).await;
+}
