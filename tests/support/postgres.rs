@@ -157,8 +157,16 @@ impl Server {
             }
             let _ = ready.send(Err(log));
         });
-        is_ready.recv_timeout(PATIENCE).expect("it starts in time").unwrap_or_else(|log| panic!("no server: {log}"));
-        self.keeper = Some(keeper);
+        match is_ready.recv_timeout(PATIENCE).expect("it starts in time") {
+            Ok(()) => self.keeper = Some(keeper),
+            // Processes of a server that was killed are still ending, and tell nobody when they have.
+            Err(log) if log.contains("pre-existing shared memory block") => {
+                keeper.wait().expect("it has ended");
+                std::thread::sleep(Duration::from_millis(100));
+                self.start_keeping(folder_stays);
+            }
+            Err(log) => panic!("no server: {log}"),
+        }
     }
 
     /// The server's own process, and all that it has started.
