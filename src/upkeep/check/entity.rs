@@ -180,9 +180,13 @@ impl<'a> Replayed<'a> {
         }
         let Some((spec, state)) = self.spec.zip(self.state.as_ref()) else { return };
         // One of another version is not used, so it need not fit.
-        if let Some(restored) = spec.restore(&snapshot.state)
-            && restored.snapshot() != state.snapshot()
-        {
+        let present = spec.fresh().snapshot();
+        let is_present = (snapshot.state.type_number, snapshot.state.version) == (present.type_number, present.version);
+        let agrees = match spec.restore(&snapshot.state) {
+            Some(restored) => restored.snapshot() == state.snapshot(),
+            None => !is_present,
+        };
+        if !agrees {
             differs("state");
         }
     }
