@@ -8,15 +8,17 @@ use super::{limits, name, open, open_with, postgres};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_open_a_new_store_at_once() {
-    let url = postgres::shared().database(&name()).await;
-    let opening: Vec<_> = (0..6)
-        .map(|_| {
-            let url = url.clone();
-            tokio::spawn(async move { open(&url).await.heads().await.expect("heads").len() })
-        })
-        .collect();
-    for opened in opening {
-        assert_eq!(opened.await.expect("it opens"), usize::from(SLOTS));
+    for _ in 0..10 {
+        let url = postgres::shared().database(&name()).await;
+        let opening: Vec<_> = (0..6)
+            .map(|_| {
+                let url = url.clone();
+                tokio::spawn(async move { open(&url).await.heads().await.expect("heads").len() })
+            })
+            .collect();
+        for opened in opening {
+            assert_eq!(opened.await.expect("it opens"), usize::from(SLOTS));
+        }
     }
 }
 

@@ -173,7 +173,8 @@ def main():
         server, url = start(souk, folder)
         try:
             requests.post(f"{url}/v1/auth/register", json=CUSTOMER, timeout=30).raise_for_status()
-            admin, customer = Shop(url, ADMIN), Shop(url, CUSTOMER)
+            # All before the passes: their wrong passwords lock out whoever logs in from this address.
+            admin, customer, leaving = Shop(url, ADMIN), Shop(url, CUSTOMER), Shop(url, CUSTOMER)
             known = customer.known() | {"strangers": [customer.user]}
             passes = [
                 ("customer", customer, seconds // 3, known, f"{ENDING}|[A-Z]+ /v1/admin/.*"),
@@ -185,7 +186,7 @@ def main():
                     failed.append(who)
             print("\n== ending sessions", flush=True)
             ending = ["--include-name-regex", f"^({ENDING})$", "--phases", "examples,coverage"]
-            if ask_all(Shop(url, CUSTOMER), folder, seed, 20, *ending, known=known) != 0:
+            if ask_all(leaving, folder, seed, 20, *ending, known=known) != 0:
                 failed.append("ending sessions")
             metrics = requests.get(f"{url}/metrics", timeout=30).text
             if "\nsouk_http_panics 0\n" not in metrics:
