@@ -111,11 +111,8 @@ impl Client {
 
     /// Asks an entity to do something.
     pub async fn ask<K: Kind>(&self, id: &K::Id, command: K::Command, asking: Asking) -> Result<Answered<K>, AskError> {
-        let Asking { request, keyed, caller, deadline, if_version, wait } = asking;
-        let keep = keyed.map(|k| Keep::Client { fingerprint: k.fingerprint, keep_ms: k.keep_ms });
-        let body = Body::Command { command: Arc::new(command), keep, if_version, wait };
-        let key = key_of::<K>(id);
-        let reply = self.send(key.clone(), request, caller, body, deadline).await?;
+        let (key, wait, deadline) = (key_of::<K>(id), asking.wait, asking.deadline);
+        let reply = self.command::<K>(key.clone(), command, asking, true).await?;
         self.answered::<K>(&key, reply, wait, deadline).await
     }
 
@@ -127,11 +124,20 @@ impl Client {
         command: K::Command,
         asking: Asking,
     ) -> Result<Outcome<K>, AskError> {
+        outcome_of::<K>(&self.command::<K>(key_of::<K>(id), command, asking, false).await?)
+    }
+
+    async fn command<K: Kind>(
+        &self,
+        key: EntityKey,
+        command: K::Command,
+        asking: Asking,
+        want_state: bool,
+    ) -> Result<Reply, AskError> {
         let Asking { request, keyed, caller, deadline, if_version, wait } = asking;
         let keep = keyed.map(|k| Keep::Client { fingerprint: k.fingerprint, keep_ms: k.keep_ms });
         let body = Body::Command { command: Arc::new(command), keep, if_version, wait };
-        let reply = self.send_wanting(key_of::<K>(id), request, caller, body, deadline, false).await?;
-        outcome_of::<K>(&reply)
+        self.send_wanting(key, request, caller, body, deadline, want_state).await
     }
 
     /// The entity as it is now.

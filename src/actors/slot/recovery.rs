@@ -20,33 +20,31 @@ pub async fn claim_again(
 ) -> Result<SlotHead, StoreError> {
     let mut pause = PAUSE_FIRST;
     loop {
-        let claimed = match journal.claim(owner, &[(slot, epoch)]).await {
-            Ok(mut heads) => heads.pop().unwrap_or_else(|| Err(Refusal::Rejected("no answer to a claim".into()))),
-            Err(error) => Err(wait_for(slot, error)?),
-        };
-        match claimed {
-            Ok(head) => return Ok(head),
+        match journal.claim(owner, &[(slot, epoch)]).await.map(|mut heads| heads.pop()) {
+            Ok(Some(Ok(head))) => return Ok(head),
             // The claim before may have been made without our hearing of it.
-            Err(Refusal::Fenced { .. }) => match journal.heads().await {
+            Ok(Some(Err(Refusal::Fenced { .. }))) => match journal.heads().await {
                 Ok(heads) => epoch = own(heads, slot, owner)?,
-                Err(error) => drop(wait_for(slot, error)?),
+                Err(error) => bear(slot, error)?,
             },
-            Err(Refusal::Conflict(why) | Refusal::Rejected(why) | Refusal::NotMember(why)) => {
+            Ok(Some(Err(Refusal::Conflict(why) | Refusal::Rejected(why) | Refusal::NotMember(why)))) => {
                 tracing::warn!(slot, why, "the slot is not claimed yet");
             }
+            Ok(None) => tracing::warn!(slot, "the store gave no answer to a claim"),
+            Err(error) => bear(slot, error)?,
         }
         sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
 }
 
-/// Whether it is worth trying again.
-fn wait_for(slot: Slot, error: StoreError) -> Result<Refusal, StoreError> {
+/// Lets pass what may be over the next time.
+fn bear(slot: Slot, error: StoreError) -> Result<(), StoreError> {
     match error {
         StoreError::Fatal(_) | StoreError::Damaged(_) => Err(error),
-        StoreError::Unavailable(why) | StoreError::Unknown(why) => {
-            tracing::debug!(slot, why, "a slot waits for the store");
-            Ok(Refusal::Rejected(why))
+        StoreError::Unavailable(_) | StoreError::Unknown(_) => {
+            tracing::debug!(slot, %error, "a slot waits for the store");
+            Ok(())
         }
     }
 }
