@@ -91,6 +91,7 @@ async fn check(args: CheckArgs) -> anyhow::Result<()> {
     };
     output::print(&text)?;
     match report.problems_total {
+        0 if report.slots_unjudged > 0 => bail!("{} was too busy: not every slot could be judged", settings.choice),
         0 => Ok(closed?),
         1 => bail!("{} is not well: 1 problem", settings.choice),
         count => bail!("{} is not well: {count} problems", settings.choice),
