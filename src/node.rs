@@ -287,19 +287,25 @@ impl Served {
 /// Claims the store for this process, and starts the runtime on it.
 async fn serve(config: &Config, store: Arc<dyn Store>, address: &str, metrics: Arc<Metrics>) -> anyhow::Result<Served> {
     let name = node_name(config);
-    let node = NodeId::incarnate(&name);
     if !config.store.kind.is_shared() {
-        let runtime = start_runtime(config, node, store, Arc::new(SoleOwner), metrics).await?;
+        let runtime = start_runtime(config, NodeId::incarnate(&name), store, Arc::new(SoleOwner), metrics).await?;
         return Ok(Served { runtime, membership: None });
     }
-    let mut member = Member::enter(store.clone(), &node, &name, address).await?;
-    let runtime = start_runtime(config, node, store, member.lease.clone(), metrics).await?;
-    let (ownership, outlet) = (runtime.ownership.clone(), runtime.dispatcher.clone());
+    let mut member = Member::enter(store.clone(), &name, address).await?;
+    let starting = start_runtime(config, member.node.clone(), store, member.lease.clone(), metrics);
+    let runtime = match member.meanwhile(starting).await {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            member.leave().await;
+            return Err(error.into());
+        }
+    };
+    let outlet = runtime.dispatcher.clone();
     let drained = CancellationToken::new();
     let until = drained.clone();
     let staying = tokio::spawn(async move {
         tokio::select! {
-            why = member.stay(&ownership) => outlet.store_failed(why),
+            why = member.stay() => outlet.store_failed(why),
             () = until.cancelled() => {}
         }
         member
@@ -313,7 +319,7 @@ async fn start_runtime(
     store: Arc<dyn Store>,
     lease: Arc<dyn Lease>,
     metrics: Arc<Metrics>,
-) -> anyhow::Result<Runtime> {
+) -> Result<Runtime, StoreError> {
     let slots = usize::from(store.slots());
     let runtime_config = RuntimeConfig {
         policy: config.policy(),

@@ -67,11 +67,6 @@ impl Shoppers {
         self.until(|seen| all(seen) >= goal).await;
     }
 
-    /// How often they were refused with this code.
-    pub fn refusals(&self, code: &str) -> usize {
-        self.seen.refused.lock().get(code).copied().unwrap_or_default()
-    }
-
     async fn until(&self, is_so: impl Fn(&Seen) -> bool) {
         let waiting = async {
             loop {
