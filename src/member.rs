@@ -50,14 +50,14 @@ impl Member {
     ///
     /// Errors: another node is alive; the store does not answer.
     pub async fn enter(store: Arc<dyn Store>, name: &str, http: &str) -> anyhow::Result<Member> {
-        let mut answered = Instant::now();
+        let mut failing_since = None;
         loop {
             let gate = alone(&*store).await?;
             match Member::try_enter(&store, name, http, gate).await {
                 Ok(Some(member)) => return Ok(member),
                 // Somebody was faster, and is seen alive in a moment.
-                Ok(None) => answered = Instant::now(),
-                Err(error) => bear(error, answered)?,
+                Ok(None) => failing_since = None,
+                Err(error) => bear(error, *failing_since.get_or_insert_with(Instant::now))?,
             }
             sleep(AGAIN).await;
         }
@@ -86,11 +86,16 @@ impl Member {
             return Err(StoreError::Fatal(format!("the store does not let this node in: {refusal}")));
         }
         let member = Member { node, lease: Arc::new(Renewed::new(sent)), store: store.clone(), row };
-        match member.take_gate(gate).await? {
-            true => Ok(Some(member)),
-            false => {
+        match member.take_gate(gate).await {
+            Ok(true) => Ok(Some(member)),
+            // Nobody is to watch a node that has given up.
+            Ok(false) => {
                 member.leave().await;
                 Ok(None)
+            }
+            Err(error) => {
+                member.leave().await;
+                Err(error)
             }
         }
     }
@@ -185,9 +190,9 @@ fn gate(heads: Vec<SlotHead>) -> SlotHead {
 }
 
 /// A start waits for a store that may answer soon.
-fn bear(error: StoreError, answered: Instant) -> anyhow::Result<()> {
+fn bear(error: StoreError, failing_since: Instant) -> anyhow::Result<()> {
     match error {
-        StoreError::Unavailable(_) | StoreError::Unknown(_) if answered.elapsed() < PATIENCE => {
+        StoreError::Unavailable(_) | StoreError::Unknown(_) if failing_since.elapsed() < PATIENCE => {
             tracing::warn!(%error, "waiting for the store");
             Ok(())
         }

@@ -76,13 +76,24 @@ pub enum Question {
 /// Serves until it is told to stop (SIGINT, SIGTERM), then finishes what it has admitted.
 pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
     telemetry::start(&config.log)?;
-    let stop = stop_signal()?;
+    let mut stop = Box::pin(stop_signal()?);
     let listener =
         TcpListener::bind(config.http.addr).await.with_context(|| format!("cannot listen on {}", config.http.addr))?;
     let address = listener.local_addr()?;
-    let store = open_store(&config).await?;
     let metrics = Arc::new(Metrics::new());
-    let Served { runtime, membership } = serve(&config, store.clone(), &address.to_string(), metrics.clone()).await?;
+    let opening = async {
+        let store = open_store(&config).await?;
+        let served = serve(&config, store.clone(), &address.to_string(), metrics.clone()).await?;
+        anyhow::Ok((store, served))
+    };
+    // A shared store may be waited for, and so may a node that was killed.
+    let (store, Served { runtime, membership }) = tokio::select! {
+        opened = opening => opened?,
+        () = &mut stop => {
+            tracing::info!("told to stop before it served");
+            return Ok(());
+        }
+    };
     let projections = Projections::start(runtime.client.clone(), store, metrics.clone()).await?;
     runtime.dispatcher.add_follower(projections.follower());
     let health = Arc::new(Health::default());

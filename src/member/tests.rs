@@ -146,3 +146,16 @@ async fn a_store_that_does_not_answer_is_waited_for_and_not_for_ever() {
     let why = format!("{:#}", enter(store).await.err().expect("it never answers"));
     assert!(before.elapsed() >= PATIENCE && why.contains("the store cannot be entered: store unavailable"), "{why}");
 }
+
+/// A standby answers, and takes nothing.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_refuses_writes_is_given_up_at_last() {
+    let store = Faulty::new(Memory::new(4));
+    for call in 1..=1_000 {
+        store.fail_at(Call::Claim, call, Fault::FailBefore);
+    }
+    let before = Instant::now();
+    let why = format!("{:#}", enter(store).await.err().expect("it takes nothing"));
+    assert!(why.contains("the store cannot be entered: store unavailable"), "{why}");
+    assert!((PATIENCE..PATIENCE + LEASE).contains(&before.elapsed()), "{:?}", before.elapsed());
+}

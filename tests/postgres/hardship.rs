@@ -2,70 +2,18 @@
 //! alive, goes on by itself when the trouble is over, and neither loses nor doubles anything.
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use super::postgres::{self, Server};
-use super::process::{Launch, Process, SOUK, clean};
-use super::proxy::{Cut, Proxy};
-use super::shoppers::Shoppers;
+use super::proxy::Proxy;
+use super::shop::Shop;
 use super::small_disk::SmallDisk;
-
-/// A shop in which is shopped.
-struct Shop {
-    souk: Process,
-    shoppers: Shoppers,
-    /// Of its store, without a proxy before it.
-    store: String,
-    launch: Launch,
-    _home: tempfile::TempDir,
-}
-
-impl Shop {
-    async fn open(store: &str, through: &str) -> Shop {
-        let home = tempfile::tempdir().expect("a folder");
-        let launch = Launch::new(home.path()).args(&["--store", "postgres", "--store-url", through, "--sample"]);
-        let launch = launch.env("SOUK_STORE__SLOTS", "64");
-        let souk = launch.start();
-        let shoppers = Shoppers::start(&souk.url, 6).await;
-        shoppers.get(30).await;
-        Shop { souk, shoppers, store: store.to_owned(), launch, _home: home }
-    }
-
-    /// Refuses, and lives.
-    async fn is_in_trouble(&mut self) {
-        self.shoppers.are_refused(12).await;
-        self.lives().await;
-    }
-
-    async fn lives(&mut self) {
-        assert!(self.souk.is_running());
-        let alive = reqwest::get(format!("{}/livez", self.souk.url)).await.expect("an answer");
-        assert_eq!(alive.status(), 200);
-    }
-
-    async fn goes_on(&mut self) {
-        self.shoppers.get(60).await;
-        self.lives().await;
-    }
-
-    /// Ends well, and its store has everything once.
-    async fn is_whole(self) {
-        self.shoppers.have_all().await;
-        let ended = self.souk.stop();
-        assert!(ended.status.success(), "{}", ended.log);
-        let mut check = Command::new(SOUK);
-        clean(&mut check);
-        let checked = check.args(["store", "check", &self.store]).output().expect("it runs");
-        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_restarts_or_crashes() {
     let mut server = Server::new(&[]);
     let url = server.database("souk").await;
-    let mut shop = Shop::open(&url, &url).await;
+    let mut shop = Shop::open("postgres", &url, &url).await;
     for crash in [false, true, true] {
         if crash {
             server.kill()
@@ -84,7 +32,7 @@ async fn a_server_that_restarts_or_crashes() {
 async fn a_server_that_stalls_for_ten_seconds() {
     let server = Server::new(&[]);
     let url = server.database("souk").await;
-    let mut shop = Shop::open(&url, &url).await;
+    let mut shop = Shop::open("postgres", &url, &url).await;
     server.freeze();
     tokio::time::sleep(Duration::from_secs(10)).await; // the trouble itself
     shop.is_in_trouble().await;
@@ -98,7 +46,7 @@ async fn a_server_without_free_connections() {
     let server = Server::new(&["max_connections=24", "superuser_reserved_connections=0", "max_wal_senders=0"]);
     let url = server.database("souk").await;
     let admin = server.client("postgres").await;
-    let mut shop = Shop::open(&url, &url).await;
+    let mut shop = Shop::open("postgres", &url, &url).await;
     let mut others = Vec::new();
     let held = "select count(*) from pg_stat_activity where application_name = 'souk'";
     while admin.query_one(held, &[]).await.expect("a count").get::<_, i64>(0) > 0 {
@@ -120,7 +68,7 @@ async fn a_server_that_refuses_writes() {
     let server = Server::new(&[]);
     let url = server.database("souk").await;
     let admin = server.client("postgres").await;
-    let mut shop = Shop::open(&url, &url).await;
+    let mut shop = Shop::open("postgres", &url, &url).await;
     let to_end = "select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = 'souk'";
     admin.batch_execute("alter database souk set default_transaction_read_only = on").await.expect("read only");
     admin.query(to_end, &[]).await.expect("new sessions");
@@ -130,24 +78,14 @@ async fn a_server_that_refuses_writes() {
     shop.is_whole().await;
 }
 
-/// Again and again, until enough commits have met it. A request with a key is asked again by the edge itself, and
-/// its receipt decides: its client waits a moment, and notices nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_is_lost_after_the_commit_and_before_the_answer() {
     let server = Server::new(&[]);
     let direct = server.database("souk").await;
     let proxy = Proxy::before(server.port).await;
     let through = direct.replace(&server.port.to_string(), &proxy.address.port().to_string());
-    let mut shop = Shop::open(&direct, &through).await;
-    let mut cuts = 0;
-    let unknown = |launch: &Launch| launch.log().matches("the outcome of a commit is unknown").count();
-    while cuts < 12 || unknown(&shop.launch) < 6 {
-        proxy.cut(if cuts % 3 == 2 { Cut::Request } else { Cut::Answer });
-        shop.shoppers.get(10).await;
-        assert!(proxy.has_cut());
-        cuts += 1;
-        assert!(cuts < 200, "no commit ever meets it: {}", shop.launch.log());
-    }
+    let mut shop = Shop::open("postgres", &direct, &through).await;
+    shop.bears_cuts(&proxy, "the outcome of a commit is unknown").await;
     shop.goes_on().await;
     shop.is_whole().await;
 }
@@ -176,21 +114,39 @@ async fn a_server_whose_disk_is_full() {
     let settings = ["max_wal_size=4", "min_wal_size=2", "checkpoint_timeout=30"];
     let mut server = Server::on_disk(folder.join("server"), disk.file("server"), &disk.under, &settings);
     let url = server.database("souk").await;
-    let mut shop = Shop::open(&url, &url).await;
-    for left_bytes in [2 << 20, 0] {
-        let ballast = disk.fill_up(left_bytes);
+    let mut shop = Shop::open("postgres", &url, &url).await;
+    // The data goes first, and the server says so to each who writes; and then the log.
+    for is_log_full in [false, true] {
+        let ballast = disk.fill_up(if is_log_full { 0 } else { 1 << 20 });
         shop.is_in_trouble().await;
-        let waits = std::time::Instant::now();
-        while !server.has_ended() && waits.elapsed() < Duration::from_secs(5) {
+        if is_log_full {
+            let writer = server.client("postgres").await;
+            while writer
+                .batch_execute("select pg_logical_emit_message(false, 'noise', repeat('x', 65536))")
+                .await
+                .is_ok()
+            {}
+            assert!(writer.is_closed(), "the server has panicked");
             shop.is_in_trouble().await;
         }
         std::fs::remove_file(&ballast).expect("room is made");
-        let has_ended = server.has_ended();
-        println!("{left_bytes} bytes left: the server {}", if has_ended { "has ended" } else { "lives" });
-        if has_ended {
+        if server.has_ended() {
             server.start();
         }
         shop.goes_on().await;
     }
+    shop.is_whole().await;
+}
+
+/// What `pg_dump` takes of a running shop is a shop.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dump_of_a_running_shop_is_whole() {
+    let server = Server::new(&[]);
+    let url = server.database("souk").await;
+    let mut shop = Shop::open("postgres", &url, &url).await;
+    let restored = server.database("restored").await;
+    server.copy("souk", "restored");
+    shop.goes_on().await;
+    super::shop::check(&restored);
     shop.is_whole().await;
 }

@@ -6,6 +6,8 @@ mod postgres;
 mod process;
 #[path = "../support/proxy.rs"]
 mod proxy;
+#[path = "../support/shop.rs"]
+mod shop;
 #[path = "../support/shoppers.rs"]
 mod shoppers;
 #[path = "../support/small_disk.rs"]

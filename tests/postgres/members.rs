@@ -201,3 +201,26 @@ async fn a_store_that_is_not_there_yet_is_waited_for() {
     let souk = start.join().expect("it starts or not").unwrap_or_else(|ended| panic!("{}", ended.log));
     assert!(souk.stop().status.success());
 }
+
+/// Who waits at a terminal for a store that does not come presses Ctrl-C.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_store_can_be_told_to_stop() {
+    let mut server = Server::new(&[]);
+    let url = server.database("souk").await;
+    let home = home();
+    let killed = launch(&home, &url).start().kill();
+    for waits_for in ["watching whether a node is alive", "waiting for the store"] {
+        let souk = killed.begin();
+        while !killed.log().contains(waits_for) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let ended = souk.stop();
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+        assert!(
+            ended.log.lines().last().unwrap_or_default().contains("told to stop before it served"),
+            "{}",
+            ended.log
+        );
+        server.stop();
+    }
+}

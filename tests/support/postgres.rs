@@ -168,6 +168,13 @@ impl Server {
         self.url(name)
     }
 
+    /// Copies a database into another one, as backups are made and restored.
+    pub fn copy(&self, from: &str, to: &str) {
+        let dump = self.folder.join("dump");
+        run(&self.under, "pg_dump", &["-Fc", "-f", text(&dump), "-d", &self.url(from)]);
+        run(&self.under, "pg_restore", &["--exit-on-error", "-d", &self.url(to), text(&dump)]);
+    }
+
     /// Starts, and waits until it takes connections.
     pub fn start(&mut self) {
         self.start_keeping(true);
