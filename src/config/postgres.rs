@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::reader::Reader;
 use crate::cluster::LEASE;
 use crate::persistence::open::StoreChoice;
-use crate::persistence::postgres::{Files, Limits, Tls};
+use crate::persistence::postgres::{Files, Limits, PostgresSettings, Tls};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Postgres {
@@ -105,6 +105,7 @@ impl Postgres {
             client_cert: file(&self.client_cert_file),
             client_key: file(&self.client_key_file),
         };
-        StoreChoice::Postgres { url: url.to_owned(), limits, tls: Tls { is_required, files } }
+        let settings = PostgresSettings { limits, tls: Tls { is_required, files } };
+        StoreChoice::Postgres { url: url.to_owned(), settings: Box::new(settings) }
     }
 }

@@ -142,12 +142,12 @@ fn the_store_is_opened_as_it_is_configured() {
     let config = load(file, &[], &[]).config();
     let named = "postgres://db/souk".parse().expect("an address");
     for settings in [config.store_settings(), config.settings_of(named, StoreSlots::Stored)] {
-        let StoreChoice::Postgres { url, limits, tls } = settings.choice else { panic!("{settings:?}") };
-        assert_eq!((url.as_str(), limits.readers, tls.is_required), ("postgres://db/souk", 3, Some(true)));
-        assert_eq!(tls.files.root_cert.as_deref(), Some(Path::new("ca.pem")));
+        let StoreChoice::Postgres { url, settings: with } = settings.choice else { panic!("{settings:?}") };
+        assert_eq!((url.as_str(), with.limits.readers, with.tls.is_required), ("postgres://db/souk", 3, Some(true)));
+        assert_eq!(with.tls.files.root_cert.as_deref(), Some(Path::new("ca.pem")));
     }
-    let StoreChoice::Postgres { limits, tls, .. } = Config::default().store.postgres.choice("") else { panic!() };
-    assert_eq!((limits, tls), Default::default());
+    let StoreChoice::Postgres { settings, .. } = Config::default().store.postgres.choice("") else { panic!() };
+    assert_eq!(settings, Box::default());
 }
 
 #[test]

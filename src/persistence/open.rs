@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::embedded::{self, EmbeddedJournal, EmbeddedOptions, EngineKind};
 use super::memory::Memory;
-use super::postgres::{Limits, PostgresOptions, PostgresStore, Tls};
+use super::postgres::{PostgresOptions, PostgresSettings, PostgresStore};
 use super::redis::{RedisOptions, RedisStore};
 use super::{Slot, Store, StoreError};
 
@@ -23,8 +23,7 @@ pub enum StoreChoice {
     /// The address may hold a password: it is never shown.
     Postgres {
         url: String,
-        limits: Limits,
-        tls: Tls,
+        settings: Box<PostgresSettings>,
     },
     Redis {
         url: String,
@@ -72,12 +71,13 @@ pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError
             let opened = opening.await.map_err(|error| StoreError::Fatal(format!("opening has panicked: {error}")))?;
             Ok(Arc::new(opened?))
         }
-        StoreChoice::Postgres { url, limits, tls } => {
+        StoreChoice::Postgres { url, settings: with } => {
             let slots = match settings.slots {
                 Slots::Configured(slots) => Some(slots),
                 Slots::Stored => None,
             };
-            let options = PostgresOptions { url: url.clone(), slots, limits: limits.clone(), tls: tls.clone() };
+            let PostgresSettings { limits, tls } = (**with).clone();
+            let options = PostgresOptions { url: url.clone(), slots, limits, tls };
             Ok(Arc::new(PostgresStore::open(options).await?))
         }
         StoreChoice::Redis { url, accept_loss } => {
@@ -113,8 +113,7 @@ impl FromStr for StoreChoice {
         let scheme = text.split_once("://").map(|(scheme, _)| scheme);
         match scheme {
             Some("postgres" | "postgresql") => {
-                let (limits, tls) = Default::default();
-                return Ok(StoreChoice::Postgres { url: text.to_owned(), limits, tls });
+                return Ok(StoreChoice::Postgres { url: text.to_owned(), settings: Box::default() });
             }
             Some("redis" | "rediss") => return Ok(StoreChoice::Redis { url: text.to_owned(), accept_loss: false }),
             _ => {}

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::clock::Clock;
 use super::postgres::Server;
 use super::process::{Ended, Launch, Process};
 use super::shoppers::Shoppers;
@@ -223,4 +224,52 @@ async fn who_waits_for_a_store_can_be_told_to_stop() {
         );
         server.stop();
     }
+}
+
+/// Nobody's right to serve goes by the calendar.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_set_moves_no_lease() {
+    let server = Server::new(&[]);
+    let url = server.database("souk").await;
+    let (first_home, second_home) = (home(), home());
+    let clock = Clock::new(first_home.path());
+    let launching =
+        clock.environment().into_iter().fold(launch(&first_home, &url), |on, (name, value)| on.env(name, value));
+    let mut first = launching.start();
+    let shoppers = Shoppers::start(&first.url, 2).await;
+    const HOURS_S: i64 = 3_600;
+    for ahead_s in [6 * HOURS_S, -6 * HOURS_S, 0] {
+        clock.set(ahead_s);
+        shoppers.get(20).await;
+        let Err(second) = launch(&second_home, &url).try_start() else { panic!("the first one lives") };
+        assert!(second.log.contains("the store is in use by node"), "{}", second.log);
+        assert!(first.is_running());
+    }
+    let answer = reqwest::get(format!("{}/livez", first.url)).await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    assert_eq!(shoppers.have_all().await.len(), 0, "nothing was refused");
+    assert!(first.stop().status.success());
+}
+
+/// It cannot write what is asked of it, nor leave the list, and ends all the same: in the time that its supervisors
+/// are told to give it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_stopped_while_its_server_hangs() {
+    let server = Server::new(&[]);
+    let url = server.database("souk").await;
+    let home = home();
+    let souk = launch(&home, &url).start();
+    let cart = Cart::new(&souk.url).await;
+    server.freeze();
+    let address = souk.url.clone();
+    let asked = tokio::spawn(async move { cart.add(&address).await });
+    tokio::time::sleep(Duration::from_millis(500)).await; // it is on its way, for what can be seen from here
+    let told = Instant::now();
+    let ended = tokio::task::spawn_blocking(move || souk.stop()).await.expect("it ends");
+    println!("stopped after {:?}: {}", told.elapsed(), ended.status);
+    assert!(told.elapsed() < Duration::from_secs(45), "{}", ended.log);
+    if let Some((status, body)) = asked.await.expect("a task") {
+        assert_eq!(status, 503, "{body}");
+    }
+    server.thaw();
 }

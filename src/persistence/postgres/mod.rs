@@ -60,6 +60,13 @@ pub struct PostgresOptions {
     pub tls: Tls,
 }
 
+/// How the server is spoken to, beside what its address says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PostgresSettings {
+    pub limits: Limits,
+    pub tls: Tls,
+}
+
 /// A client of the store.
 pub struct PostgresStore {
     slots: Slot,
