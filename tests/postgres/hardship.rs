@@ -24,7 +24,7 @@ async fn a_server_that_restarts_or_crashes() {
         server.start();
         shop.goes_on().await;
     }
-    shop.is_whole().await;
+    shop.ends_whole().await;
 }
 
 /// For longer than the lease: souk must not speak for its slots meanwhile, and takes them back afterwards.
@@ -38,7 +38,7 @@ async fn a_server_that_stalls_for_ten_seconds() {
     shop.is_in_trouble().await;
     server.thaw();
     shop.goes_on().await;
-    shop.is_whole().await;
+    shop.ends_whole().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -60,7 +60,7 @@ async fn a_server_without_free_connections() {
     shop.is_in_trouble().await;
     drop(others);
     shop.goes_on().await;
-    shop.is_whole().await;
+    shop.ends_whole().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,7 +75,7 @@ async fn a_server_that_refuses_writes() {
     shop.is_in_trouble().await;
     admin.batch_execute("alter database souk reset default_transaction_read_only").await.expect("writable");
     shop.goes_on().await;
-    shop.is_whole().await;
+    shop.ends_whole().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -87,7 +87,7 @@ async fn a_connection_that_is_lost_after_the_commit_and_before_the_answer() {
     let mut shop = Shop::open("postgres", &direct, &through).await;
     shop.bears_cuts(&proxy, "the outcome of a commit is unknown").await;
     shop.goes_on().await;
-    shop.is_whole().await;
+    shop.ends_whole().await;
 }
 
 /// Gone at the end, after the server that is on it.
@@ -135,7 +135,7 @@ async fn a_server_whose_disk_is_full() {
         }
         shop.goes_on().await;
     }
-    shop.is_whole().await;
+    shop.ends_whole().await;
 }
 
 /// What `pg_dump` takes of a running shop is a shop.
@@ -148,5 +148,5 @@ async fn a_dump_of_a_running_shop_is_whole() {
     server.copy("souk", "restored");
     shop.goes_on().await;
     super::shop::check(&restored);
-    shop.is_whole().await;
+    shop.ends_whole().await;
 }

@@ -23,7 +23,7 @@ async fn a_server_that_is_killed() {
         server.go_on();
         shop.goes_on().await;
     }
-    shop.is_whole().await;
+    shop.ends_whole().await;
 }
 
 /// For longer than the lease.
@@ -36,7 +36,7 @@ async fn a_server_that_stalls_for_ten_seconds() {
     shop.is_in_trouble().await;
     server.signal("CONT");
     shop.goes_on().await;
-    shop.is_whole().await;
+    shop.ends_whole().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,7 +67,7 @@ async fn a_server_without_free_connections() {
     shop.is_in_trouble().await;
     drop(crowd);
     shop.goes_on().await;
-    shop.is_whole().await;
+    shop.ends_whole().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,7 +78,7 @@ async fn a_server_that_refuses_writes() {
     shop.is_in_trouble().await;
     server.say(&["CONFIG", "SET", "maxmemory", "0"]).await;
     shop.goes_on().await;
-    shop.is_whole().await;
+    shop.ends_whole().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -91,7 +91,7 @@ async fn a_connection_that_is_lost_after_the_commit_and_before_the_answer() {
     // The call is sent again and known by its number: nobody up here hears of it.
     shop.bears_cuts(&proxy, "").await;
     shop.goes_on().await;
-    shop.is_whole().await;
+    shop.ends_whole().await;
 }
 
 /// Redis ends itself, for it cannot take back what it has done; it is started again when there is room.
@@ -116,5 +116,5 @@ async fn a_server_whose_disk_is_full() {
         server.go_on();
         shop.goes_on().await;
     }
-    shop.is_whole().await;
+    shop.ends_whole().await;
 }

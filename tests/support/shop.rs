@@ -62,7 +62,7 @@ impl Shop {
     }
 
     /// Ends well, and its store has everything once.
-    pub async fn is_whole(self) {
+    pub async fn ends_whole(self) {
         self.shoppers.have_all().await;
         let ended = self.souk.stop();
         assert!(ended.status.success(), "{}", ended.log);
