@@ -7,6 +7,7 @@
 
 mod address;
 mod layers;
+mod postgres;
 mod problems;
 mod reader;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 pub use address::AddressBlock;
 use layers::Layers;
+pub use postgres::Postgres;
 pub use problems::{Problem, Problems};
 use reader::Reader;
 
@@ -103,6 +105,7 @@ pub struct Store {
     pub slots: Slot,
     pub sled: Engine,
     pub fjall: Engine,
+    pub postgres: Postgres,
     pub redis: Redis,
 }
 
@@ -132,6 +135,7 @@ impl fmt::Debug for Store {
             .field("slots", &self.slots)
             .field("sled", &self.sled)
             .field("fjall", &self.fjall)
+            .field("postgres", &self.postgres)
             .field("redis", &self.redis)
             .finish()
     }
@@ -309,13 +313,13 @@ impl Config {
 
     /// How the store is opened, and created where there is none.
     pub fn store_settings(&self) -> StoreSettings {
-        let Store { kind, url, slots, sled, fjall, redis } = &self.store;
+        let Store { kind, url, slots, sled, fjall, postgres, redis } = &self.store;
         let embedded = |engine| StoreChoice::Embedded { engine, dir: self.data.dir.clone() };
         let (choice, cache_bytes) = match kind {
             StoreKind::Memory => (StoreChoice::Memory, 0),
             StoreKind::Sled => (embedded(EngineKind::Sled), sled.cache_bytes),
             StoreKind::Fjall => (embedded(EngineKind::Fjall), fjall.cache_bytes),
-            StoreKind::Postgres => (StoreChoice::Postgres { url: url.clone() }, 0),
+            StoreKind::Postgres => (postgres.choice(url), 0),
             StoreKind::Redis => (StoreChoice::Redis { url: url.clone(), accept_loss: redis.accept_loss }, 0),
         };
         StoreSettings { choice, slots: StoreSlots::Configured(*slots), cache_bytes }
@@ -323,8 +327,10 @@ impl Config {
 
     /// How a store that is named on the command line is opened, with the rest as it is configured.
     pub fn settings_of(&self, mut choice: StoreChoice, slots: StoreSlots) -> StoreSettings {
-        if let StoreChoice::Redis { accept_loss, .. } = &mut choice {
-            *accept_loss = self.store.redis.accept_loss;
+        match &mut choice {
+            StoreChoice::Memory | StoreChoice::Embedded { .. } => {}
+            StoreChoice::Postgres { url, .. } => choice = self.store.postgres.choice(url),
+            StoreChoice::Redis { accept_loss, .. } => *accept_loss = self.store.redis.accept_loss,
         }
         let cache_bytes = match choice {
             StoreChoice::Embedded { engine: EngineKind::Sled, .. } => self.store.sled.cache_bytes,
@@ -358,6 +364,7 @@ impl Config {
                 slots: r.number("store.slots", 1..=32_768),
                 sled: Engine { cache_bytes: r.number("store.sled.cache_bytes", 1 << 20..=1 << 44) },
                 fjall: Engine { cache_bytes: r.number("store.fjall.cache_bytes", 1 << 20..=1 << 44) },
+                postgres: Postgres::read(r),
                 redis: Redis { accept_loss: r.word("store.redis.accept_loss", &[("false", false), ("true", true)]) },
             },
             journal: Journal {
@@ -469,6 +476,7 @@ impl Config {
         );
         let (fits, expected) = self.store.url_fits();
         r.require("store.url", fits, expected);
+        self.store.postgres.relations(r);
     }
 
     fn finish(mut self) -> Config {

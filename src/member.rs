@@ -1,41 +1,75 @@
-//! This process as the one node of a shared store: entered before it claims a slot, renewed while it serves,
-//! left at the end.
+//! This process as the one node of a shared store: entered before it serves a slot, renewed while it serves, left at
+//! the end.
 //!
 //! A node-local store has a lock file against a second process; a shared one has its node list. A process that
 //! starts watches those who still own slots: one whose counter moves is alive, and the store is in use; one
 //! whose counter stands still for the whole lease is gone, and its slots may be claimed. (Several nodes at once
 //! are the cluster's affair.)
 //!
+//! Several may start at once, or come back when somebody is about to take over. So who serves is decided by one
+//! compare-and-set, on one slot, the [`GATE`]: it is claimed before all others, by the epoch that was seen while
+//! nobody served. The one whose claim holds is the node; whoever fails begins to watch again, and sees it live.
+//!
 //! What a crash leaves: a row that says `serving` and does not move. The next start waits the lease out.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use tokio::time::{Instant, sleep};
 
-use crate::cluster::{LEASE, Moment, NodeId, Ownership, Renewed};
+use crate::cluster::{LEASE, Lease, Moment, NodeId, Renewed};
 use crate::persistence::membership::{NodeRow, NodeState, Store};
-use crate::persistence::{Refusal, StoreError};
+use crate::persistence::{Epoch, Refusal, Slot, SlotHead, StoreError};
+
+#[cfg(test)]
+mod tests;
 
 const RENEW_EVERY: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(250);
+/// A store that cannot be asked for so long is not watched without a break: the count begins anew.
+const BREAK: Duration = Duration::from_millis(2_500);
+/// How long a start bears a store that does not answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The slot that decides who serves.
+const GATE: Slot = 0;
 /// The version of events and messages that this program reads and writes.
 const VERSION: u16 = 1;
 
 pub struct Member {
+    pub node: NodeId,
+    pub lease: Arc<Renewed>,
     store: Arc<dyn Store>,
     row: NodeRow,
-    pub lease: Arc<Renewed>,
 }
 
 impl Member {
-    /// Waits until nobody else serves the store, and enters the node list.
+    /// Waits until nobody else serves the store, enters the node list, and takes the gate.
     ///
     /// Errors: another node is alive; the store does not answer.
-    pub async fn enter(store: Arc<dyn Store>, node: &NodeId, name: &str, http: &str) -> anyhow::Result<Member> {
-        alone(&*store).await?;
+    pub async fn enter(store: Arc<dyn Store>, name: &str, http: &str) -> anyhow::Result<Member> {
+        let mut failing_since = None;
+        loop {
+            let gate = alone(&*store).await?;
+            match Member::try_enter(&store, name, http, gate).await {
+                Ok(Some(member)) => return Ok(member),
+                // Somebody was faster, and is seen alive in a moment.
+                Ok(None) => failing_since = None,
+                Err(error) => bear(error, *failing_since.get_or_insert_with(Instant::now))?,
+            }
+            sleep(AGAIN).await;
+        }
+    }
+
+    async fn try_enter(
+        store: &Arc<dyn Store>,
+        name: &str,
+        http: &str,
+        gate: Epoch,
+    ) -> Result<Option<Member>, StoreError> {
+        let node = NodeId::incarnate(name);
         let row = NodeRow {
             id: node.as_str().to_owned(),
             name: name.to_owned(),
@@ -49,17 +83,47 @@ impl Member {
         };
         let sent = Moment::now();
         if let Err(refusal) = store.join(&row).await? {
-            bail!("the store does not let this node in: {refusal}");
+            return Err(StoreError::Fatal(format!("the store does not let this node in: {refusal}")));
         }
-        Ok(Member { store, row, lease: Arc::new(Renewed::new(sent)) })
+        let member = Member { node, lease: Arc::new(Renewed::new(sent)), store: store.clone(), row };
+        match member.take_gate(gate).await {
+            Ok(true) => Ok(Some(member)),
+            // Nobody is to watch a node that has given up.
+            Ok(false) => {
+                member.leave().await;
+                Ok(None)
+            }
+            Err(error) => {
+                member.leave().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether the gate was at this epoch, and is this node's now.
+    async fn take_gate(&self, epoch: Epoch) -> Result<bool, StoreError> {
+        match self.store.claim(&self.row.id, &[(GATE, epoch)]).await?.pop() {
+            Some(Ok(_)) => Ok(true),
+            Some(Err(Refusal::Fenced { .. })) => Ok(false),
+            Some(Err(refusal)) => Err(StoreError::Fatal(format!("slot {GATE} cannot be claimed: {refusal}"))),
+            None => Err(StoreError::Unavailable("the store gave no answer to a claim".into())),
+        }
+    }
+
+    /// Renews the lease while something is done that may take long.
+    pub async fn meanwhile<T>(&mut self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        tokio::select! {
+            done = work => done,
+            why = self.stay() => Err(why),
+        }
     }
 
     /// Renews the lease for as long as it is polled. It ends with the reason why this node must stop: somebody
-    /// else has taken its slots.
-    pub async fn stay(&mut self, ownership: &Ownership) -> StoreError {
+    /// else has taken over.
+    pub async fn stay(&mut self) -> StoreError {
         loop {
             let sent = Moment::now();
-            match self.renew(sent, ownership).await {
+            match self.renew(sent).await {
                 Ok(()) => sleep(RENEW_EVERY).await,
                 Err(error @ (StoreError::Fatal(_) | StoreError::Damaged(_))) => return error,
                 Err(error) => {
@@ -70,7 +134,7 @@ impl Member {
         }
     }
 
-    async fn renew(&mut self, sent: Moment, ownership: &Ownership) -> Result<(), StoreError> {
+    async fn renew(&mut self, sent: Moment) -> Result<(), StoreError> {
         match self.store.renew(&self.row).await? {
             Ok(counter) => self.row.lease = counter,
             // An earlier renewal, whose answer was lost, was made.
@@ -82,25 +146,28 @@ impl Member {
             }
             Err(refusal) => return Err(taken(&refusal.to_string())),
         }
-        // While it had lapsed somebody may have taken slots, and what is in memory here may be old.
-        if !crate::cluster::Lease::is_valid(&*self.lease) {
-            self.still_own(ownership).await?;
+        if !self.lease.is_valid() {
+            self.come_back().await?;
         }
         self.lease.extend(sent);
         Ok(())
     }
 
-    async fn still_own(&self, ownership: &Ownership) -> Result<(), StoreError> {
-        let heads = self.store.heads().await?;
-        let lost = heads.iter().enumerate().find(|(slot, head)| {
-            ownership.epoch(*slot as u16).is_some() && head.owner.as_deref() != Some(self.row.id.as_str())
-        });
-        match lost {
-            Some((slot, head)) => {
-                let owner = head.owner.as_deref().unwrap_or("nobody");
-                Err(taken(&format!("slot {slot} belongs to {owner}")))
+    /// While the lease had lapsed somebody may have taken over, and what is in memory here may be old. Whoever
+    /// does takes the gate first; and raising its epoch undoes what somebody is about to do who has seen it as it
+    /// was.
+    async fn come_back(&self) -> Result<(), StoreError> {
+        let gate = gate(self.store.heads().await?);
+        match gate.owner {
+            Some(owner) if owner == self.row.id => {}
+            Some(owner) => return Err(taken(&format!("slot {GATE} belongs to {owner}"))),
+            None => return Err(taken(&format!("slot {GATE} belongs to nobody"))),
+        }
+        match self.take_gate(gate.epoch).await? {
+            true => Ok(()),
+            false => {
+                Err(StoreError::Unavailable("somebody is taking over, or this node itself raised an epoch".into()))
             }
-            None => Ok(()),
         }
     }
 
@@ -118,18 +185,46 @@ fn taken(why: &str) -> StoreError {
     StoreError::Fatal(format!("another node has taken over: {why}"))
 }
 
-/// Waits until every node that owns slots has left, or its counter has stood still for the lease. A gap in our
-/// own reading restarts the count.
-async fn alone(store: &dyn Store) -> anyhow::Result<()> {
+fn gate(heads: Vec<SlotHead>) -> SlotHead {
+    heads.into_iter().nth(usize::from(GATE)).unwrap_or_default()
+}
+
+/// A start waits for a store that may answer soon.
+fn bear(error: StoreError, failing_since: Instant) -> anyhow::Result<()> {
+    match error {
+        StoreError::Unavailable(_) | StoreError::Unknown(_) if failing_since.elapsed() < PATIENCE => {
+            tracing::warn!(%error, "waiting for the store");
+            Ok(())
+        }
+        error => Err(error).context("the store cannot be entered"),
+    }
+}
+
+/// Waits until every node that owns slots has left, or its counter was seen to stand still for the lease: by two
+/// readings and all between them, from the end of the first to the beginning of the last. The answer is the gate's
+/// epoch as it was then.
+async fn alone(store: &dyn Store) -> anyhow::Result<Epoch> {
     let mut seen: HashMap<String, (u64, Instant)> = HashMap::new();
+    let mut answered = Instant::now();
     loop {
-        let reading = Instant::now();
-        let heads = store.heads().await?;
-        let nodes = store.nodes().await?;
+        let asked = Instant::now();
+        let (heads, nodes) = match read(store).await {
+            Ok(found) => found,
+            Err(error) => {
+                bear(error, answered)?;
+                sleep(AGAIN).await;
+                continue;
+            }
+        };
+        // Who could not be asked could not renew either: that he stood still says nothing.
+        if answered.elapsed() > BREAK {
+            seen.clear();
+        }
+        answered = Instant::now();
         let owns = |row: &&NodeRow| heads.iter().any(|head| head.owner.as_deref() == Some(row.id.as_str()));
-        let mut waits_for = None;
+        let mut watched = None;
         for row in nodes.iter().filter(|row| row.state != NodeState::Left).filter(owns) {
-            let (counter, since) = *seen.entry(row.id.clone()).or_insert((row.lease, reading));
+            let (counter, since) = *seen.entry(row.id.clone()).or_insert((row.lease, answered));
             if counter != row.lease {
                 bail!(
                     "the store is in use by node {} ({}): stop it first, one node at a time serves a shared store",
@@ -137,15 +232,17 @@ async fn alone(store: &dyn Store) -> anyhow::Result<()> {
                     row.id
                 );
             }
-            if since.elapsed() < LEASE {
-                waits_for = Some(row);
+            let left = LEASE.saturating_sub(asked.saturating_duration_since(since));
+            if !left.is_zero() {
+                watched = watched.max(Some((left, &row.name, &row.id)));
             }
         }
-        let Some(row) = waits_for else { return Ok(()) };
-        tracing::info!(node.name = row.name, node.id = row.id, "watching whether a node is alive that has not left");
-        sleep(RENEW_EVERY).await;
-        if reading.elapsed() > LEASE {
-            seen.clear();
-        }
+        let Some((left, name, id)) = watched else { return Ok(gate(heads).epoch) };
+        tracing::info!(node.name = name, node.id = id, "watching whether a node is alive that has not left");
+        sleep(left.min(RENEW_EVERY)).await;
     }
+}
+
+async fn read(store: &dyn Store) -> Result<(Vec<SlotHead>, Vec<NodeRow>), StoreError> {
+    Ok((store.heads().await?, store.nodes().await?))
 }

@@ -76,13 +76,24 @@ pub enum Question {
 /// Serves until it is told to stop (SIGINT, SIGTERM), then finishes what it has admitted.
 pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
     telemetry::start(&config.log)?;
-    let stop = stop_signal()?;
+    let mut stop = Box::pin(stop_signal()?);
     let listener =
         TcpListener::bind(config.http.addr).await.with_context(|| format!("cannot listen on {}", config.http.addr))?;
     let address = listener.local_addr()?;
-    let store = open_store(&config).await?;
     let metrics = Arc::new(Metrics::new());
-    let Served { runtime, membership } = serve(&config, store.clone(), &address.to_string(), metrics.clone()).await?;
+    let opening = async {
+        let store = open_store(&config).await?;
+        let served = serve(&config, store.clone(), &address.to_string(), metrics.clone()).await?;
+        anyhow::Ok((store, served))
+    };
+    // A shared store may be waited for, and so may a node that was killed.
+    let (store, Served { runtime, membership }) = tokio::select! {
+        opened = opening => opened?,
+        () = &mut stop => {
+            tracing::info!("told to stop before it served");
+            return Ok(());
+        }
+    };
     let projections = Projections::start(runtime.client.clone(), store, metrics.clone()).await?;
     runtime.dispatcher.add_follower(projections.follower());
     let health = Arc::new(Health::default());
@@ -287,19 +298,25 @@ impl Served {
 /// Claims the store for this process, and starts the runtime on it.
 async fn serve(config: &Config, store: Arc<dyn Store>, address: &str, metrics: Arc<Metrics>) -> anyhow::Result<Served> {
     let name = node_name(config);
-    let node = NodeId::incarnate(&name);
     if !config.store.kind.is_shared() {
-        let runtime = start_runtime(config, node, store, Arc::new(SoleOwner), metrics).await?;
+        let runtime = start_runtime(config, NodeId::incarnate(&name), store, Arc::new(SoleOwner), metrics).await?;
         return Ok(Served { runtime, membership: None });
     }
-    let mut member = Member::enter(store.clone(), &node, &name, address).await?;
-    let runtime = start_runtime(config, node, store, member.lease.clone(), metrics).await?;
-    let (ownership, outlet) = (runtime.ownership.clone(), runtime.dispatcher.clone());
+    let mut member = Member::enter(store.clone(), &name, address).await?;
+    let starting = start_runtime(config, member.node.clone(), store, member.lease.clone(), metrics);
+    let runtime = match member.meanwhile(starting).await {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            member.leave().await;
+            return Err(error.into());
+        }
+    };
+    let outlet = runtime.dispatcher.clone();
     let drained = CancellationToken::new();
     let until = drained.clone();
     let staying = tokio::spawn(async move {
         tokio::select! {
-            why = member.stay(&ownership) => outlet.store_failed(why),
+            why = member.stay() => outlet.store_failed(why),
             () = until.cancelled() => {}
         }
         member
@@ -313,7 +330,7 @@ async fn start_runtime(
     store: Arc<dyn Store>,
     lease: Arc<dyn Lease>,
     metrics: Arc<Metrics>,
-) -> anyhow::Result<Runtime> {
+) -> Result<Runtime, StoreError> {
     let slots = usize::from(store.slots());
     let runtime_config = RuntimeConfig {
         policy: config.policy(),

@@ -123,6 +123,30 @@ fn the_yaml_files_are_what_they_say() {
 }
 
 #[test]
+fn the_compose_file_with_postgresql_differs_in_the_store_alone() {
+    let (embedded, shared) = (&yaml("deploy/compose.yaml")[0], &yaml("deploy/compose.postgres.yaml")[0]);
+    let (embedded, souk) = (&embedded["services"]["souk"], &shared["services"]["souk"]);
+    for key in ["build", "image", "ports", "stop_grace_period", "read_only", "cap_drop", "security_opt", "restart"] {
+        assert_eq!(embedded[key], souk[key], "{key}");
+    }
+    let postgres = &shared["services"]["postgres"];
+    assert_eq!(souk["depends_on"]["postgres"]["condition"], "service_healthy");
+    assert!(postgres["healthcheck"]["test"].is_array() && postgres["ports"].is_null(), "only souk reaches it");
+    let told = |variable: &str| postgres["environment"][variable].as_str().expect("a text");
+    let mut given = souk["environment"].as_object().expect("variables").clone();
+    let url = given.remove("SOUK_STORE_URL").expect("where the store is");
+    let address =
+        format!("postgres://{}:{}@postgres/{}", told("POSTGRES_USER"), told("POSTGRES_PASSWORD"), told("POSTGRES_DB"));
+    assert_eq!(url, address.as_str());
+    let options = vec![
+        ("SOUK_STORE", "store.kind", given["SOUK_STORE"].as_str().expect("a kind").to_owned()),
+        ("SOUK_STORE_URL", "store.url", "postgres://souk:secret@postgres/souk".to_owned()),
+    ];
+    let config = Config::load(&Sources { options, ..Sources::default() }).expect("a good configuration");
+    assert!(config.store.kind.is_shared());
+}
+
+#[test]
 fn the_configuration_on_kubernetes_is_one_that_souk_takes() {
     let map = &yaml("deploy/kubernetes/souk.yaml")[0];
     let dir = tempfile::tempdir().expect("a directory");
@@ -167,8 +191,10 @@ fn variables_that_are_named_exist() {
         "README.md",
         "docs/operations.md",
         "docs/api-guide.md",
+        "docs/stores.md",
         "deploy/Dockerfile",
         "deploy/compose.yaml",
+        "deploy/compose.postgres.yaml",
         "deploy/kubernetes/souk.yaml",
         "deploy/systemd/souk.service",
     ] {

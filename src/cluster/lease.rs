@@ -40,6 +40,12 @@ impl Renewed {
         lease
     }
 
+    /// Not renewed for long.
+    #[cfg(test)]
+    pub fn lapsed() -> Renewed {
+        Renewed { valid_until_ms: AtomicI64::new(0) }
+    }
+
     /// A renewal that was sent at this moment has succeeded.
     pub fn extend(&self, sent: Moment) {
         let valid = (LEASE - MARGIN).as_millis() as i64;

@@ -117,6 +117,40 @@ fn keys_that_contradict_each_other_are_reported() {
 }
 
 #[test]
+fn what_the_store_waits_for_is_over_before_the_lease_is() {
+    let file = "[store.postgres]\nwrite_ms = 5_000\nlock_ms = 5_000\nconnect_ms = 60_000\n";
+    let problems = load(file, &[("SOUK_STORE__POSTGRES__ROOT_CERT_FILE", "ca.pem")], &[]).problems();
+    let why = "must be less than a node's lease of 5000, or it outlasts the node's right to write";
+    let unprotected = "is for nothing unless store.postgres.sslmode is verify-full";
+    assert_eq!(
+        problems,
+        [
+            format!("FILE:4: store.postgres.connect_ms: {why}"),
+            format!("FILE:3: store.postgres.lock_ms: {why}"),
+            format!("FILE:2: store.postgres.write_ms: {why}"),
+            format!("SOUK_STORE__POSTGRES__ROOT_CERT_FILE: store.postgres.root_cert_file: {unprotected}"),
+        ]
+    );
+    let problems = load("[store.postgres]\nwrite_ms = 1_000\n", &[], &[]).problems();
+    assert!(problems[0].contains("store.postgres.lock_ms: must be less than store.postgres.write_ms"), "{problems:?}");
+}
+
+#[test]
+fn the_store_is_opened_as_it_is_configured() {
+    let file = "[store]\nkind = \"postgres\"\nurl = \"postgres://db/souk\"\n[store.postgres]\nreaders_max = 3\n\
+        sslmode = \"verify-full\"\nroot_cert_file = \"ca.pem\"\n";
+    let config = load(file, &[], &[]).config();
+    let named = "postgres://db/souk".parse().expect("an address");
+    for settings in [config.store_settings(), config.settings_of(named, StoreSlots::Stored)] {
+        let StoreChoice::Postgres { url, settings: with } = settings.choice else { panic!("{settings:?}") };
+        assert_eq!((url.as_str(), with.limits.readers, with.tls.is_required), ("postgres://db/souk", 3, Some(true)));
+        assert_eq!(with.tls.files.root_cert.as_deref(), Some(Path::new("ca.pem")));
+    }
+    let StoreChoice::Postgres { settings, .. } = Config::default().store.postgres.choice("") else { panic!() };
+    assert_eq!(settings, Box::default());
+}
+
+#[test]
 fn the_address_of_a_store_is_never_shown() {
     let mut config = Config::default();
     config.store.url = "postgres://souk:secret@db/souk".to_owned();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::embedded::{self, EmbeddedJournal, EmbeddedOptions, EngineKind};
 use super::memory::Memory;
-use super::postgres::{Limits, PostgresOptions, PostgresStore};
+use super::postgres::{PostgresOptions, PostgresSettings, PostgresStore};
 use super::redis::{RedisOptions, RedisStore};
 use super::{Slot, Store, StoreError};
 
@@ -23,6 +23,7 @@ pub enum StoreChoice {
     /// The address may hold a password: it is never shown.
     Postgres {
         url: String,
+        settings: Box<PostgresSettings>,
     },
     Redis {
         url: String,
@@ -70,12 +71,13 @@ pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError
             let opened = opening.await.map_err(|error| StoreError::Fatal(format!("opening has panicked: {error}")))?;
             Ok(Arc::new(opened?))
         }
-        StoreChoice::Postgres { url } => {
+        StoreChoice::Postgres { url, settings: with } => {
             let slots = match settings.slots {
                 Slots::Configured(slots) => Some(slots),
                 Slots::Stored => None,
             };
-            let options = PostgresOptions { url: url.clone(), slots, limits: Limits::default() };
+            let PostgresSettings { limits, tls } = (**with).clone();
+            let options = PostgresOptions { url: url.clone(), slots, limits, tls };
             Ok(Arc::new(PostgresStore::open(options).await?))
         }
         StoreChoice::Redis { url, accept_loss } => {
@@ -110,7 +112,9 @@ impl FromStr for StoreChoice {
     fn from_str(text: &str) -> Result<StoreChoice, String> {
         let scheme = text.split_once("://").map(|(scheme, _)| scheme);
         match scheme {
-            Some("postgres" | "postgresql") => return Ok(StoreChoice::Postgres { url: text.to_owned() }),
+            Some("postgres" | "postgresql") => {
+                return Ok(StoreChoice::Postgres { url: text.to_owned(), settings: Box::default() });
+            }
             Some("redis" | "rediss") => return Ok(StoreChoice::Redis { url: text.to_owned(), accept_loss: false }),
             _ => {}
         }
@@ -129,7 +133,7 @@ impl fmt::Display for StoreChoice {
         match self {
             StoreChoice::Memory => f.write_str("memory"),
             StoreChoice::Embedded { engine, dir } => write!(f, "{}:{}", engine.name(), dir.display()),
-            StoreChoice::Postgres { url } | StoreChoice::Redis { url, .. } => f.write_str(&without_secrets(url)),
+            StoreChoice::Postgres { url, .. } | StoreChoice::Redis { url, .. } => f.write_str(&without_secrets(url)),
         }
     }
 }

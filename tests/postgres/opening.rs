@@ -1,10 +1,11 @@
 //! What is checked when a store is opened.
 
-use souk::persistence::conformance::SLOTS;
-use souk::persistence::postgres::{PostgresOptions, PostgresStore};
+use souk::persistence::conformance::{SLOTS, Scribe};
+use souk::persistence::postgres::PostgresStore;
 use souk::persistence::{Journal, StoreError};
 
-use super::{limits, name, open, open_with, postgres};
+use super::postgres::Server;
+use super::{limits, name, open, open_with, options, postgres};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_open_a_new_store_at_once() {
@@ -26,13 +27,13 @@ async fn many_open_a_new_store_at_once() {
 async fn the_number_of_slots_is_fixed() {
     let url = postgres::shared().database(&name()).await;
     drop(open(&url).await);
-    let other = PostgresStore::open(PostgresOptions { url: url.clone(), slots: Some(8), limits: limits() }).await;
+    let other = PostgresStore::open(options(&url, Some(8), limits())).await;
     let Err(StoreError::Fatal(why)) = other.map(drop) else { panic!("it opens") };
     assert!(why.contains("4 slots") && why.contains("8 are"), "{why}");
-    let as_stored = PostgresStore::open(PostgresOptions { url, slots: None, limits: limits() }).await;
+    let as_stored = PostgresStore::open(options(&url, None, limits())).await;
     assert_eq!(as_stored.expect("it opens").slots(), SLOTS);
     let empty = postgres::shared().database(&name()).await;
-    let asked = PostgresStore::open(PostgresOptions { url: empty, slots: None, limits: limits() }).await.map(drop);
+    let asked = PostgresStore::open(options(&empty, None, limits())).await.map(drop);
     assert!(matches!(&asked, Err(StoreError::Fatal(why)) if why.contains("no store")), "{asked:?}");
 }
 
@@ -54,4 +55,41 @@ async fn tls_is_required_where_the_address_says_so() {
     let asked = open_with(&format!("{url}?sslmode=verify-full"), limits()).await.map(drop);
     let Err(StoreError::Unavailable(why)) = asked else { panic!("this server has no TLS: {asked:?}") };
     assert!(why.contains("TLS"), "{why}");
+}
+
+/// The owner of a database makes the tables; who may only read and write them does the rest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_superuser_is_needed() {
+    let server = Server::new(&[]);
+    let admin = server.client("postgres").await;
+    admin.batch_execute("create role owner login; create role clerk login").await.expect("roles");
+    admin.batch_execute("create database shop owner owner").await.expect("a database");
+    let url = |role: &str| server.url("shop").replace("postgres@", &format!("{role}@"));
+    let refused = open_with(&url("clerk"), limits()).await.map(drop);
+    assert!(matches!(&refused, Err(StoreError::Unavailable(why)) if why.contains("permission denied")), "{refused:?}");
+    drop(open(&url("owner")).await);
+    let granted = "grant select, insert, update, delete on all tables in schema public to clerk";
+    server.client("shop").await.batch_execute(granted).await.expect("rights");
+    for role in ["owner", "clerk"] {
+        let mut scribe = Scribe::claim(open(&url(role)).await).await;
+        let record = scribe.owing(0, role, Some(5));
+        scribe.commit(&[record]).await;
+        let (now_ms, limit) = (i64::MAX / 2, 10);
+        scribe.journal.prune_receipts(now_ms, limit).await.expect("receipts go");
+        scribe.journal.drop_snapshots().await.expect("snapshots go");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_that_do_not_keep_what_they_are_given_are_refused() {
+    let server = Server::new(&["fsync=off"]);
+    let url = server.database("souk").await;
+    let refused = open_with(&url, limits()).await.map(drop);
+    assert!(matches!(&refused, Err(StoreError::Fatal(why)) if why.contains("fsync = off")), "{refused:?}");
+    let shared = postgres::shared();
+    let odd = name();
+    let made = format!("create database {odd} encoding 'SQL_ASCII' template template0");
+    shared.client("postgres").await.batch_execute(&made).await.expect("a database");
+    let refused = open_with(&shared.url(&odd), limits()).await.map(drop);
+    assert!(matches!(&refused, Err(StoreError::Fatal(why)) if why.contains("must be UTF8")), "{refused:?}");
 }

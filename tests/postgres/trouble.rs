@@ -14,13 +14,15 @@ fn batch(records: &[Record]) -> Batch {
     Batch { owner: SCRIBE.into(), records: records.to_vec(), snapshots: Vec::new() }
 }
 
-/// Several who contend on stores of their own; what they were told.
+/// Several who contend on stores of their own, once they are members of it (before, trouble would end them); what
+/// they were told.
 pub async fn contenders(
     url: &str,
     numbers: std::ops::Range<usize>,
     rounds: usize,
 ) -> Vec<tokio::task::JoinHandle<Vec<Ack>>> {
     let mut tasks = Vec::new();
+    let names: Vec<String> = numbers.clone().map(|n| format!("contender-{n}")).collect();
     for n in numbers {
         let store = open(url).await;
         tasks.push(tokio::spawn(async move {
@@ -28,6 +30,14 @@ pub async fn contenders(
             conformance::contend(store, &format!("contender-{n}"), rounds, |ack| acks.push(ack)).await;
             acks
         }));
+    }
+    let store = open(url).await;
+    let are_members = async || {
+        let nodes = store.nodes().await.expect("the node list");
+        names.iter().all(|name| nodes.iter().any(|node| node.id == *name))
+    };
+    while !are_members().await {
+        tokio::task::yield_now().await;
     }
     tasks
 }

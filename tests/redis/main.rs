@@ -2,6 +2,7 @@
 //! Cluster, the limiter, and souk itself.
 
 mod cluster;
+mod hardship;
 mod limiter;
 mod node;
 mod opening;
@@ -16,6 +17,12 @@ mod process;
 mod proxy;
 #[path = "../support/redis.rs"]
 mod server;
+#[path = "../support/shop.rs"]
+mod shop;
+#[path = "../support/shoppers.rs"]
+mod shoppers;
+#[path = "../support/small_disk.rs"]
+mod small_disk;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

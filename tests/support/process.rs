@@ -89,6 +89,12 @@ impl Launch {
         self.try_start().unwrap_or_else(|ended| panic!("it does not start: {}\n{}", ended.status, ended.log))
     }
 
+    /// Starts it, and does not wait.
+    pub fn begin(&self) -> Process {
+        let child = self.command().stdout(Stdio::null()).spawn().expect("the binary starts");
+        Process { child, launch: self.clone(), url: String::new() }
+    }
+
     /// Starts it, and kills it before it may have got far.
     pub fn start_and_kill(&self, after: Duration) {
         let mut child = self.command().stdout(Stdio::null()).spawn().expect("the binary starts");

@@ -4,13 +4,16 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, Weak, mpsc};
 
 pub struct Server {
     pub port: u16,
     folder: tempfile::TempDir,
+    /// Where it keeps its files: that folder, or a disk that only it sees.
+    dir: PathBuf,
+    under: Vec<String>,
     settings: Vec<String>,
     process: Mutex<Option<Process>>,
 }
@@ -43,9 +46,23 @@ pub fn shared() -> Arc<Server> {
 
 impl Server {
     pub fn start(settings: &[&str]) -> Server {
+        let folder = tempfile::Builder::new().prefix("souk-redis-").tempdir().expect("a folder");
+        let dir = folder.path().to_owned();
+        Server::start_in(folder, dir, &[], settings)
+    }
+
+    /// With its files in `dir`, which it finds where it is started `under` something.
+    pub fn start_on_disk(dir: &Path, under: &[String], settings: &[&str]) -> Server {
+        let folder = tempfile::Builder::new().prefix("souk-redis-").tempdir().expect("a folder");
+        Server::start_in(folder, dir.to_owned(), under, settings)
+    }
+
+    fn start_in(folder: tempfile::TempDir, dir: PathBuf, under: &[String], settings: &[&str]) -> Server {
         let server = Server {
             port: free_port(),
-            folder: tempfile::Builder::new().prefix("souk-redis-").tempdir().expect("a folder"),
+            folder,
+            dir,
+            under: under.to_vec(),
             settings: settings.iter().map(|setting| (*setting).to_owned()).collect(),
             process: Mutex::new(None),
         };
@@ -63,10 +80,11 @@ impl Server {
 
     /// Starts it on what it has kept, and waits until it is ready.
     pub fn go_on(&self) {
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "redis-server", "--save", "", "--daemonize", "no"]);
+        let mut words = self.under.iter().map(String::as_str).chain(["setpriv"]);
+        let mut command = Command::new(words.next().expect("at least setpriv"));
+        command.args(words).args(["--pdeathsig", "KILL", "redis-server", "--save", "", "--daemonize", "no"]);
         command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string()]);
-        command.arg("--dir").arg(self.folder.path()).args(&self.settings);
+        command.arg("--dir").arg(&self.dir).args(&self.settings);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let (started, ready) = mpsc::channel();
         let (told, orders) = mpsc::channel();
@@ -96,6 +114,11 @@ impl Server {
             let _ = process.told.send(());
             let _ = process.ended.recv();
         }
+    }
+
+    /// Whether nobody takes connections any more.
+    pub fn has_ended(&self) -> bool {
+        std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err()
     }
 
     /// Sends a signal, such as `STOP` or `CONT`.

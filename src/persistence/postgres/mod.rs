@@ -43,6 +43,7 @@ use self::connect::{Address, Pools};
 use self::failure::Failure;
 use self::group::Group;
 use self::ownership::Change;
+pub use self::tls::{Files, Tls};
 use super::{
     Batch, EntityKey, Epoch, History, Journal, Membership, NodeRow, OwedRow, Record, Refusal, RequestBytes, Slot,
     SlotHead, StoreError, WakeRow,
@@ -56,6 +57,14 @@ pub struct PostgresOptions {
     /// Number of slots: fixed when the store is created. `None`: as many as it has, and nothing is created.
     pub slots: Option<Slot>,
     pub limits: Limits,
+    pub tls: Tls,
+}
+
+/// How the server is spoken to, beside what its address says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PostgresSettings {
+    pub limits: Limits,
+    pub tls: Tls,
 }
 
 /// A client of the store.
@@ -72,8 +81,8 @@ const SERVER: &str = "select current_setting('server_encoding', true), current_s
 impl PostgresStore {
     /// Connects, and brings the tables to this version. `Unavailable` when the server cannot be reached now.
     pub async fn open(options: PostgresOptions) -> Result<PostgresStore, StoreError> {
-        let PostgresOptions { url, slots, limits } = options;
-        let address = Address::parse(&url)
+        let PostgresOptions { url, slots, limits, tls } = options;
+        let address = Address::parse(&url, &tls)
             .map_err(|why| StoreError::Fatal(format!("the store's address is malformed: {why}")))?;
         let pools = Arc::new(Pools::new(&address, &limits)?);
         let mut client = pools.reads.lend().await.map_err(Failure::of_a_read)?;

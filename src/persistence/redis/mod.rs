@@ -23,7 +23,7 @@
 //! that comes after a change of owner finds another epoch and writes nothing, however long it was on its way.
 //!
 //! What a crash leaves behind: a script's writes are one transaction in the append-only file, there as a whole
-//! or not at all. What a fail-over to a replica loses nobody knows: see `docs/operations.md`.
+//! or not at all. What a fail-over to a replica loses nobody knows: see `docs/stores.md`.
 //!
 //! Architecture invariant: nothing here reads a clock of the server, and no key expires.
 
