@@ -2,6 +2,7 @@
 //! Cluster, the limiter, and souk itself.
 
 mod cluster;
+mod layout;
 mod limiter;
 mod node;
 mod opening;

@@ -7,17 +7,20 @@ use std::collections::{BTreeMap, HashMap};
 
 use redis::{Cmd, Value};
 
-use super::keys::{self, Keys, OWED, WAKES};
+use super::keys::{self, Keys};
 use super::link::Trouble;
 use super::scripts::{self, Name};
-use super::values::{list, text};
-use crate::persistence::bytes::{put_owed_row, put_u32};
-use crate::persistence::{Batch, EntityKey, Origin, OwedRow, Record, Refusal, Slot, Snapshot, StoreError};
+use super::values::{list, number, text};
+use super::writes::Writes;
+use crate::persistence::{Batch, EntityKey, Record, Refusal, Slot, Snapshot};
 
 /// Records of one call of the script: while it runs, the server does nothing else.
 const CALL_RECORDS_MAX: usize = 4_096;
-/// No version and no sequence is this.
-const NONE: &str = "-";
+/// No version is this.
+const NO_VERSION: &str = "-";
+/// In place of the sequence that a head must have: any is right, none is.
+const ANY_SEQ: &str = "-";
+const NO_SEQ: &str = "!";
 
 /// What of a batch is one slot's.
 #[derive(Default)]
@@ -87,28 +90,24 @@ pub(super) fn command(owner: &str, number: &[u8; 16], groups: &[Group<'_>], keys
     });
     command.arg(owner).arg(number);
     for group in groups {
-        let arguments = group.arguments();
-        command.arg(arguments.0.len() + 1);
-        arguments.0.iter().for_each(|argument| {
+        let arguments = group.arguments(owner, number);
+        command.arg(arguments.len() + 1);
+        arguments.iter().for_each(|argument| {
             command.arg(argument);
         });
     }
     command
 }
 
-/// What the script said of each slot of a call.
+/// What the script said of the slots of a call: place and reason of each that is refused.
 pub(super) fn answers(groups: &[Group<'_>], answer: Value) -> Result<Vec<(Slot, Refusal)>, Trouble> {
     let odd = || Trouble::Failed("the append script answers in another language".to_owned());
-    let answers = list(answer).map_err(|_| odd())?;
-    if answers.len() != groups.len() {
-        return Err(odd());
-    }
+    let mut answers = list(answer).map_err(|_| odd())?.into_iter();
     let mut refused = Vec::new();
-    for (group, answer) in groups.iter().zip(answers) {
-        let answer = text(answer).map_err(|_| odd())?;
-        if answer != "ok" {
-            refused.push((group.slot, group.refusal(&answer).ok_or_else(odd)?));
-        }
+    while let (Some(place), Some(why)) = (answers.next(), answers.next()) {
+        let place: usize = number(place).map_err(|_| odd())?;
+        let (group, why) = (groups.get(place).ok_or_else(odd)?, text(why).map_err(|_| odd())?);
+        refused.push((group.slot, group.refusal(&why).ok_or_else(odd)?));
     }
     Ok(refused)
 }
@@ -164,36 +163,39 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    fn arguments(&self) -> Arguments {
-        let mut out = Arguments::default();
-        let Some(first) = self.records.first() else {
-            ["", "", "", "", "", "0"].into_iter().for_each(|none| out.put(none));
-            self.snapshots.iter().for_each(|snapshot| out.snapshot(snapshot));
+    /// What the script gets of this slot, as its head says.
+    fn arguments(&self, owner: &str, number: &[u8; 16]) -> Vec<Vec<u8>> {
+        let mut out: Vec<Vec<u8>> = Vec::with_capacity(16 + 8 * self.records.len());
+        let (Some(first), Some(last)) = (self.records.first(), self.records.last()) else {
+            out.extend(["", "", "0"].map(Vec::from));
+            Writes::of(&[], &self.snapshots).put(&mut out);
             return out;
         };
-        let last = self.records[self.records.len() - 1];
-        out.put(first.epoch.to_string());
-        match (self.sound, first.seq.checked_sub(1)) {
-            (0, _) => out.put(""),
-            (_, Some(before)) => out.put(before.to_string()),
-            (_, None) => out.put(NONE),
-        }
-        out.put(last.seq.to_string());
-        out.put(last.at_ms.to_string());
-        out.put(match self.wrong {
-            None => "",
-            Some(Wrong::Epoch) => "f",
-            Some(Wrong::Refused(_)) => "w",
+        let before = match (self.sound, first.seq.checked_sub(1)) {
+            (0, _) => ANY_SEQ.to_owned(),
+            (_, Some(before)) => before.to_string(),
+            (_, None) => NO_SEQ.to_owned(),
+        };
+        out.push(format!("{}:{before}:{owner}", first.epoch).into());
+        out.push(match self.wrong {
+            None => Vec::new(),
+            Some(Wrong::Epoch) => b"f".to_vec(),
+            Some(Wrong::Refused(_)) => b"w".to_vec(),
         });
-        out.put(self.entities.len().to_string());
-        for (first, after) in &self.entities {
-            out.put(keys::entity(&first.key));
-            out.put(first.version.checked_sub(raises(first)).map_or(NONE.to_owned(), |before| before.to_string()));
-            out.put(after.to_string());
-        }
+        out.push(self.entities.len().to_string().into());
+        out.extend(self.entities.iter().map(|(first, _)| keys::version_field(&first.key)));
+        out.extend(self.entities.iter().map(|(first, _)| {
+            let before = first.version.checked_sub(raises(first));
+            before.map_or(NO_VERSION.to_owned(), |before| before.to_string()).into_bytes()
+        }));
         if self.wrong.is_none() {
-            self.records.iter().for_each(|record| out.record(record));
-            self.snapshots.iter().for_each(|snapshot| out.snapshot(snapshot));
+            let mut writes = Writes::of(&self.records, &self.snapshots);
+            writes.field(keys::HEAD, format!("{}:{}:{owner}", last.epoch, last.seq));
+            writes.field(keys::COMMIT, [&number[..], last.at_ms.to_string().as_bytes()].concat());
+            for (first, after) in &self.entities {
+                writes.field(keys::version_field(&first.key), after.to_string());
+            }
+            writes.put(&mut out);
         }
         out
     }
@@ -229,113 +231,4 @@ fn out_of_sequence(record: &Record, next: u64) -> Refusal {
 fn out_of_version(record: &Record, next: u64) -> Refusal {
     let EntityKey { kind, id } = &record.key;
     Refusal::Conflict(format!("entity {kind}/{id}: version {} where {next} is next", record.version))
-}
-
-/// Arguments of the script, as its head lists them.
-#[derive(Default)]
-struct Arguments(Vec<Vec<u8>>);
-
-impl Arguments {
-    fn put(&mut self, argument: impl Into<Vec<u8>>) {
-        self.0.push(argument.into());
-    }
-
-    fn record(&mut self, record: &Record) {
-        let key = &record.key;
-        self.put("r");
-        self.put(keys::entity(key));
-        self.put(record.seq.to_string());
-        self.put(record.encode());
-        self.receipt(record);
-        if let Some(change) = &record.owed {
-            if let Some(due_ms) = change.before_due_ms {
-                self.row("-", OWED, due_ms, key);
-            }
-            match &change.after {
-                Some(row) => {
-                    self.row("+", OWED, row.due_ms, key);
-                    self.put("d");
-                    self.put(keys::entity(key));
-                    self.put(owed_row(row));
-                }
-                None => {
-                    self.put("D");
-                    self.put(keys::entity(key));
-                }
-            }
-        }
-        if let Some(change) = record.wake {
-            if let Some(due_ms) = change.before_ms {
-                self.row("-", WAKES, due_ms, key);
-            }
-            if let Some(due_ms) = change.after_ms {
-                self.row("+", WAKES, due_ms, key);
-            }
-        }
-    }
-
-    fn row(&mut self, change: &str, index: &str, due_ms: i64, key: &EntityKey) {
-        self.put(change);
-        self.put(index);
-        self.put(keys::due(due_ms, key));
-    }
-
-    fn receipt(&mut self, record: &Record) {
-        let Some(receipt) = &record.receipt else { return };
-        let name = keys::receipt(&record.key, &record.request);
-        match receipt.origin {
-            Origin::Client { expires_ms } => {
-                self.put("c");
-                self.put(name);
-                self.put(record.seq.to_string());
-                self.put(expires_ms.to_string());
-            }
-            Origin::Owed { slot, number, watermark } => {
-                let from = |number| keys::owed_receipt(&record.key, slot, number);
-                self.put("o");
-                self.put(name);
-                self.put(record.seq.to_string());
-                self.put([from(number), record.request.to_vec()].concat());
-                // Not its own, though its number be below its watermark: it is a receipt to be found.
-                self.put(keys::including(&from(0)));
-                self.put(keys::excluding(&from(watermark.min(number))));
-            }
-        }
-    }
-
-    fn snapshot(&mut self, snapshot: &Snapshot) {
-        self.put("p");
-        self.put(keys::entity(&snapshot.key));
-        self.put(snapshot.seq.to_string());
-        self.put(snapshot.encode());
-    }
-}
-
-/// The bytes of a row of the owed index, with a checksum.
-fn owed_row(row: &OwedRow) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    put_owed_row(&mut bytes, row);
-    let checksum = crc32c::crc32c(&bytes);
-    put_u32(&mut bytes, checksum);
-    bytes
-}
-
-/// Reads what [`owed_row`] gave.
-pub(super) fn owed_row_of(bytes: &[u8], slot: Slot) -> Result<OwedRow, StoreError> {
-    use crate::persistence::bytes::{FrameError, Reader};
-    let read = || {
-        let whole = Reader { bytes, at: 0 };
-        whole.need(4, "checksum")?;
-        let (body, checksum) = bytes.split_at(bytes.len() - 4);
-        let expected = Reader { bytes: checksum, at: 0 }.u32("checksum")?;
-        let found = crc32c::crc32c(body);
-        if found != expected {
-            return Err(FrameError::Checksum { expected, found });
-        }
-        let mut reader = Reader { bytes: body, at: 0 };
-        let row = reader.owed_row()?;
-        reader.finish()?;
-        Ok(row)
-    };
-    read().map_err(|error| error.damaged_at(format!("an owed row of slot {slot}")))
 }

@@ -29,13 +29,51 @@ impl Keys {
 }
 
 /// What of a slot lies beside its head, by the end of its name.
-pub(super) const LOG: &str = ":l";
 pub(super) const IDS: &str = ":i";
-pub(super) const EXPIRIES: &str = ":x";
+pub(super) const SPANS: &str = ":x";
 pub(super) const OWED: &str = ":o";
+pub(super) const OWED_RECEIPTS: &str = ":q";
 pub(super) const WAKES: &str = ":w";
 pub(super) const SNAPSHOTS: &str = ":p";
 pub(super) const SNAPSHOT_SEQS: &str = ":n";
+
+/// Fields of a slot's head: who has it and how far it is, and what the last commit said; then by the letter
+/// that they begin with.
+pub(super) const HEAD: &str = "h";
+pub(super) const COMMIT: &str = "c";
+const RECORD: u8 = b'l';
+const VERSION: u8 = b'v';
+const RECEIPT: u8 = b'r';
+const OWED_ROW: u8 = b'd';
+
+/// The field of a record, by its sequence.
+pub(super) fn record_field(seq: u64) -> Vec<u8> {
+    let mut field = vec![RECORD];
+    field.extend_from_slice(seq.to_string().as_bytes());
+    field
+}
+
+fn entity_field(letter: u8, key: &EntityKey) -> Vec<u8> {
+    let mut field = Vec::with_capacity(2 + key.id.len());
+    field.extend_from_slice(&[letter, key.kind]);
+    field.extend_from_slice(key.id.as_bytes());
+    field
+}
+
+/// The field of an entity's version.
+pub(super) fn version_field(key: &EntityKey) -> Vec<u8> {
+    entity_field(VERSION, key)
+}
+
+/// The field of what an entity owes.
+pub(super) fn owed_field(key: &EntityKey) -> Vec<u8> {
+    entity_field(OWED_ROW, key)
+}
+
+/// The field of the receipt with this name.
+pub(super) fn receipt_field(name: &[u8]) -> Vec<u8> {
+    [&[RECEIPT], name].concat()
+}
 
 /// An entity: its kind, its id. As ordered as the keys themselves.
 pub(super) fn entity(key: &EntityKey) -> Vec<u8> {

@@ -1,19 +1,30 @@
 //! The journal in Redis, for small clusters and for those who run Redis already.
 //!
 //! All keys of a slot share one hash tag, `{s:7}`, so that one script is one atomic step on them, in a Redis
-//! Cluster too. Beside a slot's head, `souk:{s:7}` (a hash: owner, epoch, last sequence and its time, number of
-//! the last call), lie
+//! Cluster too. A slot's head, `souk:{s:7}`, is a hash with nearly everything, because one command with many fields
+//! is what Redis does best:
+//!
+//! | field | what |
+//! | --- | --- |
+//! | `h` | epoch, last sequence and owner: `3:120:node-1` |
+//! | `c` | number (16 bytes) of the commit that came last, and the time of its last record |
+//! | `lSEQ` | a record, as its frame. Sequences have no gaps, so nothing need order them |
+//! | `vENTITY` | an entity's version |
+//! | `rNAME` | a receipt: the sequence of its record, and a client's the span of time that it expires in |
+//! | `dENTITY` | what an entity owes |
+//!
+//! Beside it lie what has an order, and what is not written with every commit:
 //!
 //! | key | what |
 //! | --- | --- |
-//! | `:l` | the log: a stream, the record with sequence n under the id `n-0`, as its frame |
-//! | `:e:ENTITY` | sequences of an entity's records, a sorted set |
-//! | `:v` | versions of entities, a hash; `:i` the entities in the order of their keys |
-//! | `:r` | receipts: name to sequence, a hash; `:x` clients' by expiry; `:q` owed ones by entity, sender, number |
-//! | `:o`, `:d` | who owes by (due, entity), and what, a hash; `:w` wakes by (due, entity) |
+//! | `:e:ENTITY` | sequences of an entity's records, 8 bytes each |
+//! | `:i` | the entities in the order of their keys |
+//! | `:x`, `:x:SPAN` | spans of time in which clients' receipts expire, and the names of those, a list |
+//! | `:q` | receipts of owed requests by entity, sender, number |
+//! | `:o`, `:w` | who owes, and who wants to be woken, by (due, entity) |
 //! | `:p`, `:n` | snapshots and the sequences that they were taken at, hashes |
 //!
-//! Ordered things are sorted sets of equal scores, whose members are bytes that are ordered as they should be.
+//! What has an order is in sorted sets of equal scores, whose members are bytes that are ordered as they should be.
 //! `souk:{nodes}` is the node list, `souk:{store}` says what store this is.
 //!
 //! A group commit is one call of a script ([`append`]) with all its slots; in a Redis Cluster one call for each
@@ -29,6 +40,7 @@
 
 mod address;
 mod append;
+mod appending;
 mod guard;
 mod keys;
 mod link;
@@ -36,24 +48,25 @@ mod ownership;
 mod reads;
 mod scripts;
 mod values;
+mod writes;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::Instant;
 
+use self::appending::Appending;
 use self::keys::{Keys, SNAPSHOT_SEQS, SNAPSHOTS};
 use self::link::{Link, Terms, Trouble};
 use self::scripts::Name;
+use super::gather::Gatherer;
 use super::{
     Batch, EntityKey, Epoch, History, Journal, OwedRow, Record, Refusal, RequestBytes, Slot, SlotHead, StoreError,
     WakeRow,
 };
 
-/// The layout that is described above. A store of a later one is refused.
-const FORMAT: u64 = 1;
+/// The layout that is described above. A store of another one is refused.
+const FORMAT: u64 = 2;
 
 /// How a store is opened.
 #[derive(Clone)]
@@ -78,7 +91,8 @@ impl RedisOptions {
 pub struct RedisStore {
     slots: Slot,
     keys: Keys,
-    appends: Link,
+    appending: Arc<Appending>,
+    gatherer: Gatherer,
     reads: Link,
 }
 
@@ -88,56 +102,19 @@ impl RedisStore {
         let address = address::parse(&options.url).map_err(StoreError::Fatal)?;
         let terms = Terms { answer: Duration::from_millis(options.answer_ms), accept_loss: options.accept_loss };
         let keys = Keys::new(&address.prefix);
-        let appends = Link::new(address.clone(), terms.clone());
+        let link = Link::new(address.clone(), terms.clone());
         let reads = Link::new(address, terms);
         let slots = found(&reads, &keys, options.slots).await.map_err(|trouble| match trouble {
             Trouble::Unfit(why) | Trouble::Failed(why) => StoreError::Fatal(why),
             Trouble::Refused(why) | Trouble::Lost(why) => StoreError::Unavailable(why),
         })?;
-        Ok(RedisStore { slots, keys, appends, reads })
-    }
-
-    /// Sends a batch's calls. After a lost connection they are sent again, once: a slot that they were written
-    /// to knows the call by its number and says so. Only what is refused then remains unknown, because it may have
-    /// been written before whatever it is refused for.
-    async fn send(&self, owner: &str, groups: &[append::Group<'_>]) -> Result<Vec<(Slot, Refusal)>, StoreError> {
-        let number: [u8; 16] = rand::random();
-        let is_cluster = self.appends.is_cluster().await.map_err(Trouble::of_write)?;
-        let calls = append::calls(groups, is_cluster);
-        let commands: Vec<redis::Cmd> =
-            calls.iter().map(|groups| append::command(owner, &number, groups, &self.keys)).collect();
-        let sent = Instant::now();
-        let first = match self.once(&calls, &commands).await {
-            Err(StoreError::Unknown(why)) => why,
-            settled => return settled,
-        };
-        if sent.elapsed() > self.appends.patience() {
-            return Err(StoreError::Unknown(first));
-        }
-        match self.once(&calls, &commands).await {
-            Ok(refused) if refused.is_empty() => Ok(refused),
-            Err(error @ (StoreError::Fatal(_) | StoreError::Damaged(_))) => Err(error),
-            Ok(_) | Err(StoreError::Unknown(_) | StoreError::Unavailable(_)) => Err(StoreError::Unknown(first)),
-        }
-    }
-
-    async fn once(
-        &self,
-        calls: &[&[append::Group<'_>]],
-        commands: &[redis::Cmd],
-    ) -> Result<Vec<(Slot, Refusal)>, StoreError> {
-        let answers = self.appends.ask_all(commands).await.map_err(Trouble::of_write)?;
-        let all_refused = answers.iter().all(|answer| matches!(answer, Err(Trouble::Refused(_))));
-        let mut refused = Vec::new();
-        for (groups, answer) in calls.iter().zip(answers) {
-            match answer {
-                Ok(answer) => refused.extend(append::answers(groups, answer).map_err(Trouble::of_write)?),
-                // One machine of several would not: its slots are refused, and the others' are written.
-                Err(Trouble::Refused(why)) if !all_refused => refused.extend(append::unavailable(groups, &why)),
-                Err(trouble) => return Err(trouble.of_write()),
-            }
-        }
-        Ok(refused)
+        let appending = Arc::new(Appending { slots, keys: keys.clone(), link });
+        let commits = appending.clone();
+        let gatherer = Gatherer::start(move |batch| {
+            let commits = commits.clone();
+            async move { commits.append(batch).await }
+        });
+        Ok(RedisStore { slots, keys, appending, gatherer, reads })
     }
 }
 
@@ -172,11 +149,7 @@ impl Journal for RedisStore {
     }
 
     async fn append(&self, batch: Batch) -> Result<Vec<(Slot, Refusal)>, StoreError> {
-        let (groups, mut refused): (_, BTreeMap<Slot, Refusal>) = append::group(&batch, self.slots);
-        if !groups.is_empty() {
-            refused.extend(self.send(&batch.owner, &groups).await?);
-        }
-        Ok(refused.into_iter().collect())
+        self.gatherer.append(batch).await
     }
 
     async fn load(&self, slot: Slot, key: &EntityKey) -> Result<History, StoreError> {
@@ -251,7 +224,7 @@ impl Journal for RedisStore {
     }
 
     async fn close(&self) -> Result<(), StoreError> {
-        self.appends.close().await;
+        self.appending.link.close().await;
         self.reads.close().await;
         Ok(())
     }

@@ -9,6 +9,7 @@ use redis::{Cmd, Value};
 
 use super::RedisStore;
 use super::link::Trouble;
+use super::reads::time_of;
 use super::scripts::{self, Name};
 use super::values::{bytes, list, number, text};
 use crate::persistence::membership::NodeList;
@@ -106,13 +107,14 @@ fn answer_of(slot: Slot, owner: &str, answer: Value) -> Result<Result<SlotHead, 
     let mut next = || answer.next().unwrap_or(Value::Nil);
     match text(next())?.as_str() {
         "k" => {
-            let (epoch, seq, at_ms) = (number(next())?, number(next())?, number(next())?);
+            let (epoch, seq, at_ms) = (number(next())?, number(next())?, time_of(next())?);
             Ok(Ok(SlotHead { owner: Some(owner.to_owned()), epoch, seq, at_ms }))
         }
         "f" => Ok(Err(Refusal::Fenced { current: number(next())? })),
         _ => {
-            let (head, log) = (number::<u64>(next())?, number::<u64>(next())?);
-            Err(StoreError::Damaged(format!("slot {slot} ends with record {log} and should with {head}")))
+            let (head, other) = (number::<u64>(next())?, number::<u64>(next())?);
+            let why = if head == other { "is not there" } else { "is too many" };
+            Err(StoreError::Damaged(format!("slot {slot} should end with record {head}, and record {other} {why}")))
         }
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use redis::{Cmd, Value};
 
 use super::RedisStore;
-use super::append::owed_row_of;
-use super::keys::{self, EXPIRIES, IDS, LOG, WAKES};
+use super::keys::{self, COMMIT, HEAD, IDS, SPANS, WAKES};
 use super::scripts::{self, Name};
 use super::values::{bytes, fields, list, number, text};
+use super::writes::{SPAN_MS, owed_row_of};
 use crate::persistence::{
     EntityKey, History, OwedRow, Record, RequestBytes, Slot, SlotHead, Snapshot, StoreError, WakeRow,
 };
@@ -108,13 +108,11 @@ impl RedisStore {
         while found.len() < limit {
             let after = found.last().map_or(after_seq, |record| record.seq);
             let count = PAGE.min(limit - found.len());
-            let mut range = redis::cmd("XRANGE");
-            range.arg(self.keys.head(slot) + LOG).arg(format!("{}-0", after.saturating_add(1))).arg("+");
-            let page = list(self.reads.read(range.arg("COUNT").arg(count).to_owned()).await?)?;
-            let got = page.len();
-            for entry in page {
-                let [_, pairs] = fields(entry)?;
-                let [_, stored] = fields(pairs)?;
+            let mut feed = self.script(Name::Feed, slot);
+            feed.arg(after).arg(count).arg(PAGE_BYTES);
+            let mut page = list(self.reads.read(feed).await?)?.into_iter();
+            let more: u8 = number(page.next().unwrap_or(Value::Nil))?;
+            for stored in page {
                 let record = record_of(stored, slot)?;
                 let next = found.last().map_or(after_seq, |record| record.seq).saturating_add(1);
                 if record.seq != next {
@@ -125,7 +123,7 @@ impl RedisStore {
                 }
                 found.push(record);
             }
-            if got < count {
+            if more == 0 {
                 break;
             }
         }
@@ -225,25 +223,25 @@ impl RedisStore {
     }
 
     pub(super) async fn all_heads(&self) -> Result<Vec<SlotHead>, StoreError> {
-        let ask = |slot| redis::cmd("HMGET").arg(self.keys.head(slot)).arg(&["o", "e", "s", "t"]).to_owned();
+        let ask = |slot| redis::cmd("HMGET").arg(self.keys.head(slot)).arg(HEAD).arg(COMMIT).to_owned();
         let commands: Vec<Cmd> = (0..self.slots).map(ask).collect();
         let answers = self.reads.read_all(&commands).await?;
         answers.into_iter().map(head_of).collect()
     }
 
     pub(super) async fn prune(&self, now_ms: i64, limit: usize) -> Result<usize, StoreError> {
-        let below = format!("({now_ms}");
-        let count = |slot| redis::cmd("ZCOUNT").arg(self.keys.head(slot) + EXPIRIES).arg("-inf").arg(&below).to_owned();
-        let commands: Vec<Cmd> = (0..self.slots).map(count).collect();
+        let passed = now_ms.div_euclid(SPAN_MS).saturating_sub(1);
+        let any = |slot| redis::cmd("ZCOUNT").arg(self.keys.head(slot) + SPANS).arg("-inf").arg(passed).to_owned();
+        let commands: Vec<Cmd> = (0..self.slots).map(any).collect();
         let mut gone = 0;
-        for (slot, waiting) in (0..self.slots).zip(self.reads.read_all(&commands).await?) {
-            let mut waiting: usize = number(waiting)?;
-            while waiting > 0 && gone < limit {
-                let some = waiting.min(limit - gone).min(PAGE);
+        for (slot, spans) in (0..self.slots).zip(self.reads.read_all(&commands).await?) {
+            let mut more = number::<u64>(spans)? > 0;
+            while more && gone < limit {
+                let some = PAGE.min(limit - gone);
                 let mut prune = self.script(Name::Prune, slot);
-                let pruned: usize = number(self.reads.read(prune.arg(&below).arg(some).to_owned()).await?)?;
+                let pruned: usize = number(self.reads.read(prune.arg(passed).arg(some).to_owned()).await?)?;
                 gone += pruned;
-                waiting = if pruned < some { 0 } else { waiting - some };
+                more = pruned == some;
             }
         }
         Ok(gone)
@@ -251,10 +249,29 @@ impl RedisStore {
 }
 
 fn head_of(answer: Value) -> Result<SlotHead, StoreError> {
-    let [owner, epoch, seq, at_ms] = fields(answer)?;
-    let owner = match owner {
-        Value::Nil => None,
-        owner => Some(text(owner)?),
+    let [head, commit] = fields(answer)?;
+    if head == Value::Nil {
+        return Ok(SlotHead::default());
+    }
+    let head = text(head)?;
+    let odd = || StoreError::Damaged(format!("{head:?} is no head of a slot"));
+    let mut parts = head.splitn(3, ':');
+    let mut part = || parts.next().ok_or_else(odd);
+    let (epoch, seq, owner) = (part()?, part()?, part()?);
+    let (epoch, seq) = (epoch.parse().map_err(|_| odd())?, seq.parse().map_err(|_| odd())?);
+    Ok(SlotHead { owner: Some(owner.to_owned()), epoch, seq, at_ms: time_of(commit)? })
+}
+
+/// The time of a slot's last record: what its last commit said, behind its number.
+pub(super) fn time_of(commit: Value) -> Result<i64, StoreError> {
+    let commit = match commit {
+        Value::Nil => return Ok(0),
+        commit => bytes(commit)?,
     };
-    Ok(SlotHead { owner, epoch: number(epoch)?, seq: number(seq)?, at_ms: number(at_ms)? })
+    let time = commit.get(16..).and_then(|time| std::str::from_utf8(time).ok()?.parse().ok());
+    match time {
+        Some(at_ms) => Ok(at_ms),
+        None if commit.is_empty() => Ok(0),
+        None => Err(StoreError::Damaged("the last commit of a slot has no time".to_owned())),
+    }
 }

@@ -11,6 +11,7 @@ pub(super) enum Name {
     Append,
     Hand,
     Read,
+    Feed,
     Receipt,
     Owed,
     Prune,
@@ -18,11 +19,12 @@ pub(super) enum Name {
     Found,
 }
 
-static ALL: LazyLock<[(Script, &str); 8]> = LazyLock::new(|| {
+static ALL: LazyLock<[(Script, &str); 9]> = LazyLock::new(|| {
     [
         include_str!("scripts/append.lua"),
         include_str!("scripts/hand.lua"),
         include_str!("scripts/read.lua"),
+        include_str!("scripts/feed.lua"),
         include_str!("scripts/receipt.lua"),
         include_str!("scripts/owed.lua"),
         include_str!("scripts/prune.lua"),
