@@ -7,8 +7,10 @@
 
 mod address;
 mod layers;
+mod postgres;
 mod problems;
 mod reader;
+mod redis;
 #[cfg(test)]
 mod tests;
 
@@ -18,8 +20,10 @@ use std::path::{Path, PathBuf};
 
 pub use address::AddressBlock;
 use layers::Layers;
+pub use postgres::Postgres;
 pub use problems::{Problem, Problems};
 use reader::Reader;
+pub use redis::Redis;
 
 use crate::actors::entity::Policy;
 use crate::persistence::Slot;
@@ -103,6 +107,7 @@ pub struct Store {
     pub slots: Slot,
     pub sled: Engine,
     pub fjall: Engine,
+    pub postgres: Postgres,
     pub redis: Redis,
 }
 
@@ -132,6 +137,7 @@ impl fmt::Debug for Store {
             .field("slots", &self.slots)
             .field("sled", &self.sled)
             .field("fjall", &self.fjall)
+            .field("postgres", &self.postgres)
             .field("redis", &self.redis)
             .finish()
     }
@@ -159,11 +165,6 @@ impl StoreKind {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Engine {
     pub cache_bytes: u64,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Redis {
-    pub accept_loss: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -309,22 +310,24 @@ impl Config {
 
     /// How the store is opened, and created where there is none.
     pub fn store_settings(&self) -> StoreSettings {
-        let Store { kind, url, slots, sled, fjall, redis } = &self.store;
+        let Store { kind, url, slots, sled, fjall, postgres, redis } = &self.store;
         let embedded = |engine| StoreChoice::Embedded { engine, dir: self.data.dir.clone() };
         let (choice, cache_bytes) = match kind {
             StoreKind::Memory => (StoreChoice::Memory, 0),
             StoreKind::Sled => (embedded(EngineKind::Sled), sled.cache_bytes),
             StoreKind::Fjall => (embedded(EngineKind::Fjall), fjall.cache_bytes),
-            StoreKind::Postgres => (StoreChoice::Postgres { url: url.clone() }, 0),
-            StoreKind::Redis => (StoreChoice::Redis { url: url.clone(), accept_loss: redis.accept_loss }, 0),
+            StoreKind::Postgres => (postgres.choice(url), 0),
+            StoreKind::Redis => (redis.choice(url), 0),
         };
         StoreSettings { choice, slots: StoreSlots::Configured(*slots), cache_bytes }
     }
 
     /// How a store that is named on the command line is opened, with the rest as it is configured.
     pub fn settings_of(&self, mut choice: StoreChoice, slots: StoreSlots) -> StoreSettings {
-        if let StoreChoice::Redis { accept_loss, .. } = &mut choice {
-            *accept_loss = self.store.redis.accept_loss;
+        match &mut choice {
+            StoreChoice::Memory | StoreChoice::Embedded { .. } => {}
+            StoreChoice::Postgres { url, .. } => choice = self.store.postgres.choice(url),
+            StoreChoice::Redis(options) => choice = self.store.redis.choice(&options.url),
         }
         let cache_bytes = match choice {
             StoreChoice::Embedded { engine: EngineKind::Sled, .. } => self.store.sled.cache_bytes,
@@ -358,7 +361,8 @@ impl Config {
                 slots: r.number("store.slots", 1..=32_768),
                 sled: Engine { cache_bytes: r.number("store.sled.cache_bytes", 1 << 20..=1 << 44) },
                 fjall: Engine { cache_bytes: r.number("store.fjall.cache_bytes", 1 << 20..=1 << 44) },
-                redis: Redis { accept_loss: r.word("store.redis.accept_loss", &[("false", false), ("true", true)]) },
+                postgres: Postgres::read(r),
+                redis: Redis::read(r),
             },
             journal: Journal {
                 batch_records_max: r.size("journal.batch_records_max", 1..=1_000_000),
@@ -469,6 +473,8 @@ impl Config {
         );
         let (fits, expected) = self.store.url_fits();
         r.require("store.url", fits, expected);
+        self.store.postgres.relations(r);
+        self.store.redis.relations(r);
     }
 
     fn finish(mut self) -> Config {

@@ -2,6 +2,7 @@ use std::io::Write;
 
 use super::*;
 use crate::fuzz::{Verdict, decoder};
+use crate::persistence::redis::RedisOptions;
 
 fn load(file: &str, environment: &[(&str, &str)], options: &[(&'static str, &'static str, &str)]) -> Loaded {
     let mut written = tempfile::Builder::new().suffix(".toml").tempfile().expect("a temporary file");
@@ -114,6 +115,57 @@ fn keys_that_contradict_each_other_are_reported() {
     assert_eq!(problems.len(), 2, "{problems:?}");
     assert!(problems[0].starts_with("FILE:2: complete.deadline_ms: must be less than"), "{problems:?}");
     assert!(problems[1].starts_with("FILE:4: store.slots: must be a power of two"), "{problems:?}");
+}
+
+#[test]
+fn what_the_store_waits_for_is_over_before_the_lease_is() {
+    let file = "[store.postgres]\nwrite_ms = 5_000\nlock_ms = 5_000\nconnect_ms = 60_000\n";
+    let problems = load(file, &[("SOUK_STORE__POSTGRES__ROOT_CERT_FILE", "ca.pem")], &[]).problems();
+    let why = "must be less than a node's lease of 5000, or it outlasts the node's right to write";
+    let unprotected = "is for nothing unless store.postgres.sslmode is verify-full";
+    assert_eq!(
+        problems,
+        [
+            format!("FILE:4: store.postgres.connect_ms: {why}"),
+            format!("FILE:3: store.postgres.lock_ms: {why}"),
+            format!("FILE:2: store.postgres.write_ms: {why}"),
+            format!("SOUK_STORE__POSTGRES__ROOT_CERT_FILE: store.postgres.root_cert_file: {unprotected}"),
+        ]
+    );
+    let problems = load("[store.postgres]\nwrite_ms = 1_000\n", &[], &[]).problems();
+    assert!(problems[0].contains("store.postgres.lock_ms: must be less than store.postgres.write_ms"), "{problems:?}");
+}
+
+#[test]
+fn the_store_is_opened_as_it_is_configured() {
+    let file = "[store]\nkind = \"postgres\"\nurl = \"postgres://db/souk\"\n[store.postgres]\nreaders_max = 3\n\
+        sslmode = \"verify-full\"\nroot_cert_file = \"ca.pem\"\n";
+    let config = load(file, &[], &[]).config();
+    let named = "postgres://db/souk".parse().expect("an address");
+    for settings in [config.store_settings(), config.settings_of(named, StoreSlots::Stored)] {
+        let StoreChoice::Postgres { url, limits, tls } = settings.choice else { panic!("{settings:?}") };
+        assert_eq!((url.as_str(), limits.readers, tls.is_required), ("postgres://db/souk", 3, Some(true)));
+        assert_eq!(tls.files.root_cert.as_deref(), Some(Path::new("ca.pem")));
+    }
+    let StoreChoice::Postgres { limits, tls, .. } = Config::default().store.postgres.choice("") else { panic!() };
+    assert_eq!((limits, tls), Default::default());
+}
+
+#[test]
+fn a_store_in_redis_is_opened_as_it_is_configured() {
+    let file = "[store]\nkind = \"redis\"\nurl = \"rediss://db\"\n[store.redis]\nanswer_ms = 4_000\n\
+        root_cert_file = \"ca.pem\"\n";
+    let config = load(file, &[], &[]).config();
+    let named = "rediss://db".parse().expect("an address");
+    for settings in [config.store_settings(), config.settings_of(named, StoreSlots::Stored)] {
+        let StoreChoice::Redis(options) = settings.choice else { panic!("{settings:?}") };
+        assert_eq!((options.url.as_str(), options.answer_ms), ("rediss://db", 4_000));
+        assert_eq!(options.files.root_cert.as_deref(), Some(Path::new("ca.pem")));
+    }
+    let StoreChoice::Redis(options) = Config::default().store.redis.choice("redis://db") else { panic!() };
+    assert!(*options == RedisOptions::at("redis://db"), "the defaults are the same");
+    let problems = load("[store.redis]\nanswer_ms = 5_000\nclient_key_file = \"k\"\n", &[], &[]).problems();
+    assert!(problems.len() == 2 && problems[0].contains("store.redis.answer_ms: must be less"), "{problems:?}");
 }
 
 #[test]

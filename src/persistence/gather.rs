@@ -74,6 +74,8 @@ where
             let Some(first) = queue.recv().await else { return };
             waiting.push_back(first);
         }
+        // Whoever was answered just now may have more, and a fuller append costs the store little.
+        tokio::task::yield_now().await;
         while waiting.len() < WAITING_MAX
             && let Ok(next) = queue.try_recv()
         {

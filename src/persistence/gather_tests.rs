@@ -46,7 +46,7 @@ impl Come {
     fn records(&self) -> Vec<(Slot, u64)> {
         self.batch.records.iter().map(|record| (record.slot, record.seq)).collect()
     }
-    fn is_answered(self, answer: Answer) {
+    fn answer_with(self, answer: Answer) {
         self.answer.send(answer).expect("it is waited for");
     }
 }
@@ -98,13 +98,13 @@ async fn what_waits_goes_together_and_a_slot_keeps_its_order() {
     for records in [&[(0, 1)][..], &[(1, 1)], &[(0, 2), (2, 1)], &[(2, 2)], &[(3, 1)], &[(0, 3)]] {
         callers.push(waits(&gatherer, batch(records)).await);
     }
-    come.is_answered(Ok(vec![]));
+    come.answer_with(Ok(vec![]));
     assert_eq!(first.await.expect("appended"), vec![]);
     // Slot 2 waits with slot 0, and nothing of it overtakes.
     for together in [&[(0, 1), (1, 1), (3, 1)][..], &[(0, 2), (2, 1)], &[(2, 2), (0, 3)]] {
         let come = store.next().await;
         assert_eq!(come.records(), together);
-        come.is_answered(Ok(vec![]));
+        come.answer_with(Ok(vec![]));
     }
     for caller in callers {
         assert_eq!(caller.await.expect("appended"), vec![]);
@@ -117,11 +117,11 @@ async fn a_refusal_is_told_to_whom_it_concerns() {
     let (_first, come) = busy(&gatherer, &mut store).await;
     let one = waits(&gatherer, batch(&[(0, 1), (1, 1)])).await;
     let other = waits(&gatherer, batch(&[(2, 1)])).await;
-    come.is_answered(Ok(vec![]));
+    come.answer_with(Ok(vec![]));
     let come = store.next().await;
     assert_eq!(come.records(), [(0, 1), (1, 1), (2, 1)]);
     let fenced = (1, Refusal::Fenced { current: 7 });
-    come.is_answered(Ok(vec![fenced.clone()]));
+    come.answer_with(Ok(vec![fenced.clone()]));
     assert_eq!(one.await.expect("judged"), [fenced]);
     assert_eq!(other.await.expect("appended"), vec![]);
 }
@@ -131,13 +131,13 @@ async fn what_nobody_knows_is_told_to_everybody_and_it_goes_on() {
     let (gatherer, mut store) = gatherer();
     let (_first, come) = busy(&gatherer, &mut store).await;
     let callers = [waits(&gatherer, batch(&[(0, 1)])).await, waits(&gatherer, batch(&[(1, 1)])).await];
-    come.is_answered(Ok(vec![]));
-    store.next().await.is_answered(Err(StoreError::Unknown("cut".to_owned())));
+    come.answer_with(Ok(vec![]));
+    store.next().await.answer_with(Err(StoreError::Unknown("cut".to_owned())));
     for caller in callers {
         assert!(matches!(caller.await, Err(StoreError::Unknown(_))));
     }
     let next = waits(&gatherer, batch(&[(0, 2)])).await;
-    store.next().await.is_answered(Ok(vec![]));
+    store.next().await.answer_with(Ok(vec![]));
     assert_eq!(next.await.expect("appended"), vec![]);
 }
 
@@ -149,10 +149,10 @@ async fn a_caller_that_goes_away_has_appended_all_the_same() {
     let stays = waits(&gatherer, batch(&[(1, 1)])).await;
     // One whose append is on its way, and one whose turn has not come.
     drop((first, gone));
-    come.is_answered(Ok(vec![]));
+    come.answer_with(Ok(vec![]));
     let come = store.next().await;
     assert_eq!(come.records(), [(0, 1), (1, 1)]);
-    come.is_answered(Ok(vec![(0, Refusal::Fenced { current: 2 })]));
+    come.answer_with(Ok(vec![(0, Refusal::Fenced { current: 2 })]));
     assert_eq!(stays.await.expect("appended"), vec![]);
 }
 
@@ -164,11 +164,11 @@ async fn an_append_is_one_owners() {
     for (slot, owner) in [(0, OWNER), (1, "node-2"), (2, OWNER)] {
         callers.push(waits(&gatherer, Batch { owner: owner.into(), ..batch(&[(slot, 1)]) }).await);
     }
-    come.is_answered(Ok(vec![]));
+    come.answer_with(Ok(vec![]));
     for (owner, together) in [(OWNER, &[(0, 1), (2, 1)][..]), ("node-2", &[(1, 1)])] {
         let come = store.next().await;
         assert_eq!((&*come.batch.owner, &come.records()[..]), (owner, together));
-        come.is_answered(Ok(vec![]));
+        come.answer_with(Ok(vec![]));
     }
 }
 
@@ -181,13 +181,13 @@ async fn an_append_has_bounds_and_what_is_beyond_them_goes_alone() {
     for (slot, records, bytes) in sizes {
         callers.push(waits(&gatherer, sized(slot, records, bytes)).await);
     }
-    come.is_answered(Ok(vec![]));
+    come.answer_with(Ok(vec![]));
     for slots in [&[0, 2][..], &[1, 5], &[3], &[4]] {
         let come = store.next().await;
         let mut found: Vec<Slot> = come.records().iter().map(|(slot, _)| *slot).collect();
         found.dedup();
         assert_eq!(found, slots);
-        come.is_answered(Ok(vec![]));
+        come.answer_with(Ok(vec![]));
     }
     for caller in callers {
         assert_eq!(caller.await.expect("appended"), vec![]);

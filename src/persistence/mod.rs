@@ -24,6 +24,7 @@ pub mod redis;
 mod spoilt_tests;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::embedded::{self, EmbeddedJournal, EmbeddedOptions, EngineKind};
 use super::memory::Memory;
-use super::postgres::{Limits, PostgresOptions, PostgresStore};
+use super::postgres::{Limits, PostgresOptions, PostgresStore, Tls};
 use super::redis::{RedisOptions, RedisStore};
 use super::{Slot, Store, StoreError};
 
@@ -23,12 +23,11 @@ pub enum StoreChoice {
     /// The address may hold a password: it is never shown.
     Postgres {
         url: String,
+        limits: Limits,
+        tls: Tls,
     },
-    Redis {
-        url: String,
-        /// Also servers that may lose what they acknowledged.
-        accept_loss: bool,
-    },
+    /// The same. How many slots it has is said in [`StoreSettings`].
+    Redis(Box<RedisOptions>),
 }
 
 /// Into how many slots a store is divided: fixed when it is created.
@@ -70,21 +69,20 @@ pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError
             let opened = opening.await.map_err(|error| StoreError::Fatal(format!("opening has panicked: {error}")))?;
             Ok(Arc::new(opened?))
         }
-        StoreChoice::Postgres { url } => {
+        StoreChoice::Postgres { url, limits, tls } => {
             let slots = match settings.slots {
                 Slots::Configured(slots) => Some(slots),
                 Slots::Stored => None,
             };
-            let options = PostgresOptions { url: url.clone(), slots, limits: Limits::default() };
+            let options = PostgresOptions { url: url.clone(), slots, limits: limits.clone(), tls: tls.clone() };
             Ok(Arc::new(PostgresStore::open(options).await?))
         }
-        StoreChoice::Redis { url, accept_loss } => {
+        StoreChoice::Redis(options) => {
             let slots = match settings.slots {
                 Slots::Configured(slots) => Some(slots),
                 Slots::Stored => None,
             };
-            let options = RedisOptions { slots, accept_loss: *accept_loss, ..RedisOptions::new(url, 0) };
-            Ok(Arc::new(RedisStore::open(options).await?))
+            Ok(Arc::new(RedisStore::open(RedisOptions { slots, ..(**options).clone() }).await?))
         }
     }
 }
@@ -110,8 +108,11 @@ impl FromStr for StoreChoice {
     fn from_str(text: &str) -> Result<StoreChoice, String> {
         let scheme = text.split_once("://").map(|(scheme, _)| scheme);
         match scheme {
-            Some("postgres" | "postgresql") => return Ok(StoreChoice::Postgres { url: text.to_owned() }),
-            Some("redis" | "rediss") => return Ok(StoreChoice::Redis { url: text.to_owned(), accept_loss: false }),
+            Some("postgres" | "postgresql") => {
+                let (limits, tls) = Default::default();
+                return Ok(StoreChoice::Postgres { url: text.to_owned(), limits, tls });
+            }
+            Some("redis" | "rediss") => return Ok(StoreChoice::Redis(RedisOptions::at(text).into())),
             _ => {}
         }
         let embedded = text.split_once(':').and_then(|(name, dir)| Some((EngineKind::named(name)?, dir)));
@@ -129,7 +130,8 @@ impl fmt::Display for StoreChoice {
         match self {
             StoreChoice::Memory => f.write_str("memory"),
             StoreChoice::Embedded { engine, dir } => write!(f, "{}:{}", engine.name(), dir.display()),
-            StoreChoice::Postgres { url } | StoreChoice::Redis { url, .. } => f.write_str(&without_secrets(url)),
+            StoreChoice::Postgres { url, .. } => f.write_str(&without_secrets(url)),
+            StoreChoice::Redis(options) => f.write_str(&without_secrets(&options.url)),
         }
     }
 }

@@ -21,6 +21,8 @@ mod process;
 mod replaying;
 #[path = "../support/retail_sample.rs"]
 mod retail_sample;
+#[path = "../support/small_disk.rs"]
+mod small_disk;
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,15 +1,23 @@
 //! The store in PostgreSQL, on real servers that these tests make: the conformance suite, and trouble.
 
+#[path = "../support/authority.rs"]
+mod authority;
 #[path = "../support/postgres.rs"]
 mod postgres;
 #[path = "../support/process.rs"]
 mod process;
 #[path = "../support/proxy.rs"]
 mod proxy;
+#[path = "../support/shoppers.rs"]
+mod shoppers;
+#[path = "../support/small_disk.rs"]
+mod small_disk;
 
+mod hardship;
+mod members;
 mod opening;
-mod serving;
 mod standby;
+mod tls;
 mod trouble;
 
 use std::sync::Arc;
@@ -18,8 +26,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use souk::persistence::conformance::{self, Rig, SLOTS};
-use souk::persistence::postgres::{Limits, PostgresOptions, PostgresStore};
-use souk::persistence::{Store, StoreError};
+use souk::persistence::postgres::{Limits, PostgresOptions, PostgresStore, Tls};
+use souk::persistence::{Slot, Store, StoreError};
 
 /// Enough for one test, and little enough for all of them at once.
 fn limits() -> Limits {
@@ -34,8 +42,11 @@ fn impatient() -> Limits {
 }
 
 async fn open_with(url: &str, limits: Limits) -> Result<Arc<dyn Store>, StoreError> {
-    let opened = PostgresStore::open(PostgresOptions { url: url.to_owned(), slots: Some(SLOTS), limits }).await?;
-    Ok(Arc::new(opened))
+    Ok(Arc::new(PostgresStore::open(options(url, Some(SLOTS), limits)).await?))
+}
+
+fn options(url: &str, slots: Option<Slot>, limits: Limits) -> PostgresOptions {
+    PostgresOptions { url: url.to_owned(), slots, limits, tls: Tls::default() }
 }
 
 async fn open(url: &str) -> Arc<dyn Store> {

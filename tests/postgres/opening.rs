@@ -1,10 +1,10 @@
 //! What is checked when a store is opened.
 
 use souk::persistence::conformance::SLOTS;
-use souk::persistence::postgres::{PostgresOptions, PostgresStore};
+use souk::persistence::postgres::PostgresStore;
 use souk::persistence::{Journal, StoreError};
 
-use super::{limits, name, open, open_with, postgres};
+use super::{limits, name, open, open_with, options, postgres};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_open_a_new_store_at_once() {
@@ -26,13 +26,13 @@ async fn many_open_a_new_store_at_once() {
 async fn the_number_of_slots_is_fixed() {
     let url = postgres::shared().database(&name()).await;
     drop(open(&url).await);
-    let other = PostgresStore::open(PostgresOptions { url: url.clone(), slots: Some(8), limits: limits() }).await;
+    let other = PostgresStore::open(options(&url, Some(8), limits())).await;
     let Err(StoreError::Fatal(why)) = other.map(drop) else { panic!("it opens") };
     assert!(why.contains("4 slots") && why.contains("8 are"), "{why}");
-    let as_stored = PostgresStore::open(PostgresOptions { url, slots: None, limits: limits() }).await;
+    let as_stored = PostgresStore::open(options(&url, None, limits())).await;
     assert_eq!(as_stored.expect("it opens").slots(), SLOTS);
     let empty = postgres::shared().database(&name()).await;
-    let asked = PostgresStore::open(PostgresOptions { url: empty, slots: None, limits: limits() }).await.map(drop);
+    let asked = PostgresStore::open(options(&empty, None, limits())).await.map(drop);
     assert!(matches!(&asked, Err(StoreError::Fatal(why)) if why.contains("no store")), "{asked:?}");
 }
 

@@ -2,12 +2,16 @@
 //! Cluster, the limiter, and souk itself.
 
 mod cluster;
+mod full_disk;
 mod layout;
 mod limiter;
 mod node;
 mod opening;
+mod tls;
 mod trouble;
 
+#[path = "../support/authority.rs"]
+mod authority;
 #[path = "../crash/ledger.rs"]
 #[allow(dead_code, reason = "the crash tests use more of it")]
 mod ledger;
@@ -17,6 +21,10 @@ mod process;
 mod proxy;
 #[path = "../support/redis.rs"]
 mod server;
+#[path = "../support/shoppers.rs"]
+mod shoppers;
+#[path = "../support/small_disk.rs"]
+mod small_disk;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -23,6 +23,10 @@ wait $server; wait $server
 /// A server. Dropped, it is stopped and its folder removed.
 pub struct Server {
     folder: PathBuf,
+    /// The same folder as this process finds it: the server may see other disks.
+    seen: PathBuf,
+    /// What its programs are started under.
+    under: Vec<String>,
     settings: Vec<String>,
     pub port: u16,
     keeper: Option<Child>,
@@ -37,8 +41,10 @@ fn program(name: &str) -> PathBuf {
 }
 
 /// A command as a user who may run PostgreSQL: root may not.
-fn as_nobody_special() -> Command {
-    let mut command = Command::new("setpriv");
+fn as_nobody_special(under: &[String]) -> Command {
+    let mut words = under.iter().map(String::as_str).chain(["setpriv"]);
+    let mut command = Command::new(words.next().expect("at least setpriv"));
+    command.args(words);
     if rustix::process::getuid().is_root() {
         command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]);
     }
@@ -46,18 +52,28 @@ fn as_nobody_special() -> Command {
     command
 }
 
-fn run(program_name: &str, arguments: &[&str]) {
-    let output = as_nobody_special().arg(program(program_name)).args(arguments).output().expect("it runs");
+fn run(under: &[String], program_name: &str, arguments: &[&str]) {
+    let output = as_nobody_special(under).arg(program(program_name)).args(arguments).output().expect("it runs");
     assert!(output.status.success(), "{program_name}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn new_folder() -> PathBuf {
     let folder = tempfile::Builder::new().prefix("souk-postgres-").tempdir().expect("a folder").keep();
+    give(&folder);
+    folder
+}
+
+/// A folder that a server is to have on a disk of its own.
+pub fn folder_for_a_disk() -> PathBuf {
+    new_folder().join("disk")
+}
+
+/// Makes it the server's, if that runs as another user.
+fn give(path: &Path) {
     if rustix::process::getuid().is_root() {
-        let given = Command::new("chown").arg("postgres:").arg(&folder).status().expect("chown");
+        let given = Command::new("chown").arg("postgres:").arg(path).status().expect("chown");
         assert!(given.success());
     }
-    folder
 }
 
 fn free_port() -> u16 {
@@ -90,25 +106,48 @@ impl Server {
     /// A new server with these settings (`name=value`), running.
     pub fn new(settings: &[&str]) -> Server {
         let folder = new_folder();
-        let data = folder.join("data");
-        let made = ["-D", text(&data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"];
-        run("initdb", &made);
-        Server::at(folder, settings)
+        Server::make(folder.clone(), folder, &[], &[], settings)
     }
 
-    fn at(folder: PathBuf, settings: &[&str]) -> Server {
+    /// A new server on a disk of its own, at `folder`; here it is `seen` elsewhere. It keeps little log in advance.
+    pub fn on_disk(folder: PathBuf, seen: PathBuf, under: &[String], settings: &[&str]) -> Server {
+        Server::make(folder, seen, under, &["--wal-segsize=1"], settings)
+    }
+
+    fn make(folder: PathBuf, seen: PathBuf, under: &[String], options: &[&str], settings: &[&str]) -> Server {
+        let data = folder.join("data");
+        let made = ["-D", text(&data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"];
+        run(under, "initdb", &[&made, options].concat());
+        Server::at(folder, seen, under, settings)
+    }
+
+    fn at(folder: PathBuf, seen: PathBuf, under: &[String], settings: &[&str]) -> Server {
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let mut server = Server { folder, settings, port: free_port(), keeper: None };
+        let mut server = Server { folder, seen, under: under.to_vec(), settings, port: free_port(), keeper: None };
         server.start();
         server
+    }
+
+    /// From its next start on.
+    pub fn set(&mut self, settings: &[&str]) {
+        self.settings.extend(settings.iter().map(|setting| (*setting).to_owned()));
+    }
+
+    /// Gives it a file in its data folder, which only it can read.
+    pub fn keep(&self, name: &str, content: &str) {
+        let path = self.seen.join("data").join(name);
+        std::fs::write(&path, content).expect("a file");
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("its own");
+        give(&path);
     }
 
     /// A standby of this server, running, which the server knows by the name.
     pub fn standby(&self, name: &str) -> Server {
         let folder = new_folder();
         let source = format!("host=127.0.0.1 port={} user=postgres application_name={name}", self.port);
-        run("pg_basebackup", &["-D", text(&folder.join("data")), "-R", "-X", "stream", "-c", "fast", "-d", &source]);
-        Server::at(folder, &[])
+        let data = folder.join("data");
+        run(&[], "pg_basebackup", &["-D", text(&data), "-R", "-X", "stream", "-c", "fast", "-d", &source]);
+        Server::at(folder.clone(), folder, &[], &[])
     }
 
     /// Of this server's database.
@@ -135,7 +174,7 @@ impl Server {
     }
 
     fn start_keeping(&mut self, folder_stays: bool) {
-        let mut command = as_nobody_special();
+        let mut command = as_nobody_special(&self.under);
         command.args(["--pdeathsig=TERM", "sh", "-c", KEEPER]).arg(program("postgres"));
         command.args(["-D", text(&self.folder.join("data")), "-p", &self.port.to_string()]);
         let own = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=on", "lc_messages=C"];
@@ -171,7 +210,7 @@ impl Server {
 
     /// The server's own process, and all that it has started.
     fn processes(&self) -> Vec<rustix::process::Pid> {
-        let file = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap_or_default();
+        let file = std::fs::read_to_string(self.seen.join("data/postmaster.pid")).unwrap_or_default();
         let Some(server) = file.lines().next().and_then(|line| line.parse::<i32>().ok()) else { return Vec::new() };
         let mut found = vec![server];
         for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
@@ -214,6 +253,11 @@ impl Server {
         self.ended();
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.keeper.as_mut().is_none_or(|keeper| keeper.try_wait().expect("its status").is_some())
+    }
+
     fn ended(&mut self) {
         if let Some(mut keeper) = self.keeper.take() {
             keeper.wait().expect("its end");
@@ -226,7 +270,7 @@ impl Drop for Server {
         if self.keeper.is_some() {
             self.kill();
         }
-        let _ = std::fs::remove_dir_all(&self.folder);
+        let _ = std::fs::remove_dir_all(&self.seen);
     }
 }
 

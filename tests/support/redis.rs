@@ -4,13 +4,15 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, Weak, mpsc};
 
 pub struct Server {
     pub port: u16,
     folder: tempfile::TempDir,
+    /// Where its data is, if not in that folder, and what it is started under to see it.
+    disk: Option<(PathBuf, Vec<String>)>,
     settings: Vec<String>,
     process: Mutex<Option<Process>>,
 }
@@ -43,7 +45,17 @@ pub fn shared() -> Arc<Server> {
 
 impl Server {
     pub fn start(settings: &[&str]) -> Server {
+        Server::with(settings, None)
+    }
+
+    /// With its data on another disk.
+    pub fn on_disk(path: &Path, under: &[String], settings: &[&str]) -> Server {
+        Server::with(settings, Some((path.to_owned(), under.to_owned())))
+    }
+
+    fn with(settings: &[&str], disk: Option<(PathBuf, Vec<String>)>) -> Server {
         let server = Server {
+            disk,
             port: free_port(),
             folder: tempfile::Builder::new().prefix("souk-redis-").tempdir().expect("a folder"),
             settings: settings.iter().map(|setting| (*setting).to_owned()).collect(),
@@ -63,10 +75,16 @@ impl Server {
 
     /// Starts it on what it has kept, and waits until it is ready.
     pub fn go_on(&self) {
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "redis-server", "--save", "", "--daemonize", "no"]);
+        self.kill(); // what is left of one that has ended
+        let (place, under) = match &self.disk {
+            Some((place, under)) => (place.as_path(), under.as_slice()),
+            None => (self.folder.path(), &[][..]),
+        };
+        let mut words = under.iter().map(String::as_str).chain(["setpriv", "--pdeathsig", "KILL", "redis-server"]);
+        let mut command = Command::new(words.next().expect("there are some"));
+        command.args(words).args(["--save", "", "--daemonize", "no"]);
         command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string()]);
-        command.arg("--dir").arg(self.folder.path()).args(&self.settings);
+        command.arg("--dir").arg(place).args(&self.settings);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let (started, ready) = mpsc::channel();
         let (told, orders) = mpsc::channel();
@@ -96,6 +114,14 @@ impl Server {
             let _ = process.told.send(());
             let _ = process.ended.recv();
         }
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&self) -> bool {
+        let process = self.process.lock().expect("no test has failed");
+        let id = process.as_ref().expect("it was started").id;
+        let state = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        state.is_empty() || state.contains(") Z ")
     }
 
     /// Sends a signal, such as `STOP` or `CONT`.

@@ -3,22 +3,21 @@
 //! There are four pools, so that no kind of work waits for another: appends, changes of owner, the node list (a
 //! lease that is renewed late is lost), reads. What a session is set to ([`SESSION`]) is set on each connection as it is made.
 
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
-use tokio_postgres::config::SslMode;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, NoTls, Row};
 
 use super::super::StoreError;
+use super::super::tls::Files;
 use super::failure::{Failure, classify, in_full};
-use super::tls;
+use super::tls::{self, Tls};
 
 /// How long things may take. All of them stay below a lease of some seconds: what holds a lock on a slot's row
 /// is gone by the time that another node may take the slot.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// To connect, with all that belongs to it.
     pub connect: Duration,
@@ -79,32 +78,42 @@ pub struct Lent {
     limit: Duration,
 }
 
-/// What the address says: the server, and how TLS is to be had.
+/// Where the server is, and whether and how TLS is spoken to it.
 pub struct Address {
     pub config: Config,
-    pub ca_file: Option<PathBuf>,
+    pub tls: Option<Files>,
 }
 
 impl Address {
-    /// A URL of libpq's kind. Beyond what the client library knows, `sslmode=verify-full` means what `require`
-    /// means here (a certificate is always verified), and `sslrootcert` names a file of the authorities to
-    /// trust instead of the usual ones.
-    pub fn parse(url: &str) -> Result<Address, String> {
+    /// A URL of libpq's kind, and what is configured beside it; where both say something, the URL is right.
+    ///
+    /// `sslmode=require`, `verify-ca` and `verify-full` all mean the last: encryption that does not look at who
+    /// is there protects nobody. Every other mode is no TLS, for trying and falling back protects nobody either.
+    pub fn parse(url: &str, configured: &Tls) -> Result<Address, String> {
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
-        let mut ca_file = None;
+        let mut tls = configured.clone();
+        let mut named = Files::default();
         let mut rest = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            match pair.split_once('=') {
-                Some(("sslrootcert", path)) => {
-                    ca_file = Some(percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned().into());
-                }
-                Some(("sslmode", "verify-full" | "verify-ca")) => rest.push("sslmode=require".to_owned()),
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let path = || Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned().into());
+            match (name, value) {
+                ("sslrootcert", _) => named.root_cert = path(),
+                ("sslcert", _) => named.client_cert = path(),
+                ("sslkey", _) => named.client_key = path(),
+                ("sslmode", "require" | "verify-ca" | "verify-full") => tls.is_required = Some(true),
+                ("sslmode", "disable" | "prefer") => tls.is_required = Some(false),
                 _ => rest.push(pair.to_owned()),
             }
         }
-        let query = if rest.is_empty() { String::new() } else { format!("?{}", rest.join("&")) };
-        let config = Config::from_str(&format!("{base}{query}")).map_err(|error| in_full(&error))?;
-        Ok(Address { config, ca_file })
+        let is_required = tls.is_required.unwrap_or(false);
+        // Who names authorities believes that the connection is protected.
+        if !is_required && (named != Files::default() || tls.promises_in_vain()) {
+            return Err("certificates are named, but TLS is not asked for: say sslmode=verify-full".into());
+        }
+        rest.push(format!("sslmode={}", if is_required { "require" } else { "disable" }));
+        let config = Config::from_str(&format!("{base}?{}", rest.join("&"))).map_err(|error| in_full(&error))?;
+        Ok(Address { config, tls: is_required.then(|| named.or(tls.files)) })
     }
 
     fn with_limits(&self, limits: &Limits) -> Config {
@@ -145,10 +154,9 @@ impl Pools {
 fn pool(address: &Address, limits: &Limits, size: usize, statement: Duration) -> Result<Pool, StoreError> {
     let config = address.with_limits(limits);
     let managing = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    // TLS that does not look at certificates is no protection, and one that falls back to none is none.
-    let manager = match config.get_ssl_mode() {
-        SslMode::Require => Manager::from_config(config, tls::connector(address.ca_file.as_deref())?, managing),
-        _ => Manager::from_config(config, NoTls, managing),
+    let manager = match &address.tls {
+        Some(files) => Manager::from_config(config, tls::connector(files)?, managing),
+        None => Manager::from_config(config, NoTls, managing),
     };
     let session = session(limits, statement);
     let prepare = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {

@@ -41,6 +41,7 @@ pub use self::connect::Limits;
 use self::connect::{Address, Pools};
 use self::failure::Failure;
 use self::ownership::Change;
+pub use self::tls::Tls;
 use super::gather::Gatherer;
 use super::{
     Batch, EntityKey, Epoch, History, Journal, Membership, NodeRow, OwedRow, Record, Refusal, RequestBytes, Slot,
@@ -55,6 +56,7 @@ pub struct PostgresOptions {
     /// Number of slots: fixed when the store is created. `None`: as many as it has, and nothing is created.
     pub slots: Option<Slot>,
     pub limits: Limits,
+    pub tls: Tls,
 }
 
 /// A client of the store.
@@ -71,8 +73,8 @@ const SERVER: &str = "select current_setting('server_encoding', true), current_s
 impl PostgresStore {
     /// Connects, and brings the tables to this version. `Unavailable` when the server cannot be reached now.
     pub async fn open(options: PostgresOptions) -> Result<PostgresStore, StoreError> {
-        let PostgresOptions { url, slots, limits } = options;
-        let address = Address::parse(&url)
+        let PostgresOptions { url, slots, limits, tls } = options;
+        let address = Address::parse(&url, &tls)
             .map_err(|why| StoreError::Fatal(format!("the store's address is malformed: {why}")))?;
         let pools = Arc::new(Pools::new(&address, &limits)?);
         let mut client = pools.reads.lend().await.map_err(Failure::of_a_read)?;

@@ -1,29 +1,37 @@
 //! TLS to the server. Its certificate is always verified, its name too.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::super::StoreError;
+use super::super::tls::{Files, certificates, unusable};
 
-/// Trusts the authorities in the file (PEM), or the usual ones where none is named.
-pub fn connector(ca_file: Option<&Path>) -> Result<MakeRustlsConnect, StoreError> {
+/// What is configured of TLS, for addresses that do not say it themselves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// `None`: only where the address asks for it.
+    pub is_required: Option<bool>,
+    pub files: Files,
+}
+
+impl Tls {
+    /// Whether there are certificates for a connection that nobody has decided to protect.
+    pub fn promises_in_vain(&self) -> bool {
+        self.is_required.is_none() && self.files != Files::default()
+    }
+}
+
+pub fn connector(files: &Files) -> Result<MakeRustlsConnect, StoreError> {
     let mut roots = RootCertStore::empty();
-    match ca_file {
+    match &files.root_cert {
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         Some(path) => {
-            let unreadable = |why: String| StoreError::Fatal(format!("sslrootcert {}: {why}", path.display()));
-            let certificates = CertificateDer::pem_file_iter(path).map_err(|error| unreadable(error.to_string()))?;
-            for certificate in certificates {
-                let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
-                roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
-            }
-            if roots.is_empty() {
-                return Err(unreadable("there is no certificate in it".into()));
+            for certificate in certificates(path)? {
+                roots.add(certificate).map_err(|error| unusable(path, &error))?;
             }
         }
     }
@@ -31,7 +39,17 @@ pub fn connector(ca_file: Option<&Path>) -> Result<MakeRustlsConnect, StoreError
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| StoreError::Fatal(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let config = match (&files.client_cert, &files.client_key) {
+        (None, None) => config.with_no_client_auth(),
+        (Some(certificate), Some(key)) => {
+            let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, &error))?;
+            let chain = certificates(certificate)?;
+            config.with_client_auth_cert(chain, secret).map_err(|error| unusable(certificate, &error))?
+        }
+        (Some(_), None) | (None, Some(_)) => {
+            return Err(StoreError::Fatal("a client's certificate needs its key, and a key its certificate".into()));
+        }
+    };
     Ok(MakeRustlsConnect::new(config))
 }

@@ -47,6 +47,7 @@ mod link;
 mod ownership;
 mod reads;
 mod scripts;
+mod tls;
 mod values;
 mod writes;
 
@@ -60,6 +61,7 @@ use self::keys::{Keys, SNAPSHOT_SEQS, SNAPSHOTS};
 use self::link::{Link, Terms, Trouble};
 use self::scripts::Name;
 use super::gather::Gatherer;
+use super::tls::Files;
 use super::{
     Batch, EntityKey, Epoch, History, Journal, OwedRow, Record, Refusal, RequestBytes, Slot, SlotHead, StoreError,
     WakeRow,
@@ -69,21 +71,31 @@ use super::{
 const FORMAT: u64 = 2;
 
 /// How a store is opened.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct RedisOptions {
-    /// `redis://[[user]:password@]host[:port][/database][?prefix=souk&nodes=host:port,...]`.
+    /// `redis://[[user]:password@]host[:port][/database][?prefix=souk&nodes=host:port,...]`, or `rediss://...` for TLS.
     pub url: String,
     /// Of a new store; of one that is there it must be the same. `None`: as many as it has, and it must be there.
     pub slots: Option<Slot>,
     /// Go on with servers that may lose what they acknowledge, or do not say.
     pub accept_loss: bool,
+    /// How long making a connection may take.
+    pub connect_ms: u64,
     /// How long an answer may take. Then the outcome is unknown.
     pub answer_ms: u64,
+    /// For TLS.
+    pub files: Files,
 }
 
 impl RedisOptions {
     pub fn new(url: &str, slots: Slot) -> RedisOptions {
-        RedisOptions { url: url.to_owned(), slots: Some(slots), accept_loss: false, answer_ms: 3_000 }
+        RedisOptions { slots: Some(slots), ..RedisOptions::at(url) }
+    }
+
+    /// A store that is there, at this address.
+    pub fn at(url: &str) -> RedisOptions {
+        let (url, files) = (url.to_owned(), Files::default());
+        RedisOptions { url, slots: None, accept_loss: false, connect_ms: 2_000, answer_ms: 3_000, files }
     }
 }
 
@@ -100,7 +112,16 @@ impl RedisStore {
     /// Opens the store, and founds it where there is none.
     pub async fn open(options: RedisOptions) -> Result<RedisStore, StoreError> {
         let address = address::parse(&options.url).map_err(StoreError::Fatal)?;
-        let terms = Terms { answer: Duration::from_millis(options.answer_ms), accept_loss: options.accept_loss };
+        // Who names authorities believes that the connection is protected.
+        if !address.is_tls && options.files != Files::default() {
+            return Err(StoreError::Fatal("there are files for TLS, and the address does not say rediss://".into()));
+        }
+        let terms = Terms {
+            connect: Duration::from_millis(options.connect_ms),
+            answer: Duration::from_millis(options.answer_ms),
+            accept_loss: options.accept_loss,
+            certificates: if address.is_tls { Some(tls::read(&options.files)?) } else { None },
+        };
         let keys = Keys::new(&address.prefix);
         let link = Link::new(address.clone(), terms.clone());
         let reads = Link::new(address, terms);
