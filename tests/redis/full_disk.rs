@@ -40,8 +40,7 @@ async fn souk_outlives_a_full_disk_of_its_redis_and_loses_nothing() {
         server.go_on();
         shoppers.get(60).await;
     }
-    let refused = shoppers.have_all().await;
-    assert!(refused.contains_key("unavailable"), "{refused:?}");
+    shoppers.have_all().await;
     let ended = souk.stop();
     assert!(ended.status.success(), "{}", ended.log);
     let mut check = Command::new(SOUK);

@@ -111,7 +111,7 @@ async fn a_receipt_that_was_given_again_expires_as_the_second_one() {
         while scribe.journal.prune_receipts(now_ms, 1).await.expect("prune_receipts") > 0 {}
         assert_eq!(scribe.journal.find_receipt(0, &key("a"), &request(1)).await.expect("find_receipt"), found);
     }
-    let left = rig.server.say(&["KEYS", &format!("{}:{{s:0}}:x*", rig.prefix)]).await;
+    let left = rig.server.say(&["KEYS", &format!("{}:{{g:0}}:0:x*", rig.prefix)]).await;
     assert_eq!(left, redis::Value::Array(vec![]), "nothing is left of the index");
 }
 
@@ -122,22 +122,22 @@ async fn damage_is_said() {
     let mut scribe = Scribe::claim(rig.open().await).await;
     let records = [scribe.record(0, "a"), scribe.record(0, "a"), scribe.record(1, "b"), scribe.record(2, "c")];
     scribe.commit(&records).await;
-    let head = |slot: u16| format!("{}:{{s:{slot}}}", rig.prefix);
-    rig.server.say(&["HDEL", &head(0), "l1"]).await;
+    let group = |slot: u16| format!("{}:{{g:{slot}}}", rig.prefix);
+    rig.server.say(&["HDEL", &group(0), "l0:1"]).await;
     let store: Arc<dyn Store> = rig.open().await;
     assert!(matches!(store.load(0, &key("a")).await, Err(StoreError::Damaged(_))));
     assert!(matches!(store.feed(0, 0, 9).await, Err(StoreError::Damaged(_))));
     assert_eq!(store.feed(0, 1, 9).await.expect("the rest"), records[1..2]);
-    rig.server.say(&["HDEL", &head(0), "l2"]).await;
+    rig.server.say(&["HDEL", &group(0), "l0:2"]).await;
     let claimed = store.claim("next", &[(0, 1)]).await;
     assert!(matches!(&claimed, Err(StoreError::Damaged(why)) if why.contains("record 2 is not there")), "{claimed:?}");
-    rig.server.say(&["HSET", &head(1), "l1", "no record"]).await;
+    rig.server.say(&["HSET", &group(1), "l1:1", "no record"]).await;
     assert!(matches!(store.feed(1, 0, 9).await, Err(StoreError::Damaged(_))));
-    rig.server.say(&["HSET", &head(2), "l2", "no record"]).await;
+    rig.server.say(&["HSET", &group(2), "l2:2", "no record"]).await;
     let claimed = store.claim("next", &[(2, 1)]).await;
     assert!(matches!(&claimed, Err(StoreError::Damaged(why)) if why.contains("record 2 is too many")), "{claimed:?}");
     for wrong in ["nonsense", "1:x:scribe"] {
-        rig.server.say(&["HSET", &head(3), "h", wrong]).await;
+        rig.server.say(&["HSET", &group(3), "h3", wrong]).await;
         assert!(matches!(store.heads().await, Err(StoreError::Damaged(_))), "{wrong}");
     }
 }

@@ -1,34 +1,33 @@
 //! The journal in Redis, for small clusters and for those who run Redis already.
 //!
-//! All keys of a slot share one hash tag, `{s:7}`, so that one script is one atomic step on them, in a Redis
-//! Cluster too. A slot's head, `souk:{s:7}`, is a hash with nearly everything, because one command with many fields
-//! is what Redis does best:
+//! Slots are kept in 16 groups: slot 23 in group 7. All keys of a group share one hash tag, `{g:7}`, so that one script
+//! is one atomic step on them, in a Redis Cluster too. The group itself, `souk:{g:7}`, is a hash with nearly
+//! everything, because one command with many fields is what Redis does best:
 //!
 //! | field | what |
 //! | --- | --- |
-//! | `h` | epoch, last sequence and owner: `3:120:node-1` |
-//! | `c` | number (16 bytes) of the commit that came last, and the time of its last record |
-//! | `lSEQ` | a record, as its frame. Sequences have no gaps, so nothing need order them |
-//! | `vENTITY` | an entity's version |
-//! | `rNAME` | a receipt: the sequence of its record, and a client's the span of time that it expires in |
-//! | `dENTITY` | what an entity owes |
+//! | `hSLOT` | a slot's epoch, last sequence and owner: `3:120:node-1` |
+//! | `lSLOT:SEQ` | a record, as its frame. Sequences have no gaps, so nothing need order them |
+//! | `vSLOT:ENTITY` | an entity's version, if it is not 0 |
+//! | `rSLOT:NAME` | a receipt: the sequence of its record, and a client's the span of time that it expires in |
+//! | `dSLOT:ENTITY` | what an entity owes |
 //!
-//! Beside it lie what has an order, and what is not written with every commit:
+//! Beside it, under `souk:{g:7}:SLOT:`, lie what has an order, and what is not written with every commit:
 //!
 //! | key | what |
 //! | --- | --- |
-//! | `:e:ENTITY` | sequences of an entity's records, 8 bytes each |
-//! | `:i` | the entities in the order of their keys |
-//! | `:x`, `:x:SPAN` | spans of time in which clients' receipts expire, and the names of those, a list |
-//! | `:q` | receipts of owed requests by entity, sender, number |
-//! | `:o`, `:w` | who owes, and who wants to be woken, by (due, entity) |
-//! | `:p`, `:n` | snapshots and the sequences that they were taken at, hashes |
+//! | `e:ENTITY` | sequences of an entity's records, 8 bytes each |
+//! | `i` | the entities in the order of their keys |
+//! | `x`, `x:SPAN` | spans of time in which clients' receipts expire, and the names of those, a list |
+//! | `q` | receipts of owed requests by entity, sender, number |
+//! | `o`, `w` | who owes, and who wants to be woken, by (due, entity) |
+//! | `p`, `n` | snapshots and the sequences that they were taken at, hashes |
 //!
 //! What has an order is in sorted sets of equal scores, whose members are bytes that are ordered as they should be.
 //! `souk:{nodes}` is the node list, `souk:{store}` says what store this is.
 //!
-//! A group commit is one call of a script ([`append`]) with all its slots; in a Redis Cluster one call for each
-//! slot. (One call and no pipeline of calls: a server that syncs always syncs between any two calls that
+//! A group commit is one call of a script ([`appending`]) with all its slots; in a Redis Cluster one call for each
+//! group. (One call and no pipeline of calls: a server that syncs always syncs between any two calls that
 //! do not arrive in one read of 16 KB.) The server runs one script at a time, so comparing and writing are one
 //! step, and it answers nobody before what was written is synced: what is read is durable. An append
 //! that comes after a change of owner finds another epoch and writes nothing, however long it was on its way.
@@ -39,12 +38,12 @@
 //! Architecture invariant: nothing here reads a clock of the server, and no key expires.
 
 mod address;
-mod append;
 mod appending;
 mod guard;
 mod keys;
 mod link;
 mod ownership;
+mod parts;
 mod reads;
 mod scripts;
 mod tls;
@@ -237,8 +236,8 @@ impl Journal for RedisStore {
 
     async fn drop_snapshots(&self) -> Result<(), StoreError> {
         let drop = |slot: Slot| {
-            let head = self.keys.head(slot);
-            redis::cmd("UNLINK").arg(head.clone() + SNAPSHOTS).arg(head + SNAPSHOT_SEQS).to_owned()
+            let keys = [SNAPSHOTS, SNAPSHOT_SEQS].map(|of| self.keys.beside(slot, of));
+            redis::cmd("UNLINK").arg(&keys).to_owned()
         };
         let commands: Vec<redis::Cmd> = (0..self.slots).map(drop).collect();
         self.reads.read_all(&commands).await.map(|_| ())

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use redis::{Cmd, Value};
 
 use super::RedisStore;
-use super::keys::{self, COMMIT, HEAD, IDS, SPANS, WAKES};
+use super::keys::{self, GROUPS, IDS, SPANS, WAKES};
 use super::scripts::{self, Name};
-use super::values::{bytes, fields, list, number, text};
+use super::values::{bytes, list, number};
 use super::writes::{SPAN_MS, owed_row_of};
 use crate::persistence::{
     EntityKey, History, OwedRow, Record, RequestBytes, Slot, SlotHead, Snapshot, StoreError, WakeRow,
@@ -34,7 +34,7 @@ fn record_of(value: Value, slot: Slot) -> Result<Record, StoreError> {
 impl RedisStore {
     fn script(&self, name: Name, slot: Slot) -> Cmd {
         let mut command = scripts::call(name, 1);
-        command.arg(self.keys.head(slot));
+        command.arg(self.keys.group(keys::group_of(slot))).arg(slot);
         command
     }
 
@@ -184,7 +184,7 @@ impl RedisStore {
 
     fn members(&self, slot: Slot, of: &str, from: &[u8], to: &[u8], count: usize) -> Cmd {
         let mut range = redis::cmd("ZRANGEBYLEX");
-        range.arg(self.keys.head(slot) + of).arg(from).arg(to).arg("LIMIT").arg(0).arg(count);
+        range.arg(self.keys.beside(slot, of)).arg(from).arg(to).arg("LIMIT").arg(0).arg(count);
         range
     }
 
@@ -223,15 +223,28 @@ impl RedisStore {
     }
 
     pub(super) async fn all_heads(&self) -> Result<Vec<SlotHead>, StoreError> {
-        let ask = |slot| redis::cmd("HMGET").arg(self.keys.head(slot)).arg(HEAD).arg(COMMIT).to_owned();
-        let commands: Vec<Cmd> = (0..self.slots).map(ask).collect();
-        let answers = self.reads.read_all(&commands).await?;
-        answers.into_iter().map(head_of).collect()
+        let of = |group| (group..self.slots).step_by(usize::from(GROUPS));
+        let ask = |group| {
+            let mut heads = scripts::call(Name::Heads, 1);
+            heads.arg(self.keys.group(group)).arg(of(group).collect::<Vec<_>>());
+            heads
+        };
+        let groups = GROUPS.min(self.slots);
+        let commands: Vec<Cmd> = (0..groups).map(ask).collect();
+        let mut heads = vec![SlotHead::default(); usize::from(self.slots)];
+        for (group, answer) in (0..groups).zip(self.reads.read_all(&commands).await?) {
+            let mut values = list(answer)?.into_iter();
+            for slot in of(group) {
+                let (head, time) = (values.next().unwrap_or(Value::Nil), values.next().unwrap_or(Value::Nil));
+                heads[usize::from(slot)] = head_of(&bytes(head)?, &bytes(time)?)?;
+            }
+        }
+        Ok(heads)
     }
 
     pub(super) async fn prune(&self, now_ms: i64, limit: usize) -> Result<usize, StoreError> {
         let passed = now_ms.div_euclid(SPAN_MS).saturating_sub(1);
-        let any = |slot| redis::cmd("ZCOUNT").arg(self.keys.head(slot) + SPANS).arg("-inf").arg(passed).to_owned();
+        let any = |slot| redis::cmd("ZCOUNT").arg(self.keys.beside(slot, SPANS)).arg("-inf").arg(passed).to_owned();
         let commands: Vec<Cmd> = (0..self.slots).map(any).collect();
         let mut gone = 0;
         for (slot, spans) in (0..self.slots).zip(self.reads.read_all(&commands).await?) {
@@ -248,30 +261,25 @@ impl RedisStore {
     }
 }
 
-fn head_of(answer: Value) -> Result<SlotHead, StoreError> {
-    let [head, commit] = fields(answer)?;
-    if head == Value::Nil {
+/// A slot's head from what is stored of it, and the time of its last record (nothing: there is none, or it is not
+/// asked for).
+pub(super) fn head_of(head: &[u8], time: &[u8]) -> Result<SlotHead, StoreError> {
+    if head.is_empty() {
         return Ok(SlotHead::default());
     }
-    let head = text(head)?;
-    let odd = || StoreError::Damaged(format!("{head:?} is no head of a slot"));
-    let mut parts = head.splitn(3, ':');
-    let mut part = || parts.next().ok_or_else(odd);
-    let (epoch, seq, owner) = (part()?, part()?, part()?);
-    let (epoch, seq) = (epoch.parse().map_err(|_| odd())?, seq.parse().map_err(|_| odd())?);
-    Ok(SlotHead { owner: Some(owner.to_owned()), epoch, seq, at_ms: time_of(commit)? })
+    let read = || {
+        let mut parts = std::str::from_utf8(head).ok()?.splitn(3, ':');
+        let (epoch, seq, owner) = (parts.next()?, parts.next()?, parts.next()?);
+        let at_ms = time_of(time)?;
+        Some(SlotHead { owner: Some(owner.to_owned()), epoch: epoch.parse().ok()?, seq: seq.parse().ok()?, at_ms })
+    };
+    read().ok_or_else(|| StoreError::Damaged(format!("{:?} is no head of a slot", String::from_utf8_lossy(head))))
 }
 
-/// The time of a slot's last record: what its last commit said, behind its number.
-pub(super) fn time_of(commit: Value) -> Result<i64, StoreError> {
-    let commit = match commit {
-        Value::Nil => return Ok(0),
-        commit => bytes(commit)?,
-    };
-    let time = commit.get(16..).and_then(|time| std::str::from_utf8(time).ok()?.parse().ok());
-    match time {
-        Some(at_ms) => Ok(at_ms),
-        None if commit.is_empty() => Ok(0),
-        None => Err(StoreError::Damaged("the last commit of a slot has no time".to_owned())),
+/// A time as it is in a record.
+pub(super) fn time_of(bytes: &[u8]) -> Option<i64> {
+    match bytes {
+        [] => Some(0),
+        bytes => Some(i64::from_le_bytes(bytes.try_into().ok()?)),
     }
 }

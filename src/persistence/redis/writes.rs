@@ -1,11 +1,11 @@
-//! What the records and snapshots of one slot in a commit come to: what is written for them, gathered by what it
-//! is written with, so that the script has one command of Redis for each sort and not for each record.
+//! What a commit comes to in one group of slots: what is written, gathered by what it is written with, so that the
+//! script has one command of Redis for each sort and not for each record.
 //!
 //! Rows of the indexes go from what they were before the commit to what they are after it.
 
 use std::collections::BTreeMap;
 
-use super::keys::{self, OWED, OWED_RECEIPTS, WAKES};
+use super::keys::{self, IDS, OWED, OWED_RECEIPTS, WAKES};
 use crate::persistence::bytes::{FrameError, Reader, put_owed_row, put_u32};
 use crate::persistence::{EntityKey, Origin, OwedRow, Receipt, Record, Slot, Snapshot, StoreError};
 
@@ -16,46 +16,55 @@ pub(super) const SPAN_MS: i64 = 30 * 60 * 1_000;
 
 #[derive(Default)]
 pub(super) struct Writes {
-    /// Fields of the head, each with its value.
+    /// Fields, each with its value.
     fields: Vec<Vec<u8>>,
     fields_gone: Vec<Vec<u8>>,
-    /// Entities, each with the sequences of its records.
+    /// Lists of sequences, each with what is added.
     seqs: Vec<Vec<u8>>,
     /// Of an index: rows that go, and scores and rows that come.
-    gone: BTreeMap<&'static str, Vec<Vec<u8>>>,
-    come: BTreeMap<&'static str, Vec<Vec<u8>>>,
-    /// Names of clients' receipts, by the span that they expire in.
-    expire: BTreeMap<i64, Vec<Vec<u8>>>,
-    /// From and below which to forget an entity's receipts of a sender.
-    forget: Vec<[Vec<u8>; 2]>,
-    snapshots: Vec<[Vec<u8>; 3]>,
+    gone: BTreeMap<String, Vec<Vec<u8>>>,
+    come: BTreeMap<String, Vec<Vec<u8>>>,
+    /// Names of clients' receipts, by slot and the span that they expire in.
+    expire: BTreeMap<(Slot, i64), Vec<Vec<u8>>>,
+    /// A slot, and from and below which to forget an entity's receipts of a sender.
+    forget: Vec<[Vec<u8>; 3]>,
+    snapshots: Vec<[Vec<u8>; 4]>,
 }
 
 impl Writes {
-    pub fn of(records: &[&Record], snapshots: &[&Snapshot]) -> Writes {
-        let mut writes = Writes::default();
-        writes.indexes(records);
+    pub fn field(&mut self, name: Vec<u8>, value: impl Into<Vec<u8>>) {
+        self.fields.extend([name, value.into()]);
+    }
+
+    /// A slot's records.
+    pub fn records(&mut self, slot: Slot, records: &[Record]) {
+        self.indexes(slot, records);
         let mut seqs: BTreeMap<&EntityKey, Vec<u8>> = BTreeMap::new();
         for record in records {
-            writes.field(keys::record_field(record.seq), record.encode());
+            self.field(keys::record_field(slot, record.seq), record.encode());
             seqs.entry(&record.key).or_default().extend_from_slice(&record.seq.to_be_bytes());
             if let Some(receipt) = &record.receipt {
-                writes.receipt(record, receipt);
+                self.receipt(record, receipt);
             }
         }
-        writes.seqs = seqs.into_iter().flat_map(|(key, seqs)| [keys::entity(key), seqs]).collect();
-        writes.snapshots = snapshots
-            .iter()
-            .map(|snapshot| [keys::entity(&snapshot.key), snapshot.seq.to_string().into(), snapshot.encode()])
-            .collect();
-        writes
+        self.seqs.extend(seqs.into_iter().flat_map(|(key, seqs)| [keys::seqs(slot, key), seqs]));
     }
 
-    pub fn field(&mut self, name: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
-        self.fields.extend([name.into(), value.into()]);
+    pub fn snapshot(&mut self, snapshot: &Snapshot) {
+        let (slot, seq) = (snapshot.slot.to_string().into(), snapshot.seq.to_string().into());
+        self.snapshots.push([slot, keys::entity(&snapshot.key), seq, snapshot.encode()]);
     }
 
-    fn indexes(&mut self, records: &[&Record]) {
+    /// An entity that has its first record, perhaps.
+    pub fn entity(&mut self, slot: Slot, key: &EntityKey) {
+        self.comes(slot, IDS, keys::entity(key));
+    }
+
+    fn comes(&mut self, slot: Slot, index: &str, row: Vec<u8>) {
+        self.come.entry(keys::beside(slot, index)).or_default().extend([b"0".to_vec(), row]);
+    }
+
+    fn indexes(&mut self, slot: Slot, records: &[Record]) {
         let mut owed: BTreeMap<&EntityKey, (Option<i64>, Option<&OwedRow>)> = BTreeMap::new();
         let mut wakes: BTreeMap<&EntityKey, (Option<i64>, Option<i64>)> = BTreeMap::new();
         for record in records {
@@ -67,79 +76,79 @@ impl Writes {
             }
         }
         for (key, (before, after)) in owed {
-            self.row(OWED, key, before, after.map(|row| row.due_ms));
+            self.row(slot, OWED, key, before, after.map(|row| row.due_ms));
             match after {
-                Some(row) => self.field(keys::owed_field(key), owed_row(row)),
-                None if before.is_some() => self.fields_gone.push(keys::owed_field(key)),
+                Some(row) => self.field(keys::owed_field(slot, key), owed_row(row)),
+                None if before.is_some() => self.fields_gone.push(keys::owed_field(slot, key)),
                 None => {}
             }
         }
         for (key, (before, after)) in wakes {
-            self.row(WAKES, key, before, after);
+            self.row(slot, WAKES, key, before, after);
         }
     }
 
-    fn row(&mut self, index: &'static str, key: &EntityKey, before: Option<i64>, after: Option<i64>) {
+    fn row(&mut self, slot: Slot, index: &str, key: &EntityKey, before: Option<i64>, after: Option<i64>) {
         if before == after {
             return;
         }
         if let Some(due_ms) = before {
-            self.gone.entry(index).or_default().push(keys::due(due_ms, key));
+            self.gone.entry(keys::beside(slot, index)).or_default().push(keys::due(due_ms, key));
         }
         if let Some(due_ms) = after {
-            self.come.entry(index).or_default().extend([b"0".to_vec(), keys::due(due_ms, key)]);
+            self.comes(slot, index, keys::due(due_ms, key));
         }
     }
 
     fn receipt(&mut self, record: &Record, receipt: &Receipt) {
         let name = keys::receipt(&record.key, &record.request);
+        let field = keys::receipt_field(record.slot, &name);
         match receipt.origin {
             Origin::Client { expires_ms } => {
                 let span = expires_ms.div_euclid(SPAN_MS);
-                self.field(keys::receipt_field(&name), format!("{}:{span}", record.seq));
-                self.expire.entry(span).or_default().push(name);
+                self.field(field, format!("{}:{span}", record.seq));
+                self.expire.entry((record.slot, span)).or_default().push(name);
             }
             Origin::Owed { slot, number, watermark } => {
-                self.field(keys::receipt_field(&name), record.seq.to_string());
+                self.field(field, record.seq.to_string());
                 let from = |number| keys::owed_receipt(&record.key, slot, number);
-                let member = [from(number), record.request.to_vec()].concat();
-                self.come.entry(OWED_RECEIPTS).or_default().extend([b"0".to_vec(), member]);
+                self.comes(record.slot, OWED_RECEIPTS, [from(number), record.request.to_vec()].concat());
                 // Not its own, though its number be below its watermark: it is a receipt to be found.
                 let below = keys::excluding(&from(watermark.min(number)));
-                self.forget.push([keys::including(&from(0)), below]);
+                self.forget.push([record.slot.to_string().into(), keys::including(&from(0)), below]);
             }
         }
     }
 
     /// Adds the arguments of the script, as its head lists them.
     pub fn put(self, out: &mut Vec<Vec<u8>>) {
-        let mut command = |letter: &str, lead: Option<&[u8]>, arguments: Vec<Vec<u8>>| {
+        let mut command = |letter: &str, lead: &[Vec<u8>], arguments: Vec<Vec<u8>>| {
             let mut arguments = arguments.into_iter();
             while arguments.len() > 0 {
                 let count = arguments.len().min(ARGUMENTS_MAX);
                 out.push(letter.into());
-                out.push((count + usize::from(lead.is_some())).to_string().into());
-                out.extend(lead.map(<[u8]>::to_vec));
+                out.push((lead.len() + count).to_string().into());
+                out.extend_from_slice(lead);
                 out.extend(arguments.by_ref().take(count));
             }
         };
-        command("h", None, self.fields);
-        command("e", None, self.seqs);
-        command("d", None, self.fields_gone);
+        command("h", &[], self.fields);
+        command("e", &[], self.seqs);
+        command("d", &[], self.fields_gone);
         for (index, rows) in self.gone {
-            command("-", Some(index.as_bytes()), rows);
+            command("-", &[index.into()], rows);
         }
         for (index, rows) in self.come {
-            command("+", Some(index.as_bytes()), rows);
+            command("+", &[index.into()], rows);
         }
-        for (span, names) in self.expire {
-            command("x", Some(span.to_string().as_bytes()), names);
+        for ((slot, span), names) in self.expire {
+            command("x", &[slot.to_string().into(), span.to_string().into()], names);
         }
         for range in self.forget {
-            command("q", None, range.into());
+            command("q", &[], range.into());
         }
         for snapshot in self.snapshots {
-            command("p", None, snapshot.into());
+            command("p", &[], snapshot.into());
         }
     }
 }

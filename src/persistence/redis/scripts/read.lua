@@ -1,14 +1,15 @@
--- Records of one entity. KEYS: the slot's head. ARGV: entity, after which sequence ('': what comes behind its
+-- Records of one entity. KEYS: the slot's group. ARGV: slot, entity, after which sequence ('': what comes behind its
 -- snapshot, and that), how many at most, how many bytes about. The answer: the snapshot or '', 1 if there is
 -- more, and the records.
-local head, after, snapshot = KEYS[1], ARGV[2], ''
+local group, of, entity, after = KEYS[1], KEYS[1] .. ':' .. ARGV[1], ARGV[2], ARGV[3]
+local snapshot = ''
 if after == '' then
-  after = redis.call('HGET', head .. ':n', ARGV[1]) or '0'
-  if after ~= '0' then snapshot = redis.call('HGET', head .. ':p', ARGV[1]) end
+  after = redis.call('HGET', of .. ':n', entity) or '0'
+  if after ~= '0' then snapshot = redis.call('HGET', of .. ':p', entity) end
 end
 after = tonumber(after)
 -- The entity's sequences, ascending, in 8 bytes each.
-local index = head .. ':e:' .. ARGV[1]
+local index = of .. ':e:' .. entity
 local count = redis.call('STRLEN', index) / 8
 local first, behind = 0, after == 0 and 0 or count
 while first < behind do
@@ -16,14 +17,14 @@ while first < behind do
   local seq = struct.unpack('>I8', redis.call('GETRANGE', index, middle * 8, middle * 8 + 7))
   if seq <= after then first = middle + 1 else behind = middle end
 end
-local limit, bytes_max, bytes = tonumber(ARGV[3]), tonumber(ARGV[4]), 0
+local limit, bytes_max, bytes = tonumber(ARGV[4]), tonumber(ARGV[5]), 0
 local last = math.min(first + limit, count)
 local answer = {snapshot, last < count and 1 or 0}
 while first < last do
   local names, page = {}, math.min(last - first, 32)
   local seqs = redis.call('GETRANGE', index, first * 8, (first + page) * 8 - 1)
-  for n = 1, page do names[n] = string.format('l%.0f', (struct.unpack('>I8', seqs, n * 8 - 7))) end
-  local found = redis.call('HMGET', head, unpack(names))
+  for n = 1, page do names[n] = string.format('l%s:%.0f', ARGV[1], (struct.unpack('>I8', seqs, n * 8 - 7))) end
+  local found = redis.call('HMGET', group, unpack(names))
   for n = 1, page do
     if bytes > bytes_max then
       answer[2] = 1

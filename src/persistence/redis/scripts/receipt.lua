@@ -1,7 +1,7 @@
--- The record of a receipt. KEYS: the slot's head. ARGV: the receipt's name.
-local receipt = redis.call('HGET', KEYS[1], 'r' .. ARGV[1])
+-- The record of a receipt. KEYS: the slot's group. ARGV: slot, the receipt's name.
+local receipt = redis.call('HGET', KEYS[1], 'r' .. ARGV[1] .. ':' .. ARGV[2])
 if not receipt then return false end
-local seq = string.match(receipt, '^%d+')
-local found = redis.call('HGET', KEYS[1], 'l' .. seq)
-if not found then return redis.error_reply('DAMAGED record l' .. seq .. ' is not there') end
+local record = 'l' .. ARGV[1] .. ':' .. string.match(receipt, '^%d+')
+local found = redis.call('HGET', KEYS[1], record)
+if not found then return redis.error_reply('DAMAGED record ' .. record .. ' is not there') end
 return found
