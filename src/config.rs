@@ -10,6 +10,7 @@ mod layers;
 mod postgres;
 mod problems;
 mod reader;
+mod redis;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ use layers::Layers;
 pub use postgres::Postgres;
 pub use problems::{Problem, Problems};
 use reader::Reader;
+pub use redis::Redis;
 
 use crate::actors::entity::Policy;
 use crate::persistence::Slot;
@@ -163,11 +165,6 @@ impl StoreKind {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Engine {
     pub cache_bytes: u64,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Redis {
-    pub accept_loss: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -320,7 +317,7 @@ impl Config {
             StoreKind::Sled => (embedded(EngineKind::Sled), sled.cache_bytes),
             StoreKind::Fjall => (embedded(EngineKind::Fjall), fjall.cache_bytes),
             StoreKind::Postgres => (postgres.choice(url), 0),
-            StoreKind::Redis => (StoreChoice::Redis { url: url.clone(), accept_loss: redis.accept_loss }, 0),
+            StoreKind::Redis => (redis.choice(url), 0),
         };
         StoreSettings { choice, slots: StoreSlots::Configured(*slots), cache_bytes }
     }
@@ -330,7 +327,7 @@ impl Config {
         match &mut choice {
             StoreChoice::Memory | StoreChoice::Embedded { .. } => {}
             StoreChoice::Postgres { url, .. } => choice = self.store.postgres.choice(url),
-            StoreChoice::Redis { accept_loss, .. } => *accept_loss = self.store.redis.accept_loss,
+            StoreChoice::Redis(options) => choice = self.store.redis.choice(&options.url),
         }
         let cache_bytes = match choice {
             StoreChoice::Embedded { engine: EngineKind::Sled, .. } => self.store.sled.cache_bytes,
@@ -365,7 +362,7 @@ impl Config {
                 sled: Engine { cache_bytes: r.number("store.sled.cache_bytes", 1 << 20..=1 << 44) },
                 fjall: Engine { cache_bytes: r.number("store.fjall.cache_bytes", 1 << 20..=1 << 44) },
                 postgres: Postgres::read(r),
-                redis: Redis { accept_loss: r.word("store.redis.accept_loss", &[("false", false), ("true", true)]) },
+                redis: Redis::read(r),
             },
             journal: Journal {
                 batch_records_max: r.size("journal.batch_records_max", 1..=1_000_000),
@@ -477,6 +474,7 @@ impl Config {
         let (fits, expected) = self.store.url_fits();
         r.require("store.url", fits, expected);
         self.store.postgres.relations(r);
+        self.store.redis.relations(r);
     }
 
     fn finish(mut self) -> Config {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::reader::Reader;
 use crate::cluster::LEASE;
 use crate::persistence::open::StoreChoice;
-use crate::persistence::postgres::{Files, Limits, PostgresSettings, Tls};
+use crate::persistence::postgres::{Limits, PostgresSettings, Tls};
+use crate::persistence::tls::Files;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Postgres {

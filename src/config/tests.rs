@@ -2,6 +2,7 @@ use std::io::Write;
 
 use super::*;
 use crate::fuzz::{Verdict, decoder};
+use crate::persistence::redis::RedisOptions;
 
 fn load(file: &str, environment: &[(&str, &str)], options: &[(&'static str, &'static str, &str)]) -> Loaded {
     let mut written = tempfile::Builder::new().suffix(".toml").tempfile().expect("a temporary file");
@@ -148,6 +149,23 @@ fn the_store_is_opened_as_it_is_configured() {
     }
     let StoreChoice::Postgres { settings, .. } = Config::default().store.postgres.choice("") else { panic!() };
     assert_eq!(settings, Box::default());
+}
+
+#[test]
+fn a_store_in_redis_is_opened_as_it_is_configured() {
+    let file = "[store]\nkind = \"redis\"\nurl = \"rediss://db\"\n[store.redis]\nanswer_ms = 4_000\n\
+        root_cert_file = \"ca.pem\"\n";
+    let config = load(file, &[], &[]).config();
+    let named = "rediss://db".parse().expect("an address");
+    for settings in [config.store_settings(), config.settings_of(named, StoreSlots::Stored)] {
+        let StoreChoice::Redis(options) = settings.choice else { panic!("{settings:?}") };
+        assert_eq!((options.url.as_str(), options.answer_ms), ("rediss://db", 4_000));
+        assert_eq!(options.files.root_cert.as_deref(), Some(Path::new("ca.pem")));
+    }
+    let StoreChoice::Redis(options) = Config::default().store.redis.choice("redis://db") else { panic!() };
+    assert!(*options == RedisOptions::at("redis://db"), "the defaults are the same");
+    let problems = load("[store.redis]\nanswer_ms = 5_000\nclient_key_file = \"k\"\n", &[], &[]).problems();
+    assert!(problems.len() == 2 && problems[0].contains("store.redis.answer_ms: must be less"), "{problems:?}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub mod conformance;
 pub mod embedded;
 pub mod faulty;
 pub mod frame;
+mod gather;
 mod handle;
 pub mod membership;
 pub mod memory;
@@ -23,6 +24,7 @@ pub mod redis;
 mod spoilt_tests;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 
 use std::sync::Arc;
 

@@ -25,11 +25,8 @@ pub enum StoreChoice {
         url: String,
         settings: Box<PostgresSettings>,
     },
-    Redis {
-        url: String,
-        /// Also servers that may lose what they acknowledged.
-        accept_loss: bool,
-    },
+    /// The same. How many slots it has is said in [`StoreSettings`].
+    Redis(Box<RedisOptions>),
 }
 
 /// Into how many slots a store is divided: fixed when it is created.
@@ -80,13 +77,12 @@ pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError
             let options = PostgresOptions { url: url.clone(), slots, limits, tls };
             Ok(Arc::new(PostgresStore::open(options).await?))
         }
-        StoreChoice::Redis { url, accept_loss } => {
+        StoreChoice::Redis(options) => {
             let slots = match settings.slots {
                 Slots::Configured(slots) => Some(slots),
                 Slots::Stored => None,
             };
-            let options = RedisOptions { slots, accept_loss: *accept_loss, ..RedisOptions::new(url, 0) };
-            Ok(Arc::new(RedisStore::open(options).await?))
+            Ok(Arc::new(RedisStore::open(RedisOptions { slots, ..(**options).clone() }).await?))
         }
     }
 }
@@ -115,7 +111,7 @@ impl FromStr for StoreChoice {
             Some("postgres" | "postgresql") => {
                 return Ok(StoreChoice::Postgres { url: text.to_owned(), settings: Box::default() });
             }
-            Some("redis" | "rediss") => return Ok(StoreChoice::Redis { url: text.to_owned(), accept_loss: false }),
+            Some("redis" | "rediss") => return Ok(StoreChoice::Redis(RedisOptions::at(text).into())),
             _ => {}
         }
         let embedded = text.split_once(':').and_then(|(name, dir)| Some((EngineKind::named(name)?, dir)));
@@ -133,7 +129,8 @@ impl fmt::Display for StoreChoice {
         match self {
             StoreChoice::Memory => f.write_str("memory"),
             StoreChoice::Embedded { engine, dir } => write!(f, "{}:{}", engine.name(), dir.display()),
-            StoreChoice::Postgres { url, .. } | StoreChoice::Redis { url, .. } => f.write_str(&without_secrets(url)),
+            StoreChoice::Postgres { url, .. } => f.write_str(&without_secrets(url)),
+            StoreChoice::Redis(options) => f.write_str(&without_secrets(&options.url)),
         }
     }
 }

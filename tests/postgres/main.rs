@@ -1,5 +1,7 @@
 //! The store in PostgreSQL, on real servers that these tests make: the conformance suite, and trouble.
 
+#[path = "../support/authority.rs"]
+mod authority;
 #[path = "../support/clock.rs"]
 mod clock;
 #[path = "../support/postgres.rs"]

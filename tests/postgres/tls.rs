@@ -1,37 +1,12 @@
 //! TLS to a real server, with authorities and certificates that are made here.
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use souk::persistence::StoreError;
 use souk::persistence::conformance::Scribe;
 
+use super::authority::Authority;
 use super::postgres::Server;
 use super::process::Launch;
 use super::{limits, open_with};
-
-/// One that signs certificates, and its own as a file.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-}
-
-impl Authority {
-    fn new(name: &str) -> Authority {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        let pem = params.self_signed(&key).expect("a certificate").pem();
-        Authority { issuer: Issuer::new(params, key), pem }
-    }
-
-    /// Certificate and key, for who is called so.
-    fn certify(&self, name: &str) -> (String, String) {
-        let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
-        params.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate().expect("a key");
-        (params.signed_by(&key, &self.issuer).expect("a certificate").pem(), key.serialize_pem())
-    }
-}
 
 /// Who shows no certificate may come as `postgres`, who shows one as whom it names; and nobody without TLS.
 const HBA: &str = "hostssl all certified all cert\nhostssl all all all trust\nhostnossl all all all reject\n";

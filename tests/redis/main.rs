@@ -3,11 +3,15 @@
 
 mod cluster;
 mod hardship;
+mod layout;
 mod limiter;
 mod node;
 mod opening;
+mod tls;
 mod trouble;
 
+#[path = "../support/authority.rs"]
+mod authority;
 #[path = "../crash/ledger.rs"]
 #[allow(dead_code, reason = "the crash tests use more of it")]
 mod ledger;

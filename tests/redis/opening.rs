@@ -16,16 +16,18 @@ async fn refusal(options: RedisOptions) -> String {
 }
 
 #[tokio::test]
-async fn another_number_of_slots_and_a_later_layout_are_refused() {
+async fn another_number_of_slots_and_another_layout_are_refused() {
     let server = server::shared();
     let prefix = name();
     let url = server.url(&prefix);
     RedisStore::open(RedisOptions::new(&url, SLOTS)).await.expect("a new store");
     let why = refusal(RedisOptions::new(&url, SLOTS * 2)).await;
     assert_eq!(why, "the store was created with 4 slots, and the configuration says 8");
-    server.say(&["HSET", &format!("{prefix}:{{store}}"), "format", "2"]).await;
-    let why = refusal(RedisOptions::new(&url, SLOTS)).await;
-    assert_eq!(why, "the store has layout 2, and this souk reads 1");
+    for other in [1, 3] {
+        server.say(&["HSET", &format!("{prefix}:{{store}}"), "format", &other.to_string()]).await;
+        let why = refusal(RedisOptions::new(&url, SLOTS)).await;
+        assert_eq!(why, format!("the store has layout {other}, and this souk reads 2"));
+    }
 }
 
 #[tokio::test]

@@ -1,16 +1,14 @@
 //! Servers in trouble, and what a client of the store makes of it: nothing acknowledged is lost, nothing is done
 //! twice, nothing is half done, and it goes on by itself.
 
-use std::sync::Arc;
-
-use souk::persistence::conformance::{self, Ack, Rig, SCRIBE, SLOTS, Scribe, client_receipt, key, verify};
+use souk::persistence::conformance::{self, Ack, SCRIBE, SLOTS, Scribe, client_receipt, key, verify};
 use souk::persistence::redis::RedisOptions;
 use souk::persistence::{Batch, Record, Refusal, Store, StoreError};
 use tokio::task::JoinHandle;
 
 use super::proxy::{Cut, Proxy};
 use super::server::{self, CAREFUL, Server};
-use super::{RedisRig, name, open, open_with};
+use super::{name, open, open_with};
 
 fn batch(records: &[Record]) -> Batch {
     Batch { owner: SCRIBE.into(), records: records.to_vec(), snapshots: Vec::new() }
@@ -247,22 +245,4 @@ async fn a_server_that_forgets_its_scripts_is_told_again() {
         server.say(&["SCRIPT", "FLUSH"]).await;
         assert_eq!(scribe.records(0, "a").await.last(), Some(&records[0]));
     }
-}
-
-/// A record that has lost its last bytes, and one that is not there at all, are said to be damaged.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn damage_is_said() {
-    let rig = RedisRig::new();
-    let mut scribe = Scribe::claim(rig.open().await).await;
-    let records = [scribe.record(0, "a"), scribe.record(0, "a"), scribe.record(1, "b")];
-    scribe.commit(&records).await;
-    rig.server.say(&["XDEL", &format!("{}:{{s:0}}:l", rig.prefix), "1-0"]).await;
-    let store: Arc<dyn Store> = rig.open().await;
-    assert!(matches!(store.load(0, &key("a")).await, Err(StoreError::Damaged(_))));
-    assert!(matches!(store.feed(0, 0, 9).await, Err(StoreError::Damaged(_))));
-    assert_eq!(store.feed(0, 1, 9).await.expect("the rest"), records[1..2]);
-    rig.server.say(&["XDEL", &format!("{}:{{s:0}}:l", rig.prefix), "2-0"]).await;
-    assert!(matches!(store.claim("next", &[(0, 1)]).await, Err(StoreError::Damaged(_))), "the head says 2");
-    rig.server.say(&["XADD", &format!("{}:{{s:1}}:l", rig.prefix), "2-0", "r", "no record"]).await;
-    assert!(matches!(store.feed(1, 0, 9).await, Err(StoreError::Damaged(_))));
 }

@@ -11,6 +11,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, NoTls, Row};
 
 use super::super::StoreError;
+use super::super::tls::Files;
 use super::failure::{Failure, classify, in_full};
 use super::tls::{self, Tls};
 
@@ -80,7 +81,7 @@ pub struct Lent {
 /// Where the server is, and whether and how TLS is spoken to it.
 pub struct Address {
     pub config: Config,
-    pub tls: Option<tls::Files>,
+    pub tls: Option<Files>,
 }
 
 impl Address {
@@ -91,7 +92,7 @@ impl Address {
     pub fn parse(url: &str, configured: &Tls) -> Result<Address, String> {
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
         let mut tls = configured.clone();
-        let mut named = tls::Files::default();
+        let mut named = Files::default();
         let mut rest = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -107,7 +108,7 @@ impl Address {
         }
         let is_required = tls.is_required.unwrap_or(false);
         // Who names authorities believes that the connection is protected.
-        if !is_required && (named != tls::Files::default() || tls.promises_in_vain()) {
+        if !is_required && (named != Files::default() || tls.promises_in_vain()) {
             return Err("certificates are named, but TLS is not asked for: say sslmode=verify-full".into());
         }
         rest.push(format!("sslmode={}", if is_required { "require" } else { "disable" }));

@@ -1,8 +1,8 @@
-//! What needs no server: addresses, plans, and what may be committed together. (The rest is in
-//! `tests/postgres`, on a real one.)
+//! What needs no server: addresses. (The rest is in `tests/postgres`, on a real one.)
 
+use super::super::tls::Files;
 use super::connect::Address;
-use super::tls::{Files, Tls};
+use super::tls::Tls;
 
 fn parse(url: &str) -> Result<Address, String> {
     Address::parse(url, &Tls::default())

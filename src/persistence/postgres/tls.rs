@@ -1,14 +1,14 @@
 //! TLS to the server. Its certificate is always verified, its name too.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::super::StoreError;
+use super::super::tls::{Files, certificates, unusable};
 
 /// What is configured of TLS, for addresses that do not say it themselves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,27 +22,6 @@ impl Tls {
     /// Whether there are certificates for a connection that nobody has decided to protect.
     pub fn promises_in_vain(&self) -> bool {
         self.is_required.is_none() && self.files != Files::default()
-    }
-}
-
-/// Files in PEM.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Files {
-    /// The authorities to trust, instead of the usual ones.
-    pub root_cert: Option<PathBuf>,
-    /// Our own certificate, with what is between it and an authority that the server trusts.
-    pub client_cert: Option<PathBuf>,
-    pub client_key: Option<PathBuf>,
-}
-
-impl Files {
-    /// These, and what is not among them from others.
-    pub fn or(self, others: Files) -> Files {
-        Files {
-            root_cert: self.root_cert.or(others.root_cert),
-            client_cert: self.client_cert.or(others.client_cert),
-            client_key: self.client_key.or(others.client_key),
-        }
     }
 }
 
@@ -73,17 +52,4 @@ pub fn connector(files: &Files) -> Result<MakeRustlsConnect, StoreError> {
         }
     };
     Ok(MakeRustlsConnect::new(config))
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StoreError> {
-    let read = |path: &Path| -> Result<Vec<_>, pem::Error> { CertificateDer::pem_file_iter(path)?.collect() };
-    match read(path) {
-        Ok(found) if found.is_empty() => Err(unusable(path, &"there is no certificate in it")),
-        Ok(found) => Ok(found),
-        Err(error) => Err(unusable(path, &error)),
-    }
-}
-
-fn unusable(path: &Path, why: &dyn std::fmt::Display) -> StoreError {
-    StoreError::Fatal(format!("{} cannot be used for TLS: {why}", path.display()))
 }

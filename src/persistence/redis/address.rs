@@ -1,4 +1,5 @@
-//! Where the store is: `redis://[[user]:password@]host[:port][/database][?prefix=...&nodes=host:port,...]`.
+//! Where the store is: `redis://[[user]:password@]host[:port][/database][?prefix=...&nodes=host:port,...]`, and with
+//! `rediss://` the same over TLS.
 
 use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 use url::Url;
@@ -14,15 +15,19 @@ const PREFIX_BYTES_MAX: usize = 64;
 pub(super) struct Address {
     pub servers: Vec<ConnectionInfo>,
     pub prefix: String,
+    pub is_tls: bool,
 }
 
 /// Reads an address. The text of an error has no password in it.
 pub(super) fn parse(text: &str) -> Result<Address, String> {
     let mut url = Url::parse(text).map_err(|error| format!("not an address: {error}"))?;
-    match url.scheme() {
-        "redis" => {}
-        "rediss" => return Err("TLS to Redis is not built in: put a tunnel in front of the server".to_owned()),
-        other => return Err(format!("{other}:// is no address of a Redis server: redis://host:port")),
+    if !matches!(url.scheme(), "redis" | "rediss") {
+        let why = "is no address of a Redis server: redis://host:port, or rediss://host:port with TLS";
+        return Err(format!("{}:// {why}", url.scheme()));
+    }
+    // The client would take #insecure for leave not to look who is there.
+    if url.fragment().is_some() {
+        return Err("there is nothing behind a # in a Redis address".to_owned());
     }
     let mut prefix = PREFIX.to_owned();
     let mut others = Vec::new();
@@ -47,7 +52,7 @@ pub(super) fn parse(text: &str) -> Result<Address, String> {
         url.set_port(Some(port)).map_err(|()| format!("{other}: not host:port"))?;
         servers.push(info(&url)?);
     }
-    Ok(Address { servers, prefix })
+    Ok(Address { servers, prefix, is_tls: url.scheme() == "rediss" })
 }
 
 fn info(url: &Url) -> Result<ConnectionInfo, String> {
@@ -62,7 +67,7 @@ mod tests {
     use super::*;
 
     fn told(text: &str) -> Result<(Vec<String>, String), String> {
-        let Address { servers, prefix } = parse(text)?;
+        let Address { servers, prefix, .. } = parse(text)?;
         Ok((servers.iter().map(|server| server.addr().to_string()).collect(), prefix))
     }
 
@@ -71,9 +76,13 @@ mod tests {
         let one = |server: &str, prefix: &str| Ok((vec![server.to_owned()], prefix.to_owned()));
         assert_eq!(told("redis://localhost"), one("localhost:6379", "souk"));
         assert_eq!(told("redis://u:p@db:7000/3?prefix=shop-1"), one("db:7000", "shop-1"));
+        assert_eq!(told("rediss://a:1?nodes=b:2").map(|(servers, _)| servers), Ok(vec!["a:1".into(), "b:2".into()]));
+        assert!(parse("rediss://a").is_ok_and(|address| address.is_tls));
         let cluster = vec!["a:1".to_owned(), "b:2".to_owned(), "c:6379".to_owned()];
         assert_eq!(told("redis://a:1?nodes=b:2,c"), Ok((cluster, "souk".to_owned())));
-        for wrong in ["", "localhost", "postgres://a", "rediss://a", "redis://a?prefix=", "redis://a?prefix={x}"] {
+        for wrong in
+            ["", "localhost", "postgres://a", "rediss://a#insecure", "redis://a?prefix=", "redis://a?prefix={x}"]
+        {
             assert!(told(wrong).is_err(), "{wrong}");
         }
         for wrong in ["redis://a?nodes=b:x", "redis://a?timeout=5", "redis://:secret@a?prefix={"] {

@@ -14,10 +14,14 @@ impl Keys {
         Keys { prefix: prefix.to_owned() }
     }
 
-    /// A slot's head. The names of everything else of the slot begin with it, so they have its hash tag and
+    /// What keeps a slot. The names of everything else of the slot begin with it, so they have its hash tag and
     /// lie on the same machine of a Redis Cluster.
-    pub fn head(&self, slot: Slot) -> String {
-        format!("{}:{{s:{slot}}}", self.prefix)
+    pub fn group(&self, group: Group) -> String {
+        format!("{}:{{g:{group}}}", self.prefix)
+    }
+    /// What a slot has beside its group, by the end of its name.
+    pub fn beside(&self, slot: Slot, end: &str) -> String {
+        self.group(group_of(slot)) + &beside(slot, end)
     }
     /// What the store is: its format and its number of slots.
     pub fn store(&self) -> String {
@@ -28,14 +32,61 @@ impl Keys {
     }
 }
 
-/// What of a slot lies beside its head, by the end of its name.
-pub(super) const LOG: &str = ":l";
-pub(super) const IDS: &str = ":i";
-pub(super) const EXPIRIES: &str = ":x";
-pub(super) const OWED: &str = ":o";
-pub(super) const WAKES: &str = ":w";
-pub(super) const SNAPSHOTS: &str = ":p";
-pub(super) const SNAPSHOT_SEQS: &str = ":n";
+/// Slots that are kept together. So many groups are in every store: frozen. More make a commit over many slots
+/// dearer, and fewer leave machines of a Redis Cluster without any.
+pub(super) const GROUPS: Group = 16;
+pub(super) type Group = u16;
+
+pub(super) fn group_of(slot: Slot) -> Group {
+    slot % GROUPS
+}
+
+/// What of a slot lies beside its group, by the end of its name.
+pub(super) const IDS: &str = "i";
+pub(super) const SPANS: &str = "x";
+pub(super) const OWED: &str = "o";
+pub(super) const OWED_RECEIPTS: &str = "q";
+pub(super) const WAKES: &str = "w";
+pub(super) const SNAPSHOTS: &str = "p";
+pub(super) const SNAPSHOT_SEQS: &str = "n";
+
+pub(super) fn beside(slot: Slot, end: &str) -> String {
+    format!(":{slot}:{end}")
+}
+
+/// Where an entity's sequences are, beside its group.
+pub(super) fn seqs(slot: Slot, key: &EntityKey) -> Vec<u8> {
+    [beside(slot, "e:").as_bytes(), &entity(key)].concat()
+}
+
+/// Fields of a group, by the letter that they begin with: the head of a slot,
+pub(super) fn head_field(slot: Slot) -> Vec<u8> {
+    format!("h{slot}").into()
+}
+
+/// a record, by its sequence,
+pub(super) fn record_field(slot: Slot, seq: u64) -> Vec<u8> {
+    format!("l{slot}:{seq}").into()
+}
+
+fn field(letter: char, slot: Slot, of: &[u8]) -> Vec<u8> {
+    [format!("{letter}{slot}:").as_bytes(), of].concat()
+}
+
+/// an entity's version, if it is not 0,
+pub(super) fn version_field(slot: Slot, key: &EntityKey) -> Vec<u8> {
+    field('v', slot, &entity(key))
+}
+
+/// what an entity owes,
+pub(super) fn owed_field(slot: Slot, key: &EntityKey) -> Vec<u8> {
+    field('d', slot, &entity(key))
+}
+
+/// and the receipt with this name.
+pub(super) fn receipt_field(slot: Slot, name: &[u8]) -> Vec<u8> {
+    field('r', slot, name)
+}
 
 /// An entity: its kind, its id. As ordered as the keys themselves.
 pub(super) fn entity(key: &EntityKey) -> Vec<u8> {
@@ -101,9 +152,18 @@ mod tests {
     fn names_are_frozen_and_a_slots_share_one_hash_tag() {
         let keys = Keys::new("shop");
         assert_eq!(
-            (keys.head(7), keys.store(), keys.nodes()),
-            ("shop:{s:7}".into(), "shop:{store}".into(), "shop:{nodes}".into())
+            (keys.beside(23, OWED), keys.store(), keys.nodes()),
+            ("shop:{g:7}:23:o".into(), "shop:{store}".into(), "shop:{nodes}".into())
         );
+    }
+
+    #[test]
+    fn fields_are_frozen() {
+        let key = key(3, "a");
+        let fields = [head_field(23), record_field(23, 9), version_field(23, &key), owed_field(23, &key)];
+        assert_eq!(fields, [&b"h23"[..], b"l23:9", b"v23:\x03a", b"d23:\x03a"]);
+        assert_eq!(receipt_field(23, b"name"), b"r23:name");
+        assert_eq!(seqs(23, &key), b":23:e:\x03a");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, ServerErrorKind, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, ServerErrorKind, TlsCertificates, Value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -18,8 +18,6 @@ use super::address::Address;
 use super::{guard, scripts};
 use crate::persistence::StoreError;
 
-/// How long making a connection may take.
-const CONNECT: Duration = Duration::from_secs(2);
 /// After a connection could not be made, everybody is told so for this long without another try.
 const REST: Duration = Duration::from_millis(100);
 /// Commands that may wait to be sent.
@@ -65,9 +63,13 @@ pub(super) enum Connection {
 /// What every new connection is held against.
 #[derive(Debug, Clone)]
 pub(super) struct Terms {
+    /// How long making a connection may take.
+    pub connect: Duration,
     /// How long an answer may take; then it is lost.
     pub answer: Duration,
     pub accept_loss: bool,
+    /// With TLS.
+    pub certificates: Option<TlsCertificates>,
 }
 
 pub(super) struct Link {
@@ -112,7 +114,7 @@ impl Link {
             tokio::time::sleep_until(until).await;
             return Err(why);
         }
-        let connecting = tokio::time::timeout(CONNECT, connect(&self.address, &self.terms));
+        let connecting = tokio::time::timeout(self.terms.connect, connect(&self.address, &self.terms));
         match connecting.await.unwrap_or_else(|_| Err(Trouble::Refused("connecting took too long".to_owned()))) {
             Ok(connection) => {
                 current.number += 1;
@@ -225,12 +227,16 @@ async fn connect(address: &Address, terms: &Terms) -> Result<Connection, Trouble
     let nobody = || Trouble::Unfit("no server is named".to_owned());
     let first = address.servers.first().ok_or_else(nobody)?;
     let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT))
+        .set_connection_timeout(Some(terms.connect))
         .set_response_timeout(None)
         .set_pipeline_buffer_size(QUEUE);
     let mut reached = Err(nobody());
     for server in &address.servers {
-        let client = Client::open(server.clone()).map_err(said)?;
+        let client = match &terms.certificates {
+            Some(certificates) => Client::build_with_tls(server.clone(), certificates.clone()),
+            None => Client::open(server.clone()),
+        };
+        let client = client.map_err(|error| Trouble::Unfit(error.to_string()))?;
         reached = client.get_multiplexed_async_connection_with_config(&config).await.map_err(said);
         if reached.is_ok() {
             break;
@@ -242,12 +248,14 @@ async fn connect(address: &Address, terms: &Terms) -> Result<Connection, Trouble
         if first.redis_settings().db() != 0 {
             return Err(Trouble::Unfit("a Redis Cluster has no databases but 0".to_owned()));
         }
-        let client = redis::cluster::ClusterClientBuilder::new(address.servers.clone())
+        let mut builder = redis::cluster::ClusterClientBuilder::new(address.servers.clone())
             .tcp_settings(tcp_settings())
-            .connection_timeout(CONNECT)
-            .response_timeout(terms.answer)
-            .build()
-            .map_err(said)?;
+            .connection_timeout(terms.connect)
+            .response_timeout(terms.answer);
+        if let Some(certificates) = &terms.certificates {
+            builder = builder.certs(certificates.clone());
+        }
+        let client = builder.build().map_err(said)?;
         Connection::Cluster(client.get_async_connection().await.map_err(said)?)
     } else {
         Connection::Single(connection)

@@ -1,23 +1,33 @@
 //! The journal in Redis, for small clusters and for those who run Redis already.
 //!
-//! All keys of a slot share one hash tag, `{s:7}`, so that one script is one atomic step on them, in a Redis
-//! Cluster too. Beside a slot's head, `souk:{s:7}` (a hash: owner, epoch, last sequence and its time, number of
-//! the last call), lie
+//! Slots are kept in 16 groups: slot 23 in group 7. All keys of a group share one hash tag, `{g:7}`, so that one script
+//! is one atomic step on them, in a Redis Cluster too. The group itself, `souk:{g:7}`, is a hash with nearly
+//! everything, because one command with many fields is what Redis does best:
+//!
+//! | field | what |
+//! | --- | --- |
+//! | `hSLOT` | a slot's epoch, last sequence and owner: `3:120:node-1` |
+//! | `lSLOT:SEQ` | a record, as its frame. Sequences have no gaps, so nothing need order them |
+//! | `vSLOT:ENTITY` | an entity's version, if it is not 0 |
+//! | `rSLOT:NAME` | a receipt: the sequence of its record, and a client's the span of time that it expires in |
+//! | `dSLOT:ENTITY` | what an entity owes |
+//!
+//! Beside it, under `souk:{g:7}:SLOT:`, lie what has an order, and what is not written with every commit:
 //!
 //! | key | what |
 //! | --- | --- |
-//! | `:l` | the log: a stream, the record with sequence n under the id `n-0`, as its frame |
-//! | `:e:ENTITY` | sequences of an entity's records, a sorted set |
-//! | `:v` | versions of entities, a hash; `:i` the entities in the order of their keys |
-//! | `:r` | receipts: name to sequence, a hash; `:x` clients' by expiry; `:q` owed ones by entity, sender, number |
-//! | `:o`, `:d` | who owes by (due, entity), and what, a hash; `:w` wakes by (due, entity) |
-//! | `:p`, `:n` | snapshots and the sequences that they were taken at, hashes |
+//! | `e:ENTITY` | sequences of an entity's records, 8 bytes each |
+//! | `i` | the entities in the order of their keys |
+//! | `x`, `x:SPAN` | spans of time in which clients' receipts expire, and the names of those, a list |
+//! | `q` | receipts of owed requests by entity, sender, number |
+//! | `o`, `w` | who owes, and who wants to be woken, by (due, entity) |
+//! | `p`, `n` | snapshots and the sequences that they were taken at, hashes |
 //!
-//! Ordered things are sorted sets of equal scores, whose members are bytes that are ordered as they should be.
+//! What has an order is in sorted sets of equal scores, whose members are bytes that are ordered as they should be.
 //! `souk:{nodes}` is the node list, `souk:{store}` says what store this is.
 //!
-//! A group commit is one call of a script ([`append`]) with all its slots; in a Redis Cluster one call for each
-//! slot. (One call and no pipeline of calls: a server that syncs always syncs between any two calls that
+//! A group commit is one call of a script ([`appending`]) with all its slots; in a Redis Cluster one call for each
+//! group. (One call and no pipeline of calls: a server that syncs always syncs between any two calls that
 //! do not arrive in one read of 16 KB.) The server runs one script at a time, so comparing and writing are one
 //! step, and it answers nobody before what was written is synced: what is read is durable. An append
 //! that comes after a change of owner finds another epoch and writes nothing, however long it was on its way.
@@ -28,49 +38,63 @@
 //! Architecture invariant: nothing here reads a clock of the server, and no key expires.
 
 mod address;
-mod append;
+mod appending;
 mod guard;
 mod keys;
 mod link;
 mod ownership;
+mod parts;
 mod reads;
 mod scripts;
+mod tls;
 mod values;
+mod writes;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::Instant;
 
+use self::appending::Appending;
 use self::keys::{Keys, SNAPSHOT_SEQS, SNAPSHOTS};
 use self::link::{Link, Terms, Trouble};
 use self::scripts::Name;
+use super::gather::Gatherer;
+use super::tls::Files;
 use super::{
     Batch, EntityKey, Epoch, History, Journal, OwedRow, Record, Refusal, RequestBytes, Slot, SlotHead, StoreError,
     WakeRow,
 };
 
-/// The layout that is described above. A store of a later one is refused.
-const FORMAT: u64 = 1;
+/// The layout that is described above. A store of another one is refused.
+const FORMAT: u64 = 2;
 
 /// How a store is opened.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct RedisOptions {
-    /// `redis://[[user]:password@]host[:port][/database][?prefix=souk&nodes=host:port,...]`.
+    /// `redis://[[user]:password@]host[:port][/database][?prefix=souk&nodes=host:port,...]`, or `rediss://...` for TLS.
     pub url: String,
     /// Of a new store; of one that is there it must be the same. `None`: as many as it has, and it must be there.
     pub slots: Option<Slot>,
     /// Go on with servers that may lose what they acknowledge, or do not say.
     pub accept_loss: bool,
+    /// How long making a connection may take.
+    pub connect_ms: u64,
     /// How long an answer may take. Then the outcome is unknown.
     pub answer_ms: u64,
+    /// For TLS.
+    pub files: Files,
 }
 
 impl RedisOptions {
     pub fn new(url: &str, slots: Slot) -> RedisOptions {
-        RedisOptions { url: url.to_owned(), slots: Some(slots), accept_loss: false, answer_ms: 3_000 }
+        RedisOptions { slots: Some(slots), ..RedisOptions::at(url) }
+    }
+
+    /// A store that is there, at this address.
+    pub fn at(url: &str) -> RedisOptions {
+        let (url, files) = (url.to_owned(), Files::default());
+        RedisOptions { url, slots: None, accept_loss: false, connect_ms: 2_000, answer_ms: 3_000, files }
     }
 }
 
@@ -78,7 +102,8 @@ impl RedisOptions {
 pub struct RedisStore {
     slots: Slot,
     keys: Keys,
-    appends: Link,
+    appending: Arc<Appending>,
+    gatherer: Gatherer,
     reads: Link,
 }
 
@@ -86,58 +111,30 @@ impl RedisStore {
     /// Opens the store, and founds it where there is none.
     pub async fn open(options: RedisOptions) -> Result<RedisStore, StoreError> {
         let address = address::parse(&options.url).map_err(StoreError::Fatal)?;
-        let terms = Terms { answer: Duration::from_millis(options.answer_ms), accept_loss: options.accept_loss };
+        // Who names authorities believes that the connection is protected.
+        if !address.is_tls && options.files != Files::default() {
+            return Err(StoreError::Fatal("there are files for TLS, and the address does not say rediss://".into()));
+        }
+        let terms = Terms {
+            connect: Duration::from_millis(options.connect_ms),
+            answer: Duration::from_millis(options.answer_ms),
+            accept_loss: options.accept_loss,
+            certificates: if address.is_tls { Some(tls::read(&options.files)?) } else { None },
+        };
         let keys = Keys::new(&address.prefix);
-        let appends = Link::new(address.clone(), terms.clone());
+        let link = Link::new(address.clone(), terms.clone());
         let reads = Link::new(address, terms);
         let slots = found(&reads, &keys, options.slots).await.map_err(|trouble| match trouble {
             Trouble::Unfit(why) | Trouble::Failed(why) => StoreError::Fatal(why),
             Trouble::Refused(why) | Trouble::Lost(why) => StoreError::Unavailable(why),
         })?;
-        Ok(RedisStore { slots, keys, appends, reads })
-    }
-
-    /// Sends a batch's calls. After a lost connection they are sent again, once: a slot that they were written
-    /// to knows the call by its number and says so. Only what is refused then remains unknown, because it may have
-    /// been written before whatever it is refused for.
-    async fn send(&self, owner: &str, groups: &[append::Group<'_>]) -> Result<Vec<(Slot, Refusal)>, StoreError> {
-        let number: [u8; 16] = rand::random();
-        let is_cluster = self.appends.is_cluster().await.map_err(Trouble::of_write)?;
-        let calls = append::calls(groups, is_cluster);
-        let commands: Vec<redis::Cmd> =
-            calls.iter().map(|groups| append::command(owner, &number, groups, &self.keys)).collect();
-        let sent = Instant::now();
-        let first = match self.once(&calls, &commands).await {
-            Err(StoreError::Unknown(why)) => why,
-            settled => return settled,
-        };
-        if sent.elapsed() > self.appends.patience() {
-            return Err(StoreError::Unknown(first));
-        }
-        match self.once(&calls, &commands).await {
-            Ok(refused) if refused.is_empty() => Ok(refused),
-            Err(error @ (StoreError::Fatal(_) | StoreError::Damaged(_))) => Err(error),
-            Ok(_) | Err(StoreError::Unknown(_) | StoreError::Unavailable(_)) => Err(StoreError::Unknown(first)),
-        }
-    }
-
-    async fn once(
-        &self,
-        calls: &[&[append::Group<'_>]],
-        commands: &[redis::Cmd],
-    ) -> Result<Vec<(Slot, Refusal)>, StoreError> {
-        let answers = self.appends.ask_all(commands).await.map_err(Trouble::of_write)?;
-        let all_refused = answers.iter().all(|answer| matches!(answer, Err(Trouble::Refused(_))));
-        let mut refused = Vec::new();
-        for (groups, answer) in calls.iter().zip(answers) {
-            match answer {
-                Ok(answer) => refused.extend(append::answers(groups, answer).map_err(Trouble::of_write)?),
-                // One machine of several would not: its slots are refused, and the others' are written.
-                Err(Trouble::Refused(why)) if !all_refused => refused.extend(append::unavailable(groups, &why)),
-                Err(trouble) => return Err(trouble.of_write()),
-            }
-        }
-        Ok(refused)
+        let appending = Arc::new(Appending { slots, keys: keys.clone(), link });
+        let commits = appending.clone();
+        let gatherer = Gatherer::start(move |batch| {
+            let commits = commits.clone();
+            async move { commits.append(batch).await }
+        });
+        Ok(RedisStore { slots, keys, appending, gatherer, reads })
     }
 }
 
@@ -172,11 +169,7 @@ impl Journal for RedisStore {
     }
 
     async fn append(&self, batch: Batch) -> Result<Vec<(Slot, Refusal)>, StoreError> {
-        let (groups, mut refused): (_, BTreeMap<Slot, Refusal>) = append::group(&batch, self.slots);
-        if !groups.is_empty() {
-            refused.extend(self.send(&batch.owner, &groups).await?);
-        }
-        Ok(refused.into_iter().collect())
+        self.gatherer.append(batch).await
     }
 
     async fn load(&self, slot: Slot, key: &EntityKey) -> Result<History, StoreError> {
@@ -243,15 +236,15 @@ impl Journal for RedisStore {
 
     async fn drop_snapshots(&self) -> Result<(), StoreError> {
         let drop = |slot: Slot| {
-            let head = self.keys.head(slot);
-            redis::cmd("UNLINK").arg(head.clone() + SNAPSHOTS).arg(head + SNAPSHOT_SEQS).to_owned()
+            let keys = [SNAPSHOTS, SNAPSHOT_SEQS].map(|of| self.keys.beside(slot, of));
+            redis::cmd("UNLINK").arg(&keys).to_owned()
         };
         let commands: Vec<redis::Cmd> = (0..self.slots).map(drop).collect();
         self.reads.read_all(&commands).await.map(|_| ())
     }
 
     async fn close(&self) -> Result<(), StoreError> {
-        self.appends.close().await;
+        self.appending.link.close().await;
         self.reads.close().await;
         Ok(())
     }

@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use redis::{Cmd, Value};
 
 use super::RedisStore;
+use super::keys;
 use super::link::Trouble;
+use super::reads::time_of;
 use super::scripts::{self, Name};
 use super::values::{bytes, list, number, text};
 use crate::persistence::membership::NodeList;
@@ -32,7 +34,7 @@ impl RedisStore {
         };
         let call = |(slot, epoch): &(Slot, Epoch)| {
             let mut hand = scripts::call(Name::Hand, 1);
-            hand.arg(self.keys.head(*slot)).arg(*epoch).arg(to).arg(from.as_slice());
+            hand.arg(self.keys.group(keys::group_of(*slot))).arg(*slot).arg(*epoch).arg(to).arg(from.as_slice());
             hand
         };
         let calls: Vec<Cmd> = slots.iter().filter(|(slot, _)| judged(*slot).is_ok()).map(call).collect();
@@ -106,13 +108,16 @@ fn answer_of(slot: Slot, owner: &str, answer: Value) -> Result<Result<SlotHead, 
     let mut next = || answer.next().unwrap_or(Value::Nil);
     match text(next())?.as_str() {
         "k" => {
-            let (epoch, seq, at_ms) = (number(next())?, number(next())?, number(next())?);
+            let (epoch, seq, time) = (number(next())?, number(next())?, bytes(next())?);
+            let at_ms = time_of(&time)
+                .ok_or_else(|| StoreError::Damaged(format!("the last record of slot {slot} has no time")))?;
             Ok(Ok(SlotHead { owner: Some(owner.to_owned()), epoch, seq, at_ms }))
         }
         "f" => Ok(Err(Refusal::Fenced { current: number(next())? })),
         _ => {
-            let (head, log) = (number::<u64>(next())?, number::<u64>(next())?);
-            Err(StoreError::Damaged(format!("slot {slot} ends with record {log} and should with {head}")))
+            let (head, other) = (number::<u64>(next())?, number::<u64>(next())?);
+            let why = if head == other { "is not there" } else { "is too many" };
+            Err(StoreError::Damaged(format!("slot {slot} should end with record {head}, and record {other} {why}")))
         }
     }
 }

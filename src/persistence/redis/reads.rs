@@ -5,10 +5,10 @@ use std::sync::Arc;
 use redis::{Cmd, Value};
 
 use super::RedisStore;
-use super::append::owed_row_of;
-use super::keys::{self, EXPIRIES, IDS, LOG, WAKES};
+use super::keys::{self, GROUPS, IDS, SPANS, WAKES};
 use super::scripts::{self, Name};
-use super::values::{bytes, fields, list, number, text};
+use super::values::{bytes, list, number};
+use super::writes::{SPAN_MS, owed_row_of};
 use crate::persistence::{
     EntityKey, History, OwedRow, Record, RequestBytes, Slot, SlotHead, Snapshot, StoreError, WakeRow,
 };
@@ -34,7 +34,7 @@ fn record_of(value: Value, slot: Slot) -> Result<Record, StoreError> {
 impl RedisStore {
     fn script(&self, name: Name, slot: Slot) -> Cmd {
         let mut command = scripts::call(name, 1);
-        command.arg(self.keys.head(slot));
+        command.arg(self.keys.group(keys::group_of(slot))).arg(slot);
         command
     }
 
@@ -108,13 +108,11 @@ impl RedisStore {
         while found.len() < limit {
             let after = found.last().map_or(after_seq, |record| record.seq);
             let count = PAGE.min(limit - found.len());
-            let mut range = redis::cmd("XRANGE");
-            range.arg(self.keys.head(slot) + LOG).arg(format!("{}-0", after.saturating_add(1))).arg("+");
-            let page = list(self.reads.read(range.arg("COUNT").arg(count).to_owned()).await?)?;
-            let got = page.len();
-            for entry in page {
-                let [_, pairs] = fields(entry)?;
-                let [_, stored] = fields(pairs)?;
+            let mut feed = self.script(Name::Feed, slot);
+            feed.arg(after).arg(count).arg(PAGE_BYTES);
+            let mut page = list(self.reads.read(feed).await?)?.into_iter();
+            let more: u8 = number(page.next().unwrap_or(Value::Nil))?;
+            for stored in page {
                 let record = record_of(stored, slot)?;
                 let next = found.last().map_or(after_seq, |record| record.seq).saturating_add(1);
                 if record.seq != next {
@@ -125,7 +123,7 @@ impl RedisStore {
                 }
                 found.push(record);
             }
-            if got < count {
+            if more == 0 {
                 break;
             }
         }
@@ -186,7 +184,7 @@ impl RedisStore {
 
     fn members(&self, slot: Slot, of: &str, from: &[u8], to: &[u8], count: usize) -> Cmd {
         let mut range = redis::cmd("ZRANGEBYLEX");
-        range.arg(self.keys.head(slot) + of).arg(from).arg(to).arg("LIMIT").arg(0).arg(count);
+        range.arg(self.keys.beside(slot, of)).arg(from).arg(to).arg("LIMIT").arg(0).arg(count);
         range
     }
 
@@ -225,36 +223,63 @@ impl RedisStore {
     }
 
     pub(super) async fn all_heads(&self) -> Result<Vec<SlotHead>, StoreError> {
-        let ask = |slot| redis::cmd("HMGET").arg(self.keys.head(slot)).arg(&["o", "e", "s", "t"]).to_owned();
-        let commands: Vec<Cmd> = (0..self.slots).map(ask).collect();
-        let answers = self.reads.read_all(&commands).await?;
-        answers.into_iter().map(head_of).collect()
+        let of = |group| (group..self.slots).step_by(usize::from(GROUPS));
+        let ask = |group| {
+            let mut heads = scripts::call(Name::Heads, 1);
+            heads.arg(self.keys.group(group)).arg(of(group).collect::<Vec<_>>());
+            heads
+        };
+        let groups = GROUPS.min(self.slots);
+        let commands: Vec<Cmd> = (0..groups).map(ask).collect();
+        let mut heads = vec![SlotHead::default(); usize::from(self.slots)];
+        for (group, answer) in (0..groups).zip(self.reads.read_all(&commands).await?) {
+            let mut values = list(answer)?.into_iter();
+            for slot in of(group) {
+                let (head, time) = (values.next().unwrap_or(Value::Nil), values.next().unwrap_or(Value::Nil));
+                heads[usize::from(slot)] = head_of(&bytes(head)?, &bytes(time)?)?;
+            }
+        }
+        Ok(heads)
     }
 
     pub(super) async fn prune(&self, now_ms: i64, limit: usize) -> Result<usize, StoreError> {
-        let below = format!("({now_ms}");
-        let count = |slot| redis::cmd("ZCOUNT").arg(self.keys.head(slot) + EXPIRIES).arg("-inf").arg(&below).to_owned();
-        let commands: Vec<Cmd> = (0..self.slots).map(count).collect();
+        let passed = now_ms.div_euclid(SPAN_MS).saturating_sub(1);
+        let any = |slot| redis::cmd("ZCOUNT").arg(self.keys.beside(slot, SPANS)).arg("-inf").arg(passed).to_owned();
+        let commands: Vec<Cmd> = (0..self.slots).map(any).collect();
         let mut gone = 0;
-        for (slot, waiting) in (0..self.slots).zip(self.reads.read_all(&commands).await?) {
-            let mut waiting: usize = number(waiting)?;
-            while waiting > 0 && gone < limit {
-                let some = waiting.min(limit - gone).min(PAGE);
+        for (slot, spans) in (0..self.slots).zip(self.reads.read_all(&commands).await?) {
+            let mut more = number::<u64>(spans)? > 0;
+            while more && gone < limit {
+                let some = PAGE.min(limit - gone);
                 let mut prune = self.script(Name::Prune, slot);
-                let pruned: usize = number(self.reads.read(prune.arg(&below).arg(some).to_owned()).await?)?;
+                let pruned: usize = number(self.reads.read(prune.arg(passed).arg(some).to_owned()).await?)?;
                 gone += pruned;
-                waiting = if pruned < some { 0 } else { waiting - some };
+                more = pruned == some;
             }
         }
         Ok(gone)
     }
 }
 
-fn head_of(answer: Value) -> Result<SlotHead, StoreError> {
-    let [owner, epoch, seq, at_ms] = fields(answer)?;
-    let owner = match owner {
-        Value::Nil => None,
-        owner => Some(text(owner)?),
+/// A slot's head from what is stored of it, and the time of its last record (nothing: there is none, or it is not
+/// asked for).
+pub(super) fn head_of(head: &[u8], time: &[u8]) -> Result<SlotHead, StoreError> {
+    if head.is_empty() {
+        return Ok(SlotHead::default());
+    }
+    let read = || {
+        let mut parts = std::str::from_utf8(head).ok()?.splitn(3, ':');
+        let (epoch, seq, owner) = (parts.next()?, parts.next()?, parts.next()?);
+        let at_ms = time_of(time)?;
+        Some(SlotHead { owner: Some(owner.to_owned()), epoch: epoch.parse().ok()?, seq: seq.parse().ok()?, at_ms })
     };
-    Ok(SlotHead { owner, epoch: number(epoch)?, seq: number(seq)?, at_ms: number(at_ms)? })
+    read().ok_or_else(|| StoreError::Damaged(format!("{:?} is no head of a slot", String::from_utf8_lossy(head))))
+}
+
+/// A time as it is in a record.
+pub(super) fn time_of(bytes: &[u8]) -> Option<i64> {
+    match bytes {
+        [] => Some(0),
+        bytes => Some(i64::from_le_bytes(bytes.try_into().ok()?)),
+    }
 }

@@ -1,4 +1,4 @@
-//! The scripts: each is one atomic step of one slot (see the head of each file). They are loaded into the
+//! The scripts: each is one atomic step (see the head of each file). They are loaded into the
 //! server with every connection, and again when it has forgotten them.
 
 use std::sync::LazyLock;
@@ -11,6 +11,8 @@ pub(super) enum Name {
     Append,
     Hand,
     Read,
+    Feed,
+    Heads,
     Receipt,
     Owed,
     Prune,
@@ -18,11 +20,13 @@ pub(super) enum Name {
     Found,
 }
 
-static ALL: LazyLock<[(Script, &str); 8]> = LazyLock::new(|| {
+static ALL: LazyLock<[(Script, &str); 10]> = LazyLock::new(|| {
     [
         include_str!("scripts/append.lua"),
         include_str!("scripts/hand.lua"),
         include_str!("scripts/read.lua"),
+        include_str!("scripts/feed.lua"),
+        include_str!("scripts/heads.lua"),
         include_str!("scripts/receipt.lua"),
         include_str!("scripts/owed.lua"),
         include_str!("scripts/prune.lua"),

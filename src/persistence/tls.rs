@@ -1,0 +1,42 @@
+//! Files for TLS to a store, whichever it is.
+
+use std::path::{Path, PathBuf};
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject};
+
+use super::StoreError;
+
+/// Files in PEM.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Files {
+    /// The authorities to trust, instead of the usual ones.
+    pub root_cert: Option<PathBuf>,
+    /// Our own certificate, with what is between it and an authority that the server trusts.
+    pub client_cert: Option<PathBuf>,
+    pub client_key: Option<PathBuf>,
+}
+
+impl Files {
+    /// These, and what is not among them from others.
+    pub fn or(self, others: Files) -> Files {
+        Files {
+            root_cert: self.root_cert.or(others.root_cert),
+            client_cert: self.client_cert.or(others.client_cert),
+            client_key: self.client_key.or(others.client_key),
+        }
+    }
+}
+
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StoreError> {
+    let read = |path: &Path| -> Result<Vec<_>, pem::Error> { CertificateDer::pem_file_iter(path)?.collect() };
+    match read(path) {
+        Ok(found) if found.is_empty() => Err(unusable(path, &"there is no certificate in it")),
+        Ok(found) => Ok(found),
+        Err(error) => Err(unusable(path, &error)),
+    }
+}
+
+pub(super) fn unusable(path: &Path, why: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Fatal(format!("{} cannot be used for TLS: {why}", path.display()))
+}
