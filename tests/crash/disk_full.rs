@@ -4,10 +4,9 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use souk::persistence::embedded::EngineKind;
-
 use super::launch;
 use super::ledger::Writers;
+use super::stores::Kind;
 
 /// A file system of a few megabytes at `path`, which only processes started `under` it see.
 struct SmallDisk {
@@ -62,12 +61,7 @@ impl Drop for SmallDisk {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_stops_the_node_clearly_and_takes_nothing_that_was_acknowledged() {
-    for engine in EngineKind::ALL {
-        fill(engine).await;
-    }
-}
-
-async fn fill(engine: EngineKind) {
+    let Some(engine) = Kind::chosen().engine() else { return };
     let home = tempfile::tempdir().expect("a folder");
     let disk = match SmallDisk::mount(&home.path().join("small"), 10) {
         Ok(disk) => disk,
@@ -77,7 +71,7 @@ async fn fill(engine: EngineKind) {
         }
     };
     let under: Vec<&str> = disk.arguments.iter().map(String::as_str).collect();
-    let launch = launch(home.path(), &disk.path.join("data")).engine(engine).under(&under);
+    let launch = launch(home.path()).data(&disk.path.join("data")).engine(engine).under(&under);
     let ballast = disk.file("ballast");
     std::fs::write(&ballast, vec![1; 4 << 20]).expect("there is room yet");
     let server = launch.start();
