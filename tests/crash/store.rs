@@ -23,6 +23,8 @@ use super::{chance, moment};
 pub const SLOTS: Slot = 8;
 const WRITERS: u16 = 8;
 const KILLS: usize = 8;
+/// That are cut, twice each.
+const CREATIONS: usize = 30;
 /// Homes, with ten cuts each.
 fn homes(engine: EngineKind) -> usize {
     match engine {
@@ -292,6 +294,32 @@ async fn after_a_power_cut_a_store_has_every_acknowledged_record() {
         taken += cut(engine, 1, home.path(), 10, 1..400, &mut chance).await;
     }
     assert!(taken > 0, "the cuts took something");
+}
+
+/// Nothing was acknowledged, and nothing that was left may be in the way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_power_cut_in_its_creation_a_store_is_created_again() {
+    let Some(engine) = Kind::chosen().engine() else { return };
+    let mut chance = chance("power cuts of a creation");
+    for round in 0..CREATIONS {
+        let home = tempfile::tempdir().expect("a temporary folder");
+        let data = home.path().join("data");
+        let (victim, power) = (Victim::embedded(engine, &data), PowerCut::new(home.path(), &data));
+        let mut cuts = Vec::new();
+        let mut acknowledged = vec![(0, 0); usize::from(SLOTS)];
+        // The second one meets what the first one has left.
+        for _ in 0..2 {
+            let writing = Writing::start(&victim, &power.environment());
+            std::thread::sleep(moment(&mut chance, 100));
+            let told = writing.kill();
+            acknowledged.iter_mut().zip(told).for_each(|(known, told)| *known = told.max(*known));
+            cuts.push(power.cut(Left::Some { seed: chance.r#gen() }));
+        }
+        let which = || format!("{engine:?}, round {round}, {cuts:?}");
+        let journal = victim.try_open().await.unwrap_or_else(|error| panic!("{}: {error}", which()));
+        let verified = verify(&victim, &*journal, &acknowledged).await;
+        verified.unwrap_or_else(|fault| panic!("{}: {fault:?}", which()));
+    }
 }
 
 /// fjall begins its journal anew after 64 MB, and removes those whose content is in tables.
