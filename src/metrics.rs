@@ -59,6 +59,8 @@ metrics! {
     owed_resent: IntCounter,
     /// Entities read anew for the read models.
     projection_reads: IntCounter,
+    /// Receipts forgotten because nobody needs them any more, where the store deletes them one by one.
+    receipts_pruned: IntCounter,
     /// Slot actors restarted after a failure.
     slot_restarts: IntCounter,
     /// Requests answered, by route, method and status.

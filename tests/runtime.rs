@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use souk::actors::client::{AskError, Asking, Client, Keyed, Wait};
-use souk::actors::entity::Caller;
+use souk::actors::entity::{Caller, Kind};
 use souk::actors::kinds;
+use souk::actors::pruning::PRUNE_EVERY;
 use souk::actors::runtime::{Runtime, RuntimeConfig};
 use souk::actors::user::types::{Command, Status, User};
 use souk::actors::values::{RequestId, Role, Secret, UserId};
-use souk::cluster::{NodeId, SoleOwner};
+use souk::cluster::{NodeId, SoleOwner, slot_of};
 use souk::metrics::Metrics;
-use souk::persistence::Journal;
 use souk::persistence::memory::Memory;
+use souk::persistence::{EntityKey, Journal};
 use tokio::time::Instant;
 
 fn deadline() -> Instant {
@@ -76,5 +77,35 @@ async fn an_email_is_unique_and_a_repeat_gets_the_same_answer_also_after_a_resta
     assert_eq!(again.view.state.account.as_ref().and_then(|a| a.name.as_deref()), Some("Ada"), "the state as it was");
     let reused = runtime.client.ask::<User>(&ada, register(ada, "Ada"), keyed("a", 2)).await;
     assert_eq!(reused.err(), Some(AskError::KeyReused));
+    runtime.stop().await.expect("the runtime stops");
+}
+
+/// The receipts of keys whose time is over leave the store by themselves.
+#[tokio::test(start_paused = true)]
+async fn a_receipt_that_has_expired_is_forgotten() {
+    let journal: Arc<dyn Journal> = Arc::new(Memory::new(16));
+    let runtime = start(journal.clone()).await;
+    let ada = UserId(1);
+    let mut short = keyed("short", 1);
+    let long = keyed("long", 1);
+    short.keyed.as_mut().expect("it is keyed").keep_ms = 0;
+    let requests = [short.request, long.request];
+    runtime.client.ask::<User>(&ada, register(ada, "Ada"), short).await.expect("registered");
+    runtime.client.ask::<User>(&ada, Command::UpdateProfile { name: None }, long).await.expect("updated");
+
+    let id = ada.to_string();
+    let slot = slot_of(User::NUMBER, &id, journal.slots());
+    let key = EntityKey { kind: User::NUMBER, id: id.into() };
+    let found = async |request: RequestId| {
+        journal.find_receipt(slot, &key, &request.0).await.expect("the journal answers").is_some()
+    };
+    assert_eq!((found(requests[0]).await, found(requests[1]).await), (true, true));
+    let forgotten = async {
+        while found(requests[0]).await {
+            tokio::time::sleep(PRUNE_EVERY).await;
+        }
+    };
+    tokio::time::timeout(100 * PRUNE_EVERY, forgotten).await.expect("it is forgotten");
+    assert!(found(requests[1]).await, "its time is not over");
     runtime.stop().await.expect("the runtime stops");
 }

@@ -28,6 +28,7 @@ pub mod gateways;
 pub mod history;
 pub mod kinds;
 pub mod projections;
+pub mod pruning;
 pub mod router;
 pub mod runtime;
 pub mod slot;

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::client::Client;
 use super::dispatcher::Dispatcher;
 use super::entity::Policy;
 use super::envelope::AskError;
 use super::kinds::Kinds;
+use super::pruning::prune_for_ever;
 use super::router::Router;
 use super::slot::actor::{SlotActor, SlotMessage, SlotSeat, Start};
 use super::slot::{Common, SlotLimits, SlotShared};
@@ -60,6 +62,7 @@ pub struct Runtime {
     journal: Arc<dyn Journal>,
     supervisor: ActorRef<SupervisorMessage>,
     stopping: Arc<AtomicBool>,
+    pruning: DropGuard,
 }
 
 impl Runtime {
@@ -94,7 +97,7 @@ impl Runtime {
             dispatcher: dispatcher.clone(),
             ownership: ownership.clone(),
             router: router.clone(),
-            metrics,
+            metrics: metrics.clone(),
             writer,
         };
         let (ready, started) = oneshot::channel();
@@ -106,7 +109,8 @@ impl Runtime {
         let stopping = Arc::new(AtomicBool::new(false));
         tokio::spawn(watch(supervisor.clone(), stopping.clone(), dispatcher.clone()));
         let client = Client::new(router.clone());
-        Ok(Runtime { client, dispatcher, ownership, router, journal, supervisor, stopping })
+        let pruning = prune(journal.clone(), metrics);
+        Ok(Runtime { client, dispatcher, ownership, router, journal, supervisor, stopping, pruning })
     }
 
     /// Takes nothing any more, lets everything in flight become durable, and closes the store.
@@ -119,6 +123,7 @@ impl Runtime {
     pub async fn drain(self) -> Arc<dyn Journal> {
         const SETTLE: Duration = Duration::from_secs(10);
         self.stopping.store(true, Ordering::Release);
+        drop(self.pruning);
         let drained = self.router.slots.iter().enumerate().map(|(slot, shared)| {
             let (done, drained) = oneshot::channel();
             shared.close().into_iter().for_each(|envelope| envelope.reply.send(Err(AskError::Unavailable)));
@@ -145,6 +150,14 @@ async fn watch(supervisor: ActorRef<SupervisorMessage>, stopping: Arc<AtomicBool
     if !stopping.load(Ordering::Acquire) {
         dispatcher.store_failed(StoreError::Fatal("the runtime's supervisor has ended".into()));
     }
+}
+
+/// Receipts are pruned until the guard is dropped.
+fn prune(journal: Arc<dyn Journal>, metrics: Arc<Metrics>) -> DropGuard {
+    let stopped = CancellationToken::new();
+    let work = async move { prune_for_ever(&*journal, &metrics).await };
+    tokio::spawn(stopped.clone().run_until_cancelled_owned(work));
+    stopped.drop_guard()
 }
 
 async fn claim_all(journal: &dyn Journal, node: &NodeId) -> Result<Vec<SlotHead>, StoreError> {

@@ -91,6 +91,7 @@ async fn check(args: CheckArgs) -> anyhow::Result<()> {
     };
     output::print(&text)?;
     match report.problems_total {
+        0 if report.slots_unjudged > 0 => bail!("{} was too busy: not every slot could be judged", settings.choice),
         0 => Ok(closed?),
         1 => bail!("{} is not well: 1 problem", settings.choice),
         count => bail!("{} is not well: {count} problems", settings.choice),
@@ -136,9 +137,11 @@ async fn copy(args: CopyArgs) -> anyhow::Result<()> {
         false => {
             let Copied { slots, records, written, checksum } = copied;
             format!(
-                "{} is {} now: {slots} slots, {records} records, of which {written} were written in this run\n\
-                 verified: heads, records, owed and wake rows are the same; checksum {checksum}\n",
-                from_settings.choice, to_settings.choice
+                "{from} is {to} now: {slots} slots, {records} records, of which {written} were written in this run\n\
+                 verified: heads, records, owed and wake rows are the same; checksum {checksum}\n\
+                 before it serves: souk store check {to}, which holds every receipt and list against the records\n",
+                from = from_settings.choice,
+                to = to_settings.choice
             )
         }
     };

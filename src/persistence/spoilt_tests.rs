@@ -22,6 +22,10 @@ enum Spoil {
     RefusalFailsAll,
     SnapshotsOfAnybody,
     NoReceipts,
+    /// A watermark covers every sender's numbers.
+    WatermarkOfAnySender,
+    /// A watermark covers the number that it names.
+    WatermarkInclusive,
     NoOwedIndex,
     /// The last record is shown late to other handles.
     OtherHandlesLag,
@@ -71,6 +75,21 @@ impl Spoilt {
             refused.extend(self.inner.append(part).await?);
         }
         Ok(refused)
+    }
+
+    /// Whether another receipt's watermark, misread, makes this one forgotten.
+    async fn is_covered(&self, record: &Record) -> Result<bool, StoreError> {
+        let origin = |record: &Record| match record.receipt.as_ref().map(|receipt| receipt.origin) {
+            Some(Origin::Owed { slot, number, watermark }) => Some((slot, number, watermark)),
+            Some(Origin::Client { .. }) | None => None,
+        };
+        let Some((sender, number, _)) = origin(record) else { return Ok(false) };
+        let others = self.inner.records(record.slot, &record.key, 0, usize::MAX).await?;
+        Ok(others.iter().filter_map(origin).any(|(other, _, watermark)| match self.spoil {
+            WatermarkOfAnySender => number < watermark,
+            WatermarkInclusive => other == sender && number <= watermark,
+            _ => false,
+        }))
     }
 
     async fn append_spoilt(&self, mut batch: Batch) -> Appended {
@@ -148,7 +167,11 @@ impl Journal for Spoilt {
         self.inner.records(slot, key, after, limit).await
     }
     async fn find_receipt(&self, slot: Slot, key: &EntityKey, id: &RequestBytes) -> Result<Option<Record>, StoreError> {
-        self.inner.find_receipt(slot, key, id).await
+        let found = self.inner.find_receipt(slot, key, id).await?;
+        match &found {
+            Some(record) if self.is_covered(record).await? => Ok(None),
+            _ => Ok(found),
+        }
     }
     async fn feed(&self, slot: Slot, after_seq: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
         let mut page = self.inner.feed(slot, after_seq, limit).await?;
@@ -277,6 +300,8 @@ noticed! {
     RefusalFailsAll: a_refused_slot_does_not_fail_its_neighbours;
     SnapshotsOfAnybody: another_nodes_snapshots_are_dropped;
     NoReceipts: a_feed_is_followed_while_writers_write;
+    WatermarkOfAnySender: a_watermark_forgets_only_what_is_below_it;
+    WatermarkInclusive: a_watermark_forgets_only_what_is_below_it;
     NoOwedIndex: unknown_outcomes_are_settled_by_a_claim;
     OtherHandlesLag: what_one_handle_acknowledged_every_handle_reads;
     ClaimForgetsRecords: several_contend_for_every_slot, heads_follow_claims_and_records;

@@ -10,6 +10,7 @@
 //! both stores are read again, and compared.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -141,10 +142,10 @@ async fn copy_slots(
         let mut wanted = Vec::new();
         for cursor in &mut cursors {
             let Some(next) = cursor.waiting.front() else { continue };
-            wanted.extend((cursor.epoch..next.epoch).map(|epoch| (cursor.slot, epoch)));
+            wanted.push((cursor.slot, cursor.epoch..next.epoch));
             cursor.epoch = cursor.epoch.max(next.epoch);
         }
-        claim(to, &wanted).await?;
+        claim(to, wanted).await?;
         let records = next_batch(&mut cursors);
         let count = records.len() as u64;
         ensure!(count > 0, "the old store's epochs run backwards: check it");
@@ -195,26 +196,23 @@ fn next_batch(cursors: &mut [Cursor]) -> Vec<Record> {
 /// Raises each slot's epoch to what it is in the old store.
 async fn raise_epochs(to: &dyn Journal, old: &[SlotHead]) -> anyhow::Result<()> {
     let new = to.heads().await?;
-    let mut wanted: Vec<(Slot, Epoch)> = Vec::new();
-    for (slot, (old, new)) in (0..).zip(old.iter().zip(&new)) {
-        wanted.extend((new.epoch..old.epoch).map(|epoch| (slot, epoch)));
-        if wanted.len() >= CLAIMS_MAX {
-            claim(to, &std::mem::take(&mut wanted)).await?;
-        }
-    }
-    claim(to, &wanted).await
+    claim(to, (0..).zip(old.iter().zip(&new)).map(|(slot, (old, new))| (slot, new.epoch..old.epoch))).await
 }
 
-/// Claims for the copy; the same slot may be there with one epoch after the other.
-async fn claim(to: &dyn Journal, wanted: &[(Slot, Epoch)]) -> anyhow::Result<()> {
-    for wanted in wanted.chunks(CLAIMS_MAX) {
-        let claimed = to.claim(OWNER, wanted).await.map_err(again).context("claiming in the new store")?;
-        for ((slot, epoch), claimed) in wanted.iter().zip(claimed) {
+/// Claims slots for the copy, with one epoch after the other.
+async fn claim(to: &dyn Journal, wanted: impl IntoIterator<Item = (Slot, Range<Epoch>)>) -> anyhow::Result<()> {
+    let mut wanted = wanted.into_iter().flat_map(|(slot, epochs)| epochs.map(move |epoch| (slot, epoch)));
+    loop {
+        let some: Vec<(Slot, Epoch)> = wanted.by_ref().take(CLAIMS_MAX).collect();
+        if some.is_empty() {
+            return Ok(());
+        }
+        let claimed = to.claim(OWNER, &some).await.map_err(again).context("claiming in the new store")?;
+        for ((slot, epoch), claimed) in some.iter().zip(claimed) {
             let head = claimed.with_context(|| format!("claiming slot {slot} of the new store"))?;
             ensure!(head.epoch == epoch + 1, "slot {slot} of the new store went from epoch {epoch} to {}", head.epoch);
         }
     }
-    Ok(())
 }
 
 /// What a person can do about it.

@@ -81,6 +81,7 @@ macro_rules! journal_conformance {
             large_records_and_snapshots_survive,
             entities_are_listed_by_kind_in_order,
             receipts_are_found_and_forgotten,
+            a_watermark_forgets_only_what_is_below_it,
             snapshots_change_no_answer,
             a_snapshot_is_never_ahead_of_its_record,
             an_older_snapshot_does_not_replace_a_newer_one,

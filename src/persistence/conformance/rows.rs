@@ -1,7 +1,7 @@
-//! The owed and the wake index.
+//! The owed and the wake index, and the receipts of what was owed.
 
-use super::{Rig, Scribe, key};
-use crate::persistence::{EntityKey, OwedRow, WakeRow};
+use super::{Rig, Scribe, key, owed_receipt};
+use crate::persistence::{EntityKey, OwedRow, Record, WakeRow};
 
 async fn all_owed(scribe: &Scribe, slot: u16, limit: usize) -> Vec<(EntityKey, OwedRow)> {
     let mut all: Vec<(EntityKey, OwedRow)> = Vec::new();
@@ -124,4 +124,36 @@ pub async fn wake_rows_change_and_go(rig: &dyn Rig) {
         seen.push(all_wakes(&scribe, 0, 1).await.first().map(|row| row.due_ms));
     }
     assert_eq!(seen, [Some(50), Some(50), Some(100), Some(50), Some(40), Some(100)]);
+}
+
+/// A watermark speaks for one sending slot and one entity, and of what is below it: a repeat of anything else would
+/// be carried out a second time.
+pub async fn a_watermark_forgets_only_what_is_below_it(rig: &dyn Rig) {
+    let mut scribe = Scribe::open(rig).await;
+    let mut owed = |id: &str, sender, number, watermark| {
+        let receipt = Some(owed_receipt(sender, number, watermark));
+        Record { receipt, ..scribe.record(0, id) }
+    };
+    let below = owed("a", 3, 100, 0);
+    let kept = [
+        owed("a", 3, 200, 0),
+        owed("a", 3, 300, 0),
+        owed("a", 4, 100, 0),
+        owed("b", 3, 100, 0),
+        owed("a", 3, 400, 200),
+    ];
+    for record in [std::slice::from_ref(&below), &kept] {
+        scribe.commit(record).await;
+    }
+    let find = async |wanted: &Record| {
+        scribe.journal.find_receipt(0, &wanted.key, &wanted.request).await.expect("find_receipt")
+    };
+    for _ in 0..2 {
+        for record in &kept {
+            assert_eq!(find(record).await.as_ref(), Some(record));
+        }
+        let found = find(&below).await;
+        assert!(found.as_ref().is_none_or(|found| *found == below), "{found:?}");
+        while scribe.journal.prune_receipts(0, 1).await.expect("prune_receipts") == 1 {}
+    }
 }

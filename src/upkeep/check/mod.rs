@@ -35,11 +35,15 @@ pub struct Problem {
     /// What it is about: an entity as `kind/id`, an index, the node list.
     pub place: String,
     pub what: String,
+    /// It stands whatever has been written since: nothing ever changes a record, and no write repairs damage.
+    /// (What came of comparing reads of two moments may only mean that there was a write between them.)
+    #[serde(skip)]
+    stands: bool,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Problem { slot, place, what } = self;
+        let Problem { slot, place, what, .. } = self;
         match slot {
             Some(slot) => write!(f, "slot {slot}: {place}: {what}"),
             None => write!(f, "{place}: {what}"),
@@ -84,6 +88,8 @@ pub struct Report {
     pub counts: Counts,
     /// What is no fault, and should be known.
     pub notes: Vec<String>,
+    /// Slots that were written to all the while, and look as if something were wrong with them.
+    pub slots_unjudged: u64,
     pub problems_total: u64,
     /// The first of them.
     pub problems: Vec<Problem>,
@@ -91,7 +97,7 @@ pub struct Report {
 
 impl Report {
     pub fn is_well(&self) -> bool {
-        self.problems_total == 0
+        self.problems_total == 0 && self.slots_unjudged == 0
     }
 
     fn tell(&mut self, problems: Vec<Problem>) {
@@ -112,9 +118,19 @@ impl Findings {
         Findings { slot: Some(slot), problems: Vec::new() }
     }
 
+    /// Of several reads that do not fit together.
     fn tell(&mut self, place: impl fmt::Display, what: impl fmt::Display) {
-        let slot = self.slot;
-        self.problems.push(Problem { slot, place: place.to_string(), what: what.to_string() });
+        self.push(place, what, false);
+    }
+
+    /// Of something that no write can change.
+    fn tell_for_good(&mut self, place: impl fmt::Display, what: impl fmt::Display) {
+        self.push(place, what, true);
+    }
+
+    fn push(&mut self, place: impl fmt::Display, what: impl fmt::Display, stands: bool) {
+        let (place, what) = (place.to_string(), what.to_string());
+        self.problems.push(Problem { slot: self.slot, place, what, stands });
     }
 }
 
@@ -127,7 +143,7 @@ fn whole<T>(
     match read {
         Ok(read) => Ok(Some(read)),
         Err(StoreError::Damaged(why)) => {
-            findings.tell(place, format_args!("damaged: {why}"));
+            findings.tell_for_good(place, format_args!("damaged: {why}"));
             Ok(None)
         }
         Err(error) => Err(error),
@@ -148,19 +164,16 @@ pub async fn check(
     let heads = store.heads().await?;
     if heads.len() != usize::from(store.slots()) {
         let what = format!("{} heads for {} slots", heads.len(), store.slots());
-        report.tell(vec![Problem { slot: None, place: "heads".into(), what }]);
+        report.tell(vec![Problem { slot: None, place: "heads".into(), what, stands: true }]);
     }
     watch.begins("checking", heads.iter().map(|head| head.seq).sum());
     let mut lists = Lists::default();
-    let mut moving = 0;
     let mut all_known = true;
     for (slot, head) in (0..store.slots()).zip(&heads) {
         let SlotChecked { counts, findings, entities, is_whole, is_moving } = asked.slot(slot, head).await?;
-        moving += u64::from(is_moving);
+        report.slots_unjudged += u64::from(is_moving);
         all_known &= is_whole && !is_moving;
-        if !is_moving {
-            report.tell(findings.problems);
-        }
+        report.tell(findings.problems);
         report.counts.add(&counts);
         entities.into_iter().for_each(|(kind, ids)| lists.add(kind, ids));
         watch.advances(head.seq);
@@ -169,8 +182,9 @@ pub async fn check(
         let count = report.counts.snapshots_unused;
         report.notes.push(format!("{count} snapshots are not of this souk's version, and are not used"));
     }
-    if moving > 0 {
-        report.notes.push(format!("{moving} slots were written to all the while and could not be judged"));
+    if report.slots_unjudged > 0 {
+        let count = report.slots_unjudged;
+        report.notes.push(format!("{count} slots were written to all the while and could not be judged: check again"));
     }
     let mut findings = Findings { slot: None, problems: Vec::new() };
     if all_known {
@@ -199,7 +213,7 @@ struct SlotChecked {
     entities: BTreeMap<u8, index::Tally>,
     /// Its feed could be read to the end.
     is_whole: bool,
-    /// It was written to all the while.
+    /// It was written to all the while, and what is wrong with it may only be due to that.
     is_moving: bool,
 }
 
@@ -232,7 +246,9 @@ impl Asked<'_> {
             if now == head {
                 return Ok(checked);
             }
-            if tries == TRIES {
+            let any_stands = checked.findings.problems.iter().any(|problem| problem.stands);
+            if any_stands || tries == TRIES {
+                checked.findings.problems.retain(|problem| problem.stands);
                 checked.is_moving = true;
                 return Ok(checked);
             }
@@ -259,7 +275,8 @@ impl Asked<'_> {
             counts.owed = index::owed(self, slot, &walked.entities, &mut findings).await?;
             counts.wakes = index::wakes(self, slot, &walked.entities, &mut findings).await?;
         } else {
-            findings.tell("feed", "what lies behind could not be judged, nor the entities and indexes of the slot");
+            let what = "what lies behind could not be judged, nor the entities and indexes of the slot";
+            findings.tell_for_good("feed", what);
         }
         Ok(SlotChecked { counts, findings, entities, is_whole, is_moving: false })
     }

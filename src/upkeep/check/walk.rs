@@ -70,17 +70,20 @@ pub async fn walk(
             }
         }
         if walked.is_whole && last.seq == before {
-            findings.tell("feed", format_args!("ends at sequence {before}, and the head says {}", head.seq));
+            findings.tell_for_good("feed", format_args!("ends at sequence {before}, and the head says {}", head.seq));
             walked.is_whole = false;
         }
     }
     if walked.is_whole && last.at_ms != head.at_ms {
-        findings.tell("head", format_args!("the last record is of {}, and the head says {}", last.at_ms, head.at_ms));
+        findings.tell_for_good(
+            "head",
+            format_args!("the last record is of {}, and the head says {}", last.at_ms, head.at_ms),
+        );
     }
-    if head.seq == 0 {
-        let more = whole(asked.store.feed(slot, 0, 1).await, findings, "feed")?;
+    if walked.is_whole {
+        let more = whole(asked.store.feed(slot, head.seq, 1).await, findings, "feed behind the head")?;
         if more.is_some_and(|page| !page.is_empty()) {
-            findings.tell("head", "says that there is no record, and there is");
+            findings.tell("head", format_args!("says that sequence {} is the last, and there is more", head.seq));
         }
     }
     Ok(walked)
@@ -105,39 +108,39 @@ fn judge(
     let Record { seq, epoch, key, .. } = record;
     let place = || format!("sequence {seq}, {}", name(asked, key));
     if *seq != last.seq + 1 {
-        findings.tell("feed", format_args!("sequence {seq} where {} is next", last.seq + 1));
+        findings.tell_for_good("feed", format_args!("sequence {seq} where {} is next", last.seq + 1));
     }
     if *epoch < last.epoch || *epoch == 0 || *epoch > head.epoch {
         let (before, head) = (last.epoch, head.epoch);
-        findings.tell(place(), format_args!("epoch {epoch} after epoch {before}, and the slot is at {head}"));
+        findings.tell_for_good(place(), format_args!("epoch {epoch} after epoch {before}, and the slot is at {head}"));
     }
     let belongs = (asked.slot_of)(key.kind, &key.id, asked.store.slots());
     if record.slot != slot || belongs != slot {
-        findings.tell(place(), format_args!("says slot {}, and belongs into slot {belongs}", record.slot));
+        findings.tell_for_good(place(), format_args!("says slot {}, and belongs into slot {belongs}", record.slot));
     }
     if let Err(why) = record.check() {
-        findings.tell(place(), why);
+        findings.tell_for_good(place(), why);
     }
     let seen = walked.entities.entry(key.clone()).or_default();
     let next = seen.version + u64::from(!record.events.is_empty());
     if record.version != next {
-        findings.tell(place(), format_args!("version {} where {next} is next", record.version));
+        findings.tell_for_good(place(), format_args!("version {} where {next} is next", record.version));
     }
     if record.at_ms < seen.at_ms {
-        findings.tell(place(), "its time is before that of the entity's last record");
+        findings.tell_for_good(place(), "its time is before that of the entity's last record");
     }
     if let Some(change) = &record.owed {
         let before = seen.owed.as_ref().map(|row| row.due_ms);
         if change.before_due_ms != before {
             let said = change.before_due_ms;
-            findings.tell(place(), format_args!("changes an owed row at {said:?}, and it is at {before:?}"));
+            findings.tell_for_good(place(), format_args!("changes an owed row at {said:?}, and it is at {before:?}"));
         }
         seen.owed.clone_from(&change.after);
     }
     if let Some(change) = record.wake {
         let (said, before) = (change.before_ms, seen.wake_ms);
         if said != before {
-            findings.tell(place(), format_args!("changes a wake row at {said:?}, and it is at {before:?}"));
+            findings.tell_for_good(place(), format_args!("changes a wake row at {said:?}, and it is at {before:?}"));
         }
         seen.wake_ms = change.after_ms;
     }
