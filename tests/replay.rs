@@ -1,5 +1,6 @@
 //! The main job on the real binary: a generated file of the retailer's format is played through the API, and verified.
-//! With stock for everything, and with too little of it. (With a server that is killed in the middle: `crash/`.)
+//! With stock for everything, and with too little of it; on the store that `SOUK_TEST_STORE` names. (With a server that
+//! is killed in the middle: `crash/`.)
 
 #[path = "support/process.rs"]
 mod process;
@@ -7,15 +8,18 @@ mod process;
 mod replaying;
 #[path = "support/retail_sample.rs"]
 mod retail_sample;
+#[path = "support/stores.rs"]
+mod stores;
 
 use process::Launch;
 use replaying::Replay;
 use retail_sample::Sample;
+use stores::TestStore;
 
 fn plays_and_verifies(sample: Sample, arguments: &[&str]) {
     let dir = tempfile::tempdir().expect("a folder");
-    let launch = Launch::new(dir.path()).data(&dir.path().join("data")).administered();
-    let server = launch.env("SOUK_LOG__FILTER", "error").start();
+    let store = TestStore::new(dir.path());
+    let server = store.serves(Launch::new(dir.path())).administered().env("SOUK_LOG__FILTER", "error").start();
     Replay::start(&server.url, dir.path(), sample, arguments).verified();
 }
 

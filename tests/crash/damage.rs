@@ -9,17 +9,24 @@ use std::time::Duration;
 
 use rand::Rng;
 use rand::rngs::StdRng;
+use souk::persistence::StoreError;
 use souk::persistence::embedded::EngineKind;
-use souk::persistence::{Journal, StoreError};
 
 use super::ledger::Writers;
-use super::store::{Acknowledged, Fault, Kind, verify, write_and_kill};
+use super::store::{Acknowledged, Fault, Victim, verify, write_and_kill};
+use super::stores::Kind;
 use super::{chance, launch};
 
-const ROUNDS: [(EngineKind, usize); 2] = [(EngineKind::Sled, 120), (EngineKind::Fjall, 60)];
-const NODE_ROUNDS: usize = 8;
 /// How long an opening or a verification may take before it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often a store is damaged, and one under a node.
+fn rounds(engine: EngineKind) -> (usize, usize) {
+    match engine {
+        EngineKind::Sled => (120, 8),
+        EngineKind::Fjall => (60, 4),
+    }
+}
 
 fn copy(from: &Path, to: &Path) {
     let _ = fs::remove_dir_all(to); // the first time there is none
@@ -98,13 +105,12 @@ fn harm(folder: &Path, chance: &mut StdRng) -> String {
 }
 
 /// Opens and reads everything; a panic of the engine's counts as told.
-async fn judge(kind: Kind, folder: &Path, acknowledged: &Acknowledged) -> Result<(), Fault> {
-    let (folder, acknowledged) = (folder.to_owned(), acknowledged.clone());
+async fn judge(victim: Victim, acknowledged: &Acknowledged) -> Result<(), Fault> {
+    let acknowledged = acknowledged.clone();
     let told = |error: tokio::task::JoinError| Fault::Told(StoreError::Fatal(format!("panicked: {error}")));
     let judged = tokio::spawn(async move {
-        let opened = tokio::task::spawn_blocking(move || kind.try_open(&folder)).await;
-        let journal = opened.map_err(told)??;
-        let verdict = verify(kind, &journal, &acknowledged).await;
+        let journal = victim.try_open().await?;
+        let verdict = verify(&victim, &*journal, &acknowledged).await;
         let _ = journal.close().await; // it may have failed
         verdict
     });
@@ -116,29 +122,26 @@ async fn judge(kind: Kind, folder: &Path, acknowledged: &Acknowledged) -> Result
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_store_serves_what_is_right_or_says_that_it_is_damaged() {
+    let Some(engine) = Kind::chosen().engine() else { return };
     let mut chance = chance("damage");
-    for (engine, rounds) in ROUNDS {
-        damage_a_store(Kind::of(engine), rounds, &mut chance).await;
-    }
-}
-
-async fn damage_a_store(kind: Kind, rounds: usize, chance: &mut StdRng) {
+    let (rounds, _) = rounds(engine);
     let home = tempfile::tempdir().expect("a folder");
     let (whole, copied) = (home.path().join("whole"), home.path().join("copied"));
-    let mut acknowledged = write_and_kill(kind, &whole, 600, &[]);
+    let victim = Victim::embedded(engine, &whole);
+    let mut acknowledged = write_and_kill(&victim, 600, &[]);
     let mut told: BTreeMap<String, usize> = BTreeMap::new();
     let mut wrong = Vec::new();
     for round in 0..rounds {
         if round == rounds / 3 {
             // From here on one that was closed well: everything is in the index.
-            kind.try_open(&whole).expect("opens").close().await.expect("close");
+            victim.try_open().await.expect("opens").close().await.expect("close");
         }
         if round == 2 * rounds / 3 {
-            acknowledged = write_and_kill(kind, &whole, 300, &[]);
+            acknowledged = write_and_kill(&victim, 300, &[]);
         }
         copy(&whole, &copied);
-        let what = harm(&copied, chance);
-        let verdict = match judge(kind, &copied, &acknowledged).await {
+        let what = harm(&copied, &mut chance);
+        let verdict = match judge(Victim::embedded(engine, &copied), &acknowledged).await {
             Ok(()) => "right".to_owned(),
             Err(Fault::Told(error)) => kind_of(&error.to_string()),
             Err(Fault::Wrong(why)) => {
@@ -149,9 +152,9 @@ async fn damage_a_store(kind: Kind, rounds: usize, chance: &mut StdRng) {
         *told.entry(verdict).or_default() += 1;
     }
     for (verdict, count) in &told {
-        println!("{count:4} {}: {verdict}", kind.engine.name());
+        println!("{count:4} {}: {verdict}", engine.name());
     }
-    assert!(wrong.is_empty(), "{kind:?} served wrong:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "{engine:?} served wrong:\n{}", wrong.join("\n"));
     assert!(told.len() > 2, "the damage was met");
 }
 
@@ -164,26 +167,28 @@ fn kind_of(message: &str) -> String {
 /// What the tests above rest on: without the witness an engine opens a store that has lost its end, and says nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_witness_the_loss_of_the_end_would_go_unnoticed() {
-    for (engine, file) in [(EngineKind::Sled, "db"), (EngineKind::Fjall, "fjall/0.jnl")] {
-        let kind = Kind::of(engine);
-        let home = tempfile::tempdir().expect("a folder");
-        let (whole, copied) = (home.path().join("whole"), home.path().join("copied"));
-        let acknowledged = write_and_kill(kind, &whole, 50, &[]);
-        for with_witness in [true, false] {
-            copy(&whole, &copied);
-            let data = fs::File::options().write(true).open(copied.join(file)).expect("the engine's file");
-            let used = fs::read(copied.join(file)).expect("it").iter().rposition(|byte| *byte != 0).expect("something");
-            data.set_len(used as u64 / 2).expect("half of it is lost");
-            if !with_witness {
-                fs::remove_file(copied.join("souk.end")).expect("the witness");
+    let Some(engine) = Kind::chosen().engine() else { return };
+    let file = match engine {
+        EngineKind::Sled => "db",
+        EngineKind::Fjall => "fjall/0.jnl",
+    };
+    let home = tempfile::tempdir().expect("a folder");
+    let (whole, copied) = (home.path().join("whole"), home.path().join("copied"));
+    let acknowledged = write_and_kill(&Victim::embedded(engine, &whole), 50, &[]);
+    for with_witness in [true, false] {
+        copy(&whole, &copied);
+        let data = fs::File::options().write(true).open(copied.join(file)).expect("the engine's file");
+        let used = fs::read(copied.join(file)).expect("it").iter().rposition(|byte| *byte != 0).expect("something");
+        data.set_len(used as u64 / 2).expect("half of it is lost");
+        if !with_witness {
+            fs::remove_file(copied.join("souk.end")).expect("the witness");
+        }
+        match judge(Victim::embedded(engine, &copied), &acknowledged).await {
+            Err(Fault::Told(StoreError::Damaged(why))) if with_witness => {
+                assert!(why.contains("end is lost"), "{why}");
             }
-            match judge(kind, &copied, &acknowledged).await {
-                Err(Fault::Told(StoreError::Damaged(why))) if with_witness => {
-                    assert!(why.contains("end is lost"), "{why}");
-                }
-                Err(Fault::Wrong(why)) if !with_witness => assert!(why.contains("was acknowledged"), "{why}"),
-                other => panic!("{engine:?} with the witness: {with_witness}: {other:?}"),
-            }
+            Err(Fault::Wrong(why)) if !with_witness => assert!(why.contains("was acknowledged"), "{why}"),
+            other => panic!("{engine:?} with the witness: {with_witness}: {other:?}"),
         }
     }
 }
@@ -192,10 +197,10 @@ async fn without_the_witness_the_loss_of_the_end_would_go_unnoticed() {
 /// (its issue 311). The witness tells, wherever it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damage_in_the_middle_of_fjalls_journal_is_told() {
-    let kind = Kind::of(EngineKind::Fjall);
+    let Some(engine @ EngineKind::Fjall) = Kind::chosen().engine() else { return };
     let home = tempfile::tempdir().expect("a folder");
     let (whole, copied) = (home.path().join("whole"), home.path().join("copied"));
-    let acknowledged = write_and_kill(kind, &whole, 20, &[]);
+    let acknowledged = write_and_kill(&Victim::embedded(engine, &whole), 20, &[]);
     let journal = Path::new("fjall").join("0.jnl");
     let bytes = fs::read(whole.join(&journal)).expect("fjall's journal");
     let used = bytes.iter().rposition(|byte| *byte != 0).expect("something");
@@ -203,7 +208,7 @@ async fn damage_in_the_middle_of_fjalls_journal_is_told() {
         copy(&whole, &copied);
         let file = fs::File::options().write(true).open(copied.join(&journal)).expect("fjall's journal");
         file.write_all_at(&[0xff; 32], (used * tenth / 10) as u64).expect("damage");
-        match judge(kind, &copied, &acknowledged).await {
+        match judge(Victim::embedded(engine, &copied), &acknowledged).await {
             Err(Fault::Told(StoreError::Damaged(why))) => assert!(why.contains("end is lost"), "{tenth}: {why}"),
             // What was written last may be nothing that was acknowledged: blocks of a run that no manifest names.
             Ok(()) if tenth > 5 => {}
@@ -214,24 +219,20 @@ async fn damage_in_the_middle_of_fjalls_journal_is_told() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_on_damaged_files_serves_what_is_right_or_says_that_they_are_damaged() {
+    let Some(engine) = Kind::chosen().engine() else { return };
     let mut chance = chance("damage under a node");
-    for (engine, rounds) in [(EngineKind::Sled, NODE_ROUNDS), (EngineKind::Fjall, NODE_ROUNDS / 2)] {
-        damage_under_a_node(engine, rounds, &mut chance).await;
-    }
-}
-
-async fn damage_under_a_node(engine: EngineKind, rounds: usize, chance: &mut StdRng) {
+    let (_, rounds) = rounds(engine);
     let home = tempfile::tempdir().expect("a folder");
     let (whole, copied) = (home.path().join("whole"), home.path().join("copied"));
-    let server = launch(home.path(), &whole).engine(engine).start();
+    let server = launch(home.path()).data(&whole).engine(engine).start();
     let writers = Writers::start(&server.url, 8, 1);
     writers.reach(300).await;
     drop(server.kill());
     let ledger = writers.finish().await;
     for _ in 0..rounds {
         copy(&whole, &copied);
-        let what = harm(&copied, chance);
-        let verdict = match launch(home.path(), &copied).engine(engine).try_start() {
+        let what = harm(&copied, &mut chance);
+        let verdict = match launch(home.path()).data(&copied).engine(engine).try_start() {
             Ok(server) => {
                 format!("{} of {} carts unreadable", ledger.told_of_by(&server.url).await, ledger.carts.len())
             }

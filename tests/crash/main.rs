@@ -2,6 +2,10 @@
 //! second process, and to be stopped under load. Everything that was acknowledged is there afterwards, or the node
 //! says that it is not.
 //!
+//! Everything runs on the store that `SOUK_TEST_STORE` names (see `stores`). Where that is a shared one its server is
+//! killed, too; and power cuts, full disks and damaged files are the server's affair: those tests pass without doing
+//! anything then.
+//!
 //! Moments are chosen by chance. The seed is printed; `CRASH_SEED=N` asks for the same choices again (what the
 //! processes were doing at those moments is theirs).
 
@@ -13,6 +17,8 @@ mod power_cut;
 mod processes;
 mod store;
 
+#[path = "../support/history.rs"]
+mod history;
 #[path = "../support/powercut.rs"]
 mod powercut;
 #[path = "../support/process.rs"]
@@ -23,6 +29,8 @@ mod replaying;
 mod retail_sample;
 #[path = "../support/small_disk.rs"]
 mod small_disk;
+#[path = "../support/stores.rs"]
+mod stores;
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -45,8 +53,8 @@ fn moment(chance: &mut StdRng, at_most_ms: u64) -> Duration {
     Duration::from_micros(chance.gen_range(0..at_most_ms * 1_000))
 }
 
-fn launch(home: &Path, data: &Path) -> Launch {
+fn launch(home: &Path) -> Launch {
     // A payment that is asked just before each of several kills must not time out on a slow machine.
-    let launch = Launch::new(home).data(data).administered().env("SOUK_PAYMENT__TIMEOUT_MS", "50000");
+    let launch = Launch::new(home).administered().env("SOUK_PAYMENT__TIMEOUT_MS", "50000");
     launch.env("SOUK_LOG__FILTER", "error")
 }

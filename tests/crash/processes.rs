@@ -1,27 +1,38 @@
-//! Two processes and one directory; and a node that is told to stop while many write.
+//! Two processes and one store; and a node that is told to stop while many write.
+
+use std::sync::atomic::Ordering;
 
 use super::launch;
 use super::ledger::Writers;
+use super::stores::{Kind, TestStore};
+
+/// As many more as there were, and some.
+async fn goes_on(writers: &Writers) {
+    let reached = writers.acknowledged.load(Ordering::Relaxed);
+    writers.reach(reached + 50).await;
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_process_is_refused_and_the_first_one_unharmed() {
     let home = tempfile::tempdir().expect("a folder");
-    let launch = launch(home.path(), &home.path().join("data"));
+    let store = TestStore::new(home.path());
+    let launch = store.serves(launch(home.path()));
     let first = launch.start();
     let writers = Writers::start(&first.url, 4, 1);
     writers.reach(20).await;
-    let second = launch.try_start().map(drop).expect_err("the directory is in use");
+    let why = if store.kind.is_shared() { "the store is in use by node" } else { "is open in another process" };
+    let second = launch.try_start().map(drop).expect_err("the store is in use");
     assert_eq!(second.status.code(), Some(1));
-    assert!(second.log.contains("is open in another process"), "{}", second.log);
-    let reached = writers.acknowledged.load(std::sync::atomic::Ordering::Relaxed);
-    writers.reach(reached + 50).await;
-    // A halted process holds its directory too.
-    first.signal("STOP");
-    let second = launch.try_start().map(drop).expect_err("the directory is in use");
-    assert!(second.log.contains("is open in another process"), "{}", second.log);
-    first.signal("CONT");
-    let reached = writers.acknowledged.load(std::sync::atomic::Ordering::Relaxed);
-    writers.reach(reached + 50).await;
+    assert!(second.log.contains(why), "{}", second.log);
+    goes_on(&writers).await;
+    if let Kind::Embedded(_) = store.kind {
+        // A halted process holds its directory too.
+        first.signal("STOP");
+        let second = launch.try_start().map(drop).expect_err("the directory is in use");
+        assert!(second.log.contains(why), "{}", second.log);
+        first.signal("CONT");
+        goes_on(&writers).await;
+    }
     let again = first.kill();
     let ledger = writers.finish().await;
     assert!(ledger.refused.is_empty(), "{:?}", ledger.refused);
@@ -29,10 +40,43 @@ async fn a_second_process_is_refused_and_the_first_one_unharmed() {
     ledger.is_kept_by(&first.url).await;
 }
 
+/// Nobody can tell a process that is halted for longer than its lease from one that is gone: another takes its place.
+/// When it goes on it has nothing to say any more, and ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_was_halted_too_long_finds_another_in_its_place_and_ends() {
+    if !Kind::chosen().is_shared() {
+        return; // the lock of a directory is held until its process has ended
+    }
+    let homes = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+    let store = TestStore::new(homes[0].path());
+    let [first, second] = [0, 1].map(|n| store.serves(launch(homes[n].path())));
+    let first = first.start();
+    let writers = Writers::start(&first.url, 4, usize::MAX);
+    writers.reach(50).await;
+    first.signal("STOP");
+    let second = second.start();
+    let others = Writers::start(&second.url, 4, 1);
+    others.reach(50).await;
+    first.signal("CONT");
+    let ended = first.wait();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
+    assert!(ended.log.contains("another node has taken over"), "{}", ended.log);
+    goes_on(&others).await;
+    writers.finish().await.is_kept_by(&second.url).await;
+    let again = second.kill();
+    let ledger = others.finish().await;
+    assert!(ledger.refused.is_empty(), "{:?}", ledger.refused);
+    let second = again.start();
+    ledger.is_kept_by(&second.url).await;
+    assert!(second.stop().status.success());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_stopped_under_load_answers_what_it_admitted_and_loses_nothing() {
     let home = tempfile::tempdir().expect("a folder");
-    let mut server = launch(home.path(), &home.path().join("data")).start();
+    let store = TestStore::new(home.path());
+    let launch = store.serves(launch(home.path()));
+    let mut server = launch.start();
     for round in 1..=3 {
         let writers = Writers::start(&server.url, 32, 10);
         writers.reach(round * 100).await;
@@ -41,7 +85,7 @@ async fn a_node_that_is_stopped_under_load_answers_what_it_admitted_and_loses_no
         assert_eq!(ended.log, "", "a stop is no error");
         let ledger = writers.finish().await;
         ledger.refused_with(&["shutting_down"]);
-        server = launch(home.path(), &home.path().join("data")).start();
+        server = launch.start();
         ledger.is_kept_by(&server.url).await;
     }
     assert!(server.stop().status.success());

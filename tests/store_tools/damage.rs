@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use souk::persistence::embedded::EngineKind::Sled;
+
 use crate::{embedded, shop, store};
 
 const ROUNDS: u64 = 12;
@@ -21,8 +23,9 @@ fn copy(from: &Path, to: &Path) {
 #[tokio::test]
 async fn a_damaged_file_is_found_or_does_not_matter() {
     let home = tempfile::tempdir().expect("a folder");
-    let (data, _) = shop::open(home.path()).await;
-    let right = store(&["check", &embedded("sled", &data), "--json"]).well().json();
+    let data = home.path().join("data");
+    shop::open(home.path(), &embedded(Sled, &data)).await;
+    let right = store(&["check", &embedded(Sled, &data), "--json"]).well().json();
     let mut found = 0;
     for round in 0..ROUNDS {
         let harmed = home.path().join(format!("harmed-{round}"));
@@ -33,7 +36,7 @@ async fn a_damaged_file_is_found_or_does_not_matter() {
         let at = used * round / ROUNDS;
         let flipped: Vec<u8> = bytes[at as usize..].iter().take(64).map(|byte| byte ^ 0x10).collect();
         file.write_all_at(&flipped, at).expect("it is written");
-        let said = store(&["check", &embedded("sled", &harmed), "--json"]);
+        let said = store(&["check", &embedded(Sled, &harmed), "--json"]);
         match said.code {
             // What sled had written over since.
             Some(0) => assert_eq!(said.json(), right, "round {round}"),

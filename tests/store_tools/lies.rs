@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use souk::actors::kinds;
 use souk::cluster::slot_of;
+use souk::persistence::embedded::EngineKind;
 use souk::persistence::open::{Slots, StoreSettings, open};
 use souk::persistence::{
     EntityKey, History, OwedItem, OwedRow, Record, Slot, SlotHead, Snapshot, Store, StoreError, WakeRow,
@@ -230,8 +231,9 @@ async fn judged(store: &Arc<dyn Store>, lie: Box<dyn Lie>) -> Report {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_that_is_wrong_is_found_and_named() {
     let home = tempfile::tempdir().expect("a folder");
-    let (data, _) = shop::open(home.path()).await;
-    let choice = embedded("sled", &data).parse().expect("a store");
+    let address = embedded(EngineKind::Sled, &home.path().join("data"));
+    shop::open(home.path(), &address).await;
+    let choice = address.parse().expect("a store");
     let settings = StoreSettings { choice, slots: Slots::Stored, cache_bytes: 16 << 20 };
     let store = open(&settings).await.expect("it opens");
     let truth = judged(&store, Box::new(Truth::default())).await;

@@ -6,31 +6,39 @@ mod damage;
 mod liar;
 mod lies;
 mod moving;
+mod planted;
 mod refusals;
 mod shop;
 
+#[path = "../support/history.rs"]
+mod history;
 #[path = "../support/process.rs"]
 mod process;
 #[path = "../support/replaying.rs"]
 mod replaying;
 #[path = "../support/retail_sample.rs"]
 mod retail_sample;
+#[path = "../support/stores.rs"]
+mod stores;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use process::{SOUK, clean};
 use serde_json::Value;
+use souk::persistence::embedded::EngineKind;
+use souk::persistence::embedded::EngineKind::{Fjall, Sled};
+use stores::{Kind, TestStore};
 
-/// How a store is named on the command line. A store on a server of its own has its address instead.
-pub fn embedded(engine: &str, dir: &Path) -> String {
-    format!("{engine}:{}", dir.display())
+/// The address of an embedded store.
+pub fn embedded(engine: EngineKind, dir: &Path) -> String {
+    stores::embedded(engine, dir)
 }
 
-/// The stores that the tests go through, each somewhere below `home`. A shared one is added here: started as a server
-/// of the test's own, and named by its address.
-pub fn stores(home: &Path) -> Vec<String> {
-    ["fjall", "sled"].map(|engine| embedded(engine, &home.join(format!("moved-{engine}")))).into()
+/// The stores that things are moved to, empty: one of each kind, and none twice in a row.
+pub fn stores(home: &Path) -> Vec<TestStore> {
+    let kinds = [Kind::Postgres, Kind::Redis, Kind::Embedded(Fjall), Kind::Embedded(Sled)];
+    kinds.map(|kind| TestStore::of(kind, &home.join(format!("moved-{}", kind.name())))).into()
 }
 
 /// What `souk store ...` said.

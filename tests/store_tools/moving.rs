@@ -1,19 +1,20 @@
 //! Stores that move: whole, in several runs, and back.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::Stdio;
 
+use souk::persistence::embedded::EngineKind::Sled;
 use souk::persistence::open::{Slots, StoreSettings, open};
-use souk::persistence::{Batch, EntityKey, OwedChange, OwedItem, OwedRow, Payload, Record, Slot, Store, WakeChange};
+use souk::persistence::{Batch, Record, Slot, Store};
 
+use crate::history::record;
 use crate::{command, embedded, shop, store, stores};
 
 #[tokio::test]
 async fn a_shop_moves_from_store_to_store_and_answers_the_same() {
     let home = tempfile::tempdir().expect("a folder");
-    let (data, remembered) = shop::open(home.path()).await;
-    let first = embedded("sled", &data);
+    let first = embedded(Sled, &home.path().join("data"));
+    let remembered = shop::open(home.path(), &first).await;
     let said = store(&["check", &first]).well();
     assert!(said.out.ends_with("all is well\n"), "{said:?}");
     assert!(said.err.contains("checking: 100 %"), "{said:?}");
@@ -23,51 +24,33 @@ async fn a_shop_moves_from_store_to_store_and_answers_the_same() {
     }
     assert_eq!(before["slots"].to_string(), shop::SLOTS);
 
-    let mut last = first.clone();
-    for next in stores(home.path()) {
-        let copied = store(&["copy", &last, &next, "--json"]).well().json();
+    let stores = stores(home.path());
+    let mut last = first.as_str();
+    for next in stores.iter().map(|store| store.address.as_str()) {
+        let copied = store(&["copy", last, next, "--json"]).well().json();
         assert_eq!((&copied["records"], &copied["written"]), (&before["records"], &before["records"]));
-        let again = store(&["copy", &last, &next, "--json"]).well().json();
+        let again = store(&["copy", last, next, "--json"]).well().json();
         assert_eq!((&again["checksum"], again["written"].as_u64()), (&copied["checksum"], Some(0)));
-        let after = store(&["check", &next, "--json"]).well().json();
+        let after = store(&["check", next, "--json"]).well().json();
         for same in ["slots", "records", "events", "entities", "receipts", "owed", "wakes"] {
             assert_eq!(after[same], before[same], "{same} in {next}");
         }
         last = next;
     }
-    let (engine, dir) = last.split_once(':').expect("an embedded one");
-    let server = shop::serve(home.path(), engine, Path::new(dir));
-    remembered.is_kept_by(&server.url).await;
-    shop::replay(&server, home.path());
-    // Beside it, and what comes to it now, nothing has changed.
-    assert!(server.stop().status.success());
-    store(&["check", &last]).well();
+    for moved in stores.iter().map(|store| store.address.as_str()) {
+        let server = shop::serve(home.path(), moved);
+        remembered.is_kept_by(&server.url).await;
+        shop::replay(&server, home.path());
+        // Beside it, and what comes to it now, nothing has changed.
+        assert!(server.stop().status.success());
+        store(&["check", moved]).well();
+        store(&["copy", &first, moved]).refused(1, "the new store is not empty");
+    }
     store(&["check", &first]).well();
-    store(&["copy", &first, &last]).refused(1, "the new store is not empty");
 }
 
 const SLOTS: Slot = 80;
 const RECORDS: u64 = 300;
-
-fn record(slot: Slot, epoch: u64, seq: u64) -> Record {
-    let (entity, version) = (seq % 5, seq.div_ceil(5));
-    let due = |seq: u64| seq as i64;
-    let before = (version > 1).then(|| due(seq - 5));
-    let item = OwedItem { number: seq * 256, key: "told".to_owned() };
-    Record {
-        slot,
-        seq,
-        epoch,
-        key: EntityKey { kind: 10, id: format!("{slot}-{entity}").into() },
-        version,
-        at_ms: seq as i64,
-        request: [slot as u8; 16],
-        receipt: None,
-        events: vec![Payload { type_number: 1, version: 1, bytes: vec![seq as u8; 300] }],
-        owed: Some(OwedChange { before_due_ms: before, after: Some(OwedRow { due_ms: due(seq), items: vec![item] }) }),
-        wake: Some(WakeChange { before_ms: before, after_ms: Some(due(seq)) }),
-    }
-}
 
 fn settings(url: &str, slots: Slots) -> StoreSettings {
     StoreSettings { choice: url.parse().expect("a store"), slots, cache_bytes: 16 << 20 }
@@ -90,7 +73,7 @@ pub async fn made(url: &str, slots: Slot, records: u64) {
             let epoch = head.expect("it is free").epoch;
             // One slot stays empty, another ends with a claim that nothing was written at.
             let some = if *slot == 3 || (*slot == 5 && turn == 4) { *seq + 1..=*seq } else { *seq + 1..=until };
-            batch.records.extend(some.map(|seq| record(*slot, epoch, seq)));
+            batch.records.extend(some.map(|seq| record(*slot, epoch, seq, 300)));
             *seq = batch.records.last().filter(|last| last.slot == *slot).map_or(*seq, |last| last.seq);
         }
         assert_eq!(store.append(batch).await.expect("appended"), vec![]);
@@ -115,15 +98,16 @@ async fn feed(store: &dyn Store, slot: Slot) -> Vec<Record> {
 #[tokio::test]
 async fn a_copy_that_is_killed_goes_on_where_it_was_and_every_record_is_as_it_was() {
     let home = tempfile::tempdir().expect("a folder");
-    let from = embedded("sled", &home.path().join("from"));
+    let from = embedded(Sled, &home.path().join("from"));
     made(&from, SLOTS, RECORDS).await;
     let whole = all_of(&from).await;
     assert!(whole.iter().any(|(epoch, ..)| *epoch > 2), "slots have changed hands");
     let total: u64 = whole.iter().map(|(_, seq, _)| seq).sum();
     for to in stores(home.path()) {
+        let to = to.address.as_str();
         let mut kills = 0;
         for percent in [1, 20, 40, 60] {
-            let mut child = command(&["copy", &from, &to]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+            let mut child = command(&["copy", &from, to]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
             let child = child.as_mut().expect("souk starts");
             let lines = BufReader::new(child.stderr.take().expect("piped")).lines().map_while(Result::ok);
             // Its own word for how far it is.
@@ -134,9 +118,9 @@ async fn a_copy_that_is_killed_goes_on_where_it_was_and_every_record_is_as_it_wa
             kills += usize::from(!child.wait().expect("it ends").success());
         }
         assert!(kills > 0, "one was met in the middle");
-        let last = store(&["copy", &from, &to, "--json"]).well().json();
+        let last = store(&["copy", &from, to, "--json"]).well().json();
         assert_eq!(last["records"].as_u64(), Some(total));
         assert!(last["written"].as_u64() < Some(total), "{last}: it goes on, and does not begin again");
-        assert_eq!(all_of(&to).await, whole, "sequences, epochs and bytes");
+        assert_eq!(all_of(to).await, whole, "sequences, epochs and bytes");
     }
 }

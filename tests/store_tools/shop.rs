@@ -1,6 +1,6 @@
 //! A shop with a history: customers' orders, guests' carts, refused requests, snapshots, and several epochs.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::process::{ADMIN_EMAIL, Launch, PASSWORD, Process};
 use crate::replaying::Replay;
 use crate::retail_sample::Sample;
+use crate::stores::serves;
 
 /// Few, so that many entities share one; and another number than the default, which must not matter.
 pub const SLOTS: &str = "32";
@@ -30,8 +31,8 @@ fn launch(home: &Path) -> Launch {
 }
 
 /// Serves a store, which is one of this number of slots already.
-pub fn serve(home: &Path, engine: &str, data: &Path) -> Process {
-    launch(home).env("SOUK_STORE__SLOTS", SLOTS).data(data).args(&["--store", engine]).start()
+pub fn serve(home: &Path, address: &str) -> Process {
+    serves(address, launch(home).env("SOUK_STORE__SLOTS", SLOTS)).start()
 }
 
 /// Plays the sample, or verifies it where it was played.
@@ -40,10 +41,9 @@ pub fn replay(server: &Process, home: &Path) {
     Replay::start(&server.url, home, sample, &["--stock", "80", "--clients", "8"]).verified();
 }
 
-/// A shop on sled; where it is, and what is to be remembered of it.
-pub async fn open(home: &Path) -> (PathBuf, Remembered) {
-    let data = home.join("data");
-    let server = serve(home, "sled", &data);
+/// A shop on a new store; what is to be remembered of it.
+pub async fn open(home: &Path, address: &str) -> Remembered {
+    let server = serve(home, address);
     replay(&server, home);
     let server = server.kill_and_restart();
     let remembered = Remembered::make(&server.url).await;
@@ -51,7 +51,7 @@ pub async fn open(home: &Path) -> (PathBuf, Remembered) {
     let body = json!({"reference": "a later epoch"});
     ask(&server.url, Method::POST, "/v1/carts", Some(body), &[("idempotency-key", LATER)], 201).await;
     assert!(server.stop().status.success());
-    (data, remembered)
+    remembered
 }
 
 async fn ask(

@@ -3,13 +3,14 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, OnceLock, mpsc};
+use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 use tokio_postgres::NoTls;
+
+use super::process::{free_port, spawn};
 
 /// How long a server may take to start on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -76,30 +77,8 @@ fn give(path: &Path) {
     }
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
-}
-
 fn text(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
-}
-
-/// Starts processes from a thread that never ends: they are told when the *thread* that started them does.
-fn spawn(command: Command) -> Child {
-    type Order = (Command, mpsc::Sender<Child>);
-    static KEEPER: OnceLock<Mutex<mpsc::Sender<Order>>> = OnceLock::new();
-    let keeper = KEEPER.get_or_init(|| {
-        let (sender, orders) = mpsc::channel::<Order>();
-        std::thread::spawn(move || {
-            for (mut command, answer) in orders {
-                let _ = answer.send(command.spawn().expect("it starts"));
-            }
-        });
-        Mutex::new(sender)
-    });
-    let (answer, started) = mpsc::channel();
-    keeper.lock().expect("the keeper").send((command, answer)).expect("the keeper");
-    started.recv().expect("a process")
 }
 
 impl Server {
@@ -164,7 +143,12 @@ impl Server {
 
     /// Makes a database; the answer is its URL.
     pub async fn database(&self, name: &str) -> String {
-        self.client("postgres").await.batch_execute(&format!("create database {name}")).await.expect("a database");
+        self.make_database(name)
+    }
+
+    /// Where nothing can be awaited.
+    pub fn make_database(&self, name: &str) -> String {
+        run(&self.under, "createdb", &["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres", name]);
         self.url(name)
     }
 

@@ -54,6 +54,8 @@ static void give_up(const char *why) {
 __attribute__((constructor)) static void start(void) {
     const char *folder = getenv("POWERCUT_DATA"), *path = getenv("POWERCUT_JOURNAL");
     if (!folder || !path) return;
+    // It becomes the process that is meant.
+    if (!strcmp(program_invocation_short_name, "setpriv")) return;
     unsetenv("LD_PRELOAD");
     if (!realpath(folder, data)) give_up(folder);
     snprintf(stash, sizeof stash, "%s.kept", path);

@@ -5,6 +5,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use souk::persistence::embedded::EngineKind;
@@ -97,7 +98,9 @@ impl Launch {
 
     /// Starts it, and kills it before it may have got far.
     pub fn start_and_kill(&self, after: Duration) {
-        let mut child = self.command().stdout(Stdio::null()).spawn().expect("the binary starts");
+        let mut command = self.command();
+        command.stdout(Stdio::null());
+        let mut child = spawn(command);
         std::thread::sleep(after);
         child.kill().expect("it can be killed");
         child.wait().expect("it ends");
@@ -106,7 +109,7 @@ impl Launch {
     fn command(&self) -> Command {
         let log = std::fs::File::options().create(true).append(true).open(self.home.join("server.log"));
         let (program, arguments) = self.under.split_first().expect("at least souk itself");
-        let mut command = Command::new(program);
+        let mut command = mortal(program, "KILL");
         clean(&mut command);
         command.args(arguments).args(["serve", "--http", &self.address]).args(&self.arguments).current_dir(&self.home);
         command.envs(self.environment.iter().cloned());
@@ -116,7 +119,9 @@ impl Launch {
 
     /// Starts it, and waits until it listens or has ended.
     pub fn try_start(&self) -> Result<Process, Ended> {
-        let mut child = self.command().stdout(Stdio::piped()).spawn().expect("the binary starts");
+        let mut command = self.command();
+        command.stdout(Stdio::piped());
+        let mut child = spawn(command);
         let mut line = String::new();
         let mut output = BufReader::new(child.stdout.take().expect("its standard output"));
         let read = output.read_line(&mut line);
@@ -194,6 +199,36 @@ impl Drop for Process {
         let _ = self.child.kill(); // it has ended already: as well
         let _ = self.child.wait();
     }
+}
+
+/// A program that is sent the signal when this process ends, however that comes about; to be started by [`spawn`].
+pub fn mortal(program: impl AsRef<std::ffi::OsStr>, signal: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", signal, "--"]).arg(program);
+    command
+}
+
+/// Starts a process from a thread that never ends: what is mortal is told when the *thread* that started it does.
+pub fn spawn(command: Command) -> Child {
+    type Order = (Command, mpsc::Sender<Child>);
+    static IMMORTAL: OnceLock<Mutex<mpsc::Sender<Order>>> = OnceLock::new();
+    let immortal = IMMORTAL.get_or_init(|| {
+        let (sender, orders) = mpsc::channel::<Order>();
+        std::thread::spawn(move || {
+            for (mut command, answer) in orders {
+                let _ = answer.send(command.spawn().expect("it starts"));
+            }
+        });
+        Mutex::new(sender)
+    });
+    let (answer, started) = mpsc::channel();
+    immortal.lock().expect("the thread").send((command, answer)).expect("the thread");
+    started.recv().expect("a process")
+}
+
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
 /// Takes out of a command's environment what would configure souk.

@@ -3,10 +3,11 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, Weak, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+
+use super::process::{free_port, mortal, spawn};
 
 pub struct Server {
     pub port: u16,
@@ -15,22 +16,11 @@ pub struct Server {
     dir: PathBuf,
     under: Vec<String>,
     settings: Vec<String>,
-    process: Mutex<Option<Process>>,
-}
-
-/// The process, held by a thread that lives as long: a server is told to die with the thread that started it.
-struct Process {
-    id: u32,
-    told: mpsc::Sender<()>,
-    ended: mpsc::Receiver<()>,
+    process: Mutex<Option<Child>>,
 }
 
 /// Keeps everything that is acknowledged.
 pub const CAREFUL: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
-}
 
 /// The server that tests which do it no harm share: it goes with the last one that uses it.
 pub fn shared() -> Arc<Server> {
@@ -70,6 +60,11 @@ impl Server {
         server
     }
 
+    /// Also when a test has failed over it: it is to be ended all the same.
+    fn process(&self) -> MutexGuard<'_, Option<Child>> {
+        self.process.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -80,39 +75,34 @@ impl Server {
 
     /// Starts it on what it has kept, and waits until it is ready.
     pub fn go_on(&self) {
-        let mut words = self.under.iter().map(String::as_str).chain(["setpriv"]);
-        let mut command = Command::new(words.next().expect("at least setpriv"));
-        command.args(words).args(["--pdeathsig", "KILL", "redis-server", "--save", "", "--daemonize", "no"]);
-        command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string()]);
+        let mut command = match self.under.split_first() {
+            Some((program, arguments)) => {
+                let mut command = mortal(program, "KILL");
+                command.args(arguments).arg("redis-server");
+                command
+            }
+            None => mortal("redis-server", "KILL"),
+        };
+        command.args(["--save", "", "--daemonize", "no", "--bind", "127.0.0.1", "--port", &self.port.to_string()]);
         command.arg("--dir").arg(&self.dir).args(&self.settings);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let (started, ready) = mpsc::channel();
-        let (told, orders) = mpsc::channel();
-        let (has_ended, ended) = mpsc::channel();
-        std::thread::spawn(move || {
-            let mut child = command.spawn().expect("redis-server and setpriv: scripts/test installs them");
-            let lines = BufReader::new(child.stdout.take().expect("its output")).lines().map_while(Result::ok);
-            let (mut lines, mut log) = (lines, Vec::new());
-            let is_ready = lines.by_ref().any(|line| {
-                log.push(line);
-                log.last().is_some_and(|line| line.contains("Ready to accept connections"))
-            });
-            assert!(is_ready, "redis-server does not start:\n{}", log.join("\n"));
-            let _ = started.send(child.id());
-            std::thread::spawn(move || lines.count());
-            let _ = orders.recv(); // or nobody is there any more
-            end(&mut child);
-            let _ = has_ended.send(());
+        let mut child = spawn(command);
+        let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines().map_while(Result::ok);
+        let mut log = Vec::new();
+        let is_ready = lines.by_ref().any(|line| {
+            log.push(line);
+            log.last().is_some_and(|line| line.contains("Ready to accept connections"))
         });
-        let id = ready.recv().expect("it starts");
-        *self.process.lock().expect("no test has failed") = Some(Process { id, told, ended });
+        assert!(is_ready, "redis-server does not start:\n{}", log.join("\n"));
+        std::thread::spawn(move || lines.count());
+        *self.process() = Some(child);
     }
 
     /// Kills it without warning, and waits until it is gone.
     pub fn kill(&self) {
-        if let Some(process) = self.process.lock().expect("no test has failed").take() {
-            let _ = process.told.send(());
-            let _ = process.ended.recv();
+        if let Some(mut process) = self.process().take() {
+            let _ = process.kill(); // it has ended already: as well
+            let _ = process.wait();
         }
     }
 
@@ -123,7 +113,7 @@ impl Server {
 
     /// Sends a signal, such as `STOP` or `CONT`.
     pub fn signal(&self, name: &str) {
-        let id = self.process.lock().expect("no test has failed").as_ref().expect("it runs").id.to_string();
+        let id = self.process().as_ref().expect("it runs").id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().expect("there is kill").success());
     }
 
@@ -136,18 +126,8 @@ impl Server {
     }
 }
 
-fn end(child: &mut Child) {
-    let _ = child.kill();
-    let _ = child.wait();
-}
-
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Ok(process) = self.process.get_mut()
-            && let Some(process) = process.take()
-        {
-            let _ = process.told.send(());
-            let _ = process.ended.recv();
-        }
+        self.kill();
     }
 }

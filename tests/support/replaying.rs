@@ -2,10 +2,10 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use super::process::{ADMIN_EMAIL, PASSWORD, SOUK, clean};
+use super::process::{self, ADMIN_EMAIL, PASSWORD, SOUK, clean, mortal};
 use super::retail_sample::{Sample, generate};
 
 /// A replay of a generated file, with its state and report in a folder.
@@ -73,7 +73,7 @@ impl Drop for Replay {
 
 fn spawn(dir: &Path, server: &str, arguments: &[String]) -> Child {
     let log = std::fs::File::create(dir.join("replay.log")).expect("a log");
-    let mut command = Command::new(SOUK);
+    let mut command = mortal(SOUK, "KILL");
     clean(&mut command);
     command
         .args(["replay", "online-retail"])
@@ -88,5 +88,5 @@ fn spawn(dir: &Path, server: &str, arguments: &[String]) -> Child {
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a log"))
         .stderr(log);
-    command.spawn().expect("souk starts")
+    process::spawn(command)
 }

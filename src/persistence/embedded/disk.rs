@@ -45,7 +45,7 @@ impl Disk {
         fs::create_dir_all(dir).map_err(|error| fatal(format!("cannot create the folder {shown}: {error}")))?;
         let lock = take_lock(dir)?;
         let opened = options.engine.open(dir, options)?;
-        let (witness, noted) = Witness::open(dir)?;
+        let (witness, noted) = Witness::open(dir, options.engine.is_in(dir))?;
         let engine = match opened {
             Some(engine) => {
                 let meta = engine.get(META_KEY)?;
@@ -56,6 +56,8 @@ impl Disk {
             None => {
                 // Something was acknowledged here: it is no new store, but one that has lost everything.
                 witness::check(noted, 0)?;
+                let made = witness.note(0).and_then(|()| witness.sync());
+                made.map_err(|error| fatal(format!("writing {}: {error}", witness::FILE)))?;
                 options.engine.create(dir, options, META_KEY, &new_meta(options.slots))?
             }
         };
@@ -174,7 +176,7 @@ pub fn slots_of(dir: &Path, options: &EmbeddedOptions) -> Result<Option<Slot>, S
     }
     let _lock = take_lock(dir)?;
     let Some(engine) = options.engine.open(dir, options)? else {
-        witness::check(Witness::open(dir)?.1, 0)?;
+        witness::check(Witness::open(dir, options.engine.is_in(dir))?.1, 0)?;
         return Ok(None);
     };
     let shown = dir.display();
@@ -262,6 +264,22 @@ mod tests {
             let why = format!("was created with {engine_name}, and the configuration says {other_name}");
             assert!(refused.contains(&why), "{refused}");
             Disk::open(dir.path(), &options(engine)).map(drop).expect("unharmed");
+        }
+    }
+
+    /// A power cut while a store is created may tear the witness; later it cannot, and then that is damage.
+    #[test]
+    fn a_torn_witness_is_in_the_way_of_no_new_store() {
+        for engine in EngineKind::ALL {
+            let dir = tempfile::tempdir().expect("a temporary folder");
+            let options = EmbeddedOptions { engine, ..EmbeddedOptions::default() };
+            let torn = || fs::write(dir.path().join(witness::FILE), b"souk").expect("a file");
+            torn();
+            Disk::open(dir.path(), &options).map(drop).expect("a new store");
+            Disk::open(dir.path(), &options).map(drop).expect("reopens");
+            torn();
+            let refused = Disk::open(dir.path(), &options).map(drop).expect_err("it is damaged").to_string();
+            assert!(refused.contains("does not match its checksum"), "{refused}");
         }
     }
 

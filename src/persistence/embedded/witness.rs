@@ -6,7 +6,8 @@
 //! It is written after a commit has become durable and before anybody is answered, and is not synced with it: that
 //! costs two system calls. So it never says more than the log holds, whatever crash comes; after a power cut it may
 //! say less, by what the kernel had not yet written back (half a minute). It is synced when a store is opened and
-//! closed, and with each checkpoint.
+//! closed, and with each checkpoint; and when it is made, before there is a store: it is whole from then on, for
+//! what is written over it is less than a sector.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -22,23 +23,22 @@ pub struct Witness(File);
 
 impl Witness {
     /// Opens the witness of a store, or makes one, and says which part of the log was the last. `None`: there was no
-    /// witness, or one that a power cut has met while the store was created.
-    pub fn open(dir: &Path) -> Result<(Witness, Option<u64>), StoreError> {
+    /// witness, or one that a power cut has met while the store was created. Where there is no store yet
+    /// (`has_store`), that is what one is that cannot be read.
+    pub fn open(dir: &Path, has_store: bool) -> Result<(Witness, Option<u64>), StoreError> {
         let path = dir.join(FILE);
         let failed = |error: io::Error| StoreError::Fatal(format!("cannot read {}: {error}", path.display()));
         let options = File::options().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = options.map_err(failed)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(failed)?;
-        let last_part = match bytes.iter().all(|byte| *byte == 0) {
-            true => None,
-            false => Some(decode(&bytes).ok_or_else(|| {
-                StoreError::Damaged(format!(
-                    "{FILE}, which says where the log ended, does not match its checksum. Restore a backup (or delete \
-                     it, to go on with what the log holds)"
-                ))
-            })?),
-        };
+        let last_part = decode(&bytes);
+        if last_part.is_none() && has_store && bytes.iter().any(|byte| *byte != 0) {
+            return Err(StoreError::Damaged(format!(
+                "{FILE}, which says where the log ended, does not match its checksum. Restore a backup (or delete \
+                 it, to go on with what the log holds)"
+            )));
+        }
         Ok((Witness(file), last_part))
     }
 

@@ -7,6 +7,8 @@ mod fixtures;
 #[path = "../../support/process.rs"]
 mod process;
 mod server;
+#[path = "../../support/stores.rs"]
+mod stores;
 
 pub use ask::{Ask, Told};
 pub use fixtures::{ADDRESS, GuestCart, gbp, unique};

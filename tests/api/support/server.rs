@@ -1,4 +1,4 @@
-//! The real binary on a free port, with a data directory of its own. It lives as long as a test uses it.
+//! The real binary on a free port, with a store of its own. It lives as long as a test uses it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::contract::Contract;
 pub use super::process::{ADMIN_EMAIL, PASSWORD};
 use super::process::{Launch, Process};
+use super::stores::TestStore;
 
 type Settings = Vec<(String, String)>;
 
@@ -21,6 +22,7 @@ pub struct Server {
     address: SocketAddr,
     contract: OnceLock<Arc<Contract>>,
     pub administrator: tokio::sync::OnceCell<Value>,
+    store: TestStore,
     home: TempDir,
 }
 
@@ -38,24 +40,25 @@ impl Server {
 
     pub fn start(settings: &[(&str, &str)]) -> Server {
         let home = tempfile::tempdir().expect("a directory for the data");
-        let launch = Launch::new(home.path()).data(&home.path().join("data")).administered();
+        let store = TestStore::new(home.path());
+        let launch = store.serves(Launch::new(home.path())).administered();
         let defaults = [("SOUK_LOG__FILTER", "error"), ("SOUK_STORE__SLOTS", "64")];
         let all = defaults.iter().chain(settings);
         let launch = all.fold(launch, |launch, (name, value)| launch.env(name, *value));
-        Server::of(launch.start(), home)
+        Server::of(launch.start(), store, home)
     }
 
-    fn of(process: Process, home: TempDir) -> Server {
+    fn of(process: Process, store: TestStore, home: TempDir) -> Server {
         let address = process.url.strip_prefix("http://").and_then(|address| address.parse().ok());
         let address = address.unwrap_or_else(|| panic!("no address: {:?}", process.url));
         let (contract, administrator) = (OnceLock::new(), tokio::sync::OnceCell::new());
-        Server { process, address, contract, administrator, home }
+        Server { process, address, contract, administrator, store, home }
     }
 
     /// Kills it and starts it again on the same data.
     pub fn crash(self) -> Server {
-        let Server { process, home, .. } = self;
-        Server::of(process.kill().start(), home)
+        let Server { process, store, home, .. } = self;
+        Server::of(process.kill().start(), store, home)
     }
 
     /// Asks it to stop, as an operator does. It may still have work to finish.

@@ -4,13 +4,22 @@
 //! writes back without an fsync, and a power cut then takes acknowledged data (measured; sled issues 1351
 //! and 1452).
 //!
+//! sled opens with the last of its own checkpoints, which it writes at each opening; it takes one for the last that a
+//! crash has cut off (`snap.N.generating`), and then refuses to open. So those are removed first: the one before, or
+//! none, is as good.
+//!
+//! A store is made in `sled.new`, made durable in full, and only then its files are moved here, the one that marks a store
+//! last: sled refuses to open what a crash has left of its own creation.
+//!
 //! No value is longer than [`VALUE_MAX`]. sled keeps up to 17 neighbours in one page, and a page larger
 //! than a quarter of a 512 KiB segment goes to a blob file, which nobody fsyncs.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use fs4::fs_std::FileExt;
 use sled::{Batch, Config, Db, Error, Mode};
 
 use super::{Engine, EngineKind, Failure, Value, cannot, nonsense, sync_folder};
@@ -20,6 +29,10 @@ use crate::persistence::embedded::EmbeddedOptions;
 /// The longest value: 17 of them, 4 more that raced in, and their keys stay below 128 KiB.
 pub const VALUE_MAX: usize = 5_632;
 pub const DATA_FILE: &str = "db";
+const UNFINISHED: &str = "sled.new";
+/// What the name of sled's own checkpoints begins with. It opens the latest, whatever store that is of.
+const CHECKPOINT: &str = "snap.";
+const HALF_CHECKPOINT: &str = ".generating";
 /// How often sled writes back and collects garbage by itself.
 const FLUSH_EVERY_MS: u64 = 500;
 /// sled gives its file free a moment after its last handle is gone.
@@ -31,6 +44,10 @@ struct Sled {
 }
 
 pub fn open(dir: &Path, options: &EmbeddedOptions) -> Result<Option<Box<dyn Engine>>, StoreError> {
+    if !dir.join(DATA_FILE).exists() {
+        return Ok(None);
+    }
+    remove_checkpoints(dir, HALF_CHECKPOINT).map_err(|error| cannot("clear up", dir, error))?;
     let db = open_db(dir, options)?;
     match db.is_empty() {
         true => Ok(None),
@@ -38,15 +55,58 @@ pub fn open(dir: &Path, options: &EmbeddedOptions) -> Result<Option<Box<dyn Engi
     }
 }
 
-/// What the store consists of is made durable file by file, and then the names of those files, before anything
-/// is promised on top.
 pub fn create(dir: &Path, options: &EmbeddedOptions, key: &[u8], value: &[u8]) -> Result<Box<dyn Engine>, StoreError> {
-    let db = open_db(dir, options)?;
-    let written = db.insert(key, value).and_then(|_| db.flush());
-    written.map_err(failure)?;
+    let unfinished = dir.join(UNFINISHED);
+    match fs::remove_dir_all(&unfinished) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(cannot("remove", &unfinished, error)),
+        _ => {}
+    }
+    let db = open_db(&unfinished, options)?;
+    db.insert(key, value).and_then(|_| db.flush()).map_err(failure)?;
     drop(db);
-    sync_folder(dir).map_err(|error| cannot("make durable", dir, error))?;
+    await_end(&unfinished).and_then(|()| move_files(&unfinished, dir)).map_err(|error| cannot("create", dir, error))?;
     with_data(dir, open_db(dir, options)?)
+}
+
+/// Removes the checkpoints whose name ends so.
+fn remove_checkpoints(dir: &Path, ending: &str) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if name.starts_with(CHECKPOINT.as_bytes()) && name.ends_with(ending.as_bytes()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Waits until sled, which was dropped, has let go of its file: until then it may write.
+fn await_end(dir: &Path) -> io::Result<()> {
+    let file = File::open(dir.join(DATA_FILE))?;
+    let started = Instant::now();
+    while !FileExt::try_lock_exclusive(&file)? {
+        if started.elapsed() > REOPEN_WAIT {
+            return Err(io::Error::other("sled does not let go of its file"));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+fn move_files(from: &Path, to: &Path) -> io::Result<()> {
+    sync_folder(from)?;
+    remove_checkpoints(to, "")?; // what an earlier try has left
+    for entry in fs::read_dir(from)? {
+        let name = entry?.file_name();
+        if name != DATA_FILE {
+            fs::rename(from.join(&name), to.join(&name))?;
+        }
+    }
+    sync_folder(to)?;
+    fs::rename(from.join(DATA_FILE), to.join(DATA_FILE))?;
+    fs::remove_dir_all(from)?;
+    sync_folder(to)
 }
 
 fn with_data(dir: &Path, db: Db) -> Result<Box<dyn Engine>, StoreError> {
@@ -121,5 +181,15 @@ mod tests {
     fn values_cannot_become_blob_files() {
         let page_max = 512 * 1024 / 4 - 52;
         assert!(VALUE_MAX * 21 + 21 * 600 < page_max + 4096, "21 neighbours with long keys fit a page");
+    }
+
+    #[test]
+    fn a_checkpoint_that_was_cut_off_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let options = EmbeddedOptions::default();
+        drop(create(dir.path(), &options, b"key", b"value").expect("a store"));
+        std::fs::write(dir.path().join("snap.FFFFFFFFFFFFFFFF.generating"), b"half").expect("a file");
+        let opened = open(dir.path(), &options).expect("it opens").expect("there is one");
+        assert_eq!(opened.get(b"key").expect("read").as_deref(), Some(&b"value"[..]));
     }
 }
