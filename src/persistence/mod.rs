@@ -12,6 +12,7 @@ pub mod conformance;
 pub mod embedded;
 pub mod faulty;
 pub mod frame;
+mod gather;
 mod handle;
 pub mod membership;
 pub mod memory;

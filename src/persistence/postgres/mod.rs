@@ -24,7 +24,6 @@
 mod append;
 mod connect;
 mod failure;
-mod group;
 mod members;
 mod ownership;
 mod plan;
@@ -41,8 +40,8 @@ use async_trait::async_trait;
 pub use self::connect::Limits;
 use self::connect::{Address, Pools};
 use self::failure::Failure;
-use self::group::Group;
 use self::ownership::Change;
+use super::gather::Gatherer;
 use super::{
     Batch, EntityKey, Epoch, History, Journal, Membership, NodeRow, OwedRow, Record, Refusal, RequestBytes, Slot,
     SlotHead, StoreError, WakeRow,
@@ -62,7 +61,7 @@ pub struct PostgresOptions {
 pub struct PostgresStore {
     slots: Slot,
     pools: Arc<Pools>,
-    group: Group,
+    appends: Gatherer,
 }
 
 /// What a server must say of itself. (One that does not know the question is not PostgreSQL, and its own
@@ -88,8 +87,12 @@ impl PostgresStore {
         }
         let slots = schema::migrate(client.client().map_err(Failure::of_a_read)?, slots).await?;
         drop(client);
-        let group = Group::start(pools.clone());
-        Ok(PostgresStore { slots, pools, group })
+        let appending = pools.clone();
+        let appends = Gatherer::start(move |batch| {
+            let pools = appending.clone();
+            async move { append::append(&pools, batch).await }
+        });
+        Ok(PostgresStore { slots, pools, appends })
     }
 }
 
@@ -100,7 +103,7 @@ impl Journal for PostgresStore {
     }
 
     async fn append(&self, batch: Batch) -> Result<Vec<(Slot, Refusal)>, StoreError> {
-        self.group.append(batch).await
+        self.appends.append(batch).await
     }
 
     async fn load(&self, slot: Slot, key: &EntityKey) -> Result<History, StoreError> {

@@ -1,5 +1,4 @@
-//! What needs no server: addresses, plans, and what may be committed together. (The rest is in
-//! `tests/postgres`, on a real one.)
+//! What needs no server: addresses. (The rest is in `tests/postgres`, on a real one.)
 
 use super::connect::Address;
 
