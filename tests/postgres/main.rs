@@ -7,6 +7,7 @@ mod process;
 #[path = "../support/proxy.rs"]
 mod proxy;
 
+mod neighbours;
 mod opening;
 mod serving;
 mod standby;
