@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from . import items_disk, items_http, items_million, overload
+from . import items_disk, items_http, items_million, items_stores, overload
 from .load import ROOT, Load, build
 from .server import Server
 
@@ -23,8 +23,8 @@ ITEMS = {
     "overload": overload.Overload,
 }
 # Without a server, or of more than one binary: the runtime and the store of this checkout.
-INSIDE = {"hot-sku": items_disk.hot_sku, "file": items_disk.file}
-NAMES = [*ITEMS, "file", *items_million.NAMES]
+INSIDE = {"hot-sku": items_disk.hot_sku, "file": items_disk.file, "stores": items_stores.stores}
+NAMES = [*ITEMS, "file", *items_million.NAMES, "stores", "stores-http"]
 
 
 def say(text):
@@ -117,7 +117,7 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="3 short repeats, not 5")
     parser.add_argument("--repeats", type=int)
     parser.add_argument("--seconds", type=float, help="how long one timed run takes")
-    parser.add_argument("--store", default="sled", help="what keeps the journal (default: sled)")
+    parser.add_argument("--store", default="sled", help="what keeps the journal (default: sled); stores and stores-http measure all")
     parser.add_argument("--bin", metavar="FILE", help="measure this binary; without: the release is built")
     parser.add_argument("--against", metavar="FILE", help="and this one, in turn with it")
     parser.add_argument("--inside", metavar="FILE", help="the built examples/inside, with --bin (without: its rows are left out)")
@@ -172,6 +172,10 @@ def main():
             if name in INSIDE and run.inside:
                 say(f"{name}: {(INSIDE[name].__doc__ or '').strip()}")
                 tables["souk" if "souk" in tables else "bin"].update(summary(INSIDE[name](run, say)))
+            if name == "stores-http":
+                say(f"{name}: {items_stores.http.__doc__}")
+                for label, binary in binaries.items():
+                    tables[label].update(summary(items_stores.http(run, binary, say)))
         million = [name for name in wanted if name in items_million.NAMES]
         if million:
             say(f"{', '.join(million)}: {(items_million.__doc__ or '').splitlines()[0]}")

@@ -6,8 +6,8 @@ import shutil
 import subprocess
 
 
-def inside(run, what, name, **options):
-    """One run of the program on a directory of its own."""
+def inside(run, what, name, after=None, **options):
+    """One run of the program on a directory of its own; `after` may look at what it leaves."""
     data = os.path.join(run.folder, name)
     command = [run.inside, what, "--data", data]
     for option, value in options.items():
@@ -16,6 +16,8 @@ def inside(run, what, name, **options):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise SystemExit(f"{' '.join(command)} failed: {done.stderr.strip()}")
+        if after:
+            after()
         return json.loads(done.stdout)
     finally:
         if not run.keep:

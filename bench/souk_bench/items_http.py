@@ -10,20 +10,24 @@ class Write:
     """Durable cart writes, 64 connections."""
 
     def prepare(self, run, server):
-        shop.stock_up(run.load, server, shop.SKUS)
+        self.hot_lines = self.quantities(run, server)
         cold = shop.carts(run.load, server, 20_000 if not run.quick else 8_000)
         self.first_lines = [request("POST", f"/v1/carts/{cart}/lines", shop.guest(token),
                                     {"sku": shop.sku(number % shop.SKUS), "quantity": 1})
                             for number, (cart, token) in enumerate(cold)]
+
+    def quantities(self, run, server):
+        """Changes of quantities in 1,000 carts."""
+        shop.stock_up(run.load, server, shop.SKUS)
         hot = shop.carts(run.load, server, 1_000, lines=1)
-        self.hot_lines = []
-        for number, (cart, token) in enumerate(hot):
+        requests = []
+        for cart, token in hot:
             lines = server.call("GET", f"/v1/carts/{cart}", headers=shop.guest(token))[1]["lines"]
             for quantity in (2, 3):
-                self.hot_lines.append(request("PATCH", f"/v1/carts/{cart}/lines/{lines[0]['id']}", shop.guest(token),
-                                              {"quantity": quantity}))
+                requests.append(request("PATCH", f"/v1/carts/{cart}/lines/{lines[0]['id']}", shop.guest(token),
+                                        {"quantity": quantity}))
         # Twice through the carts, another quantity each time, so that each request is a change.
-        self.hot_lines = self.hot_lines[0::2] + self.hot_lines[1::2]
+        return requests[0::2] + requests[1::2]
 
     def measure(self, run, server, repeat):
         seconds = run.seconds

@@ -23,7 +23,7 @@ SETTINGS = {
 
 
 class Server:
-    """`souk serve` on a free port. What it logs is in `DATA.log`."""
+    """`souk serve` on a free port; `store` is an embedded engine, or a shared store's URL. What it logs is in `DATA.log`."""
 
     def __init__(self, binary, data, store="sled", settings=None, ready_patience=600):
         self.binary, self.data, self.store = binary, data, store
@@ -37,7 +37,11 @@ class Server:
         """Starts it; what is measured of it is how long until it listens and until it is ready."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SOUK_")}
         environment.update(self.settings)
-        command = [self.binary, "serve", "--http", "127.0.0.1:0", "--data", self.data, "--store", self.store]
+        command = [self.binary, "serve", "--http", "127.0.0.1:0"]
+        if "://" in self.store:
+            command += ["--store", self.store.split("://")[0], "--store-url", self.store]
+        else:
+            command += ["--data", self.data, "--store", self.store]
         os.makedirs(os.path.dirname(self.data), exist_ok=True)
         began = time.monotonic()
         with open(self.data + ".log", "ab") as log:

@@ -1,10 +1,11 @@
 //! What `scripts/bench` measures below the API: reservations at one SKU through the runtime, and the journal
 //! beside a plain append-only file. One line of JSON on standard output.
 //!
-//! `inside hot-sku|journal|file --data DIR [--tasks N] [--seconds S] [--bytes B] [--store sled|fjall|URL]`
+//! `inside hot-sku|journal|file|gathered|filled --data DIR [--tasks N] [--seconds S] [--bytes B] [--store sled|fjall|URL]`
 
 mod appending;
 mod hot_sku;
+mod stores;
 mod tally;
 
 use std::path::PathBuf;
@@ -27,7 +28,7 @@ pub struct Options {
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let what = arguments.next().context("hot-sku, journal or file")?;
+    let what = arguments.next().context("hot-sku, journal, file, gathered or filled")?;
     let (data, engine) = (PathBuf::new(), EngineKind::default());
     let mut options = Options { data, tasks: 64, time: Duration::from_secs(5), bytes: 256, engine, url: None };
     while let Some(name) = arguments.next() {
@@ -49,6 +50,8 @@ fn main() -> anyhow::Result<()> {
     let told = match what.as_str() {
         "hot-sku" => runtime.block_on(hot_sku::measure(options))?,
         "journal" => runtime.block_on(appending::journal(options))?,
+        "gathered" => runtime.block_on(stores::gathered(options))?,
+        "filled" => runtime.block_on(stores::filled(options))?,
         "file" => runtime.block_on(appending::file(options))?,
         _ => bail!("there is no {what}"),
     };

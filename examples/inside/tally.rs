@@ -39,9 +39,15 @@ where
     for task in running {
         all.extend(task.await??);
     }
-    all.sort_unstable();
-    let at = |share: f64| all.get(((all.len().max(1) - 1) as f64 * share) as usize).copied().unwrap_or(0);
-    Ok(
-        json!({"rate": all.len() as f64 / time.as_secs_f64(), "p50_us": at(0.5), "p99_us": at(0.99), "count": all.len()}),
-    )
+    let mut value = told(all);
+    value["rate"] = json!(value["count"].as_f64().unwrap_or_default() / time.as_secs_f64());
+    Ok(value)
+}
+
+/// How often, and how long it took.
+pub fn told(mut latencies: Vec<u32>) -> Value {
+    latencies.sort_unstable();
+    let last = latencies.len().max(1) - 1;
+    let at = |share: f64| latencies.get((last as f64 * share) as usize).copied().unwrap_or(0);
+    json!({"p50_us": at(0.5), "p99_us": at(0.99), "count": latencies.len()})
 }

@@ -19,6 +19,7 @@ mod small_disk;
 
 mod hardship;
 mod members;
+mod neighbours;
 mod opening;
 mod standby;
 mod tls;

@@ -57,9 +57,12 @@ async fn a_connection_that_is_lost_on_the_way_settles_by_a_claim() {
     let proxy = Proxy::before(server.port).await;
     let url = direct.replace(&server.port.to_string(), &proxy.address.port().to_string());
     let mut scribe = Scribe::claim(open(&url).await).await;
-    let first = scribe.record(0, "a");
-    scribe.commit(std::slice::from_ref(&first)).await; // the statement is prepared
-    let mut written = vec![first];
+    let mut written = Vec::new();
+    for _ in 0..2 {
+        let record = Record { receipt: Some(client_receipt(i64::MAX / 2)), ..scribe.record(0, "a") };
+        scribe.commit(std::slice::from_ref(&record)).await; // the second time, with the statement that follows
+        written.push(record);
+    }
     for (epoch, cut) in (1..).zip([Cut::Answer, Cut::Request, Cut::Answer]) {
         let mut record = scribe.record(0, "a");
         (record.epoch, record.seq, record.version) = (epoch, written.len() as u64 + 1, written.len() as u64 + 1);
@@ -116,22 +119,25 @@ async fn a_server_that_stalls_is_not_waited_for_and_what_it_does_later_is_settle
     let server = Server::new(&[]);
     let url = server.database("souk").await;
     let mut scribe = Scribe::claim(open_with(&url, impatient()).await.expect("it opens")).await;
-    let first = scribe.record(0, "a");
-    scribe.commit(std::slice::from_ref(&first)).await;
-    let second = scribe.record(0, "a");
+    let before = [scribe.record(0, "a"), scribe.record(0, "a")];
+    for record in &before {
+        scribe.commit(std::slice::from_ref(record)).await; // the second time, with the statement that follows
+    }
+    let last = scribe.record(0, "a");
     server.freeze();
-    let outcome = scribe.journal.append(batch(std::slice::from_ref(&second))).await;
+    let outcome = scribe.journal.append(batch(std::slice::from_ref(&last))).await;
     assert!(matches!(outcome, Err(StoreError::Unknown(_))), "{outcome:?}");
     let read = scribe.journal.feed(0, 0, 10).await;
     assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
-    let third = scribe.journal.append(batch(std::slice::from_ref(&second))).await;
-    assert!(matches!(third, Err(StoreError::Unavailable(_))), "there is no connection to be had: {third:?}");
+    let again = scribe.journal.append(batch(std::slice::from_ref(&last))).await;
+    assert!(matches!(again, Err(StoreError::Unavailable(_))), "there is no connection to be had: {again:?}");
     server.thaw();
     let head = scribe.journal.claim(SCRIBE, &[(0, 1)]).await.expect("a claim").remove(0).expect("its own slot");
     let feed = scribe.feed(0).await;
-    let all = [first, second.clone()];
+    let [first, second] = before;
+    let all = [first, second, last.clone()];
     assert_eq!(feed, all[..head.seq as usize], "what the claim says is all there will be");
-    let late = scribe.journal.append(batch(&[second])).await.expect("append");
+    let late = scribe.journal.append(batch(&[last])).await.expect("append");
     assert_eq!(late, [(0, Refusal::Fenced { current: 2 })]);
 }
 

@@ -1,22 +1,22 @@
 //! Appending: the statement, and what is done with its verdicts.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_postgres::types::ToSql;
 
 use super::super::admission::{self, Held, Present};
 use super::super::{Batch, EntityKey, Refusal, Slot, StoreError};
 use super::connect::{Lent, Pools};
 use super::failure::Failure;
-use super::plan::{Columns, SlotPlan, plan, signed};
+use super::plan::{Columns, SlotPlan, entity_number, plan, signed};
+use super::statement::Statement;
 
-const APPEND: &str = include_str!("append.sql");
 const VERSIONS: &str = "select e.slot, e.kind, e.id, coalesce((
-        select r.version from souk_records r where r.slot = e.slot and r.kind = e.kind and r.id = e.id and r.seq <= $4
-        order by r.seq desc limit 1), 0)
-    from unnest($1::int4[], $2::int2[], $3::text[]) as e(slot, kind, id)";
+        select r.version from souk_records r
+        where r.slot = e.slot and r.entity = e.entity and r.kind = e.kind and r.id = e.id and r.seq <= $5
+        order by r.version desc, r.seq desc limit 1), 0)
+    from unnest($1::int4[], $2::int4[], $3::int2[], $4::text[]) as e(slot, entity, kind, id)";
 
 /// How long an append waits for slots that are locked: for a claim that is being made, or for what is left of
 /// a connection that was lost.
@@ -51,6 +51,13 @@ impl Present for Known {
     }
 }
 
+/// Which statement is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Care {
+    Quick,
+    Careful,
+}
+
 /// One append on its way.
 struct Append<'a> {
     pools: &'a Pools,
@@ -74,14 +81,16 @@ pub async fn append(pools: &Pools, batch: Batch) -> Result<Vec<(Slot, Refusal)>,
 
 impl Append<'_> {
     async fn all(&mut self, plans: Vec<&SlotPlan>) -> Result<(), Failure> {
-        let mut parts = VecDeque::from([plans]);
+        let mut parts = VecDeque::from([(plans, Care::Quick)]);
         let deadline = Instant::now() + PATIENCE;
         let mut pause = PAUSE;
-        while let Some(part) = parts.pop_front() {
+        while let Some((part, care)) = parts.pop_front() {
             if part.is_empty() {
                 continue;
             }
-            let left = match self.part(&part).await {
+            let is_quick = care == Care::Quick && part.iter().all(|plan| plan.is_plain());
+            let sent = if is_quick { self.quick(&part).await } else { self.careful(&part).await };
+            let left = match sent {
                 Ok(left) => left,
                 // Somebody's data is to blame: everybody else's is written.
                 Err(Failure::Data(why)) => {
@@ -89,14 +98,18 @@ impl Append<'_> {
                         [alone] => drop(self.refusals.insert(alone.slot, Refusal::Rejected(why))),
                         _ => {
                             let (front, back) = part.split_at(part.len() / 2);
-                            parts.extend([front.to_vec(), back.to_vec()]);
+                            parts.extend([(front.to_vec(), care), (back.to_vec(), care)]);
                         }
                     }
                     continue;
                 }
-                Err(Failure::Retry(_)) => part,
+                Err(Failure::Retry(_) | Failure::Locked(_)) => part,
                 Err(other) => return Err(other),
             };
+            if is_quick {
+                parts.push_back((left, Care::Careful)); // which finds out why
+                continue;
+            }
             if left.is_empty() {
                 continue;
             }
@@ -106,15 +119,26 @@ impl Append<'_> {
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
-            parts.push_back(left);
+            parts.push_back((left, Care::Careful));
         }
         Ok(())
     }
 
-    /// Sends some slots' parts; the answer is who has to be sent again.
-    async fn part<'p>(&mut self, part: &[&'p SlotPlan]) -> Result<Vec<&'p SlotPlan>, Failure> {
+    /// Sends plain parts; the answer is which of them were not written.
+    async fn quick<'p>(&mut self, part: &[&'p SlotPlan]) -> Result<Vec<&'p SlotPlan>, Failure> {
         let mut lent = self.pools.appends.lend().await?;
-        let mut verdicts = send(&mut lent, self.owner, part).await?;
+        let columns = Columns::of(part.iter().copied());
+        let Statement { text, parameters } = Statement::quick(&columns, &self.owner);
+        let rows = lent.query(&text, &parameters).await?;
+        let left: HashSet<i32> = rows.iter().map(|row| row.get(0)).collect();
+        self.has_written |= left.len() < part.len();
+        Ok(part.iter().filter(|plan| left.contains(&i32::from(plan.slot))).copied().collect())
+    }
+
+    /// Sends some slots' parts; the answer is who has to be sent again.
+    async fn careful<'p>(&mut self, part: &[&'p SlotPlan]) -> Result<Vec<&'p SlotPlan>, Failure> {
+        let mut lent = self.pools.appends.lend().await?;
+        let mut verdicts = judged(&mut lent, self.owner, part).await?;
         let mut again = Vec::new();
         for plan in part.iter().filter(|plan| plan.has_records()) {
             match verdicts.remove(&plan.slot) {
@@ -142,8 +166,9 @@ impl Append<'_> {
         if !is_fenced && !keys.is_empty() {
             let slots = vec![i32::from(plan.slot); keys.len()];
             let kinds: Vec<i16> = keys.iter().map(|key| i16::from(key.kind)).collect();
+            let numbers: Vec<i32> = keys.iter().map(|key| entity_number(key)).collect();
             let ids: Vec<&str> = keys.iter().map(|key| &*key.id).collect();
-            let rows = lent.query(VERSIONS, &[&slots, &kinds, &ids, &signed(known.seq)]).await;
+            let rows = lent.query(VERSIONS, &[&slots, &numbers, &kinds, &ids, &signed(known.seq)]).await;
             for row in rows.map_err(Failure::before_sending)? {
                 let kind = u8::try_from(row.get::<_, i16>(1)).unwrap_or_default();
                 let key = EntityKey { kind, id: row.get::<_, &str>(2).into() };
@@ -157,61 +182,10 @@ impl Append<'_> {
     }
 }
 
-async fn send(lent: &mut Lent, owner: &str, part: &[&SlotPlan]) -> Result<HashMap<Slot, Verdict>, Failure> {
+async fn judged(lent: &mut Lent, owner: &str, part: &[&SlotPlan]) -> Result<HashMap<Slot, Verdict>, Failure> {
     let columns = Columns::of(part.iter().copied());
-    let Columns { slots, entities, records, receipts, owed_gone, owed, wakes_gone, wakes, snapshots, .. } = &columns;
-    let parameters: [&(dyn ToSql + Sync); 49] = [
-        &slots.slots,
-        &slots.epochs,
-        &slots.before_seqs,
-        &slots.last_seqs,
-        &slots.last_at_ms,
-        &slots.are_sound,
-        &slots.have_records,
-        &owner,
-        &entities.slots,
-        &entities.kinds,
-        &entities.ids,
-        &columns.entity_versions,
-        &records.slots,
-        &records.kinds,
-        &records.ids,
-        &columns.record_seqs,
-        &columns.record_versions,
-        &columns.record_frames,
-        &receipts.keys.slots,
-        &receipts.keys.kinds,
-        &receipts.keys.ids,
-        &receipts.requests,
-        &receipts.seqs,
-        &receipts.expires_ms,
-        &receipts.from_slots,
-        &receipts.numbers,
-        &receipts.watermarks,
-        &owed_gone.keys.slots,
-        &owed_gone.keys.kinds,
-        &owed_gone.keys.ids,
-        &owed_gone.due_ms,
-        &owed.keys.slots,
-        &owed.keys.kinds,
-        &owed.keys.ids,
-        &owed.due_ms,
-        &columns.owed_seqs,
-        &wakes_gone.keys.slots,
-        &wakes_gone.keys.kinds,
-        &wakes_gone.keys.ids,
-        &wakes_gone.due_ms,
-        &wakes.keys.slots,
-        &wakes.keys.kinds,
-        &wakes.keys.ids,
-        &wakes.due_ms,
-        &snapshots.slots,
-        &snapshots.kinds,
-        &snapshots.ids,
-        &columns.snapshot_seqs,
-        &columns.snapshot_frames,
-    ];
-    let rows = lent.query(APPEND, &parameters).await?;
+    let Statement { text, parameters } = Statement::careful(&columns, &owner);
+    let rows = lent.query(&text, &parameters).await?;
     let mut verdicts = HashMap::with_capacity(rows.len());
     for row in rows {
         let slot = Slot::try_from(row.get::<_, i32>(0)).unwrap_or_default();

@@ -49,6 +49,10 @@ impl Default for Limits {
 /// How much longer than the server the client waits: the network's part.
 const MARGIN: Duration = Duration::from_secs(1);
 
+/// How long a statement that appends waits for a lock, while the slots beside the locked one wait with it. Then it
+/// is sent in a way that leaves out what is locked.
+const APPEND_LOCK: Duration = Duration::from_millis(50);
+
 /// Without these the store is not what it promises: what is acknowledged is on disk (and on a synchronous
 /// standby), and each statement sees what was committed before it.
 const SESSION: &str = "set default_transaction_isolation = 'read committed';
@@ -133,11 +137,13 @@ impl Address {
 
 impl Pools {
     pub fn new(address: &Address, limits: &Limits) -> Result<Pools, StoreError> {
-        let lender = |size: usize, statement: Duration| -> Result<Lender, StoreError> {
+        let with = |limits: &Limits, size: usize, statement: Duration| -> Result<Lender, StoreError> {
             Ok(Lender { pool: pool(address, limits, size, statement)?, limit: statement + MARGIN })
         };
+        let lender = |size: usize, statement: Duration| with(limits, size, statement);
+        let impatient = Limits { lock: limits.lock.min(APPEND_LOCK), ..limits.clone() };
         Ok(Pools {
-            appends: lender(1, limits.write)?,
+            appends: with(&impatient, 1, limits.write)?,
             owners: lender(1, limits.write)?,
             members: lender(1, limits.write)?,
             reads: lender(limits.readers.max(1), limits.read)?,
@@ -207,12 +213,12 @@ impl Lender {
     }
 
     /// One statement on a connection of its own.
-    pub async fn query(&self, sql: &'static str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Failure> {
+    pub async fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Failure> {
         self.lend().await?.query(sql, parameters).await
     }
 
     /// A statement that only reads, with patience for an engine that raises serialization failures.
-    pub async fn read(&self, sql: &'static str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
+    pub async fn read(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
         for _ in 0..3 {
             match self.query(sql, parameters).await {
                 Err(Failure::Retry(_)) => {}
@@ -232,7 +238,7 @@ impl Lent {
         }
     }
 
-    pub async fn query(&mut self, sql: &'static str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Failure> {
+    pub async fn query(&mut self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Failure> {
         let Some(client) = &self.object else { return Err(Failure::NotDone("the connection is lost".into())) };
         let prepared = match tokio::time::timeout(self.limit, client.prepare_cached(sql)).await {
             Ok(Ok(prepared)) => prepared,
@@ -249,7 +255,7 @@ impl Lent {
     /// Whatever has failed may be in a state, or be a server, that the next one should not meet: a primary that
     /// became a standby answers, and says no.
     fn lose(&mut self, failure: Failure) -> Failure {
-        if !matches!(failure, Failure::Retry(_) | Failure::Data(_)) {
+        if !matches!(failure, Failure::Retry(_) | Failure::Locked(_) | Failure::Data(_)) {
             self.object.take().map(Object::take);
         }
         failure

@@ -12,6 +12,8 @@ pub enum Failure {
     NotDone(String),
     /// Undone because of what others did at the same time: to be sent again.
     Retry(String),
+    /// Undone because somebody holds a lock for longer than it was to be waited for.
+    Locked(String),
     /// Undone because of the data in it.
     Data(String),
     /// Sent, and nobody knows.
@@ -26,9 +28,11 @@ impl Failure {
     /// For what changes nothing: not to know is as good as not done.
     pub fn of_a_read(self) -> StoreError {
         match self {
-            Failure::NotDone(why) | Failure::Retry(why) | Failure::Data(why) | Failure::Unknown(why) => {
-                StoreError::Unavailable(why)
-            }
+            Failure::NotDone(why)
+            | Failure::Retry(why)
+            | Failure::Locked(why)
+            | Failure::Data(why)
+            | Failure::Unknown(why) => StoreError::Unavailable(why),
             Failure::Damaged(why) => StoreError::Damaged(why),
             Failure::Fatal(why) => StoreError::Fatal(why),
         }
@@ -45,7 +49,9 @@ impl Failure {
     /// The same of a statement that was only about to be sent.
     pub fn before_sending(self) -> Failure {
         match self {
-            Failure::Unknown(why) | Failure::Retry(why) | Failure::Data(why) => Failure::NotDone(why),
+            Failure::Unknown(why) | Failure::Retry(why) | Failure::Locked(why) | Failure::Data(why) => {
+                Failure::NotDone(why)
+            }
             other => other,
         }
     }
@@ -65,6 +71,9 @@ pub fn classify(error: &Error) -> Failure {
     let code = told.code();
     if [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED].contains(code) {
         return Failure::Retry(why);
+    }
+    if *code == SqlState::LOCK_NOT_AVAILABLE {
+        return Failure::Locked(why);
     }
     if [SqlState::DATA_CORRUPTED, SqlState::INDEX_CORRUPTED].contains(code) {
         return Failure::Damaged(why);

@@ -1,6 +1,6 @@
 //! The journal and the node list in PostgreSQL: the store of a cluster.
 //!
-//! A group commit is one statement over all its slots ([`append`], `append.sql`): it locks each slot's row,
+//! A group commit is one statement over all its slots ([`append`], [`statement`]): it locks each slot's row,
 //! compares owner, epoch, sequence and versions under that lock, and writes what holds. The lock is the fence:
 //! a change of owner ([`ownership`]) needs the same one. So a slot's part of a batch is there when the slot
 //! was taken, or it never will be; a connection that was lost settles nothing, and a claim does.
@@ -8,7 +8,7 @@
 //! | table | what | key |
 //! | --- | --- | --- |
 //! | `souk_slots` | owner, epoch, end of the records | slot |
-//! | `souk_records` | every record, as souk's own bytes | slot, kind, id, sequence; and slot, sequence |
+//! | `souk_records` | every record, as souk's own bytes | slot, sequence; and slot, entity, version, sequence |
 //! | `souk_entities` | which entities there are | kind, id |
 //! | `souk_receipts` | which record answers a request | slot, kind, id, request |
 //! | `souk_owed`, `souk_wakes` | the indexes by time | slot, due, kind, id |
@@ -29,6 +29,7 @@ mod ownership;
 mod plan;
 mod reads;
 mod schema;
+mod statement;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -44,6 +44,13 @@ pub fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// A short name of an entity within its slot, for the index. Others may have the same: whoever looks an entity
+/// up by it compares kind and id as well. It is stored, so it never changes.
+pub fn entity_number(key: &EntityKey) -> i32 {
+    let hash = xxhash_rust::xxh3::xxh3_64_with_seed(key.id.as_bytes(), u64::from(key.kind));
+    (hash as u32).cast_signed() // its lower half
+}
+
 impl SlotPlan {
     fn complete(&mut self) {
         self.is_sound = self.judge().is_some();
@@ -79,6 +86,11 @@ impl SlotPlan {
         Some(())
     }
 
+    /// Whether it is what the quick statement takes.
+    pub fn is_plain(&self) -> bool {
+        self.is_sound && self.has_records()
+    }
+
     pub fn has_records(&self) -> bool {
         !self.records.is_empty()
     }
@@ -89,8 +101,12 @@ impl SlotPlan {
 pub struct Columns<'a> {
     pub slots: Slots,
     pub entities: Keys<'a>,
+    pub entity_numbers: Vec<i32>,
     pub entity_versions: Vec<i64>,
+    /// The entities among them that may be new.
+    pub entered: Keys<'a>,
     pub records: Keys<'a>,
+    pub record_entities: Vec<i32>,
     pub record_seqs: Vec<i64>,
     pub record_versions: Vec<i64>,
     pub record_frames: Vec<&'a [u8]>,
@@ -102,6 +118,7 @@ pub struct Columns<'a> {
     pub wakes: Dues<'a>,
     pub snapshots: Keys<'a>,
     pub snapshot_seqs: Vec<i64>,
+    pub snapshot_versions: Vec<i64>,
     pub snapshot_frames: Vec<Vec<u8>>,
 }
 
@@ -184,10 +201,15 @@ impl<'a> Columns<'a> {
     fn take_records(&mut self, plan: &'a SlotPlan) {
         for (key, version) in &plan.entities {
             self.entities.push(plan.slot, key);
+            self.entity_numbers.push(entity_number(key));
             self.entity_versions.push(*version);
+            if *version == 0 {
+                self.entered.push(plan.slot, key);
+            }
         }
         for (record, frame) in plan.records.iter().zip(&plan.frames) {
             self.records.push(plan.slot, &record.key);
+            self.record_entities.push(entity_number(&record.key));
             self.record_seqs.push(signed(record.seq));
             self.record_versions.push(signed(record.version));
             self.record_frames.push(frame);
@@ -256,6 +278,7 @@ impl<'a> Columns<'a> {
         for snapshot in &plan.snapshots {
             self.snapshots.push(plan.slot, &snapshot.key);
             self.snapshot_seqs.push(signed(snapshot.seq));
+            self.snapshot_versions.push(signed(snapshot.version));
             self.snapshot_frames.push(snapshot.encode());
         }
     }

@@ -7,20 +7,23 @@ use tokio_postgres::types::ToSql;
 
 use super::super::{EntityKey, History, OwedRow, Record, RequestBytes, Slot, SlotHead, Snapshot, StoreError, WakeRow};
 use super::connect::Pools;
-use super::plan::signed;
+use super::plan::{entity_number, signed};
 
 /// Records in the first page of a load.
 const LOAD_PAGE: usize = 256;
 
 const LOAD: &str = "with s as materialized (
-        select seq, frame from souk_snapshots where slot = $1 and kind = $2 and id = $3
+        select seq, version, frame from souk_snapshots where slot = $1 and kind = $3 and id = $4
     )
     select seq, frame, true from s union all (
         select seq, frame, false from souk_records
-        where slot = $1 and kind = $2 and id = $3 and seq > coalesce((select seq from s), 0)
-        order by seq limit $4)";
+        where slot = $1 and entity = $2 and kind = $3 and id = $4
+            and version >= coalesce((select version from s), 0) and seq > coalesce((select seq from s), 0)
+        order by version, seq limit $5)";
 const RECORDS: &str = "select seq, frame from souk_records
-    where slot = $1 and kind = $2 and id = $3 and seq > $4 order by seq limit $5";
+    where slot = $1 and entity = $2 and kind = $3 and id = $4 and seq > $5 and version >= coalesce((
+        select version from souk_records where slot = $1 and seq = $5 and kind = $3 and id = $4), 0)
+    order by version, seq limit $6";
 const RECEIPT: &str =
     "select r.seq, r.frame from souk_receipts x join souk_records r on r.slot = x.slot and r.seq = x.seq
     where x.slot = $1 and x.kind = $2 and x.id = $3 and x.request = $4";
@@ -79,8 +82,9 @@ fn key(row: &Row, kind_at: usize) -> EntityKey {
 impl Pools {
     pub async fn load(&self, slot: Slot, key: &EntityKey) -> Result<History, StoreError> {
         let (of_slot, kind, page) = (i32::from(slot), i16::from(key.kind), rows_max(LOAD_PAGE + 1));
+        let parameters: [&(dyn ToSql + Sync); 5] = [&of_slot, &entity_number(key), &kind, &&*key.id, &page];
         let mut history = History::default();
-        for row in self.reads.read(LOAD, &[&of_slot, &kind, &&*key.id, &page]).await? {
+        for row in self.reads.read(LOAD, &parameters).await? {
             let (seq, frame): (i64, &[u8]) = (row.get(0), row.get(1));
             match row.get(2) {
                 true => {
@@ -103,7 +107,9 @@ impl Pools {
         limit: usize,
     ) -> Result<Vec<Record>, StoreError> {
         let (of_slot, kind) = (i32::from(slot), i16::from(key.kind));
-        let parameters: [&(dyn ToSql + Sync); 5] = [&of_slot, &kind, &&*key.id, &signed(after_seq), &rows_max(limit)];
+        let (after_seq, limit) = (signed(after_seq), rows_max(limit));
+        let parameters: [&(dyn ToSql + Sync); 6] =
+            [&of_slot, &entity_number(key), &kind, &&*key.id, &after_seq, &limit];
         records_of(slot, self.reads.read(RECORDS, &parameters).await?)
     }
 

@@ -28,17 +28,20 @@ const V1: &str = r#"
         seq int8 not null default 0,
         at_ms int8 not null default 0
     ) with (fillfactor = 20);
+    -- The feed: gapless by the slot's own sequence.
     create table souk_records (
         slot int4 not null,
-        kind int2 not null,
-        id text collate "C" not null,
+        entity int4 not null,
         seq int8 not null,
         version int8 not null,
+        kind int2 not null,
+        id text collate "C" not null,
         frame bytea not null,
-        primary key (slot, kind, id, seq)
+        primary key (slot, seq)
     );
-    -- The feed: gapless by the slot's own sequence.
-    create unique index souk_records_feed on souk_records (slot, seq);
+    -- The records of an entity, in their order. Numbers in place of its name, and its version: an append looks for
+    -- the newest one, and writes an entry for every record.
+    create index souk_records_entity on souk_records (slot, entity, version, seq);
     create table souk_entities (
         kind int2 not null,
         id text collate "C" not null,
@@ -81,6 +84,7 @@ const V1: &str = r#"
         kind int2 not null,
         id text collate "C" not null,
         seq int8 not null,
+        version int8 not null,
         frame bytea not null,
         primary key (slot, kind, id)
     );

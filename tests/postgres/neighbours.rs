@@ -1,0 +1,78 @@
+//! What one slot, or one entity, does to those beside it: nothing.
+
+use std::collections::HashMap;
+
+use souk::persistence::conformance::{Scribe, key};
+use souk::persistence::{EntityKey, Record, Refusal};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::{name, open, postgres};
+
+/// A slot's row is held by somebody, as by a claim that waits for a standby, or by a connection that was lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locked_slot_holds_up_nobody_else() {
+    let url = postgres::shared().database(&name()).await;
+    let (holder, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("a connection");
+    tokio::spawn(connection);
+    let mut scribe = Scribe::claim(open(&url).await).await;
+    let mut written: Vec<Vec<Record>> = vec![Vec::new(); 3];
+    for round in 0..3 {
+        holder.batch_execute("begin; select 1 from souk_slots where slot = 1 for update").await.expect("a lock");
+        let records = [(0, "a"), (1, "b"), (2, "c")].map(|(slot, id)| scribe.record(slot, id));
+        for (slot, record) in records.iter().enumerate() {
+            written[slot].push(record.clone());
+        }
+        let release = async {
+            for slot in [0, 2] {
+                while scribe.feed(slot).await != written[usize::from(slot)] {}
+            }
+            assert_eq!(scribe.feed(1).await, written[1][..round], "which is locked");
+            holder.batch_execute("commit").await.expect("the end of the lock");
+        };
+        tokio::join!(scribe.commit(&records), release);
+    }
+    assert_eq!(scribe.feed(1).await, written[1]);
+}
+
+/// Two entities whose numbers in the index are the same.
+fn namesakes() -> [EntityKey; 2] {
+    let mut seen: HashMap<u32, String> = HashMap::new();
+    for n in 0.. {
+        let id = format!("entity_{n}");
+        let number = xxh3_64_with_seed(id.as_bytes(), u64::from(key("").kind)) as u32;
+        if let Some(other) = seen.insert(number, id.clone()) {
+            return [key(&other), key(&id)];
+        }
+    }
+    unreachable!("there are more names than numbers")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entities_of_the_same_number_have_nothing_else_in_common() {
+    let url = postgres::shared().database(&name()).await;
+    let mut scribe = Scribe::claim(open(&url).await).await;
+    let [one, other] = namesakes();
+    let mut written: Vec<Record> = Vec::new();
+    for key in [&one, &one, &other, &one, &other] {
+        let record = scribe.record_of(0, key.clone(), 1);
+        scribe.commit(std::slice::from_ref(&record)).await;
+        written.push(record);
+    }
+    let snapshot = scribe.snapshot_at(&written[1]);
+    let last = scribe.record_of(0, one.clone(), 1);
+    scribe.commit_with(std::slice::from_ref(&last), &[snapshot]).await;
+    written.push(last);
+    for key in [&one, &other] {
+        let own: Vec<Record> = written.iter().filter(|record| record.key == *key).cloned().collect();
+        assert_eq!(scribe.records(0, &key.id).await, own);
+        let after = scribe.journal.records(0, key, 3, 10).await.expect("records");
+        assert_eq!(after, own.iter().filter(|record| record.seq > 3).cloned().collect::<Vec<_>>());
+        let history = scribe.journal.load(0, key).await.expect("a load");
+        assert_eq!(history.snapshot.is_some(), *key == one);
+        assert_eq!(history.records, own[usize::from(*key == one) * 2..]);
+    }
+    let next = scribe.record_of(0, other, 1);
+    let refused = scribe.append(&[Record { version: 5, ..next.clone() }]).await; // what the first would be
+    assert!(matches!(refused[..], [(0, Refusal::Conflict(_))]), "{refused:?}");
+    scribe.commit(&[next]).await;
+}
