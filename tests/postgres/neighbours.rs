@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use souk::persistence::conformance::{Scribe, key};
-use souk::persistence::{EntityKey, Record, Refusal};
+use souk::persistence::conformance::{SCRIBE, Scribe, key};
+use souk::persistence::{Batch, EntityKey, Record, Refusal, StoreError};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::proxy::{Cut, Proxy};
 use super::{name, open, postgres};
 
 /// A slot's row is held by somebody, as by a claim that waits for a standby, or by a connection that was lost.
@@ -32,6 +33,65 @@ async fn a_locked_slot_holds_up_nobody_else() {
         tokio::join!(scribe.commit(&records), release);
     }
     assert_eq!(scribe.feed(1).await, written[1]);
+}
+
+/// For as long as it likes: the others are told, and the slot is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_stays_locked_is_refused_alone() {
+    let url = postgres::shared().database(&name()).await;
+    let (holder, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("a connection");
+    tokio::spawn(connection);
+    let mut scribe = Scribe::claim(open(&url).await).await;
+    holder.batch_execute("begin; select 1 from souk_slots where slot = 1 for update").await.expect("a lock");
+    let records = [(0, "a"), (1, "b"), (2, "c")].map(|(slot, id)| scribe.record(slot, id));
+    let refused = scribe.append(&records).await;
+    assert!(
+        matches!(&refused[..], [(1, Refusal::Rejected(why))] if why.contains("holds the row of slot 1")),
+        "{refused:?}"
+    );
+    let more = scribe.record(0, "a");
+    scribe.commit(std::slice::from_ref(&more)).await;
+    holder.batch_execute("commit").await.expect("the end of the lock");
+    scribe.commit(&records[1..2]).await;
+    let [first, second, third] = records;
+    for (slot, written) in [(0, vec![first, more]), (1, vec![second]), (2, vec![third])] {
+        assert_eq!(scribe.feed(slot).await, written);
+    }
+}
+
+/// One slot is refused, another written, and the connection is lost at any moment after: what was written is never
+/// called undone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_beside_a_refusal_is_never_called_undone() {
+    let server = postgres::shared();
+    let proxy = Proxy::before(server.port).await;
+    let mut unexplained = 0;
+    for pass in 0.. {
+        let direct = server.database(&name()).await;
+        let url = direct.replace(&server.port.to_string(), &proxy.address.port().to_string());
+        let mut scribe = Scribe::claim(open(&url).await).await;
+        let good = scribe.record(1, "b");
+        let wrong = Record { version: 9, ..scribe.record(0, "a") };
+        let batch = Batch { owner: SCRIBE.into(), records: vec![wrong, good.clone()], snapshots: Vec::new() };
+        proxy.cut_after(pass, Cut::Answer);
+        let outcome = scribe.journal.append(batch).await;
+        let was_cut = proxy.has_cut();
+        proxy.cut(Cut::Nothing);
+        let is_written = open(&direct).await.feed(1, 0, 10).await.expect("a feed") == [good];
+        match outcome {
+            Ok(refused) => {
+                assert!(is_written && matches!(refused[..], [(0, Refusal::Conflict(_))]), "{pass}: {refused:?}");
+                unexplained += usize::from(was_cut);
+            }
+            Err(StoreError::Unavailable(why)) => assert!(!is_written, "{pass}: {why}"),
+            Err(StoreError::Unknown(_)) => {}
+            Err(error @ (StoreError::Damaged(_) | StoreError::Fatal(_))) => panic!("{pass}: {error}"),
+        }
+        if !was_cut {
+            break;
+        }
+    }
+    assert!(unexplained > 0, "the question why was never cut off");
 }
 
 /// Two entities whose numbers in the index are the same.

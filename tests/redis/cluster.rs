@@ -6,8 +6,9 @@ use souk::persistence::conformance::{self, SLOTS, Scribe, verify};
 use souk::persistence::redis::RedisOptions;
 use souk::persistence::{Batch, NodeState};
 
-use super::open_with;
+use super::proxy::{Cut, Proxy};
 use super::server::{CAREFUL, Server};
+use super::{open, open_with};
 
 async fn is_whole(server: &Server) -> bool {
     match server.say(&["CLUSTER", "INFO"]).await {
@@ -73,4 +74,32 @@ async fn a_cluster_of_three_keeps_a_journal() {
         used += usize::from(server.say(&["DBSIZE"]).await != redis::Value::Int(0));
     }
     assert!(used > 1, "all on one machine");
+}
+
+/// The client of a Cluster sends what was not answered again by itself. The second time it does not fit any more,
+/// because it was written the first time: that is no refusal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_client_sends_twice_is_written_once_and_not_refused() {
+    let server = Server::start(&[CAREFUL, &["--cluster-enabled", "yes"]].concat());
+    let proxy = Proxy::before(server.port).await;
+    server.say(&["CONFIG", "SET", "cluster-announce-port", &proxy.address.port().to_string()]).await;
+    server.say(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await;
+    while !is_whole(&server).await {
+        tokio::task::yield_now().await;
+    }
+    let url = format!("redis://{}/?prefix=shop", proxy.address);
+    let mut scribe = Scribe::claim(open(&url).await).await;
+    let mut written = Vec::new();
+    for round in 0..6 {
+        let record = scribe.record(1, "a");
+        if round % 2 == 1 {
+            proxy.cut(Cut::Answer);
+        }
+        let batch = Batch { owner: conformance::SCRIBE.into(), records: vec![record.clone()], snapshots: vec![] };
+        let refused = scribe.journal.append(batch).await.expect("append");
+        assert_eq!(refused, vec![], "round {round}");
+        assert!(proxy.has_cut());
+        written.push(record);
+        assert_eq!(scribe.feed(1).await, written);
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,7 +21,26 @@ pub enum Cut {
 
 pub struct Proxy {
     pub address: SocketAddr,
-    cut: Arc<AtomicU8>,
+    shears: Arc<Shears>,
+}
+
+struct Shears {
+    cut: AtomicU8,
+    /// So many of what would be cut pass before.
+    pass: AtomicUsize,
+}
+
+impl Shears {
+    fn cut(&self, wanted: Cut) -> bool {
+        if self.cut.load(Ordering::SeqCst) != wanted as u8 {
+            return false;
+        }
+        let (set, get) = (Ordering::SeqCst, Ordering::SeqCst);
+        if self.pass.fetch_update(set, get, |left| left.checked_sub(1)).is_ok() {
+            return false;
+        }
+        self.cut.compare_exchange(wanted as u8, Cut::Nothing as u8, set, get).is_ok()
+    }
 }
 
 impl Proxy {
@@ -29,8 +48,8 @@ impl Proxy {
     pub async fn before(port: u16) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
-        let cut = Arc::new(AtomicU8::new(Cut::Nothing as u8));
-        let shared = cut.clone();
+        let shears = Arc::new(Shears { cut: AtomicU8::new(Cut::Nothing as u8), pass: AtomicUsize::new(0) });
+        let shared = shears.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
@@ -38,30 +57,33 @@ impl Proxy {
                 tokio::spawn(forward(client, server, shared.clone()));
             }
         });
-        Proxy { address, cut }
+        Proxy { address, shears }
     }
 
     /// Once, and then nothing more.
     pub fn cut(&self, cut: Cut) {
-        self.cut.store(cut as u8, Ordering::SeqCst);
+        self.cut_after(0, cut);
+    }
+
+    /// Once, after so many of the same have passed.
+    pub fn cut_after(&self, pass: usize, cut: Cut) {
+        self.shears.pass.store(pass, Ordering::SeqCst);
+        self.shears.cut.store(cut as u8, Ordering::SeqCst);
     }
 
     pub fn has_cut(&self) -> bool {
-        self.cut.load(Ordering::SeqCst) == Cut::Nothing as u8
+        self.shears.cut.load(Ordering::SeqCst) == Cut::Nothing as u8
     }
 }
 
 /// Ends when either side has, or something is cut: both connections are dropped then.
-async fn forward(mut client: TcpStream, mut server: TcpStream, cut: Arc<AtomicU8>) {
-    let now = |wanted: Cut| {
-        cut.compare_exchange(wanted as u8, Cut::Nothing as u8, Ordering::SeqCst, Ordering::SeqCst).is_ok()
-    };
+async fn forward(mut client: TcpStream, mut server: TcpStream, shears: Arc<Shears>) {
     let (mut said, mut answered) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     let mut was_said = false;
     loop {
         tokio::select! {
             read = client.read(&mut said) => match read {
-                Ok(read) if read > 0 && !now(Cut::Request) => {
+                Ok(read) if read > 0 && !shears.cut(Cut::Request) => {
                     was_said = true;
                     if server.write_all(&said[..read]).await.is_err() { return }
                 }
@@ -69,7 +91,7 @@ async fn forward(mut client: TcpStream, mut server: TcpStream, cut: Arc<AtomicU8
             },
             read = server.read(&mut answered) => match read {
                 // The server answers a statement that commits by itself only when it is committed.
-                Ok(read) if read > 0 && !(was_said && now(Cut::Answer)) => {
+                Ok(read) if read > 0 && !(was_said && shears.cut(Cut::Answer)) => {
                     if client.write_all(&answered[..read]).await.is_err() { return }
                 }
                 _ => return,

@@ -18,9 +18,9 @@ const VERSIONS: &str = "select e.slot, e.kind, e.id, coalesce((
         order by r.version desc, r.seq desc limit 1), 0)
     from unnest($1::int4[], $2::int4[], $3::int2[], $4::text[]) as e(slot, entity, kind, id)";
 
-/// How long an append waits for slots that are locked: for a claim that is being made, or for what is left of
-/// a connection that was lost.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long an append waits for slots that are locked: for a claim that is being made. Whoever holds a row longer
+/// (what is left of a connection that was lost, an operator's transaction) holds up that slot, and no other.
+const PATIENCE: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 
@@ -113,9 +113,11 @@ impl Append<'_> {
             if left.is_empty() {
                 continue;
             }
+            // Nothing of theirs is written, and nobody else need wait for them any longer.
             if Instant::now() >= deadline {
-                let slots: Vec<Slot> = left.iter().map(|plan| plan.slot).collect();
-                return Err(Failure::NotDone(format!("somebody holds the rows of slots {slots:?}")));
+                let held = |slot| Refusal::Rejected(format!("somebody holds the row of slot {slot}"));
+                self.refusals.extend(left.iter().map(|plan| (plan.slot, held(plan.slot))));
+                continue;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
@@ -149,7 +151,14 @@ impl Append<'_> {
                     self.refusals.insert(plan.slot, Refusal::Rejected(why));
                 }
                 Some(Verdict::Refused(known)) => {
-                    let why = self.explain(&mut lent, known, plan).await?;
+                    // That it is refused is certain, and no concern of its neighbours', whether we hear why or not.
+                    let why = self.explain(&mut lent, known, plan).await.unwrap_or_else(|failure| {
+                        Refusal::Conflict(format!(
+                            "slot {}: refused; why, is not known: {}",
+                            plan.slot,
+                            failure.of_a_read()
+                        ))
+                    });
                     self.refusals.insert(plan.slot, why);
                 }
             }

@@ -68,7 +68,7 @@ impl Appending {
             }
             let is_cluster = self.link.is_cluster().await.map_err(Trouble::of_write).map_err(so_far(has_written))?;
             let calls = calls(std::mem::take(&mut left), is_cluster);
-            let outcomes = self.send(&owner, &calls).await.map_err(so_far(has_written))?;
+            let outcomes = self.send(&owner, &calls, is_cluster).await.map_err(so_far(has_written))?;
             let mut unavailable = None;
             for (call, outcome) in calls.into_iter().zip(outcomes) {
                 match outcome {
@@ -92,7 +92,7 @@ impl Appending {
 
     /// Sends calls. One whose answer is lost is sent again, once: its first record that is there says that it was
     /// written. Where it is not, it may still come, and nobody knows.
-    async fn send(&self, owner: &str, calls: &[Call]) -> Result<Vec<Outcome>, StoreError> {
+    async fn send(&self, owner: &str, calls: &[Call], is_cluster: bool) -> Result<Vec<Outcome>, StoreError> {
         let commands: Vec<Option<Cmd>> = calls.iter().map(|call| call.command(owner, &self.keys)).collect();
         let sound: Vec<Cmd> = commands.iter().flatten().cloned().collect();
         if sound.is_empty() {
@@ -113,6 +113,11 @@ impl Appending {
             };
             outcomes.push(match answers.next() {
                 Some(Ok(answer)) if number::<u8>(answer.clone())? == 1 => Outcome::Written,
+                // A Cluster's client sends again by itself, without a word: what does not fit any more, or is
+                // refused now, may be so because it was written the first time.
+                Some(Ok(_) | Err(Trouble::Refused(_))) if is_cluster && self.was_written(call).await? => {
+                    Outcome::Written
+                }
                 Some(Ok(_)) => Outcome::Otherwise,
                 Some(Err(Trouble::Refused(why))) => Outcome::Refused(why),
                 Some(Err(Trouble::Lost(why))) if sent.elapsed() < self.link.patience() => {
@@ -134,6 +139,11 @@ impl Appending {
         }
     }
 
+    /// Whether a call that has no good answer was written all the same.
+    async fn was_written(&self, call: &Call) -> Result<bool, StoreError> {
+        self.has(call).await.map_err(|error| StoreError::Unknown(error.to_string()))
+    }
+
     /// Whether the records of a call are there: as bytes, for others may have the same sequence.
     async fn has(&self, call: &Call) -> Result<bool, StoreError> {
         let first = |part: &Part| {
@@ -144,7 +154,7 @@ impl Appending {
         };
         let (commands, records): (Vec<Cmd>, Vec<Vec<u8>>) = call.parts.iter().filter_map(first).unzip();
         if commands.is_empty() {
-            return Ok(true);
+            return Ok(false); // snapshots alone: to write them again does no harm
         }
         let found = self.link.read_all(&commands).await?;
         Ok(found.into_iter().zip(records).all(|(found, record)| found == Value::BulkString(record)))
