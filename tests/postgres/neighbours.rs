@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use souk::persistence::conformance::{SCRIBE, Scribe, key};
+use souk::persistence::conformance::{SCRIBE, Scribe, key, owed_receipt};
 use souk::persistence::{Batch, EntityKey, Record, Refusal, StoreError};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -135,4 +135,25 @@ async fn entities_of_the_same_number_have_nothing_else_in_common() {
     let refused = scribe.append(&[Record { version: 5, ..next.clone() }]).await; // what the first would be
     assert!(matches!(refused[..], [(0, Refusal::Conflict(_))]), "{refused:?}");
     scribe.commit(&[next]).await;
+}
+
+/// The receipts of owed requests leave with the append that says that their sender has done with them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn receipts_below_a_watermark_take_no_room() {
+    let (server, database) = (postgres::shared(), name());
+    let url = server.database(&database).await;
+    let mut scribe = Scribe::claim(open(&url).await).await;
+    for number in 1..=50 {
+        for sender in [3, 4] {
+            let watermark = if sender == 3 { number - 1 } else { 0 };
+            let receipt = Some(owed_receipt(sender, number, watermark));
+            let record = Record { receipt, ..scribe.record(0, "a") };
+            scribe.commit(&[record]).await;
+        }
+    }
+    let client = server.client(&database).await;
+    let count = "select from_slot, count(*) from souk_receipts group by from_slot order by from_slot";
+    let rows = client.query(count, &[]).await.expect("counts");
+    let counts: Vec<(i32, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(counts, [(3, 2), (4, 50)]);
 }

@@ -36,18 +36,9 @@ const WAKES: &str = "select due_ms, kind, id from souk_wakes
     where slot = $1 and (due_ms, kind, id) > ($2, $3, $4) order by due_ms, kind, id limit $5";
 const ENTITIES: &str = "select id from souk_entities where kind = $1 and id > $2 order by id limit $3";
 const HEADS: &str = "select owner, epoch, seq, at_ms from souk_slots order by slot";
-const PRUNE_CLIENTS: &str = "delete from souk_receipts where (slot, kind, id, request) in (
+const PRUNE_RECEIPTS: &str = "delete from souk_receipts where (slot, kind, id, request) in (
         select slot, kind, id, request from souk_receipts where expires_ms < $1 order by expires_ms limit $2
         for update skip locked)
-    returning 1";
-const PRUNE_OWED: &str = "with marks as materialized (
-        select slot, kind, id, from_slot, max(watermark) as watermark from souk_receipts
-        where from_slot is not null group by slot, kind, id, from_slot
-    )
-    delete from souk_receipts where (slot, kind, id, request) in (
-        select r.slot, r.kind, r.id, r.request from marks m join souk_receipts r
-            on r.slot = m.slot and r.kind = m.kind and r.id = m.id and r.from_slot = m.from_slot
-        where r.number < m.watermark limit $1 for update of r skip locked)
     returning 1";
 const DROP_SNAPSHOTS: &str = "delete from souk_snapshots where slot >= 0";
 
@@ -177,12 +168,9 @@ impl Pools {
         Ok(self.reads.read(HEADS, &[]).await?.iter().map(head).collect())
     }
 
+    /// Clients' receipts; those of owed requests go with the append whose watermark covers them.
     pub async fn prune_receipts(&self, now_ms: i64, limit: usize) -> Result<usize, StoreError> {
-        let gone = self.reads.read(PRUNE_CLIENTS, &[&now_ms, &rows_max(limit)]).await?.len();
-        match limit - gone.min(limit) {
-            0 => Ok(gone),
-            left => Ok(gone + self.reads.read(PRUNE_OWED, &[&rows_max(left)]).await?.len()),
-        }
+        Ok(self.reads.read(PRUNE_RECEIPTS, &[&now_ms, &rows_max(limit)]).await?.len())
     }
 
     pub async fn drop_snapshots(&self) -> Result<(), StoreError> {

@@ -58,11 +58,10 @@ const V1: &str = r#"
         expires_ms int8,
         from_slot int4,
         number int8,
-        watermark int8,
         primary key (slot, kind, id, request)
     );
     create index souk_receipts_expiry on souk_receipts (expires_ms) where expires_ms is not null;
-    create index souk_receipts_owed on souk_receipts (slot, kind, id, from_slot, number, watermark)
+    create index souk_receipts_owed on souk_receipts (slot, kind, id, from_slot, number)
         where from_slot is not null;
     create table souk_owed (
         slot int4 not null,

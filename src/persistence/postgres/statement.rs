@@ -105,13 +105,19 @@ const ENTERED: &str = "entered as (
         on conflict do nothing
     )";
 const RECEIPTED: &str = "receipted as (
-        insert into souk_receipts (slot, kind, id, request, seq, expires_ms, from_slot, number, watermark)
+        insert into souk_receipts (slot, kind, id, request, seq, expires_ms, from_slot, number)
         select n.* from unnest($1::int4[], $2::int2[], $3::text[], $4::bytea[], $5::int8[], $6::int8[],
-            $7::int4[], $8::int8[], $9::int8[])
-            as n(slot, kind, id, request, seq, expires_ms, from_slot, number, watermark)
+            $7::int4[], $8::int8[]) as n(slot, kind, id, request, seq, expires_ms, from_slot, number)
         where n.slot in (select slot from ready)
         on conflict (slot, kind, id, request) do update set seq = excluded.seq, expires_ms = excluded.expires_ms,
-            from_slot = excluded.from_slot, number = excluded.number, watermark = excluded.watermark
+            from_slot = excluded.from_slot, number = excluded.number
+    )";
+/// What a sender has done with; not what this very statement writes.
+const FORGOTTEN: &str = "forgotten as (
+        delete from souk_receipts o using unnest($1::int4[], $2::int2[], $3::text[], $4::int4[], $5::int8[])
+            as n(slot, kind, id, from_slot, watermark)
+        where o.slot = n.slot and o.kind = n.kind and o.id = n.id and o.from_slot = n.from_slot
+            and o.number < n.watermark and o.request <> all($6::bytea[]) and n.slot in (select slot from ready)
     )";
 const OWED_GONE: &str = "owed_gone as (
         delete from souk_owed o using unnest($1::int4[], $2::int2[], $3::text[], $4::int8[])
@@ -181,8 +187,13 @@ impl<'a> Statement<'a> {
         self.optional(ENTERED, entered, of_keys(entered));
         let mut parameters = of_keys(&receipts.keys);
         parameters.extend([&receipts.requests as Parameter<'a>, &receipts.seqs, &receipts.expires_ms]);
-        parameters.extend([&receipts.from_slots as Parameter<'a>, &receipts.numbers, &receipts.watermarks]);
+        parameters.extend([&receipts.from_slots as Parameter<'a>, &receipts.numbers]);
         self.optional(RECEIPTED, &receipts.keys, parameters);
+        if receipts.from_slots.iter().any(Option::is_some) {
+            let mut parameters = of_keys(&receipts.keys);
+            parameters.extend([&receipts.from_slots as Parameter<'a>, &receipts.watermarks, &receipts.requests]);
+            self.optional(FORGOTTEN, &receipts.keys, parameters);
+        }
         self.optional(OWED_GONE, &owed_gone.keys, of_dues(owed_gone));
         let mut parameters = of_dues(owed);
         parameters.push(&columns.owed_seqs);
