@@ -203,7 +203,7 @@ fn bear(error: StoreError, failing_since: Instant) -> anyhow::Result<()> {
 /// Waits until every node that owns slots has left, or its counter was seen to stand still for the lease: by two
 /// readings and all between them, from the end of the first to the beginning of the last. The answer is the gate's
 /// epoch as it was then.
-async fn alone(store: &dyn Store) -> anyhow::Result<Epoch> {
+pub async fn alone(store: &dyn Store) -> anyhow::Result<Epoch> {
     let mut seen: HashMap<String, (u64, Instant)> = HashMap::new();
     let mut answered = Instant::now();
     loop {
@@ -226,11 +226,7 @@ async fn alone(store: &dyn Store) -> anyhow::Result<Epoch> {
         for row in nodes.iter().filter(|row| row.state != NodeState::Left).filter(owns) {
             let (counter, since) = *seen.entry(row.id.clone()).or_insert((row.lease, answered));
             if counter != row.lease {
-                bail!(
-                    "the store is in use by node {} ({}): stop it first, one node at a time serves a shared store",
-                    row.name,
-                    row.id
-                );
+                bail!("the store is in use by node {} ({}): stop it first", row.name, row.id);
             }
             let left = LEASE.saturating_sub(asked.saturating_duration_since(since));
             if !left.is_zero() {

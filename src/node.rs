@@ -1,7 +1,6 @@
 //! Composes a node, and owns the order of start and drain: store, runtime, gateways, read models, edge;
 //! and back again. Nothing else starts or stops anything.
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -15,22 +14,17 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::actors::client::{Asking, Client, Wait};
-use crate::actors::entity::Caller;
 use crate::actors::gateways::payment::MockPayments;
 use crate::actors::history::{self, Until};
-use crate::actors::keyring::types::Keyring;
 use crate::actors::kinds;
-use crate::actors::login::types::Login;
 use crate::actors::projections::Projections;
 use crate::actors::runtime::{Runtime, RuntimeConfig};
 use crate::actors::slot::{self, SlotLimits};
-use crate::actors::user::types::{Command as UserCommand, Status, User};
-use crate::actors::values::{Email, Only, Role, UserId};
+use crate::actors::values::Email;
 use crate::actors::writer::{Outlet, WriterLimits};
-use crate::cluster::{Lease, NodeId, Ownership, SoleOwner, slot_of};
-use crate::config::{Config, StoreKind};
-use crate::http::{self, ClusterNode, ClusterSlot, ClusterView, Edge, EdgeConfig, Health};
+use crate::cluster::{Lease, NodeId, SoleOwner, slot_of};
+use crate::config::Config;
+use crate::http::{self, Edge, EdgeConfig, Health};
 use crate::member::Member;
 use crate::metrics::Metrics;
 use crate::persistence::open;
@@ -40,6 +34,13 @@ use crate::{sample, telemetry};
 /// How long one step of starting may wait for an entity.
 const STEP: Duration = Duration::from_secs(30);
 
+mod administrator;
+mod view;
+
+pub use administrator::Bootstrap;
+use administrator::{administrator, make_administrator, no_administrator, program};
+use view::OneNode;
+
 /// What `souk serve` was told beside the configuration.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
@@ -47,19 +48,6 @@ pub struct ServeOptions {
     pub sample: bool,
     /// The first administrator, made when there is none.
     pub bootstrap: Option<Bootstrap>,
-}
-
-/// An administrator to be.
-#[derive(Clone)]
-pub struct Bootstrap {
-    pub email: Email,
-    pub password: String,
-}
-
-impl std::fmt::Debug for Bootstrap {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bootstrap").field("email", &self.email).finish_non_exhaustive()
-    }
 }
 
 /// What is asked about an entity.
@@ -354,109 +342,6 @@ async fn start_runtime(
     Ok(runtime)
 }
 
-/// Sees to it that the shop has an administrator, where one is given; the answer is whether it has one.
-async fn administrator(edge: &Edge, bootstrap: Option<Bootstrap>) -> anyhow::Result<bool> {
-    let keyring = edge.client.read::<Keyring>(&Only, Instant::now() + STEP).await?;
-    match bootstrap {
-        _ if !keyring.state.administrators.is_empty() => Ok(true),
-        None => Ok(false),
-        Some(Bootstrap { email, password }) => {
-            let made = make_administrator(&edge.client, &edge.config, &email, password).await?;
-            tracing::info!(made, "bootstrap");
-            Ok(true)
-        }
-    }
-}
-
-/// How this program was called: what a person can paste.
-fn program() -> String {
-    std::env::args().next().unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned())
-}
-
-/// What to tell a terminal about a shop that nobody administers.
-fn no_administrator(program: &str, config: &Config) -> String {
-    let start = "start it with SOUK_BOOTSTRAP_ADMIN_EMAIL and SOUK_BOOTSTRAP_ADMIN_PASSWORD set.";
-    match config.store.kind {
-        StoreKind::Memory => format!("There is no administrator. To have one, {start}"),
-        StoreKind::Postgres | StoreKind::Redis => format!(
-            "There is no administrator yet. To have one, run `{program} admin create-admin you@example.com \
-             --password-stdin` with the store's settings, or {start}"
-        ),
-        StoreKind::Sled | StoreKind::Fjall => format!(
-            "There is no administrator yet. Stop the server and make one:\n  \
-             echo 'a long password' | {program} admin create-admin you@example.com --password-stdin --data '{}'\n\
-             or {start}",
-            config.data.dir.display()
-        ),
-    }
-}
-
-/// Registers a user who is an administrator, or makes an existing user one (with the password that he has).
-async fn make_administrator(
-    client: &Client,
-    settings: &EdgeConfig,
-    email: &Email,
-    password: String,
-) -> anyhow::Result<String> {
-    let deadline = Instant::now() + STEP;
-    let roles = BTreeSet::from([Role::Customer, Role::Admin]);
-    let asking = || Asking {
-        request: http::idempotency::random_request_id(),
-        keyed: None,
-        caller: Caller::System,
-        deadline,
-        if_version: None,
-        wait: Wait::Settled,
-    };
-    if let Some(user) = client.read::<Login>(email, deadline).await?.state.user {
-        let answered = client.ask::<User>(&user, UserCommand::SetRoles { roles }, asking()).await?;
-        answered
-            .outcome
-            .map_err(|rejection| anyhow::anyhow!("the user cannot become an administrator: {rejection:?}"))?;
-        return Ok(format!("{email} is an administrator now; the password is the one that this user has"));
-    }
-    let password = http::passwords::NewPassword::new(password)?;
-    let password_hash = http::passwords::Passwords::new(settings)
-        .hash(password, deadline)
-        .await
-        .map_err(|_| anyhow::anyhow!("the password cannot be hashed"))?;
-    let asking = asking();
-    let id = UserId::derived(&asking.request, 0);
-    let command = UserCommand::Register { id, email: email.clone(), name: None, password_hash, roles };
-    let answered = client.ask::<User>(&id, command, asking).await?;
-    match answered.view.state.status {
-        Status::Active => Ok(format!("{email} is an administrator now")),
-        Status::Absent | Status::Registering | Status::Refused => bail!("{email} was just taken by somebody else"),
-    }
-}
-
-/// Every slot is this node's.
-struct OneNode {
-    ownership: Arc<Ownership>,
-    name: String,
-}
-
-impl ClusterView for OneNode {
-    fn nodes(&self) -> Vec<ClusterNode> {
-        vec![ClusterNode {
-            id: self.ownership.node.to_string(),
-            name: self.name.clone(),
-            address: None,
-            state: "serving".into(),
-            this: true,
-            slots_owned: self.slots().iter().filter(|slot| slot.owner.is_some()).count(),
-        }]
-    }
-
-    fn slots(&self) -> Vec<ClusterSlot> {
-        let of = |slot| {
-            let epoch = self.ownership.epoch(slot);
-            ClusterSlot { slot, owner: epoch.map(|_| self.ownership.node.to_string()), epoch: epoch.unwrap_or(0) }
-        };
-        (0..self.ownership.slots()).map(of).collect()
-    }
-}
-
 /// SIGINT or SIGTERM.
 fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -467,21 +352,4 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
         }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_has_no_administrator_is_told_how_to_make_one_in_that_very_store() {
-        let mut config = Config::default();
-        config.data.dir = "shops/one".into();
-        let told = no_administrator("target/release/souk", &config);
-        assert!(told.contains("| target/release/souk admin create-admin"), "{told}");
-        assert!(told.contains("--data 'shops/one'\n"), "{told}");
-        config.store.kind = StoreKind::Memory;
-        let told = no_administrator("souk", &config);
-        assert!(!told.contains("create-admin"), "nothing can be made in a store that is gone: {told}");
-    }
 }

@@ -16,6 +16,7 @@ use super::{Misuse, output};
 use crate::actors::kinds;
 use crate::cluster::slot_of;
 use crate::config::Config;
+use crate::member;
 use crate::persistence::Store;
 use crate::persistence::open::{self, Slots, StoreChoice, StoreSettings};
 use crate::upkeep::Watch;
@@ -122,7 +123,7 @@ async fn copy(args: CopyArgs) -> anyhow::Result<()> {
     }
     let from_settings = config.settings_of(from, Slots::Stored);
     let from = open_store(&from_settings).await?;
-    copy::ensure_unserved(&*from).await.with_context(|| format!("cannot copy {}", from_settings.choice))?;
+    member::alone(&*from).await.with_context(|| format!("cannot copy {}", from_settings.choice))?;
     let to_settings = config.settings_of(to, Slots::Configured(from.slots()));
     let to = open_store(&to_settings).await?;
     let meter = Meter::default();

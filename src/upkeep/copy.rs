@@ -11,15 +11,13 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use sha2::{Digest, Sha256};
 
 use super::{PAGE, Watch};
 use crate::persistence::{
-    Batch, EntityKey, Epoch, Journal, Membership, NodeState, OwedRow, Record, Slot, SlotHead, Store, StoreError,
-    WakeRow,
+    Batch, EntityKey, Epoch, Journal, OwedRow, Record, Slot, SlotHead, Store, StoreError, WakeRow,
 };
 
 /// Who owns the slots of a store that was copied, until a node claims them.
@@ -34,9 +32,6 @@ const BATCH_RECORDS_MAX: usize = 1_024;
 const BATCH_BYTES_MAX: usize = 4 << 20;
 /// Claims that are asked for at once.
 const CLAIMS_MAX: usize = 4_096;
-/// How long a node's lease counter is watched: several times the time in which a living one raises it.
-const LEASE_WATCHED: Duration = Duration::from_secs(10);
-
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Copied {
@@ -48,23 +43,8 @@ pub struct Copied {
     pub checksum: String,
 }
 
-/// Fails when a node serves the store: one that is in its node list, and goes on renewing its lease.
-pub async fn ensure_unserved(store: &dyn Membership) -> anyhow::Result<()> {
-    let alive =
-        |nodes: Vec<_>| nodes.into_iter().filter(|node: &crate::persistence::NodeRow| node.state != NodeState::Left);
-    let before: Vec<_> = alive(store.nodes().await?).collect();
-    if before.is_empty() {
-        return Ok(());
-    }
-    tokio::time::sleep(LEASE_WATCHED).await;
-    for node in alive(store.nodes().await?) {
-        let stands_still = before.iter().any(|known| known.id == node.id && known.lease == node.lease);
-        ensure!(stands_still, "node {} serves it: stop every node first", node.id);
-    }
-    Ok(())
-}
-
-/// Copies everything, or what an earlier run has not, and verifies all of it.
+/// Copies everything, or what an earlier run has not, and verifies all of it. Nobody may serve the old store
+/// ([`crate::member::alone`]).
 pub async fn copy(from: &dyn Store, to: &dyn Store, watch: &dyn Watch) -> anyhow::Result<Copied> {
     let slots = from.slots();
     ensure!(to.slots() == slots, "the new store has {} slots, and the old one {slots}", to.slots());

@@ -85,7 +85,7 @@ async fn a_connection_that_is_lost_after_the_commit_and_before_the_answer() {
     let proxy = Proxy::before(server.port).await;
     let through = direct.replace(&server.port.to_string(), &proxy.address.port().to_string());
     let mut shop = Shop::open("postgres", &direct, &through).await;
-    shop.bears_cuts(&proxy, "the outcome of a commit is unknown").await;
+    shop.bears_cuts(&proxy, Some("the outcome of a commit is unknown")).await;
     shop.goes_on().await;
     shop.ends_whole().await;
 }

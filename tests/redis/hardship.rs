@@ -89,7 +89,7 @@ async fn a_connection_that_is_lost_after_the_commit_and_before_the_answer() {
     let through = direct.replace(&server.port.to_string(), &proxy.address.port().to_string());
     let mut shop = Shop::open("redis", &direct, &through).await;
     // The call is sent again and known by its number: nobody up here hears of it.
-    shop.bears_cuts(&proxy, "").await;
+    shop.bears_cuts(&proxy, None).await;
     shop.goes_on().await;
     shop.ends_whole().await;
 }

@@ -2,17 +2,16 @@
 //! without the actors around them. What `slot::actor`, `runtime` and `dispatcher` do between them is done
 //! here, one step at a time: every mailbox, task and timer is a place where the scheduler may choose.
 
+mod asking;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use futures::FutureExt;
 use parking_lot::Mutex;
 use souk::actors::envelope::{AskError, Body, Envelope, Reply, ReplyTo};
-use souk::actors::history::ask_error;
 use souk::actors::slot::core::{Output, SlotCore};
-use souk::actors::slot::{Common, Dispatch, Resident, SlotShared, fresh, load};
+use souk::actors::slot::{Common, Dispatch, Resident, SlotShared, fresh};
 use souk::actors::values::Time;
 use souk::actors::writer::{Effect, Ended, Gathering, Item, Outlet, Submission, WriterArguments, WriterLimits};
 use souk::cluster::Lease;
@@ -504,62 +503,5 @@ impl Node {
             Some(_) | None => {}
         }
         submission
-    }
-
-    fn load(&mut self, slot: usize, generation: u64, key: EntityKey, settle: bool) {
-        let seat = &mut self.seats[slot];
-        let (journal, gathering, kinds) = (self.journal.clone(), self.gathering.clone(), self.common.kinds);
-        let (number, receipts) = (seat.shared.slot, self.common.limits.receipts);
-        seat.tasks.push(Task::new(async move {
-            if settle {
-                gathering.settle(number, generation).await;
-            }
-            let result = match kinds.by_number(key.kind) {
-                Some(spec) => {
-                    let loading = AssertUnwindSafe(load(&journal, spec, number, &key, &receipts)).catch_unwind();
-                    loading.await.unwrap_or(Err(AskError::Panicked))
-                }
-                None => Err(AskError::UnknownKind),
-            };
-            Mail::Loaded { generation, key, result: Box::new(result) }
-        }));
-    }
-
-    fn find_receipt(&mut self, slot: usize, generation: u64, envelope: Envelope) {
-        let (number, journal) = (self.seats[slot].shared.slot, self.journal.clone());
-        let gathering = self.gathering.clone();
-        self.seats[slot].tasks.push(Task::new(async move {
-            gathering.settle(number, generation).await;
-            let found = journal.find_receipt(number, &envelope.key, &envelope.request.0).await.map_err(ask_error);
-            Mail::ReceiptFound { generation, envelope: Box::new(envelope), found: Box::new(found) }
-        }));
-    }
-
-    fn read_owed(&mut self, slot: usize, generation: u64, after: Option<(i64, EntityKey)>) {
-        let (number, journal) = (self.seats[slot].shared.slot, self.journal.clone());
-        let forgets = self.mutation == Some(Mutation::OwedForgottenInRecovery);
-        self.seats[slot].tasks.push(Task::new(async move {
-            let mut rows = loop {
-                if let Ok(rows) = journal.owed(number, after.clone(), OWED_PAGE).await {
-                    break rows;
-                }
-                yield_once().await;
-            };
-            let is_last = rows.len() < OWED_PAGE;
-            if forgets && after.is_none() && is_last {
-                rows.pop();
-            }
-            Mail::OwedPage { generation, rows, is_last }
-        }));
-    }
-
-    fn read_wakes(&mut self, slot: usize, generation: u64, after: (i64, EntityKey)) {
-        let (number, journal) = (self.seats[slot].shared.slot, self.journal.clone());
-        let gathering = self.gathering.clone();
-        self.seats[slot].tasks.push(Task::new(async move {
-            gathering.settle(number, generation).await;
-            let rows = journal.wakes(number, Some(after), WAKE_PAGE).await;
-            Mail::WakePage { generation, rows: rows.ok() }
-        }));
     }
 }

@@ -1,12 +1,6 @@
 //! What is not copied, and what is not checked.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use souk::persistence::embedded::EngineKind::{Fjall, Sled};
-use souk::persistence::memory::Memory;
-use souk::persistence::{Membership, NodeRow, NodeState};
-use souk::upkeep::copy::ensure_unserved;
 
 use crate::moving::made;
 use crate::stores::{Kind, TestStore};
@@ -61,53 +55,9 @@ async fn a_shared_store_that_is_served_is_not_copied_and_can_be_checked() {
     for kind in [Kind::Postgres, Kind::Redis] {
         let served = TestStore::of(kind, home.path());
         let server = shop::serve(home.path(), &served.address);
-        store(&["copy", &served.address, &to]).refused(1, "serves it: stop every node first");
+        store(&["copy", &served.address, &to]).refused(1, "the store is in use by node");
         assert!(!home.path().join("to").exists(), "nothing was created");
         store(&["check", &served.address]).well();
         assert!(server.stop().status.success());
     }
-}
-
-fn node(id: &str) -> NodeRow {
-    NodeRow {
-        id: id.to_owned(),
-        name: "a".to_owned(),
-        http: "h:1".to_owned(),
-        link: "l:2".to_owned(),
-        reads: (1, 1),
-        writes: 1,
-        lease: 1,
-        state: NodeState::Serving,
-        unreachable: Vec::new(),
-    }
-}
-
-/// Time is the test's own: nothing waits.
-#[tokio::test(start_paused = true)]
-async fn a_store_is_not_copied_while_a_node_renews_its_lease() {
-    let store = Arc::new(Memory::new(8));
-    ensure_unserved(&store).await.expect("nobody is there");
-    for id in ["a#1", "b#1", "c#1"] {
-        store.join(&node(id)).await.expect("the store answers").expect("it joins");
-    }
-    store.leave("b#1").await.expect("the store answers").expect("it leaves");
-    ensure_unserved(&store).await.expect("two have died, and one has left");
-    let renewing = store.clone();
-    let renewing = tokio::spawn(async move {
-        let mut row = node("c#1");
-        loop {
-            tokio::time::sleep(Duration::from_secs(2)).await;
-            row.lease = renewing.renew(&row).await.expect("the store answers").expect("it renews");
-        }
-    });
-    let refused = ensure_unserved(&store).await.expect_err("one lives").to_string();
-    assert!(refused.contains("node c#1 serves it"), "{refused}");
-    renewing.abort();
-    let joining = store.clone();
-    let joins = async move {
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        joining.join(&node("d#1")).await.expect("the store answers").expect("it joins");
-    };
-    let (refused, ()) = tokio::join!(ensure_unserved(&store), joins);
-    assert!(refused.expect_err("one came").to_string().contains("node d#1 serves it"));
 }

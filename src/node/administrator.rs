@@ -1,0 +1,122 @@
+//! Who administers the shop: somebody must, and the first one cannot be made over HTTP.
+
+use std::collections::BTreeSet;
+
+use anyhow::bail;
+use tokio::time::Instant;
+
+use super::STEP;
+use crate::actors::client::{Asking, Client, Wait};
+use crate::actors::entity::Caller;
+use crate::actors::keyring::types::Keyring;
+use crate::actors::login::types::Login;
+use crate::actors::user::types::{Command, Status, User};
+use crate::actors::values::{Email, Only, Role, UserId};
+use crate::config::{Config, StoreKind};
+use crate::http::{self, Edge, EdgeConfig};
+
+/// An administrator to be.
+#[derive(Clone)]
+pub struct Bootstrap {
+    pub email: Email,
+    pub password: String,
+}
+
+impl std::fmt::Debug for Bootstrap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bootstrap").field("email", &self.email).finish_non_exhaustive()
+    }
+}
+
+/// Sees to it that the shop has an administrator, where one is given; the answer is whether it has one.
+pub async fn administrator(edge: &Edge, bootstrap: Option<Bootstrap>) -> anyhow::Result<bool> {
+    let keyring = edge.client.read::<Keyring>(&Only, Instant::now() + STEP).await?;
+    match bootstrap {
+        _ if !keyring.state.administrators.is_empty() => Ok(true),
+        None => Ok(false),
+        Some(Bootstrap { email, password }) => {
+            let made = make_administrator(&edge.client, &edge.config, &email, password).await?;
+            tracing::info!(made, "bootstrap");
+            Ok(true)
+        }
+    }
+}
+
+/// How this program was called: what a person can paste.
+pub fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned())
+}
+
+/// What to tell a terminal about a shop that nobody administers.
+pub fn no_administrator(program: &str, config: &Config) -> String {
+    let start = "start it with SOUK_BOOTSTRAP_ADMIN_EMAIL and SOUK_BOOTSTRAP_ADMIN_PASSWORD set.";
+    match config.store.kind {
+        StoreKind::Memory => format!("There is no administrator. To have one, {start}"),
+        StoreKind::Postgres | StoreKind::Redis => format!(
+            "There is no administrator yet. To have one, run `{program} admin create-admin you@example.com \
+             --password-stdin` with the store's settings, or {start}"
+        ),
+        StoreKind::Sled | StoreKind::Fjall => format!(
+            "There is no administrator yet. Stop the server and make one:\n  \
+             echo 'a long password' | {program} admin create-admin you@example.com --password-stdin --data '{}'\n\
+             or {start}",
+            config.data.dir.display()
+        ),
+    }
+}
+
+/// Registers a user who is an administrator, or makes an existing user one (with the password that he has).
+pub async fn make_administrator(
+    client: &Client,
+    settings: &EdgeConfig,
+    email: &Email,
+    password: String,
+) -> anyhow::Result<String> {
+    let deadline = Instant::now() + STEP;
+    let roles = BTreeSet::from([Role::Customer, Role::Admin]);
+    let asking = || Asking {
+        request: http::idempotency::random_request_id(),
+        keyed: None,
+        caller: Caller::System,
+        deadline,
+        if_version: None,
+        wait: Wait::Settled,
+    };
+    if let Some(user) = client.read::<Login>(email, deadline).await?.state.user {
+        let answered = client.ask::<User>(&user, Command::SetRoles { roles }, asking()).await?;
+        answered
+            .outcome
+            .map_err(|rejection| anyhow::anyhow!("the user cannot become an administrator: {rejection:?}"))?;
+        return Ok(format!("{email} is an administrator now; the password is the one that this user has"));
+    }
+    let password = http::passwords::NewPassword::new(password)?;
+    let password_hash = http::passwords::Passwords::new(settings)
+        .hash(password, deadline)
+        .await
+        .map_err(|_| anyhow::anyhow!("the password cannot be hashed"))?;
+    let asking = asking();
+    let id = UserId::derived(&asking.request, 0);
+    let command = Command::Register { id, email: email.clone(), name: None, password_hash, roles };
+    let answered = client.ask::<User>(&id, command, asking).await?;
+    match answered.view.state.status {
+        Status::Active => Ok(format!("{email} is an administrator now")),
+        Status::Absent | Status::Registering | Status::Refused => bail!("{email} was just taken by somebody else"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_no_administrator_is_told_how_to_make_one_in_that_very_store() {
+        let mut config = Config::default();
+        config.data.dir = "shops/one".into();
+        let told = no_administrator("target/release/souk", &config);
+        assert!(told.contains("| target/release/souk admin create-admin"), "{told}");
+        assert!(told.contains("--data 'shops/one'\n"), "{told}");
+        config.store.kind = StoreKind::Memory;
+        let told = no_administrator("souk", &config);
+        assert!(!told.contains("create-admin"), "nothing can be made in a store that is gone: {told}");
+    }
+}
