@@ -62,29 +62,83 @@ async fn what_is_wrong_in_tables_is_found_and_named() {
     store(&["check", &right.address]).well();
 }
 
-/// The end of a slot's key, what is done with it, and what the check says of that.
-const KEYS: [(&str, &[&str], &str); 9] = [
-    (":l", &["XDEL", "KEY", "3-0"], "feed"),
-    ("", &["HINCRBY", "KEY", "s", "1"], "the head says"),
-    ("", &["HINCRBY", "KEY", "t", "1"], "head"),
-    ("", &["HSET", "KEY", "e", "0"], ", and the slot is at 0"),
-    (":r", &["DEL", "KEY"], "is not found"),
-    (":w", &["DEL", "KEY"], "the wake index has no such row"),
-    (":w", &["ZADD", "KEY", "0", "\u{1}2345678\nx"], "the wake index has it at"),
-    (":i", &["DEL", "KEY"], "list of"),
-    (":i", &["ZADD", "KEY", "0", "Ightly"], "ghtly"),
+/// What is done to a slot, and what the check says of that.
+const PLANTED: [(Plant, &str); 9] = [
+    (Plant::Field("l", &["HDEL", "KEY", "FIELD"]), "feed"),
+    (Plant::Field("l", &["HSET", "KEY", "FIELD", "nonsense"]), "damaged"),
+    (Plant::Head(|epoch, seq| (epoch, seq + 1)), "record"),
+    (Plant::Head(|_, seq| (0, seq)), ", and the slot is at 0"),
+    (Plant::Field("r", &["HDEL", "KEY", "FIELD"]), "is not found"),
+    (Plant::Beside("w", &["DEL", "KEY"]), "the wake index has no such row"),
+    (Plant::Beside("w", &["ZADD", "KEY", "0", "\u{1}2345678\nx"]), "the wake index has it at"),
+    (Plant::Beside("i", &["DEL", "KEY"]), "list of"),
+    (Plant::Beside("i", &["ZADD", "KEY", "0", "Ightly"]), "ghtly"),
 ];
 
-/// The first slot's key that ends so, and is there.
-async fn existing(connection: &mut MultiplexedConnection, prefix: &str, end: &str) -> String {
-    for slot in 0..shop::SLOTS.parse().expect("a number") {
-        let slot: u16 = slot;
-        let key = format!("{prefix}:{{s:{slot}}}{end}");
-        if redis::cmd("EXISTS").arg(&key).query_async(connection).await.expect("an answer") {
-            return key;
-        }
+enum Plant {
+    /// Of what the slot has in the hash of its group: its first field of a letter.
+    Field(&'static str, &'static [&'static str]),
+    /// Its head has another epoch and sequence.
+    Head(fn(u64, u64) -> (u64, u64)),
+    /// Of what it has beside that: the key with this end.
+    Beside(&'static str, &'static [&'static str]),
+}
+
+/// A command, and the key that it changes.
+type Planting = (Vec<u8>, redis::Cmd);
+
+fn command(words: &[&str], key: &[u8], field: &[u8]) -> redis::Cmd {
+    let mut command = redis::Cmd::new();
+    for word in words {
+        match *word {
+            "KEY" => command.arg(key),
+            "FIELD" => command.arg(field),
+            word => command.arg(word),
+        };
     }
-    panic!("no slot has {end}")
+    command
+}
+
+impl Plant {
+    /// Done to the first slot that has such a thing.
+    async fn planting(&self, connection: &mut MultiplexedConnection, prefix: &str) -> Planting {
+        for slot in 0..shop::SLOTS.parse::<u16>().expect("a number") {
+            let group = format!("{prefix}:{{g:{}}}", slot % 16).into_bytes();
+            match self {
+                Plant::Beside(end, words) => {
+                    let key = [&group[..], format!(":{slot}:{end}").as_bytes()].concat();
+                    if redis::cmd("EXISTS").arg(&key).query_async(connection).await.expect("an answer") {
+                        return (key.clone(), command(words, &key, b""));
+                    }
+                }
+                Plant::Field(letter, words) => {
+                    let begin = format!("{letter}{slot}:").into_bytes();
+                    let fields: Vec<Vec<u8>> =
+                        redis::cmd("HKEYS").arg(&group).query_async(connection).await.expect("fields");
+                    if let Some(field) = fields.iter().filter(|field| field.starts_with(&begin)).min() {
+                        return (group.clone(), command(words, &group, field));
+                    }
+                }
+                Plant::Head(change) => {
+                    let field = format!("h{slot}");
+                    let mut get = redis::cmd("HGET");
+                    let head: Option<String> =
+                        get.arg(&group).arg(&field).query_async(connection).await.expect("a head");
+                    let head = head.expect("every slot was claimed");
+                    let mut parts = head.splitn(3, ':');
+                    let mut number = || parts.next().expect("a number").parse::<u64>().expect("a number");
+                    let (epoch, seq) = (number(), number());
+                    if seq > 3 {
+                        let (epoch, seq) = change(epoch, seq);
+                        let owner = parts.next().expect("an owner");
+                        let head = format!("{epoch}:{seq}:{owner}");
+                        return (group.clone(), command(&["HSET", "KEY", "FIELD", &head], &group, field.as_bytes()));
+                    }
+                }
+            }
+        }
+        panic!("no slot has it")
+    }
 }
 
 #[tokio::test]
@@ -96,14 +150,11 @@ async fn what_is_wrong_under_keys_is_found_and_named() {
     let (server, prefix) = right.address.split_once("?prefix=").expect("a prefix");
     let client = redis::Client::open(server).expect("an address");
     let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
-    for (end, words, named) in KEYS {
-        let key = existing(&mut connection, prefix, end).await;
+    for (number, (plant, named)) in PLANTED.iter().enumerate() {
+        let (key, planting) = plant.planting(&mut connection, prefix).await;
         let kept: Vec<u8> = redis::cmd("DUMP").arg(&key).query_async(&mut connection).await.expect("it is there");
-        let words: Vec<&str> = words.iter().map(|word| if *word == "KEY" { key.as_str() } else { *word }).collect();
-        let mut planting = redis::cmd(words[0]);
-        planting.arg(&words[1..]);
         let _: redis::Value = planting.query_async(&mut connection).await.expect("it is planted");
-        is_found(&right.address, named, &words.join(" "));
+        is_found(&right.address, named, &format!("the planting with number {number}"));
         let mut restoring = redis::cmd("RESTORE");
         restoring.arg(&key).arg(0).arg(kept).arg("REPLACE");
         let () = restoring.query_async(&mut connection).await.expect("as it was");
