@@ -1,7 +1,11 @@
 //! Carts: creating, filling, merging. How one is completed stands in [`completion`](super::completion).
 
+mod refusals;
+
+use std::collections::{BTreeSet, HashMap};
+
 use axum::extract::State;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, Serialize, de};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
@@ -11,14 +15,18 @@ use super::fields::{Texts, pieces_or_none};
 use super::idempotency::Rule;
 use super::json::{Nothing, Text};
 use super::patience;
-use super::problem::{Code, Fault, Problem, Result};
-use super::views::cart::{CartView, MergeStrategy, RequirementView};
-use super::{Edge, Path, Read, Reply, Write, outcomes};
-use crate::actors::cart::types::{Cart, CartStatus, Command, MergeRefusal, MergeStrategy as Strategy, Rejection};
+use super::problem::{Code, Result};
+use super::views::cart::{CartAnswer, CartSummary, CartView, MergeStrategy};
+use super::{Edge, Path, Read, Reply, Write, lists, outcomes};
+use crate::actors::cart::types::{
+    Cart, CartStatus, Command, LINES_AT_ONCE_MAX, Line, MergeStrategy as Strategy, NewLine,
+};
 use crate::actors::client::{Answered, View, Wait};
 use crate::actors::customer::types::Customer;
-use crate::actors::sku::types::StockUnit;
+use crate::actors::sku::types::{Offer, StockUnit};
 use crate::actors::values::{CartId, Contact, Currency, Email, LineId, Quantity, Sku};
+use refusals::merge_refused;
+pub use refusals::refusal;
 
 #[derive(Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -36,8 +44,9 @@ pub struct NewCart {
 
 /// Opens a cart. A guest gets the token that opens it.
 #[utoipa::path(post, path = "/v1/carts", tag = "carts", request_body = NewCart,
-    responses((status = 201, body = CartView), outcomes::Creating))]
-pub async fn create(State(edge): State<Edge>, write: Write<NewCart>) -> Result<Reply<CartView>> {
+    params(("Prefer" = Option<String>, Header)),
+    responses((status = 201, body = CartAnswer), outcomes::Creating))]
+pub async fn create(State(edge): State<Edge>, write: Write<NewCart>) -> Result<Reply<CartAnswer>> {
     let id = CartId::derived(&write.request, 0);
     let user = write.who.user();
     let NewCart { currency, reference, metadata } = write.body.clone();
@@ -51,9 +60,13 @@ pub async fn create(State(edge): State<Edge>, write: Write<NewCart>) -> Result<R
     // Settled: the user's list has it.
     let answered = write.ask::<Cart>(&edge, &id, command, Wait::Settled).await?;
     let token = user.is_none().then(|| edge.keys.cart_token(id));
-    let view = CartView { token, ..accepted(&edge, &answered)? };
-    let version = view.version;
-    Ok(Reply::created(format!("/v1/carts/{id}"), view).version(version).replayed(answered.replayed))
+    let answer = match accepted(&edge, &write, &answered, Touched::Nothing)? {
+        CartAnswer::Whole(view) => CartAnswer::Whole(Box::new(CartView { token, ..*view })),
+        CartAnswer::Minimal(summary) => CartAnswer::Minimal(CartSummary { token, ..summary }),
+    };
+    let version = answered.view.version;
+    let reply = Reply::created(format!("/v1/carts/{id}"), answer).version(version);
+    Ok(reply.minimal(write.minimal).replayed(answered.replayed))
 }
 
 /// A cart.
@@ -65,7 +78,7 @@ pub async fn get(State(edge): State<Edge>, Path(id): Path<CartId>, read: Read) -
     if !read.who.may_open_cart(&edge, id, view.state.user) {
         return Err(Code::NotFound.into());
     }
-    Ok(reply(shown(&edge, &view)?))
+    Ok(whole(shown(&edge, &view)?))
 }
 
 /// My latest open cart.
@@ -76,7 +89,7 @@ pub async fn mine(State(edge): State<Edge>, me: SignedIn, read: Read) -> Result<
         let view = edge.client.read::<Cart>(id, read.deadline).await?;
         // The list learns a moment later that a cart has closed.
         if matches!(view.state.status, CartStatus::Open | CartStatus::Completing) {
-            return Ok(reply(shown(&edge, &view)?));
+            return Ok(whole(shown(&edge, &view)?));
         }
     }
     Err(Code::NotFound.into())
@@ -91,22 +104,97 @@ pub struct AddLine {
     quantity: Quantity,
 }
 
-/// Adds pieces of a SKU. A SKU that is there already grows; the price comes from the catalogue.
-#[utoipa::path(post, path = "/v1/carts/{id}/lines", tag = "carts", request_body = AddLine,
-    params(("id" = String, Path), ("X-Cart-Token" = Option<String>, Header), ("If-Match" = Option<String>, Header)),
-    responses((status = 200, body = CartView), outcomes::CartChange))]
-pub async fn add_line(
+/// One line, or several.
+#[derive(Clone, ToSchema)]
+#[serde(untagged)]
+pub enum NewLines {
+    One(AddLine),
+    Many(AddLines),
+}
+
+#[derive(Clone, ToSchema)]
+pub struct AddLines {
+    /// All of them are added or none. A SKU that is in the list twice adds up.
+    #[schema(min_items = 1, max_items = 500)]
+    lines: Vec<AddLine>,
+}
+
+/// By hand, because an untagged enum could not say at which field a body is wrong.
+impl<'de> Deserialize<'de> for NewLines {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<NewLines, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Fields {
+            #[serde(default, deserialize_with = "listed")]
+            lines: Option<Vec<AddLine>>,
+            #[serde(default, deserialize_with = "given")]
+            sku: Option<Sku>,
+            #[serde(default, deserialize_with = "given")]
+            quantity: Option<Quantity>,
+        }
+        let Fields { lines, sku, quantity } = Fields::deserialize(deserializer)?;
+        match (lines, sku, quantity) {
+            (Some(lines), None, None) => Ok(NewLines::Many(AddLines { lines })),
+            (Some(_), ..) => Err(de::Error::custom("expected sku and quantity, or lines, and not both")),
+            (None, Some(sku), Some(quantity)) => Ok(NewLines::One(AddLine { sku, quantity })),
+            (None, None, _) => Err(de::Error::missing_field("sku")),
+            (None, Some(_), None) => Err(de::Error::missing_field("quantity")),
+        }
+    }
+}
+
+/// A field that is there; `null` is no value of it.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+fn listed<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Vec<AddLine>>, D::Error> {
+    let lines = Vec::deserialize(deserializer)?;
+    if (1..=LINES_AT_ONCE_MAX).contains(&lines.len()) {
+        Ok(Some(lines))
+    } else {
+        Err(de::Error::custom(format!("expected a list of 1 to {LINES_AT_ONCE_MAX} lines")))
+    }
+}
+
+/// Adds pieces of a SKU, or of up to 500 (all or none). A SKU that is there already grows; the price comes from
+/// the catalogue.
+#[utoipa::path(post, path = "/v1/carts/{id}/lines", tag = "carts", request_body = NewLines,
+    params(("id" = String, Path), ("X-Cart-Token" = Option<String>, Header), ("If-Match" = Option<String>, Header),
+        ("Prefer" = Option<String>, Header)),
+    responses((status = 200, body = CartAnswer), outcomes::CartChange))]
+pub async fn add_lines(
     State(edge): State<Edge>,
     Path(id): Path<CartId>,
-    write: Write<AddLine>,
-) -> Result<Reply<CartView>> {
-    let AddLine { sku, quantity } = write.body.clone();
-    let read_offer = async { Ok(edge.client.read::<StockUnit>(&sku, write.deadline).await?) };
-    let (offered, ()) = tokio::try_join!(read_offer, must_open(&edge, &write.who, id, write.deadline))?;
-    // What was just read is at least as fresh as what warnings are made of.
-    edge.projections.catalogue.note_sku(&offered);
-    let offer = offered.state.offer.clone();
-    change(&edge, &write, id, Command::AddLine { sku, quantity, offer }).await
+    write: Write<NewLines>,
+) -> Result<Reply<CartAnswer>> {
+    let lines = match &write.body {
+        NewLines::One(line) => std::slice::from_ref(line),
+        NewLines::Many(AddLines { lines }) => lines,
+    };
+    let skus: Vec<Sku> = lines.iter().map(|line| &line.sku).collect::<BTreeSet<_>>().into_iter().cloned().collect();
+    let (offers, ()) =
+        tokio::try_join!(read_offers(&edge, &skus, write.deadline), must_open(&edge, &write.who, id, write.deadline))?;
+    let new = |AddLine { sku, quantity }: &AddLine| NewLine {
+        sku: sku.clone(),
+        quantity: *quantity,
+        offer: offers.get(sku).cloned().flatten(),
+    };
+    let command = match &write.body {
+        NewLines::One(line) => {
+            let NewLine { sku, quantity, offer } = new(line);
+            Command::AddLine { sku, quantity, offer }
+        }
+        NewLines::Many(AddLines { lines }) => Command::AddLines { lines: lines.iter().map(new).collect() },
+    };
+    change(&edge, &write, id, command, Touched::Skus(&skus)).await
+}
+
+/// What the catalogue says now of each SKU. What was just read is at least as fresh as what warnings are made of.
+async fn read_offers<'a>(edge: &Edge, skus: &'a [Sku], deadline: Instant) -> Result<HashMap<&'a Sku, Option<Offer>>> {
+    let views = lists::read_all::<StockUnit>(edge, skus.to_vec(), deadline).await?;
+    views.iter().for_each(|view| edge.projections.catalogue.note_sku(view));
+    Ok(skus.iter().zip(views).map(|(sku, view)| (sku, view.state.offer.clone())).collect())
 }
 
 #[derive(Clone, Deserialize, ToSchema)]
@@ -121,29 +209,29 @@ pub struct SetQuantity {
 /// Sets how many pieces a line has.
 #[utoipa::path(patch, path = "/v1/carts/{id}/lines/{line}", tag = "carts", request_body = SetQuantity,
     params(("id" = String, Path), ("line" = String, Path), ("X-Cart-Token" = Option<String>, Header),
-        ("If-Match" = Option<String>, Header)),
-    responses((status = 200, body = CartView), outcomes::CartChange))]
+        ("If-Match" = Option<String>, Header), ("Prefer" = Option<String>, Header)),
+    responses((status = 200, body = CartAnswer), outcomes::CartChange))]
 pub async fn set_quantity(
     State(edge): State<Edge>,
     Path((id, line)): Path<(CartId, LineId)>,
     write: Write<SetQuantity>,
-) -> Result<Reply<CartView>> {
+) -> Result<Reply<CartAnswer>> {
     must_open(&edge, &write.who, id, write.deadline).await?;
-    change(&edge, &write, id, Command::SetQuantity { line, quantity: write.body.quantity }).await
+    change(&edge, &write, id, Command::SetQuantity { line, quantity: write.body.quantity }, Touched::Line(line)).await
 }
 
 /// Removes a line.
 #[utoipa::path(delete, path = "/v1/carts/{id}/lines/{line}", tag = "carts",
     params(("id" = String, Path), ("line" = String, Path), ("X-Cart-Token" = Option<String>, Header),
-        ("If-Match" = Option<String>, Header)),
-    responses((status = 200, body = CartView), outcomes::CartChange))]
+        ("If-Match" = Option<String>, Header), ("Prefer" = Option<String>, Header)),
+    responses((status = 200, body = CartAnswer), outcomes::CartChange))]
 pub async fn remove_line(
     State(edge): State<Edge>,
     Path((id, line)): Path<(CartId, LineId)>,
     write: Write<Nothing>,
-) -> Result<Reply<CartView>> {
+) -> Result<Reply<CartAnswer>> {
     must_open(&edge, &write.who, id, write.deadline).await?;
-    change(&edge, &write, id, Command::RemoveLine { line }).await
+    change(&edge, &write, id, Command::RemoveLine { line }, Touched::Nothing).await
 }
 
 #[derive(Clone, Deserialize, ToSchema)]
@@ -157,19 +245,20 @@ pub struct SetContact {
 
 /// Says who buys and where it goes.
 #[utoipa::path(put, path = "/v1/carts/{id}/contact", tag = "carts", request_body = SetContact,
-    params(("id" = String, Path), ("X-Cart-Token" = Option<String>, Header), ("If-Match" = Option<String>, Header)),
-    responses((status = 200, body = CartView), outcomes::CartChange))]
+    params(("id" = String, Path), ("X-Cart-Token" = Option<String>, Header), ("If-Match" = Option<String>, Header),
+        ("Prefer" = Option<String>, Header)),
+    responses((status = 200, body = CartAnswer), outcomes::CartChange))]
 pub async fn set_contact(
     State(edge): State<Edge>,
     Path(id): Path<CartId>,
     write: Write<SetContact>,
-) -> Result<Reply<CartView>> {
+) -> Result<Reply<CartAnswer>> {
     must_open(&edge, &write.who, id, write.deadline).await?;
     let SetContact { email, shipping_address, billing_address } = write.body.clone();
     let (shipping_address, _) = shipping_address.into();
     let billing_address = billing_address.map(|body| <(_, bool)>::from(body).0);
     let contact = Box::new(Contact { email, shipping_address, billing_address });
-    change(&edge, &write, id, Command::SetContact { contact }).await
+    change(&edge, &write, id, Command::SetContact { contact }, Touched::Nothing).await
 }
 
 #[derive(Clone, Deserialize, ToSchema)]
@@ -185,9 +274,10 @@ pub struct Merge {
 
 /// Takes over the lines of another cart, which is `merged` then.
 #[utoipa::path(post, path = "/v1/carts/{id}/merge", tag = "carts", request_body = Merge,
-    params(("id" = String, Path), ("X-Cart-Token" = Option<String>, Header), ("If-Match" = Option<String>, Header)),
-    responses((status = 200, body = CartView), outcomes::CartChange))]
-pub async fn merge(State(edge): State<Edge>, Path(id): Path<CartId>, write: Write<Merge>) -> Result<Reply<CartView>> {
+    params(("id" = String, Path), ("X-Cart-Token" = Option<String>, Header), ("If-Match" = Option<String>, Header),
+        ("Prefer" = Option<String>, Header)),
+    responses((status = 200, body = CartAnswer), outcomes::CartChange))]
+pub async fn merge(State(edge): State<Edge>, Path(id): Path<CartId>, write: Write<Merge>) -> Result<Reply<CartAnswer>> {
     must_open(&edge, &write.who, id, write.deadline).await?;
     let Merge { from_cart_id: from, from_token, strategy } = write.body.clone();
     if !from_token.is_some_and(|token| edge.keys.opens_cart(&token, from)) {
@@ -195,10 +285,10 @@ pub async fn merge(State(edge): State<Edge>, Path(id): Path<CartId>, write: Writ
     }
     let command = Command::Merge { from, strategy };
     let answered = patience::ask::<Cart, _, _>(&edge, &write, &id, command, Wait::Settled).await?;
-    let view = accepted(&edge, &answered)?;
+    let answer = accepted(&edge, &write, &answered, Touched::Everything)?;
     match answered.view.state.merge_refused(&write.request) {
         Some(refusal) => Err(merge_refused(refusal).replayed(answered.replayed)),
-        None => Ok(reply(view).replayed(answered.replayed)),
+        None => Ok(reply(answer).replayed(answered.replayed)),
     }
 }
 
@@ -217,17 +307,55 @@ pub async fn must_open(edge: &Edge, who: &Who, id: CartId, deadline: Instant) ->
     Err(Code::NotFound.into())
 }
 
-async fn change<B, R: Rule>(edge: &Edge, write: &Write<B, R>, id: CartId, command: Command) -> Result<Reply<CartView>> {
-    let answered = patience::ask::<Cart, _, _>(edge, write, &id, command, Wait::Durable).await?;
-    Ok(reply(accepted(edge, &answered)?).replayed(answered.replayed))
+/// Which lines a write has touched. A short answer warns of these however long the cart is: so it costs no more
+/// than that of a short cart.
+#[derive(Clone, Copy)]
+enum Touched<'a> {
+    Nothing,
+    Everything,
+    Line(LineId),
+    Skus(&'a [Sku]),
 }
 
-/// The cart after an accepted command.
-fn accepted(edge: &Edge, answered: &Answered<Cart>) -> Result<CartView> {
+/// A cart of up to so many lines is looked through for warnings as a whole.
+const WARNED_WHOLE_MAX: usize = 100;
+
+async fn change<B, R: Rule>(
+    edge: &Edge,
+    write: &Write<B, R>,
+    id: CartId,
+    command: Command,
+    touched: Touched<'_>,
+) -> Result<Reply<CartAnswer>> {
+    let answered = patience::ask::<Cart, _, _>(edge, write, &id, command, Wait::Durable).await?;
+    Ok(reply(accepted(edge, write, &answered, touched)?).replayed(answered.replayed))
+}
+
+/// The cart after an accepted command, as the caller prefers it.
+fn accepted<B, R: Rule>(
+    edge: &Edge,
+    write: &Write<B, R>,
+    answered: &Answered<Cart>,
+    touched: Touched<'_>,
+) -> Result<CartAnswer> {
     match &answered.outcome {
-        Ok(_) => shown(edge, &answered.view),
+        Ok(_) if write.minimal => summary(edge, &answered.view, touched).map(CartAnswer::Minimal),
+        Ok(_) => shown(edge, &answered.view).map(|view| CartAnswer::Whole(Box::new(view))),
         Err(rejection) => Err(refusal(rejection).replayed(answered.replayed)),
     }
+}
+
+fn summary(edge: &Edge, View { state, version, .. }: &View<Cart>, touched: Touched<'_>) -> Result<CartSummary> {
+    let lines: Vec<&Line> = match touched {
+        _ if state.status != CartStatus::Open => Vec::new(),
+        _ if state.lines.len() <= WARNED_WHOLE_MAX => state.lines.iter().collect(),
+        Touched::Everything => state.lines.iter().collect(),
+        Touched::Nothing => Vec::new(),
+        Touched::Line(id) => state.lines.by_id(id).into_iter().collect(),
+        Touched::Skus(skus) => skus.iter().filter_map(|sku| state.lines.by_sku(sku)).collect(),
+    };
+    let skus = edge.projections.catalogue.skus(lines.iter().map(|line| &line.sku));
+    CartSummary::of(state, *version, lines, &skus).ok_or_else(|| Code::NotFound.into())
 }
 
 /// The cart with its warnings. Errors: 404 when nobody has created it.
@@ -239,78 +367,20 @@ fn shown(edge: &Edge, view: &View<Cart>) -> Result<CartView> {
     CartView::of(&view.state, view.version, &skus).ok_or_else(|| Code::NotFound.into())
 }
 
+fn whole(view: CartView) -> Reply<CartView> {
+    let (version, warns) = (view.version, !view.warnings.is_empty());
+    tagged(Reply::ok(view), version, warns)
+}
+
+fn reply(answer: CartAnswer) -> Reply<CartAnswer> {
+    let (version, warns, minimal) = match &answer {
+        CartAnswer::Whole(view) => (view.version, !view.warnings.is_empty(), false),
+        CartAnswer::Minimal(summary) => (summary.version, !summary.warnings.is_empty(), true),
+    };
+    tagged(Reply::ok(answer), version, warns).minimal(minimal)
+}
+
 /// Warnings come from the catalogue: with them the tag is one of the whole.
-fn reply(view: CartView) -> Reply<CartView> {
-    let version = view.version;
-    match view.warnings.is_empty() {
-        true => Reply::ok(view).version(version),
-        false => Reply::ok(view).version_of_whole(version),
-    }
-}
-
-/// What a cart's rejection means to a client.
-pub fn refusal(rejection: &Rejection) -> Problem {
-    match rejection {
-        Rejection::NotFound | Rejection::LineNotFound => Code::NotFound.into(),
-        Rejection::Closed { status: CartStatus::Expired } => Code::CartExpired.into(),
-        Rejection::Closed {
-            status: status @ (CartStatus::Open | CartStatus::Completing | CartStatus::Completed | CartStatus::Merged),
-        } => Problem::new(Code::CartClosed).detail(format!("It is {status}.")).with("cart_status", status),
-        Rejection::CompletionInProgress { order } => Problem::new(Code::CompletionInProgress).with("order_id", order),
-        Rejection::MergeInProgress => Code::ChangeInProgress.into(),
-        Rejection::UnknownSku { sku } => of_sku(Code::UnknownSku, sku),
-        Rejection::Unpublished { sku } => of_sku(Code::UnpublishedSku, sku),
-        Rejection::OtherCurrency { sku, currency } => {
-            of_sku(Code::OtherCurrency, sku).detail(format!("SKU {sku} is priced in {currency}."))
-        }
-        Rejection::TooManyLines { limit } => too_many_lines(*limit),
-        Rejection::QuantityTooLarge { limit } => {
-            let why = format!("A line has at most {limit} pieces.");
-            Problem::of_field(Fault::new(Code::OutOfRange, "/quantity").detail(why))
-        }
-        Rejection::SelfMerge => {
-            let fault = Fault::new(Code::InvalidValue, "/from_cart_id");
-            Problem::of_field(fault.detail("A cart cannot be merged into itself."))
-        }
-        Rejection::NotReady { requirements } => {
-            let missing: Vec<_> = requirements.iter().copied().map(RequirementView::from).collect();
-            Problem::new(Code::CartNotReady).with("requirements", missing)
-        }
-        Rejection::SkuGone { line, sku } => Problem::new(Code::SkuUnavailable)
-            .detail(format!("SKU {sku} is no longer for sale."))
-            .fault(Fault::new(Code::SkuUnavailable, format!("/lines/{line}/sku")).with("sku", sku)),
-        // The cart changed between two reads, again and again.
-        Rejection::OfferMissing { .. } => Code::ChangeInProgress.into(),
-        // Answers a cart, which is not a client.
-        Rejection::NotMerging => Code::Internal.into(),
-    }
-}
-
-/// A 422 about the SKU that the body names.
-fn of_sku(code: Code, sku: &Sku) -> Problem {
-    Problem::new(code).fault(Fault::new(code, "/sku").with("sku", sku))
-}
-
-fn too_many_lines(limit: impl std::fmt::Display) -> Problem {
-    Problem::new(Code::TooManyLines).detail(format!("A cart has at most {limit} lines."))
-}
-
-/// Why a merge did not come about. Both carts are as they were.
-fn merge_refused(refusal: MergeRefusal) -> Problem {
-    match refusal {
-        MergeRefusal::SourceNotFound => Code::NotFound.into(),
-        MergeRefusal::SourceClosed => Problem::new(Code::MergeNotPossible).detail("The other cart is no longer open."),
-        MergeRefusal::SourceCompleting => {
-            Problem::new(Code::CompletionInProgress).detail("The other cart is being completed.")
-        }
-        MergeRefusal::SourceMerging => Problem::new(Code::MergeNotPossible).detail("The other cart is being merged."),
-        MergeRefusal::OtherCurrency => {
-            Problem::new(Code::OtherCurrency).fault(Fault::new(Code::OtherCurrency, "/from_cart_id"))
-        }
-        MergeRefusal::TooManyLines => too_many_lines(crate::actors::cart::types::LINES_MAX),
-        MergeRefusal::QuantityTooLarge => {
-            let why = format!("A line has at most {} pieces.", Quantity::MAX);
-            Problem::of_field(Fault::new(Code::OutOfRange, "/from_cart_id").detail(why))
-        }
-    }
+fn tagged<T: Serialize>(reply: Reply<T>, version: u64, warns: bool) -> Reply<T> {
+    if warns { reply.version_of_whole(version) } else { reply.version(version) }
 }

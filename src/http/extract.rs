@@ -19,6 +19,7 @@ use super::caller::Who;
 use super::context::Context;
 use super::idempotency::{self, Key, Optional, Rule};
 use super::json::{self, Nothing};
+use super::prefer;
 use super::problem::{Code, Problem, Result};
 use super::query;
 use crate::actors::client::{Answered, AskError, Asking, Keyed, Wait};
@@ -83,6 +84,8 @@ pub struct Write<B = Nothing, R: Rule = Optional> {
     pub request: RequestId,
     /// The version that `If-Match` names. [`NEVER`] when it names none of ours.
     pub if_version: Option<u64>,
+    /// `Prefer: return=minimal`.
+    pub minimal: bool,
     /// `If-Match: *` asks for no version, but it is there.
     has_if_match: bool,
     keyed: Option<Keyed>,
@@ -184,6 +187,7 @@ impl<B: DeserializeOwned + Send, R: Rule> FromRequest<Edge> for Write<B, R> {
             deadline: context.deadline,
             request: identity.request,
             if_version,
+            minimal: prefer::wants_minimal(&parts.headers),
             has_if_match,
             keyed: identity.keyed,
             rule: std::marker::PhantomData,

@@ -24,7 +24,7 @@ const BODIES: [Parse; 23] = [
     parse::<auth::LogIn>,
     parse::<auth::Refresh>,
     parse::<auth::Register>,
-    parse::<carts::AddLine>,
+    parse::<carts::NewLines>,
     parse::<carts::Merge>,
     parse::<carts::NewCart>,
     parse::<carts::SetContact>,
@@ -43,6 +43,7 @@ const BODIES: [Parse; 23] = [
 const SEEDS: &[&str] = &[
     "{}",
     r#"{"sku":"TEE-M","quantity":3}"#,
+    r#"{"lines":[{"sku":"TEE-M","quantity":3},{"sku":"MUG","quantity":1}]}"#,
     r#"{"quantity":0}"#,
     r#"{"on_hand":5,"delta":-1,"reason":"found"}"#,
     r#"{"email":"ada@example.com","password":"correct horse battery","name":"Ada"}"#,

@@ -91,6 +91,7 @@ pub mod orders;
 pub mod outcomes;
 pub mod passwords;
 pub mod patience;
+pub mod prefer;
 pub mod problem;
 pub mod products;
 pub mod query;

@@ -21,6 +21,7 @@ pub struct Reply<T> {
     location: Option<String>,
     link: Option<String>,
     replayed: bool,
+    minimal: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +37,7 @@ enum Tag {
 
 impl<T: Serialize> Reply<T> {
     fn new(status: StatusCode, body: Option<T>) -> Reply<T> {
-        Reply { status, body, tag: Tag::None, location: None, link: None, replayed: false }
+        Reply { status, body, tag: Tag::None, location: None, link: None, replayed: false, minimal: false }
     }
     pub fn ok(body: T) -> Reply<T> {
         Reply::new(StatusCode::OK, Some(body))
@@ -65,6 +66,10 @@ impl<T: Serialize> Reply<T> {
     /// `Idempotent-Replayed: true` when the outcome had been given before.
     pub fn replayed(self, replayed: bool) -> Reply<T> {
         Reply { replayed, ..self }
+    }
+    /// `Preference-Applied: return=minimal`, when it was.
+    pub fn minimal(self, minimal: bool) -> Reply<T> {
+        Reply { minimal, ..self }
     }
     /// Version and replay mark of an entity's answer.
     pub fn of<K: Kind>(self, answered: &Answered<K>) -> Reply<T> {
@@ -105,6 +110,9 @@ impl<T: Serialize> IntoResponse for Reply<T> {
         }
         if self.replayed {
             headers.insert("idempotent-replayed", HeaderValue::from_static("true"));
+        }
+        if self.minimal {
+            headers.insert("preference-applied", HeaderValue::from_static("return=minimal"));
         }
         response
     }

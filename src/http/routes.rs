@@ -44,7 +44,7 @@ fn shop() -> OpenApiRouter<Edge> {
         // Carts
         .routes(routes!(carts::create)) //                                   POST /v1/carts
         .routes(routes!(carts::get)) //                                      GET /v1/carts/{id}
-        .routes(routes!(carts::add_line)) //                                 POST /v1/carts/{id}/lines
+        .routes(routes!(carts::add_lines)) //                                POST /v1/carts/{id}/lines
         .routes(routes!(carts::set_quantity, carts::remove_line)) //         PATCH, DELETE /v1/carts/{id}/lines/{line}
         .routes(routes!(carts::set_contact)) //                              PUT /v1/carts/{id}/contact
         .routes(routes!(carts::merge)) //                                    POST /v1/carts/{id}/merge
@@ -129,13 +129,23 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
     } else {
         AllowOrigin::list(origins.iter().filter_map(|origin| origin.parse().ok()))
     };
-    let exposed = ["etag", "location", "link", "retry-after", "x-request-id", "idempotent-replayed", "ratelimit"];
+    let exposed = [
+        "etag",
+        "location",
+        "link",
+        "retry-after",
+        "x-request-id",
+        "idempotent-replayed",
+        "preference-applied",
+        "ratelimit",
+    ];
     let headers = [
         "authorization",
         "content-type",
         "idempotency-key",
         "if-match",
         "if-none-match",
+        "prefer",
         "x-cart-token",
         "x-order-token",
         "x-request-id",

@@ -153,6 +153,106 @@ async fn a_sku_that_is_unknown_unpublished_or_of_another_currency_is_refused() {
 }
 
 #[tokio::test]
+async fn a_list_of_lines_is_added_whole_or_not_at_all() {
+    let shop = Shop::open().await;
+    let (tee, mug) = (shop.sku(1999, 90).await, shop.sku(750, 90).await);
+    let cart = shop.guest_cart().await;
+    let add = |body: Value| shop.post(&format!("{}/lines", cart.path()), body).cart_token(&cart.token);
+    let line = |sku: &str, quantity: u64| json!({"sku": sku, "quantity": quantity});
+    shop.add(&cart, &mug, 1).await.is(200);
+
+    let faulty = json!({"lines": [line(&tee, 1), line("NO-SUCH-SKU", 1), line(&mug, 1_000_000), line("NOR-THIS", 1)]});
+    let told = add(faulty).send().await;
+    let faults = told.is_problem(422, "validation_failed").body["errors"].as_array().expect("faults");
+    let pointers: Vec<_> = faults.iter().filter_map(|fault| fault["pointer"].as_str()).collect();
+    assert_eq!(codes(&told.body["errors"]), ["unknown_sku", "out_of_range", "unknown_sku"]);
+    assert_eq!(pointers, ["/lines/1/sku", "/lines/2/quantity", "/lines/3/sku"]);
+    let told = add(json!({"lines": [line("NO-SUCH-SKU", 1), line(&tee, 1)]})).send().await;
+    told.is_problem(422, "unknown_sku").has_fault("unknown_sku", "/lines/0/sku");
+    let shown = shop.get(&cart.path()).cart_token(&cart.token).send().await;
+    assert_eq!(
+        shown.is(200).body["lines"].as_array().map(Vec::len),
+        Some(1),
+        "nothing of a list with a fault is added"
+    );
+
+    let list = json!({"lines": [line(&tee, 2), line(&mug, 4), line(&tee, 3)]});
+    let key = unique("a-list-of-lines-is-kept");
+    let told = add(list.clone()).key(&key).send().await;
+    let of = |n: usize| (told.body["lines"][n]["sku"].as_str(), told.body["lines"][n]["quantity"].as_u64());
+    assert_eq!((of(0), of(1)), ((Some(mug.as_str()), Some(5)), (Some(tee.as_str()), Some(5))));
+    assert_eq!(told.is(200).body["totals"]["total"], gbp(5 * 750 + 5 * 1999));
+    shop.add(&cart, &mug, 1).await.is(200);
+    let again = add(list.clone()).key(&key).send().await;
+    assert_eq!((again.is(200).header("idempotent-replayed"), &again.body), ("true", &told.body));
+    add(json!({"lines": [line(&tee, 1)]})).key(&key).send().await.is_problem(422, "idempotency_key_reused");
+    add(list).if_match("\"v1\"").send().await.is_problem(412, "stale_version");
+
+    add(json!({"lines": []})).send().await.has_fault("invalid_value", "/lines");
+    add(json!({"lines": vec![line(&tee, 1); 501]})).send().await.has_fault("invalid_value", "/lines");
+    add(json!({"lines": [line(&tee, 1), {"sku": tee}]})).send().await.has_fault("required", "/lines/1/quantity");
+    add(json!({"lines": [line("no sku", 1)]})).send().await.has_fault("invalid_value", "/lines/0/sku");
+    add(json!({"lines": null})).send().await.has_fault("wrong_type", "/lines");
+    add(json!({"lines": [line(&tee, 1)], "sku": tee, "quantity": 1})).send().await.has_fault("invalid_value", "");
+    add(json!({"quantity": 1})).send().await.has_fault("required", "/sku");
+    add(json!({"sku": tee})).send().await.has_fault("required", "/quantity");
+    add(json!({"sku": null, "quantity": 1})).send().await.has_fault("wrong_type", "/sku");
+}
+
+#[tokio::test]
+async fn a_caller_may_prefer_a_short_answer_to_any_cart_write() {
+    let shop = Shop::open().await;
+    let minimal = "return=minimal";
+    let created = shop.post("/v1/carts", json!({})).header("prefer", minimal).send().await;
+    assert_eq!(created.is(201).header("preference-applied"), minimal);
+    let token = created.body["token"].as_str().expect("a guest's token").to_owned();
+    let path = format!("/v1/carts/{}", created.body["id"].as_str().expect("an id"));
+    let brief = |body: &Value| {
+        let names: Vec<String> = body.as_object().expect("an object").keys().cloned().collect();
+        assert_eq!(names.len(), 5, "{names:?}");
+        let members = ["id", "version", "totals", "warnings", "requirements"];
+        assert!(members.iter().all(|name| body.get(name).is_some()), "{names:?}");
+    };
+    let (tee, few) = (shop.sku(1999, 90).await, shop.sku(750, 1).await);
+    let lines = format!("{path}/lines");
+    let list = json!({"lines": [{"sku": tee, "quantity": 1}, {"sku": few, "quantity": 2}]});
+    let key = unique("a-short-answer-is-kept");
+    let told = shop.post(&lines, list.clone()).cart_token(&token).key(&key).header("prefer", minimal).send().await;
+    assert_eq!(told.is(200).header("preference-applied"), minimal);
+    brief(&told.body);
+    assert_eq!(told.body["totals"]["total"], gbp(1999 + 2 * 750));
+    assert_eq!(codes(&told.body["warnings"]), ["insufficient_stock"]);
+    assert_eq!(codes(&told.body["requirements"]), ["contact_required"]);
+    assert!(told.tag().starts_with(&format!("\"v{}-", told.body["version"])), "{}", told.tag());
+
+    // The same request again may be answered at length: how it is told is no part of what is asked.
+    let whole = shop.post(&lines, list).cart_token(&token).key(&key).header("prefer", "wait=5").send().await;
+    assert_eq!(
+        (whole.is(200).header("idempotent-replayed"), whole.body["lines"][1]["quantity"].as_u64()),
+        ("true", Some(2))
+    );
+    assert_eq!(whole.header("preference-applied"), "");
+
+    let contact = json!({"email": "a@b.example", "shipping_address": *ADDRESS});
+    let of = |n: usize| format!("{lines}/{}", whole.body["lines"][n]["id"].as_str().expect("an id"));
+    for ask in
+        [shop.put(&format!("{path}/contact"), contact), shop.patch(&of(1), json!({"quantity": 1})), shop.delete(&of(0))]
+    {
+        let told = ask.cart_token(&token).header("prefer", minimal).send().await;
+        assert_eq!(told.is(200).header("preference-applied"), minimal);
+        brief(&told.body);
+    }
+    let other = shop.guest_cart().await;
+    shop.add(&other, &tee, 3).await.is(200);
+    let body = json!({"from_cart_id": other.id, "from_token": other.token, "strategy": "sum"});
+    let told = shop.post(&format!("{path}/merge"), body).cart_token(&token).header("prefer", minimal).send().await;
+    assert_eq!(told.is(200).body["totals"]["total"], gbp(3 * 1999 + 750));
+    brief(&told.body);
+    let refused = shop.patch(&of(0), json!({"quantity": 1})).cart_token(&token).header("prefer", minimal).send().await;
+    assert_eq!(refused.is_problem(404, "not_found").header("preference-applied"), "");
+}
+
+#[tokio::test]
 async fn asking_for_more_than_there_is_warns_and_a_new_price_does() {
     let shop = Shop::open().await;
     let sku = unique("WARN");
@@ -184,18 +284,17 @@ async fn a_cart_takes_two_thousand_lines_and_a_line_a_million_pieces() {
         shop.post("/v1/admin/products", body).by(&admin).send().await.is(201);
     };
     futures::future::join_all((0..21).map(create)).await;
-    // Filled by merging small carts: each added line answers with the whole cart.
     let cart = shop.guest_cart().await;
     let merge = async |from: GuestCart| {
         let body = json!({"from_cart_id": from.id, "from_token": from.token, "strategy": "sum"});
         shop.post(&format!("{}/merge", cart.path()), body).cart_token(&cart.token).send().await
     };
-    for n in 0..40 {
-        let part = shop.guest_cart().await;
-        for v in 0..50 {
-            shop.add(&part, &format!("{base}-{}-{}", n / 2, n % 2 * 50 + v), 1).await.is(200);
-        }
-        merge(part).await.is(200);
+    let skus: Vec<String> =
+        (0..20).flat_map(|n| (0..100).map(move |v| (n, v))).map(|(n, v)| format!("{base}-{n}-{v}")).collect();
+    for part in skus.chunks(500) {
+        let lines: Vec<Value> = part.iter().map(|sku| json!({"sku": sku, "quantity": 1})).collect();
+        let ask = shop.post(&format!("{}/lines", cart.path()), json!({"lines": lines})).cart_token(&cart.token);
+        ask.header("prefer", "return=minimal").send().await.is(200);
     }
     let beyond = format!("{base}-20-0");
     shop.add(&cart, &beyond, 1).await.is_problem(409, "too_many_lines");

@@ -1,43 +1,102 @@
 //! What a client does with lines and contact. Each change moves the time at which the cart is abandoned.
 
-use super::types::{LINES_MAX, Line, Rejection, Reply, State};
+use std::collections::BTreeMap;
+
+use super::types::{LINE_FAULTS_MAX, LINES_MAX, Line, LineFault, LineFaultCode, NewLine, Rejection, Reply, State};
 use super::{Event, expiry};
 use crate::actors::entity::{Ctx, Decision, DecisionOf};
 use crate::actors::sku::types::Offer;
 use crate::actors::values::{Contact, LineId, Quantity, Sku};
 
 impl State {
-    pub(super) fn add_line(
-        &self,
-        sku: Sku,
-        quantity: Quantity,
-        offer: Option<Offer>,
-        ctx: &Ctx,
-    ) -> Result<DecisionOf<Self>, Rejection> {
+    pub(super) fn add_line(&self, new: NewLine, ctx: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
         self.must_be_open()?;
-        let offer = self.sellable(&sku, offer)?;
+        let there = self.lines.by_sku(&new.sku);
+        let line = self.with_more(there, new, (0, ctx)).map_err(|fault| self.refused(fault))?;
+        if there.is_none() && self.lines.len() >= LINES_MAX {
+            return Err(too_many());
+        }
         let expires_at = expiry(ctx);
-        let Offer { product, title, price: unit_price, .. } = offer;
-        let event = match self.lines.by_sku(&sku) {
-            Some(there) => {
-                let quantity = grown(there.quantity, quantity)?;
-                let same = there.unit_price == unit_price && there.title == title && there.product == product;
-                let id = there.id;
-                if same {
-                    Event::QuantitySet { line: id, quantity, expires_at }
-                } else {
-                    Event::LineSet { line: Line { id, sku, product, title, quantity, unit_price }, expires_at }
-                }
+        let Line { id, quantity, .. } = line;
+        let event = match there {
+            Some(there) if line == (Line { quantity, ..there.clone() }) => {
+                Event::QuantitySet { line: id, quantity, expires_at }
             }
-            None if self.lines.len() >= LINES_MAX => {
-                return Err(Rejection::TooManyLines { limit: LINES_MAX as u32 });
-            }
-            None => {
-                let id = LineId::derived(&ctx.request, 0);
-                Event::LineSet { line: Line { id, sku, product, title, quantity, unit_price }, expires_at }
-            }
+            Some(_) | None => Event::LineSet { line, expires_at },
         };
         Ok(Decision::new(vec![event], Reply::Changed))
+    }
+
+    /// All of the list or none of it, in one event.
+    pub(super) fn add_lines(&self, list: Vec<NewLine>, ctx: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
+        self.must_be_open()?;
+        let mut added: Vec<Line> = Vec::with_capacity(list.len());
+        let mut places: BTreeMap<Sku, usize> = BTreeMap::new();
+        let (mut faults, mut count) = (Vec::new(), self.lines.len());
+        for (place, new) in (0_u32..).zip(list) {
+            let sku = new.sku.clone();
+            let before = places.get(&sku).copied();
+            let there = before.and_then(|at| added.get(at)).or_else(|| self.lines.by_sku(&sku));
+            let is_new = there.is_none();
+            match self.with_more(there, new, (place, ctx)) {
+                Ok(line) => match before.and_then(|at| added.get_mut(at)) {
+                    Some(earlier) => *earlier = line,
+                    None => {
+                        count += usize::from(is_new);
+                        places.insert(sku, added.len());
+                        added.push(line);
+                    }
+                },
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if !faults.is_empty() {
+            faults.truncate(LINE_FAULTS_MAX);
+            return Err(Rejection::LinesNotAdded { faults });
+        }
+        if count > LINES_MAX {
+            return Err(too_many());
+        }
+        if added.is_empty() {
+            return Ok(Decision::unchanged(Reply::Changed));
+        }
+        let event = Event::LinesAdded { lines: added, expires_at: expiry(ctx) };
+        Ok(Decision::new(vec![event], Reply::Changed))
+    }
+
+    /// The line that `there` becomes with more pieces at the offer's price, or a new one. `place`: in the list.
+    fn with_more(&self, there: Option<&Line>, new: NewLine, (place, ctx): (u32, &Ctx)) -> Result<Line, LineFault> {
+        let NewLine { sku, quantity, offer } = new;
+        let fault = |code, currency| LineFault { place, sku: sku.clone(), code, currency };
+        let offer = offer.ok_or_else(|| fault(LineFaultCode::UnknownSku, None))?;
+        let Offer { product, title, price: unit_price, published, .. } = offer;
+        if !published {
+            return Err(fault(LineFaultCode::Unpublished, None));
+        }
+        if unit_price.currency != self.currency {
+            return Err(fault(LineFaultCode::OtherCurrency, Some(unit_price.currency)));
+        }
+        let (id, quantity) = match there {
+            Some(there) => {
+                let quantity = grown(there.quantity, quantity);
+                (there.id, quantity.map_err(|_| fault(LineFaultCode::QuantityTooLarge, None))?)
+            }
+            None => (LineId::derived(&ctx.request, place), quantity),
+        };
+        Ok(Line { id, sku, product, title, quantity, unit_price })
+    }
+
+    /// The fault of a line that was asked for alone.
+    fn refused(&self, fault: LineFault) -> Rejection {
+        let LineFault { sku, code, currency, .. } = fault;
+        match code {
+            LineFaultCode::UnknownSku => Rejection::UnknownSku { sku },
+            LineFaultCode::Unpublished => Rejection::Unpublished { sku },
+            LineFaultCode::OtherCurrency => {
+                Rejection::OtherCurrency { sku, currency: currency.unwrap_or(self.currency) }
+            }
+            LineFaultCode::QuantityTooLarge => Rejection::QuantityTooLarge { limit: Quantity::MAX },
+        }
     }
 
     pub(super) fn set_quantity(
@@ -68,20 +127,10 @@ impl State {
         }
         Ok(Decision::new(vec![Event::ContactSet { contact, expires_at: expiry(ctx) }], Reply::Changed))
     }
+}
 
-    /// The offer, if it is one that this cart can take.
-    fn sellable(&self, sku: &Sku, offer: Option<Offer>) -> Result<Offer, Rejection> {
-        let Some(offer) = offer else {
-            return Err(Rejection::UnknownSku { sku: sku.clone() });
-        };
-        if !offer.published {
-            return Err(Rejection::Unpublished { sku: sku.clone() });
-        }
-        if offer.price.currency != self.currency {
-            return Err(Rejection::OtherCurrency { sku: sku.clone(), currency: offer.price.currency });
-        }
-        Ok(offer)
-    }
+fn too_many() -> Rejection {
+    Rejection::TooManyLines { limit: LINES_MAX as u32 }
 }
 
 /// Two quantities of one SKU together.

@@ -173,6 +173,7 @@ impl State {
             | Event::QuantitySet { .. }
             | Event::LineRemoved { .. }
             | Event::ContactSet { .. }
+            | Event::LinesAdded { .. }
             | Event::Repriced { .. }
             | Event::CompletionStarted { .. }
             | Event::Placed
@@ -256,6 +257,7 @@ fn source_refusal(rejection: &Rejection) -> MergeRefusal {
         | Rejection::NotReady { .. }
         | Rejection::SkuGone { .. }
         | Rejection::OfferMissing { .. }
+        | Rejection::LinesNotAdded { .. }
         | Rejection::NotMerging => MergeRefusal::SourceClosed,
     }
 }

@@ -54,7 +54,7 @@ use crate::stored_enum;
 
 use types::{
     Cart, CartStatus, Command, Completion, CompletionRefused, LINES_MAX, Line, Lines, Listing, MergeRefusal,
-    MergeStrategy, Rejection, Reply, State,
+    MergeStrategy, NewLine, Rejection, Reply, State,
 };
 
 stored_enum! {
@@ -96,6 +96,9 @@ stored_enum! {
 
         (20, 1) => Expired,
         (21, 1) => CustomerTold,
+
+        /// Lines of one list that are new here or have grown, as they are now.
+        (22, 1) => LinesAdded { lines: Vec<Line>, expires_at: Time },
     }
 }
 
@@ -138,7 +141,8 @@ impl Entity for State {
                 let opened = Event::Opened { id, user, currency, reference, metadata, expires_at };
                 Ok(Decision::new(vec![opened], Reply::Opened))
             }
-            Command::AddLine { sku, quantity, offer } => self.add_line(sku, quantity, offer, ctx),
+            Command::AddLine { sku, quantity, offer } => self.add_line(NewLine { sku, quantity, offer }, ctx),
+            Command::AddLines { lines } => self.add_lines(lines, ctx),
             Command::SetQuantity { line, quantity: Some(quantity) } => self.set_quantity(line, quantity, ctx),
             Command::SetQuantity { line, quantity: None } | Command::RemoveLine { line } => self.remove_line(line, ctx),
             Command::SetContact { contact } => self.set_contact(contact, ctx),
@@ -190,7 +194,7 @@ impl Entity for State {
                 self.contact = Some(contact.clone());
                 self.expires_at = *expires_at;
             }
-            Event::Repriced { lines, expires_at } => {
+            Event::LinesAdded { lines, expires_at } | Event::Repriced { lines, expires_at } => {
                 lines.iter().for_each(|line| self.lines.put(line.clone()));
                 self.expires_at = *expires_at;
             }

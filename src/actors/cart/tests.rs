@@ -10,6 +10,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::actors::cart::types::{LINE_FAULTS_MAX, LINES_AT_ONCE_MAX, LineFault, LineFaultCode};
 use crate::actors::sku::types::Offer;
 use crate::actors::testkit::{Given, START};
 use crate::actors::values::{Address, Money, ProductId, Sku, VariantId};
@@ -170,6 +171,65 @@ fn quantities_and_lines_are_bounded() {
         .refused(Rejection::QuantityTooLarge { limit: Quantity::MAX })
         .when(add("A", 1, 1))
         .then(Reply::Changed);
+}
+
+fn new_line(name: &str, quantity: u64, offer: Option<Offer>) -> NewLine {
+    NewLine { sku: sku(name), quantity: pieces(quantity), offer }
+}
+
+#[test]
+fn a_list_is_added_in_one_event_and_a_sku_that_repeats_adds_up() {
+    let sold = |name: &str, quantity, price| new_line(name, quantity, Some(offer(price)));
+    let list = vec![sold("B", 1, 50), sold("A", 2, 90), sold("C", 3, 7), sold("B", 4, 50)];
+    let given = with(&[("A", 1, 100)]).when(Command::AddLines { lines: list }).then(Reply::Changed);
+    let id = |place| LineId::derived(&given.ctx().request, place);
+    let (b, c) = (Line { id: id(0), ..line(0, "B", 5, 50) }, Line { id: id(2), ..line(0, "C", 3, 7) });
+    let lines = vec![b.clone(), line(1, "A", 3, 90), c.clone()];
+    given
+        .events([Event::LinesAdded { lines, expires_at: START.plus_ms(TTL_MS) }])
+        .state(|cart| {
+            assert_eq!(cart.lines.as_slice(), [line(1, "A", 3, 90), b, c]);
+            assert_eq!(cart.totals().total, gbp(3 * 90 + 5 * 50 + 3 * 7));
+        })
+        .when(Command::AddLines { lines: Vec::new() })
+        .then(Reply::Changed)
+        .unchanged();
+}
+
+#[test]
+fn a_list_with_faults_adds_nothing_and_names_each_by_its_place() {
+    let euros = Offer { price: Money::new(1, "EUR".parse().expect("a currency")), ..offer(1) };
+    let list = vec![
+        new_line("A", 1, Some(offer(1))),
+        new_line("UNKNOWN", 1, None),
+        new_line("DRAFT", 1, Some(Offer { published: false, ..offer(1) })),
+        new_line("EUROS", 1, Some(euros.clone())),
+        new_line("A", 1_000_000, Some(offer(1))),
+    ];
+    let fault = |place, name: &str, code| LineFault { place, sku: sku(name), code, currency: None };
+    let faults = vec![
+        fault(1, "UNKNOWN", LineFaultCode::UnknownSku),
+        fault(2, "DRAFT", LineFaultCode::Unpublished),
+        LineFault { currency: Some(euros.price.currency), ..fault(3, "EUROS", LineFaultCode::OtherCurrency) },
+        fault(4, "A", LineFaultCode::QuantityTooLarge),
+    ];
+    let given = guest().when(Command::AddLines { lines: list }).refused(Rejection::LinesNotAdded { faults });
+    let unknown = (0..LINES_AT_ONCE_MAX).map(|n| new_line(&format!("U-{n}"), 1, None)).collect();
+    let given = given.when(Command::AddLines { lines: unknown });
+    let faults = (0..LINE_FAULTS_MAX as u32).map(|n| fault(n, &format!("U-{n}"), LineFaultCode::UnknownSku)).collect();
+    given.refused(Rejection::LinesNotAdded { faults });
+}
+
+#[test]
+fn a_list_fits_whole_or_not_at_all() {
+    let mut full = guest();
+    full.state.lines = (0..LINES_MAX as u128 - 1).map(|n| line(n, &format!("S-{n}"), 1, 1)).collect::<Vec<_>>().into();
+    let sold = |name: &str| new_line(name, 1, Some(offer(1)));
+    full.when(Command::AddLines { lines: vec![sold("S-0"), sold("new"), sold("newer")] })
+        .refused(Rejection::TooManyLines { limit: LINES_MAX as u32 })
+        .when(Command::AddLines { lines: vec![sold("S-0"), sold("new"), sold("new")] })
+        .then(Reply::Changed)
+        .state(|cart| assert_eq!(cart.lines.len(), LINES_MAX));
 }
 
 #[test]

@@ -33,6 +33,10 @@ impl Kind for Cart {
 
 /// The most lines of one cart.
 pub const LINES_MAX: usize = 2_000;
+/// The most lines that one command adds: a record of some 60 KB.
+pub const LINES_AT_ONCE_MAX: usize = 500;
+/// The most faults that a refusal of a list names, in the order of the list: refusals are kept with their keys.
+pub const LINE_FAULTS_MAX: usize = 32;
 
 coded_enum! {
     pub enum CartStatus {
@@ -72,6 +76,14 @@ impl Requirement {
     }
 }
 
+/// A line to add. `offer`: what the catalogue says now; `None` if the SKU is unknown.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NewLine {
+    pub sku: Sku,
+    pub quantity: Quantity,
+    pub offer: Option<Offer>,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Completing {
     /// Derived by the edge from the request id.
@@ -98,6 +110,10 @@ pub enum Command {
         sku: Sku,
         quantity: Quantity,
         offer: Option<Offer>,
+    },
+    /// Adds all of these or none. A SKU that is there already grows, and so does one that comes twice in the list.
+    AddLines {
+        lines: Vec<NewLine>,
     },
     /// `None` removes the line.
     SetQuantity {
@@ -207,6 +223,28 @@ stored_enum! {
         (14, 1) => OfferMissing { sku: Sku },
         /// TakeLines of a merge that this cart does not know (any more).
         (15, 1) => NotMerging,
+        /// To AddLines: nothing of the list was added. At most [`LINE_FAULTS_MAX`], in the order of the list.
+        (16, 1) => LinesNotAdded { faults: Vec<LineFault> },
+    }
+}
+
+/// Why one line of a list cannot be added.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LineFault {
+    /// From 0.
+    pub place: u32,
+    pub sku: Sku,
+    pub code: LineFaultCode,
+    /// What the SKU is priced in, where that is another currency than the cart's.
+    pub currency: Option<Currency>,
+}
+
+coded_enum! {
+    pub enum LineFaultCode {
+        UnknownSku = 1 "unknown_sku",
+        Unpublished = 2 "unpublished_sku",
+        OtherCurrency = 3 "other_currency",
+        QuantityTooLarge = 4 "quantity_too_large",
     }
 }
 

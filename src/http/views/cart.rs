@@ -67,6 +67,34 @@ pub struct CartView {
     pub version: u64,
 }
 
+/// A cart without its lines: what `Prefer: return=minimal` gets.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = CartSummary)]
+pub struct CartSummary {
+    #[schema(value_type = String, example = "cart_0123456789abcdefghjkmnpqrs")]
+    pub id: CartId,
+    /// Opens a guest's cart (`X-Cart-Token`); told on creation only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    pub version: u64,
+    #[schema(value_type = schema::Totals)]
+    pub totals: Totals,
+    /// Of a cart of up to 100 lines all; of a longer one those of the lines that the write has touched.
+    pub warnings: Vec<WarningView>,
+    pub requirements: Vec<RequirementView>,
+}
+
+/// What a cart write answers.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum CartAnswer {
+    #[schema(title = "Whole")]
+    Whole(Box<CartView>),
+    /// With `Prefer: return=minimal`.
+    #[schema(title = "Minimal")]
+    Minimal(CartSummary),
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[schema(as = Line)]
 pub struct LineView {
@@ -141,8 +169,8 @@ impl CartView {
             lines: state.lines.iter().map(LineView::from).collect(),
             totals: state.totals(),
             contact: state.contact.as_deref().map(ContactView::from),
-            warnings: if open { warnings(state, skus) } else { Vec::new() },
-            requirements: state.requirements().into_iter().filter(|_| open).map(RequirementView::from).collect(),
+            warnings: if open { warnings(&state.lines, skus) } else { Vec::new() },
+            requirements: requirements(state),
             status: state.status,
             order_id: state.order(),
             expires_at: state.expires_at,
@@ -151,8 +179,34 @@ impl CartView {
     }
 }
 
-fn warnings(state: &State, skus: &[Option<SkuRow>]) -> Vec<WarningView> {
-    let known = state.lines.iter().zip(skus).filter_map(|(line, row)| Some((line, row.as_ref()?)));
+impl CartSummary {
+    /// The cart at `version`, with the warnings of `lines`. `skus`: what is known of their SKUs, in their order.
+    /// `None` if nobody has created it.
+    pub fn of<'a>(
+        state: &'a State,
+        version: u64,
+        lines: impl IntoIterator<Item = &'a cart::Line>,
+        skus: &[Option<SkuRow>],
+    ) -> Option<CartSummary> {
+        let open = state.status == Status::Open;
+        Some(CartSummary {
+            id: state.id?,
+            token: None,
+            version,
+            totals: state.totals(),
+            warnings: if open { warnings(lines, skus) } else { Vec::new() },
+            requirements: requirements(state),
+        })
+    }
+}
+
+fn requirements(state: &State) -> Vec<RequirementView> {
+    let open = state.status == Status::Open;
+    state.requirements().into_iter().filter(|_| open).map(RequirementView::from).collect()
+}
+
+fn warnings<'a>(lines: impl IntoIterator<Item = &'a cart::Line>, skus: &[Option<SkuRow>]) -> Vec<WarningView> {
+    let known = lines.into_iter().zip(skus).filter_map(|(line, row)| Some((line, row.as_ref()?)));
     known.flat_map(|(line, row)| line_warnings(line, row)).collect()
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::actors::cart::types::Requirement;
+use crate::actors::cart::types::{LineFault, LineFaultCode, Requirement};
 use crate::actors::order::types::RefusalCode;
 use crate::actors::payment::types::PaymentMethod;
 use crate::actors::testkit::assert_golden;
@@ -66,6 +66,10 @@ fn stored_events_stay_what_they_are() {
         (Event::CompletionRefused { order_version: 9, refusal, expires_at: AT }, "19.1 0901000001010000fbd007"),
         (Event::Expired, "20.1"),
         (Event::CustomerTold, "21.1"),
+        (
+            Event::LinesAdded { lines: vec![line(2, "B", 3, 250)], expires_at: AT },
+            "22.1 01000000000000000000000000000000020142000000000000000000000000000000030354656503fbf401474250fbd007",
+        ),
     ]);
 }
 
@@ -102,7 +106,18 @@ fn stored_outcomes_stay_what_they_are() {
             "12.1 020102",
         ),
         (Rejection::SkuGone { line: 1, sku: sku.clone() }, "13.1 010141"),
-        (Rejection::OfferMissing { sku }, "14.1 0141"),
+        (Rejection::OfferMissing { sku: sku.clone() }, "14.1 0141"),
         (Rejection::NotMerging, "15.1"),
+        (
+            Rejection::LinesNotAdded {
+                faults: vec![LineFault {
+                    place: 3,
+                    sku,
+                    code: LineFaultCode::OtherCurrency,
+                    currency: Some(Currency::GBP),
+                }],
+            },
+            "16.1 010301410301474250",
+        ),
     ]);
 }
