@@ -2,16 +2,13 @@
 //! the first failure, against a fresh store served by the real binary. A `text` block behind it is what must come
 //! out: spaces do not count, and `…` stands for anything.
 
-#[path = "support/process.rs"]
-mod process;
-
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use process::{Launch, SOUK, clean, log_of};
+use crate::process::{Launch, SOUK, clean, log_of};
 
 const README: &str = include_str!("../README.md");
 /// What a block of the tour may take, with the slowest password hash on the slowest machine.

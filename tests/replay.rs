@@ -2,19 +2,10 @@
 //! With stock for everything, and with too little of it; on the store that `SOUK_TEST_STORE` names. (With a server that
 //! is killed in the middle: `crash/`.)
 
-#[path = "support/process.rs"]
-mod process;
-#[path = "support/replaying.rs"]
-mod replaying;
-#[path = "support/retail_sample.rs"]
-mod retail_sample;
-#[path = "support/stores.rs"]
-mod stores;
-
-use process::Launch;
-use replaying::Replay;
-use retail_sample::Sample;
-use stores::TestStore;
+use crate::process::Launch;
+use crate::replaying::Replay;
+use crate::retail_sample::Sample;
+use crate::stores::TestStore;
 
 fn plays_and_verifies(sample: Sample, arguments: &[&str]) {
     let dir = tempfile::tempdir().expect("a folder");

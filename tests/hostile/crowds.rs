@@ -2,8 +2,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::server::Server;
-use crate::wire::Wire;
+use super::server::Server;
+use super::wire::Wire;
 
 const MANY: usize = 10_000;
 const ASK: &str = "GET /livez HTTP/1.1\r\nHost: souk\r\n\r\n";

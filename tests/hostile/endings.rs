@@ -1,6 +1,6 @@
 //! A server that stops waits for work, and for nothing else.
 
-use crate::server::Server;
+use super::server::Server;
 
 #[test]
 fn nobody_who_does_nothing_holds_up_the_end() {

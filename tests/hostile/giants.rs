@@ -1,7 +1,7 @@
 //! What is too large, announced or not, and too deep.
 
-use crate::server::Server;
-use crate::wire::{Answer, Wire};
+use super::server::Server;
+use super::wire::{Answer, Wire};
 
 const MIB: usize = 1024 * 1024;
 

@@ -1,7 +1,7 @@
 //! Clients that ask and never read.
 
-use crate::server::Server;
-use crate::wire::Wire;
+use super::server::Server;
+use super::wire::Wire;
 
 #[test]
 fn who_never_reads_is_cut_off_and_takes_little_memory() {

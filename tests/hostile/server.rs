@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::wire::{Answer, Wire};
 use crate::process::{Launch, Process};
-use crate::wire::{Answer, Wire};
 
 /// What a slow machine may take for anything; nothing is expected to.
 pub const PATIENCE: Duration = Duration::from_secs(90);

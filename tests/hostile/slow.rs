@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::server::{PATIENCE, Server};
-use crate::wire::Wire;
+use super::server::{PATIENCE, Server};
+use super::wire::Wire;
 
 /// Sends a byte on each connection again and again, until the server has ended all of them.
 fn trickle(wires: &mut [Wire]) {

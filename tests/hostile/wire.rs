@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use crate::server::PATIENCE;
+use super::server::PATIENCE;
 
 pub struct Wire {
     stream: TcpStream,

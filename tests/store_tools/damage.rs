@@ -6,7 +6,7 @@ use std::path::Path;
 
 use souk::persistence::embedded::EngineKind::Sled;
 
-use crate::{embedded, shop, store};
+use super::{embedded, shop, store};
 
 const ROUNDS: u64 = 12;
 

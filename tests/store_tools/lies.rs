@@ -14,8 +14,8 @@ use souk::persistence::{
 use souk::upkeep::Watch;
 use souk::upkeep::check::{Report, check};
 
-use crate::liar::{Liar, Lie};
-use crate::{embedded, shop};
+use super::liar::{Liar, Lie};
+use super::{embedded, shop};
 
 const CART: u8 = 10;
 

@@ -7,8 +7,8 @@ use souk::persistence::embedded::EngineKind::Sled;
 use souk::persistence::open::{Slots, StoreSettings, open};
 use souk::persistence::{Batch, Record, Slot, Store};
 
+use super::{command, embedded, shop, store, stores};
 use crate::history::record;
-use crate::{command, embedded, shop, store, stores};
 
 #[tokio::test]
 async fn a_shop_moves_from_store_to_store_and_answers_the_same() {

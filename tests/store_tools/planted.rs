@@ -3,8 +3,8 @@
 
 use redis::aio::MultiplexedConnection;
 
+use super::{shop, store};
 use crate::stores::{Kind, TestStore, postgres};
-use crate::{shop, store};
 
 /// The check fails, and one of the problems that it names is this one.
 #[track_caller]

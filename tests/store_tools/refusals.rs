@@ -2,9 +2,9 @@
 
 use souk::persistence::embedded::EngineKind::{Fjall, Sled};
 
-use crate::moving::made;
+use super::moving::made;
+use super::{embedded, shop, store};
 use crate::stores::{Kind, TestStore};
-use crate::{embedded, shop, store};
 
 #[tokio::test]
 async fn what_cannot_be_copied_or_checked_is_refused_and_nothing_is_touched() {

@@ -4,11 +4,7 @@
 mod ask;
 mod contract;
 mod fixtures;
-#[path = "../../support/process.rs"]
-mod process;
 mod server;
-#[path = "../../support/stores.rs"]
-mod stores;
 
 pub use ask::{Ask, Told};
 pub use fixtures::{ADDRESS, GuestCart, gbp, unique};
@@ -18,6 +14,8 @@ use std::sync::Arc;
 
 use reqwest::Method;
 use serde_json::Value;
+
+use crate::{process, stores};
 
 /// A running server as one test sees it. Tests with the same settings share a server, so a test makes goods
 /// and people of its own.

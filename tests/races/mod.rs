@@ -3,13 +3,9 @@
 //! lies in the shop and in the provider's book afterwards), never only that nothing broke.
 //! Whatever the store is: `SOUK_TEST_STORE` says which.
 
-#[path = "../api/support/mod.rs"]
-#[allow(dead_code, unused_imports)] // shared with the tests of the API, which use all of it
-mod support;
-
 mod accounts;
 mod completion;
-mod crowd;
+pub mod crowd;
 mod expiry;
 mod full;
 mod hot_sku;

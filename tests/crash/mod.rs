@@ -17,27 +17,14 @@ mod power_cut;
 mod processes;
 mod store;
 
-#[path = "../support/history.rs"]
-mod history;
-#[path = "../support/powercut.rs"]
-mod powercut;
-#[path = "../support/process.rs"]
-mod process;
-#[path = "../support/replaying.rs"]
-mod replaying;
-#[path = "../support/retail_sample.rs"]
-mod retail_sample;
-#[path = "../support/small_disk.rs"]
-mod small_disk;
-#[path = "../support/stores.rs"]
-mod stores;
-
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use process::Launch;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+
+use crate::process::Launch;
+use crate::{history, powercut, process, replaying, retail_sample, small_disk, stores};
 
 /// Chance, with its seed on standard output.
 fn chance(test: &str) -> StdRng {

@@ -1,22 +1,5 @@
 //! The store in PostgreSQL, on real servers that these tests make: the conformance suite, and trouble.
 
-#[path = "../support/authority.rs"]
-mod authority;
-#[path = "../support/clock.rs"]
-mod clock;
-#[path = "../support/postgres.rs"]
-mod postgres;
-#[path = "../support/process.rs"]
-mod process;
-#[path = "../support/proxy.rs"]
-mod proxy;
-#[path = "../support/shop.rs"]
-mod shop;
-#[path = "../support/shoppers.rs"]
-mod shoppers;
-#[path = "../support/small_disk.rs"]
-mod small_disk;
-
 mod hardship;
 mod members;
 mod neighbours;
@@ -33,6 +16,9 @@ use async_trait::async_trait;
 use souk::persistence::conformance::{self, Rig, SLOTS};
 use souk::persistence::postgres::{Limits, PostgresOptions, PostgresStore, Tls};
 use souk::persistence::{Slot, Store, StoreError};
+
+use crate::stores::postgres;
+use crate::{authority, clock, process, proxy, shop, shoppers, small_disk};
 
 /// Enough for one test, and little enough for all of them at once.
 fn limits() -> Limits {

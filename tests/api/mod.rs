@@ -1,7 +1,7 @@
 //! The running server, held to what its API promises. The real binary answers over a socket, on a store
 //! of its own (`SOUK_TEST_STORE` says of which kind); every answer is also held against the OpenAPI document.
 
-mod support;
+pub mod support;
 
 mod accounts;
 mod addresses;

@@ -10,32 +10,17 @@ mod opening;
 mod tls;
 mod trouble;
 
-#[path = "../support/authority.rs"]
-mod authority;
-#[path = "../crash/ledger.rs"]
-#[allow(dead_code, reason = "the crash tests use more of it")]
-mod ledger;
-#[path = "../support/process.rs"]
-mod process;
-#[path = "../support/proxy.rs"]
-mod proxy;
-#[path = "../support/redis.rs"]
-mod server;
-#[path = "../support/shop.rs"]
-mod shop;
-#[path = "../support/shoppers.rs"]
-mod shoppers;
-#[path = "../support/small_disk.rs"]
-mod small_disk;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use server::Server;
 use souk::persistence::Store;
 use souk::persistence::conformance::{self, Rig, SLOTS};
 use souk::persistence::redis::{RedisOptions, RedisStore};
+
+use crate::stores::redis as server;
+use crate::{authority, ledger, process, proxy, shop, small_disk};
+use server::Server;
 
 /// A name for the keys of one test's store.
 pub fn name() -> String {

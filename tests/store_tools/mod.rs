@@ -10,25 +10,15 @@ mod planted;
 mod refusals;
 mod shop;
 
-#[path = "../support/history.rs"]
-mod history;
-#[path = "../support/process.rs"]
-mod process;
-#[path = "../support/replaying.rs"]
-mod replaying;
-#[path = "../support/retail_sample.rs"]
-mod retail_sample;
-#[path = "../support/stores.rs"]
-mod stores;
-
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use process::{SOUK, clean};
 use serde_json::Value;
 use souk::persistence::embedded::EngineKind;
 use souk::persistence::embedded::EngineKind::{Fjall, Sled};
-use stores::{Kind, TestStore};
+
+use crate::process::{SOUK, clean};
+use crate::stores::{self, Kind, TestStore};
 
 /// The address of an embedded store.
 pub fn embedded(engine: EngineKind, dir: &Path) -> String {

@@ -5,8 +5,6 @@
 mod crowds;
 mod endings;
 mod giants;
-#[path = "../support/process.rs"]
-mod process;
 mod readers;
 mod server;
 mod slow;
