@@ -18,7 +18,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-pub use address::AddressBlock;
+pub use address::{AddressBlock, ProxyHeader};
 use layers::Layers;
 pub use postgres::Postgres;
 pub use problems::{Problem, Problems};
@@ -73,11 +73,13 @@ pub struct Http {
     pub write_stall_ms: u64,
     pub connections_max: usize,
     pub active_max: usize,
-    pub concurrency_max: usize,
     pub queue_max: usize,
     pub queue_wait_ms: u64,
+    pub waiting_max: usize,
+    pub waiting_per_caller_max: usize,
     pub drain_ms: u64,
     pub trusted_proxies: Vec<AddressBlock>,
+    pub trusted_proxy_header: ProxyHeader,
     pub hsts_max_age_s: u64,
     pub cors: Cors,
 }
@@ -412,11 +414,13 @@ impl Config {
             write_stall_ms: r.ms("http.write_stall_ms"),
             connections_max: r.size("http.connections_max", 1..=1_000_000),
             active_max: r.size("http.active_max", 256..=1_000_000),
-            concurrency_max: r.size("http.concurrency_max", 256..=1_000_000),
             queue_max: r.size("http.queue_max", 0..=1_000_000),
             queue_wait_ms: r.ms("http.queue_wait_ms"),
+            waiting_max: r.size("http.waiting_max", 0..=1_000_000),
+            waiting_per_caller_max: r.size("http.waiting_per_caller_max", 0..=1_000_000),
             drain_ms: r.ms("http.drain_ms"),
             trusted_proxies: r.blocks("http.trusted_proxies"),
+            trusted_proxy_header: r.word("http.trusted_proxy_header", ProxyHeader::WORDS),
             hsts_max_age_s: r.number("http.hsts_max_age_s", 0..=1 << 32),
             cors: Cors { origins: r.origins("http.cors.origins") },
         }

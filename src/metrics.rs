@@ -71,6 +71,8 @@ metrics! {
     http_running: IntGauge,
     /// Requests among them that wait for something else, and have made room for others.
     http_parked: IntGauge,
+    /// Requests that waited too many at once, and were answered early to make room: completions with 202, others with 503.
+    http_gave_way: IntCounter,
     /// Open connections.
     http_connections: IntGauge,
     /// Handlers that panicked, each answered with 500.

@@ -8,7 +8,7 @@ from . import shop
 from .load import request
 
 # The limits are the node's own here: that is what is measured.
-SETTINGS = {"SOUK_HTTP__ACTIVE_MAX": None, "SOUK_HTTP__CONCURRENCY_MAX": None, "SOUK_HTTP__QUEUE_MAX": None}
+SETTINGS = {"SOUK_HTTP__ACTIVE_MAX": None, "SOUK_HTTP__WAITING_MAX": None, "SOUK_HTTP__QUEUE_MAX": None}
 CONNECTIONS = 4_000
 
 

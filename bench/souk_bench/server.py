@@ -13,7 +13,8 @@ ADMIN = ("admin@bench.example", "a password for the bench")
 # Everything that limits a caller is out of the way; loopback is exempt from volume limits anyway.
 SETTINGS = {
     "SOUK_HTTP__ACTIVE_MAX": "16384",
-    "SOUK_HTTP__CONCURRENCY_MAX": "16384",
+    "SOUK_HTTP__WAITING_MAX": "16384",
+    "SOUK_HTTP__WAITING_PER_CALLER_MAX": "16384",
     "SOUK_HTTP__QUEUE_MAX": "16384",
     "SOUK_AUTH__ACCESS_TTL_MS": "86400000",
     "SOUK_LOG__FILTER": "warn",

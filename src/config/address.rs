@@ -37,6 +37,19 @@ impl AddressBlock {
     }
 }
 
+/// The header in which proxies say where a request came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyHeader {
+    XForwardedFor,
+    /// RFC 7239.
+    Forwarded,
+}
+
+impl ProxyHeader {
+    pub const WORDS: &[(&str, ProxyHeader)] =
+        &[("X-Forwarded-For", ProxyHeader::XForwardedFor), ("Forwarded", ProxyHeader::Forwarded)];
+}
+
 impl FromStr for AddressBlock {
     type Err = Invalid;
     fn from_str(text: &str) -> Result<Self, Invalid> {

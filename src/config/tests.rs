@@ -79,7 +79,7 @@ fn lists_come_from_the_file_and_from_the_environment() {
 
 #[test]
 fn all_problems_are_reported_at_once_with_key_and_place() {
-    let file = "[cart]\nttl_m = 5\n\n[http]\nbody_max_bytes = \"big\"\nconcurrency_max = 12\n[nonsense]\nx = true\n";
+    let file = "[cart]\nttl_m = 5\n\n[http]\nbody_max_bytes = \"big\"\nactive_max = 12\n[nonsense]\nx = true\n";
     let environment = [("SOUK_CARD__TTL_MS", "5"), ("SOUK_STOCK__LOW_AT", "few"), ("SOUK_LIMITS__EXEMPT", "everyone")];
     let options = [("--store", "store.kind", "oracle"), ("--http", "http.addr", "localhost")];
     let problems = load(file, &environment, &options).problems();
@@ -92,7 +92,7 @@ fn all_problems_are_reported_at_once_with_key_and_place() {
             "SOUK_CARD__TTL_MS: card.ttl_ms: unknown key; did you mean cart.ttl_ms?",
             "SOUK_STOCK__LOW_AT: stock.low_at: must be an integer, not \"few\"",
             "--http: http.addr: expected an IP address and port such as 127.0.0.1:8080, not \"localhost\"",
-            "FILE:6: http.concurrency_max: must be 256 to 1000000, not 12",
+            "FILE:6: http.active_max: must be 256 to 1000000, not 12",
             "--store: store.kind: must be one of sled, fjall, postgres, redis, memory, not \"oracle\"",
             "SOUK_LIMITS__EXEMPT: limits.exempt: expected an address or a block such as 10.0.0.0/8, not \"everyone\"",
         ]
@@ -190,7 +190,7 @@ fn fuzz_configuration() {
         let variables = variables.lines().filter_map(|line| line.trim_start_matches('\0').split_once('='));
         let environment = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         match Config::load(&Sources { file: Some(&path), environment, options: Vec::new() }) {
-            Ok(config) => Verdict::accepted(config.http.concurrency_max >= 256, "settings are within their bounds"),
+            Ok(config) => Verdict::accepted(config.http.active_max >= 256, "settings are within their bounds"),
             Err(problems) if problems.0.is_empty() => Verdict::Wrong("it fails without a reason".into()),
             Err(problems) => {
                 problems.to_string();

@@ -3,9 +3,8 @@
 //!
 //! Requests that want the processors make each other slow: beyond as many as keep the node busy, one more only
 //! makes all the others late. Those that wait for something else (a payment provider, a slow disk) cost nearly
-//! nothing, and must not keep others out. Nobody can tell the two apart at the door, but soon after: what is
-//! not through after [`PARKED_AFTER`] waits. It is *parked*: it gives its place to the next request, and from
-//! then on only counts among the larger number that may be in hand at all.
+//! nothing. Nobody can tell the two apart at the door, but soon after: those that wait give their places up, see
+//! [`waiting`](super::waiting).
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,45 +14,31 @@ use tokio::time::Instant;
 
 use super::config::EdgeConfig;
 use super::problem::{Code, Problem, Result};
-
-/// Many times what a request takes that only computes, also on a node with as many of them as may be.
-pub const PARKED_AFTER: Duration = Duration::from_secs(1);
+use super::waiting::Waiting;
 
 /// Admits a bounded number of requests.
 #[derive(Debug)]
 pub struct Admission {
     places: Semaphore,
-    /// Requests that are worked on or parked.
-    in_hand: AtomicUsize,
-    in_hand_max: usize,
-    waiting: AtomicUsize,
-    waiting_max: usize,
+    /// The requests that have been let in and wait for something else.
+    pub waiting: Waiting,
+    queued: AtomicUsize,
+    queue_max: usize,
     wait: Duration,
     refusals: Refusals,
 }
 
-/// A request in hand, until its answer is made.
+/// The place of a request that is worked on, until it is dropped.
 #[derive(Debug)]
-pub struct Admitted<'a> {
-    place: Option<SemaphorePermit<'a>>,
-    _in_hand: Counted<'a>,
-}
-
-impl Admitted<'_> {
-    /// The request waits for something else: its place is free for another.
-    pub fn park(&mut self) {
-        self.place = None;
-    }
-}
+pub struct Admitted<'a>(#[allow(dead_code)] SemaphorePermit<'a>);
 
 impl Admission {
     pub fn new(config: &EdgeConfig) -> Admission {
         Admission {
             places: Semaphore::new(config.admission_active),
-            in_hand: AtomicUsize::new(0),
-            in_hand_max: config.admission_in_hand,
-            waiting: AtomicUsize::new(0),
-            waiting_max: config.admission_queue,
+            waiting: Waiting::new(config),
+            queued: AtomicUsize::new(0),
+            queue_max: config.admission_queue,
             wait: Duration::from_millis(config.admission_wait_ms),
             refusals: Refusals::default(),
         }
@@ -61,19 +46,19 @@ impl Admission {
 
     /// Lets a request in.
     ///
-    /// Errors: 503 when too many wait already, no place came free while it waited, or too many are in hand.
+    /// Errors: 503 when too many queue already, or no place came free while it queued.
     pub async fn enter(&self) -> Result<Admitted<'_>> {
         let overloaded = || Problem::new(Code::Overloaded);
-        let place = match self.places.try_acquire() {
-            Ok(place) => place,
-            Err(_) => {
-                let _waiting = Counted::below(&self.waiting, self.waiting_max).ok_or_else(overloaded)?;
-                let came_free = tokio::time::timeout(self.wait, self.places.acquire()).await;
-                came_free.map_err(|_| overloaded())?.map_err(|_| overloaded())?
-            }
+        if let Ok(place) = self.places.try_acquire() {
+            return Ok(Admitted(place));
+        }
+        // Whoever only waits on a place gives it up, and this request need not queue for it.
+        let _queued = match self.waiting.make_way() {
+            true => None,
+            false => Some(Counted::below(&self.queued, self.queue_max).ok_or_else(overloaded)?),
         };
-        let in_hand = Counted::below(&self.in_hand, self.in_hand_max).ok_or_else(overloaded)?;
-        Ok(Admitted { place: Some(place), _in_hand: in_hand })
+        let came_free = tokio::time::timeout(self.wait, self.places.acquire()).await;
+        came_free.map_err(|_| overloaded())?.map(Admitted).map_err(|_| overloaded())
     }
 
     /// Notes a refused request, and logs how many there were, once a second.
@@ -134,10 +119,9 @@ impl Refusals {
 mod tests {
     use super::*;
 
-    fn admission(active: usize, in_hand: usize, queue: usize) -> Admission {
+    fn admission(active: usize, queue: usize) -> Admission {
         Admission::new(&EdgeConfig {
             admission_active: active,
-            admission_in_hand: in_hand,
             admission_queue: queue,
             admission_wait_ms: 50,
             ..EdgeConfig::default()
@@ -150,7 +134,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn beyond_places_and_queue_a_request_is_refused_at_once() {
-        let admission = std::sync::Arc::new(admission(1, 4, 1));
+        let admission = std::sync::Arc::new(admission(1, 1));
         let first = admission.enter().await.expect("the only place");
         let waiting = tokio::spawn({
             let admission = admission.clone();
@@ -164,20 +148,6 @@ mod tests {
         assert_eq!(waiting.await.expect("no panic"), None);
         let _again = admission.enter().await.expect("the place came back");
         assert_eq!(refused(&admission).await, Some(Code::Overloaded), "its time to wait has passed");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_for_something_else_makes_room_up_to_what_may_be_in_hand() {
-        let admission = admission(2, 3, 0);
-        let mut parked = admission.enter().await.expect("a place");
-        let _active = admission.enter().await.expect("a place");
-        assert_eq!(refused(&admission).await, Some(Code::Overloaded));
-        parked.park();
-        let mut third = admission.enter().await.expect("the place of the parked one");
-        third.park();
-        assert_eq!(refused(&admission).await, Some(Code::Overloaded), "a place is free, but three are in hand");
-        drop(parked);
-        admission.enter().await.expect("one less in hand");
     }
 
     #[tokio::test(start_paused = true)]

@@ -116,8 +116,7 @@ pub async fn proves(
     password: Presented,
 ) -> Result<bool> {
     let policy = limits::login_policy(&edge.config);
-    let address = context.origin.address.map(|address| address.to_string()).unwrap_or_default();
-    let key = format!("{email} {address}");
+    let key = format!("{email} {}", context.origin.key());
     let allowed = async || edge.limiter.look(policy, &key).await.allowed;
     if !allowed().await {
         return Err(locked_out(edge, &key).await);

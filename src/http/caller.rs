@@ -49,6 +49,10 @@ impl Who {
     pub fn is_admin(&self) -> bool {
         self.has_role(Role::Admin)
     }
+    /// The token of a guest's cart or order, right or wrong.
+    pub fn guest_token(&self) -> Option<&str> {
+        self.0.cart_token.as_deref().or(self.0.order_token.as_deref())
+    }
     /// What entities are told.
     pub fn caller(&self) -> Caller {
         self.user().map_or(Caller::Anonymous, Caller::User)
@@ -132,6 +136,7 @@ impl FromRequestParts<Edge> for Who {
             order_token: text("x-order-token"),
         }));
         parts.extensions.insert(who.clone());
+        let _ = context.who.set(who.clone());
         Ok(who)
     }
 }

@@ -7,19 +7,21 @@
 //! | completed before | 200 and the same order |
 //! | refused: the cart is open again | 402 or 409, with the rejected order's id |
 //! | other prices than expected | 409 with the new totals |
-//! | nothing until the deadline | 202 and the pending order |
+//! | nothing until the deadline, or until its place is needed | 202 and the pending order |
 //!
 //! What a crash leaves: nothing here is kept. A repeat with the same key finds the cart's receipt, and is
 //! answered from what the cart and the order have come to.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use serde::Deserialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::carts::{self, must_open};
+use super::context::Context;
 use super::fields::MoneyBody;
 use super::idempotency::Money as MoneyRule;
 use super::json::Text;
@@ -68,24 +70,35 @@ const LAST_LOOK: Duration = Duration::from_secs(2);
         outcomes::Completing))]
 pub async fn complete(
     State(edge): State<Edge>,
+    Extension(context): Extension<Arc<Context>>,
     Path(id): Path<CartId>,
     mut write: CompleteCart,
 ) -> Result<Reply<OrderView>> {
     must_open(&edge, &write.who, id, write.deadline).await?;
     write.deadline = Instant::now() + Duration::from_millis(edge.config.complete_deadline_ms);
+    // From here on it waits for the order. Asked for its place, it answers with what there is.
+    let hurried = context.said.awaits_decision();
+    tokio::select! {
+        biased;
+        decided = until_decided(&edge, id, &write) => decided,
+        () = hurried.cancelled() => undecided(&edge, id, write.request).await,
+    }
+}
+
+async fn until_decided(edge: &Edge, id: CartId, write: &CompleteCart) -> Result<Reply<OrderView>> {
     for _ in 0..patience::TRIES_MAX {
         let view = edge.client.read::<Cart>(&id, write.deadline).await?;
-        let command = command(&edge, &view, &write).await?;
+        let command = command(edge, &view, write).await?;
         let answered = match edge.client.ask::<Cart>(&id, command, write.asking(Wait::Settled)).await {
             Ok(answered) => answered,
-            Err(AskError::DeadlinePassed) => return undecided(&edge, id, write.request).await,
+            Err(AskError::DeadlinePassed) => return undecided(edge, id, write.request).await,
             Err(error) => return Err(error.into()),
         };
         match &answered.outcome {
             Err(rejection) if Cart::is_momentary(rejection) => {
-                patience::until_free::<Cart>(&edge, &id, &write).await?;
+                patience::until_free::<Cart>(edge, &id, write).await?;
             }
-            Ok(_) | Err(_) => return decided(&edge, &answered, write.request).await,
+            Ok(_) | Err(_) => return decided(edge, &answered, write.request).await,
         }
     }
     Err(Code::ChangeInProgress.into())

@@ -1,6 +1,6 @@
 //! Every setting of the edge, with its default and the reason for it.
 
-use crate::config::AddressBlock;
+use crate::config::{AddressBlock, ProxyHeader};
 
 /// Settings of the HTTP edge. `Default` is what a laptop and a test want.
 #[derive(Debug, Clone)]
@@ -30,12 +30,14 @@ pub struct EdgeConfig {
 
     /// Requests that are worked on at once. 256 are never shed.
     pub admission_active: usize,
-    /// Those and the ones that wait for something else.
-    pub admission_in_hand: usize,
-    /// Requests that wait for a permit; one more is refused at once.
+    /// Requests that queue for a place; one more is refused at once.
     pub admission_queue: usize,
-    /// How long a request waits for a permit before it is refused (503).
+    /// How long a request queues for a place before it is refused (503).
     pub admission_wait_ms: u64,
+    /// Requests that have been let in and wait for something else, without a place.
+    pub waiting_max: usize,
+    /// The same of one caller.
+    pub waiting_per_caller_max: usize,
 
     /// Requests per minute and address, for callers that are not exempt.
     pub address_limit_per_minute: u64,
@@ -43,8 +45,10 @@ pub struct EdgeConfig {
     pub user_limit_per_minute: u64,
     /// Networks whose callers have no volume limits, unless the request was forwarded.
     pub limits_exempt: Vec<AddressBlock>,
-    /// Proxies whose `Forwarded` and `X-Forwarded-For` are believed.
+    /// Proxies who are believed about where a request came from.
     pub trusted_proxies: Vec<AddressBlock>,
+    /// The header in which they say so; any other is the client's.
+    pub trusted_proxy_header: ProxyHeader,
     /// Failed logins per account and address before both are locked out.
     pub login_failures: u64,
     /// The window in which failed logins are counted.
@@ -87,13 +91,15 @@ impl Default for EdgeConfig {
             connection_limit: 16_384,
             drain_ms: 20_000,
             admission_active: 256,
-            admission_in_hand: 1_024,
             admission_queue: 128,
             admission_wait_ms: 1_000,
+            waiting_max: 768,
+            waiting_per_caller_max: 64,
             address_limit_per_minute: 6_000,
             user_limit_per_minute: 3_000,
             limits_exempt: AddressBlock::loopback(),
             trusted_proxies: Vec::new(),
+            trusted_proxy_header: ProxyHeader::XForwardedFor,
             login_failures: 10,
             login_window_ms: 15 * 60_000,
             issuer: "souk".into(),

@@ -1,21 +1,22 @@
 //! What belongs to one HTTP request and no handler has to pass around: its ids, its deadline, where it
 //! came from. Made by the front layer, found in the request's extensions.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use tokio::time::Instant;
 
+use super::caller::Who;
 use super::config::EdgeConfig;
 use super::idempotency::random_request_id;
 use super::limits::Verdict;
+use super::origin::Origin;
 use super::problem::{Code, Result};
+use super::waiting::Said;
 use crate::actors::values::RequestId;
-use crate::config::AddressBlock;
 
 /// The address at the other end of the connection; put into each request by the accept loop.
 #[derive(Debug, Clone, Copy)]
@@ -33,17 +34,12 @@ pub struct Context {
     pub identity: OnceLock<RequestId>,
     /// What the limiter said of the signed-in user, for the `RateLimit` field.
     pub user_limit: OnceLock<Verdict>,
+    /// Who asks, once that has been established.
+    pub who: OnceLock<Who>,
+    /// What the handler has said of its wait.
+    pub said: Said,
     named: Option<String>,
     trace: Option<Trace>,
-}
-
-/// Where a request came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Origin {
-    /// `None` only where there is no connection, in tests of a router.
-    pub address: Option<IpAddr>,
-    /// Whether volume limits do not apply.
-    pub exempt: bool,
 }
 
 /// A W3C trace context (version 00) as it came in.
@@ -64,6 +60,8 @@ impl Context {
             random: random_request_id(),
             identity: OnceLock::new(),
             user_limit: OnceLock::new(),
+            who: OnceLock::new(),
+            said: Said::default(),
             named: headers
                 .get("x-request-id")
                 .and_then(|value| value.to_str().ok())
@@ -71,6 +69,17 @@ impl Context {
                 .map(Into::into),
             trace: headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(Trace::parse),
         }
+    }
+
+    /// Whom this request counts for where callers share something: the user, else the address. Who is exempt from
+    /// limits by address may ask for many others (a shop's own server): there a guest's token says for whom.
+    pub fn caller(&self) -> String {
+        let who = self.who.get();
+        if let Some(user) = who.and_then(Who::user) {
+            return user.to_string();
+        }
+        let token = who.and_then(Who::guest_token).filter(|_| self.origin.exempt);
+        token.map_or_else(|| self.origin.key(), |token| format!("token {token}"))
     }
 
     /// What the caller calls this request; without a name of his own it is its identity, so that it can
@@ -127,88 +136,16 @@ impl Trace {
     }
 }
 
-impl Origin {
-    /// The caller's address: the connection's, or, behind a proxy that we believe, the last one in the
-    /// chain that is not itself such a proxy.
-    fn of(config: &EdgeConfig, peer: Option<IpAddr>, headers: &HeaderMap) -> Origin {
-        let forwarded = headers.contains_key("forwarded") || headers.contains_key("x-forwarded-for");
-        let believed = |address: IpAddr| within(&config.trusted_proxies, address);
-        let address = match peer {
-            Some(peer) if forwarded && believed(peer) => {
-                Some(chain(headers).into_iter().rev().find(|address| !believed(*address)).unwrap_or(peer))
-            }
-            peer => peer,
-        };
-        let exempt = !forwarded && address.is_none_or(|address| within(&config.limits_exempt, address));
-        Origin { address, exempt }
-    }
-}
-
-fn within(networks: &[AddressBlock], address: IpAddr) -> bool {
-    networks.iter().any(|network| network.contains(address))
-}
-
-/// The addresses that proxies have written down, the nearest last. `Forwarded` (RFC 7239) wins. An entry
-/// that is no address ends the chain: what stands before it was not seen by anyone we know.
-fn chain(headers: &HeaderMap) -> Vec<IpAddr> {
-    let texts = |name: &str| -> Vec<String> {
-        let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        lines.flat_map(|line| line.split(',')).map(|part| part.trim().to_owned()).collect()
-    };
-    let entries: Vec<String> = match texts("forwarded") {
-        entries if entries.is_empty() => texts("x-forwarded-for"),
-        entries => entries.iter().map(|entry| for_of(entry)).collect(),
-    };
-    let mut nearest_first: Vec<IpAddr> = entries.iter().rev().map_while(|entry| address_of(entry)).collect();
-    nearest_first.reverse();
-    nearest_first
-}
-
-/// The `for` of one element of a `Forwarded` field.
-fn for_of(element: &str) -> String {
-    let pairs = element.split(';').filter_map(|pair| pair.split_once('='));
-    let found =
-        pairs.map(|(name, value)| (name.trim(), value.trim())).find(|(name, _)| name.eq_ignore_ascii_case("for"));
-    found.map(|(_, value)| value.trim_matches('"').to_owned()).unwrap_or_default()
-}
-
-/// An address with or without port and brackets.
-fn address_of(text: &str) -> Option<IpAddr> {
-    let bare = text.trim_start_matches('[').split(']').next().unwrap_or_default();
-    text.parse().ok().or_else(|| bare.parse().ok()).or_else(|| text.parse::<SocketAddr>().ok().map(|it| it.ip()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::HeaderMap;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let header = |(name, value): &(&'static str, &str)| {
             (axum::http::HeaderName::from_static(name), value.parse().expect("a header value"))
         };
         pairs.iter().map(header).collect()
-    }
-
-    #[test]
-    fn a_caller_is_where_the_last_believed_proxy_saw_him() {
-        let config =
-            EdgeConfig { trusted_proxies: vec!["10.0.0.0/8".parse().expect("a network")], ..EdgeConfig::default() };
-        type Case<'a> = (&'a str, &'a [(&'static str, &'a str)], &'a str, bool);
-        let table: [Case<'_>; 9] = [
-            ("127.0.0.1", &[], "127.0.0.1", true),
-            ("192.0.2.1", &[], "192.0.2.1", false),
-            ("127.0.0.1", &[("x-forwarded-for", "192.0.2.9")], "127.0.0.1", false),
-            ("10.0.0.1", &[("x-forwarded-for", "127.0.0.1")], "127.0.0.1", false),
-            ("10.0.0.1", &[("x-forwarded-for", "198.51.100.1, 192.0.2.9")], "192.0.2.9", false),
-            ("10.0.0.1", &[("x-forwarded-for", "192.0.2.9, 10.2.3.4")], "192.0.2.9", false),
-            ("10.0.0.1", &[("x-forwarded-for", "192.0.2.9, junk, 10.2.3.4")], "10.0.0.1", false),
-            ("10.0.0.1", &[("forwarded", "for=192.0.2.9;proto=https, for=\"[2001:db8::1]:99\"")], "2001:db8::1", false),
-            ("192.0.2.1", &[("forwarded", "for=127.0.0.1")], "192.0.2.1", false),
-        ];
-        for (peer, pairs, address, exempt) in table {
-            let origin = Origin::of(&config, peer.parse().ok(), &headers(pairs));
-            assert_eq!(origin, Origin { address: address.parse().ok(), exempt }, "{peer} {pairs:?}");
-        }
     }
 
     #[test]

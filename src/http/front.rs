@@ -18,11 +18,12 @@ use futures::FutureExt;
 use tower::{Layer, Service};
 
 use super::Edge;
-use super::admission::{Admitted, PARKED_AFTER};
+use super::admission::Admitted;
 use super::arrival::{self, Room};
 use super::context::Context;
 use super::limits::{self, Verdict};
 use super::problem::{Code, Problem, Result};
+use super::waiting;
 
 /// What the routes behind the layer are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,26 +135,6 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Counts a request as waiting for something else, and frees its place, until it is answered.
-struct Parked<'a> {
-    edge: &'a Edge,
-    _admitted: Option<Admitted<'a>>,
-}
-
-impl<'a> Parked<'a> {
-    fn new(edge: &'a Edge, mut admitted: Option<Admitted<'a>>) -> Parked<'a> {
-        admitted.iter_mut().for_each(Admitted::park);
-        edge.metrics.http_parked.inc();
-        Parked { edge, _admitted: admitted }
-    }
-}
-
-impl Drop for Parked<'_> {
-    fn drop(&mut self) {
-        self.edge.metrics.http_parked.dec();
-    }
-}
-
 /// A request that is there, as what will handle it, or one whose body is still to come.
 enum Coming<S: Service<Request>> {
     Whole(S::Future),
@@ -185,13 +166,13 @@ where
 {
     if class != Class::Shop {
         return match coming.whole(edge).await {
-            Ok((handling, _)) => (guarded(edge, handling, None).await, None),
+            Ok((handling, _)) => (guarded(edge, context, handling, None).await, None),
             Err(problem) => (Err(problem), None),
         };
     }
     let verdict = match context.origin.address {
-        Some(address) if !context.origin.exempt => {
-            Some(edge.limiter.take(limits::address_policy(&edge.config), &address.to_string()).await)
+        Some(_) if !context.origin.exempt => {
+            Some(edge.limiter.take(limits::address_policy(&edge.config), &context.origin.key()).await)
         }
         _ => None,
     };
@@ -204,33 +185,34 @@ where
         Err(problem) => return (Err(problem), verdict),
     };
     match edge.admission.enter().await {
-        Ok(admitted) => (guarded(edge, handling, Some(admitted)).await, verdict),
+        Ok(admitted) => (guarded(edge, context, handling, Some(admitted)).await, verdict),
         Err(problem) => (Err(problem), verdict),
     }
 }
 
-/// Runs the handler: one that waits is parked, a panic becomes a 500, and one that never ends a 503.
-async fn guarded<F>(edge: &Edge, handling: F, admitted: Option<Admitted<'_>>) -> Result<Response>
+/// Runs the handler: one that waits gives its place up, a panic becomes a 500, and one that never ends a 503.
+async fn guarded<F>(edge: &Edge, context: &Context, handling: F, admitted: Option<Admitted<'_>>) -> Result<Response>
 where
     F: Future<Output = std::result::Result<Response, Infallible>>,
 {
-    let patience = Duration::from_millis(edge.config.handler_timeout_ms);
     let mut handling = pin!(AssertUnwindSafe(handling).catch_unwind());
-    let handled = match tokio::time::timeout(PARKED_AFTER.min(patience), &mut handling).await {
-        Err(_) if patience > PARKED_AFTER => {
-            let _parked = Parked::new(edge, admitted);
-            tokio::time::timeout(patience - PARKED_AFTER, handling).await
+    let attended = async {
+        match admitted {
+            Some(admitted) => {
+                let node = (&edge.admission, &*edge.metrics);
+                waiting::attended(node, &context.said, || context.caller(), handling, admitted).await
+            }
+            None => Some(handling.as_mut().await),
         }
-        handled => handled,
     };
-    match handled {
-        Ok(Ok(Ok(response))) => Ok(response),
-        Ok(Err(_)) => {
+    match tokio::time::timeout(Duration::from_millis(edge.config.handler_timeout_ms), attended).await {
+        Ok(Some(Ok(Ok(response)))) => Ok(response),
+        Ok(Some(Err(_))) => {
             // What it said went to standard error by the panic hook; the caller learns nothing of it.
             edge.metrics.http_panics.inc();
             Err(Code::Internal.into())
         }
-        Err(_) => Err(Code::DeadlinePassed.into()),
+        Ok(None) | Err(_) => Err(Code::DeadlinePassed.into()),
     }
 }
 

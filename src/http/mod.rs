@@ -88,6 +88,7 @@ pub mod me;
 pub mod openapi;
 pub mod operators;
 pub mod orders;
+pub mod origin;
 pub mod outcomes;
 pub mod passwords;
 pub mod patience;
@@ -103,6 +104,7 @@ pub mod sessions;
 pub mod tokens;
 pub mod users;
 pub mod views;
+pub mod waiting;
 
 use std::ops::Deref;
 use std::sync::Arc;

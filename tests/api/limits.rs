@@ -41,6 +41,49 @@ async fn a_proxy_that_is_believed_says_who_is_limited() {
 }
 
 #[tokio::test]
+async fn what_a_client_says_of_itself_in_another_header_is_not_believed() {
+    let settings = [FEW, &[("SOUK_HTTP__TRUSTED_PROXIES", "127.0.0.0/8")]].concat();
+    let shop = Shop::alone(&settings).await;
+    // A proxy that writes X-Forwarded-For passes Forwarded through, as it came.
+    let ask = |claimed: String| {
+        let request = shop.get("/v1/categories").header("forwarded", &claimed);
+        request.header("x-forwarded-for", &format!("198.51.100.7, {}", "192.0.2.1")).send()
+    };
+    for n in 0..5 {
+        ask(format!("for=203.0.113.{n}")).await.is(200);
+    }
+    ask("for=203.0.113.99".into()).await.is_problem(429, "too_many_requests");
+
+    let forwarded = [("SOUK_HTTP__TRUSTED_PROXY_HEADER", "Forwarded")];
+    let shop = Shop::alone(&[&settings[..], &forwarded].concat()).await;
+    let ask = |claimed: &'static str| {
+        let request = shop.get("/v1/categories").header("x-forwarded-for", claimed);
+        request.header("forwarded", "for=\"[2001:db8:1:2:3::4]:99\"").send()
+    };
+    for claimed in ["203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.113.4", "203.0.113.5"] {
+        ask(claimed).await.is(200);
+    }
+    ask("203.0.113.6").await.is_problem(429, "too_many_requests");
+}
+
+#[tokio::test]
+async fn whoever_has_one_address_of_a_network_has_all_of_them() {
+    let settings = [FEW, &[("SOUK_HTTP__TRUSTED_PROXIES", "127.0.0.0/8")]].concat();
+    let shop = Shop::alone(&settings).await;
+    let ask = |address: String| shop.get("/v1/categories").header("x-forwarded-for", &address).send();
+    for n in 1..=5 {
+        ask(format!("2001:db8:1:2:{n:x}::{n:x}")).await.is(200);
+    }
+    ask("2001:db8:1:2:ffff::1".into()).await.is_problem(429, "too_many_requests");
+    ask("2001:db8:1:3::1".into()).await.is(200);
+    for _ in 0..4 {
+        ask("192.0.2.1".into()).await.is(200);
+    }
+    ask("::ffff:192.0.2.1".into()).await.is(200);
+    ask("192.0.2.1".into()).await.is_problem(429, "too_many_requests");
+}
+
+#[tokio::test]
 async fn a_user_has_a_limit_of_his_own() {
     let shop = Shop::alone(FEW).await;
     let ada = shop.customer().await;

@@ -42,11 +42,7 @@ const BEGINNING: &str = "POST /v1/carts HTTP/1.1\r\nHost: souk\r\nContent-Type: 
 
 #[test]
 fn bodies_that_trickle_in_take_nobody_s_place() {
-    let server = Server::start(&[
-        ("HTTP__BODY_TIMEOUT_MS", "600000"),
-        ("HTTP__CONCURRENCY_MAX", "256"),
-        ("HTTP__QUEUE_MAX", "16"),
-    ]);
+    let server = Server::start(&[("HTTP__BODY_TIMEOUT_MS", "600000"), ("HTTP__QUEUE_MAX", "16")]);
     let mut wires: Vec<Wire> = (0..400).map(|_| server.wire()).collect();
     for wire in &mut wires {
         wire.send(BEGINNING).expect("it is taken");

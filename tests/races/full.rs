@@ -7,13 +7,11 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::crowd::{at_once, cart, count, for_good, prepare, quantity, text};
+use crate::crowd::{at_once, cart, for_good, prepare, quantity, text};
 use crate::support::{Shop, Told, gbp, unique};
 
 /// The most requests that are worked on at once, the fewest that may be configured.
 const WORKED_ON: usize = 256;
-/// Requests beyond them.
-const BEYOND: usize = 1_024;
 
 fn is_shed(told: &Told) {
     told.is_problem(503, "overloaded");
@@ -21,21 +19,35 @@ fn is_shed(told: &Told) {
     assert!(told.header("retry-after").parse::<u64>().is_ok_and(|seconds| (1..=60).contains(&seconds)));
 }
 
-/// How many requests the server works on; this one is among them.
-async fn running(shop: &Shop) -> usize {
+/// A metric without labels.
+async fn metric(shop: &Shop, name: &str) -> usize {
     let metrics = shop.get("/metrics").send().await;
     let text = metrics.is(200).body.as_str().expect("text").to_owned();
-    let line = text.lines().find_map(|line| line.strip_prefix("souk_http_running "));
-    line.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no gauge of running requests in {text}"))
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
 }
 
+async fn until(shop: &Shop, name: &str, holds: impl Fn(usize) -> bool) {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let value = metric(shop, name).await;
+        if holds(value) {
+            return;
+        }
+        assert!(Instant::now() < until, "{name} stays {value}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A provider that never answers keeps completions waiting: as many as are worked on, few of whom may wait beside
+/// them. Everybody else is served as if they were not there, and they are told of their orders.
 #[tokio::test]
-async fn beyond_what_may_be_worked_on_requests_are_refused_at_once_and_not_remembered() {
+async fn who_waits_for_a_provider_keeps_nobody_out() {
+    const MAY_WAIT: usize = 16;
     let settings = [
-        ("SOUK_HTTP__CONCURRENCY_MAX", "256"),
-        ("SOUK_HTTP__QUEUE_MAX", "0"),
-        ("SOUK_COMPLETE__DEADLINE_MS", "9000"),
-        ("SOUK_PAYMENT__TIMEOUT_MS", "20000"),
+        ("SOUK_HTTP__WAITING_MAX", "16"),
+        ("SOUK_COMPLETE__DEADLINE_MS", "20000"),
+        ("SOUK_PAYMENT__TIMEOUT_MS", "40000"),
     ];
     let shop = Shop::alone(&settings).await;
     let sku = shop.sku(100, 1_000).await;
@@ -43,42 +55,67 @@ async fn beyond_what_may_be_worked_on_requests_are_refused_at_once_and_not_remem
     let late = shop.guest_cart().await;
     let lines = format!("{}/lines", late.path());
     let keys: Vec<String> = (0..WORKED_ON).map(|_| unique("hold")).collect();
-    let key = unique("late");
     let add = async || {
         let line = json!({"sku": sku, "quantity": 1});
-        shop.post(&lines, line).cart_token(&late.token).key(&key).send().await
+        shop.post(&lines, line).cart_token(&late.token).send().await
     };
-    // A provider that never answers keeps a completion waiting until its deadline.
     let holding = hold(&shop, &carts, &keys);
     let meanwhile = async {
-        let until = Instant::now() + Duration::from_secs(8);
-        while running(&shop).await <= WORKED_ON {
-            assert!(Instant::now() < until, "the permits are never all taken");
-            sleep(Duration::from_millis(20)).await;
+        until(&shop, "souk_http_running", |running| running > WORKED_ON).await;
+        until(&shop, "souk_http_parked", |parked| parked == MAY_WAIT).await;
+        for _ in 0..8 {
+            for told in at_once(&shop, 64, async |_| add().await).await {
+                told.is(200);
+            }
         }
-        let refused = add().await;
-        is_shed(&refused);
-        let before = shop.server.process.memory_bytes();
-        for _ in 0..BEYOND / 64 {
-            let refused = at_once(&shop, 64, async |_| add().await).await;
-            refused.iter().for_each(is_shed);
-        }
-        let grown = shop.server.process.memory_bytes().saturating_sub(before);
-        assert!(grown < 64 << 20, "{BEYOND} refusals left {grown} bytes");
-        shop.get("/livez").send().await.is(200);
-        shop.get("/readyz").send().await.is(200);
+        let gave_way = metric(&shop, "souk_http_gave_way").await;
+        assert!((1..=WORKED_ON - MAY_WAIT).contains(&gave_way), "{gave_way} made room");
     };
     let (held, ()) = tokio::join!(holding, meanwhile);
-    assert_eq!(count(&held, 202), WORKED_ON, "who was let in is served");
-    let done = for_good(async || add().await).await;
-    assert!(!done.is(200).is_replayed(), "a 503 is not remembered");
-    assert_eq!(quantity(&cart(&shop, &late).await, &sku), 1);
+    for told in &held {
+        let order = &told.is(202).body;
+        assert_eq!(order["status"], "pending");
+        assert_eq!(told.header("location"), format!("/v1/orders/{}", text(order, "id")));
+        shop.get(told.header("location")).order_token(order).send().await.is(200);
+    }
+    assert_eq!(quantity(&cart(&shop, &late).await, &sku), 8 * 64);
+    assert_eq!(shop.counts(&sku).await.1, WORKED_ON as u64, "each pending order holds its piece");
 }
 
 /// Completions that nobody decides for the time being.
 async fn hold(shop: &Shop, carts: &[crate::support::GuestCart], keys: &[String]) -> Vec<Told> {
     let one = |n: usize| async move { shop.pay(&carts[n], "tok_timeout", &keys[n]).await };
     futures::future::join_all((0..carts.len()).map(one)).await
+}
+
+/// Who comes when as many are worked on as may be, and nobody may queue, is refused at once.
+#[tokio::test]
+async fn beyond_what_may_be_worked_on_requests_are_refused_at_once_and_not_remembered() {
+    let shop = Shop::alone(&[("SOUK_HTTP__QUEUE_MAX", "0")]).await;
+    let before = shop.server.process.memory_bytes();
+    let (mut shed, mut rounds) = (0, 0);
+    while shed == 0 {
+        rounds += 1;
+        assert!(rounds <= 100, "{rounds} crowds and nobody was refused");
+        let keys: Vec<String> = (0..4 * WORKED_ON).map(|_| unique("0123456789-0123456789-open")).collect();
+        let answers = at_once(&shop, keys.len(), async |n| {
+            let open = async || shop.post("/v1/carts", json!({})).key(&keys[n]).send().await;
+            let first = open().await;
+            if first.status != 503 {
+                first.is(201);
+                return false;
+            }
+            is_shed(&first);
+            assert!(!for_good(open).await.is(201).is_replayed(), "a 503 is not remembered");
+            true
+        })
+        .await;
+        shed += answers.iter().filter(|shed| **shed).count();
+        assert!(answers.iter().filter(|shed| !**shed).count() >= WORKED_ON, "who is let in is served");
+    }
+    let grown = shop.server.process.memory_bytes().saturating_sub(before);
+    assert!(grown < 128 << 20, "{shed} refusals left {grown} bytes");
+    shop.get("/readyz").send().await.is(200);
 }
 
 /// The queue of a slot and the journal's memory as small as they may be, and everybody wants the same cart.
