@@ -1,6 +1,9 @@
-//! Who asks. A bearer token is checked once per request (signature, times, and that its session still
-//! lives); extractors named after what a route demands refuse everybody else before its body is read.
+//! Who asks. A bearer token is checked once per request: its signature and times, that its session still lives, and
+//! what its user may do. A token says who somebody is; what he may do is asked of his entity, as it is now, so that
+//! whatever has been acknowledged (a role taken away, a session ended) holds for the next request. Extractors named
+//! after what a route demands refuse everybody else before its body is read.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -14,14 +17,15 @@ use super::tokens::now_s;
 use super::{Edge, idempotency};
 use crate::actors::entity::Caller;
 use crate::actors::session::types::Session;
+use crate::actors::user::types::User;
 use crate::actors::values::{CartId, OrderId, Role, SessionId, Time, UserId};
 
-/// A signed-in user, as his access token says.
+/// A signed-in user, with his roles as they are now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedIn {
     pub user: UserId,
     pub session: SessionId,
-    pub roles: Vec<Role>,
+    pub roles: BTreeSet<Role>,
 }
 
 /// Whoever asks: extract it where guests may come too.
@@ -101,11 +105,15 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
 
 async fn sign_in(edge: &Edge, context: &Context, token: &str) -> Result<SignedIn> {
     let claims = edge.keys.check(token, now_s()).ok_or(Code::InvalidToken)?;
-    let session = edge.client.read::<Session>(&claims.sid, context.deadline).await?;
+    let session = edge.client.read::<Session>(&claims.sid, context.deadline);
+    let user = edge.client.read::<User>(&claims.sub, context.deadline);
+    let (session, user) = tokio::try_join!(session, user)?;
     let now = Time(i64::try_from(now_s() * 1000).unwrap_or(i64::MAX));
+    let over = || Problem::new(Code::InvalidToken).detail("The session is over.");
     if session.state.user != claims.sub || !session.state.is_live(now) {
-        return Err(Problem::new(Code::InvalidToken).detail("The session is over."));
+        return Err(over());
     }
+    let roles = user.state.active().ok_or_else(over)?.roles.clone();
     if !context.origin.exempt {
         let verdict = edge.limiter.take(limits::user_policy(&edge.config), &claims.sub.to_string()).await;
         let _ = context.user_limit.set(verdict);
@@ -113,7 +121,7 @@ async fn sign_in(edge: &Edge, context: &Context, token: &str) -> Result<SignedIn
             return Err(limits::too_many(Code::TooManyRequests, &verdict));
         }
     }
-    Ok(SignedIn { user: claims.sub, session: claims.sid, roles: claims.roles.clone() })
+    Ok(SignedIn { user: claims.sub, session: claims.sid, roles })
 }
 
 impl FromRequestParts<Edge> for Who {

@@ -84,8 +84,8 @@ pub struct SetRoles {
     roles: BTreeSet<Role>,
 }
 
-/// Gives a user roles. They stand in the access tokens that he gets from now on. The last administrator stays one:
-/// 409 `last_administrator`.
+/// Gives a user roles. They hold from his next request on, whatever his access token says. The last administrator
+/// stays one: 409 `last_administrator`.
 #[utoipa::path(patch, path = "/v1/admin/users/{id}", tag = "admin", request_body = SetRoles,
     params(("id" = String, Path)), responses((status = 200, body = UserView), outcomes::AdminChange))]
 pub async fn set_roles(

@@ -1,7 +1,7 @@
 //! Roles: what administrators, sellers, customers and guests may do, and who may change it.
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Shop, gbp, unique};
 
@@ -78,16 +78,48 @@ async fn a_seller_touches_his_own_products_and_skus_only() {
     shop.post("/v1/admin/products", body).by(&two).send().await.is_problem(409, "sku_taken");
 }
 
+/// What was acknowledged holds for the next request, whatever the token says that makes it.
 #[tokio::test]
-async fn a_role_that_was_taken_away_counts_from_the_next_token_on() {
+async fn roles_are_judged_as_they_are_and_not_as_the_token_says() {
     let shop = Shop::open().await;
-    let seller = shop.user_with(&["customer", "seller"]).await;
-    let user = format!("/v1/admin/users/{}", seller["user"]["id"].as_str().expect("an id"));
-    shop.get("/v1/admin/products").by(&seller).send().await.is(200);
     let admin = shop.admin().await;
-    shop.patch(&user, json!({"roles": ["customer"]})).by(&admin).send().await.is(200);
+    let set = async |who: &Value, roles: &[&str], by: &Value| {
+        let user = format!("/v1/admin/users/{}", who["user"]["id"].as_str().expect("an id"));
+        shop.patch(&user, json!({"roles": roles})).by(by).send().await
+    };
+
+    // A seller, with goods of his own, who is one no longer.
+    let seller = shop.user_with(&["customer", "seller"]).await;
+    let sku = unique("LOST");
+    let body = json!({"title": "Honey", "status": "published", "variants": [{"sku": sku, "price": gbp(500)}]});
+    let product = shop.post("/v1/admin/products", body.clone()).by(&seller).send().await.is(201).body.clone();
+    let stock = format!("/v1/admin/inventory/{sku}");
+    let put = || shop.put(&stock, json!({"on_hand": 3})).by(&seller).key("the-stock").send();
+    put().await.is(200);
+    set(&seller, &["customer"], &admin).await.is(200);
+    put().await.is_problem(403, "forbidden");
+    shop.get("/v1/admin/products").by(&seller).send().await.is_problem(403, "forbidden");
+    shop.post("/v1/admin/products", body).by(&seller).send().await.is_problem(403, "forbidden");
+    let path = format!("/v1/admin/products/{}", product["id"].as_str().expect("an id"));
+    shop.delete(&path).by(&seller).if_match("*").send().await.is_problem(403, "forbidden");
+
+    // An administrator who is one no longer: nor can he make himself one again, or see what is others'.
+    let other = shop.user_with(&["admin"]).await;
+    let cart = shop.guest_cart().await;
+    shop.get(&cart.path()).by(&other).send().await.is(200);
+    set(&other, &["customer"], &admin).await.is(200);
+    set(&other, &["admin"], &other).await.is_problem(403, "forbidden");
+    set(&admin, &["customer"], &other).await.is_problem(403, "forbidden");
+    shop.get(&cart.path()).by(&other).send().await.is_problem(404, "not_found");
+    shop.get("/v1/admin/cluster").by(&other).send().await.is_problem(403, "forbidden");
+    shop.get("/v1/me").by(&other).send().await.is(200);
+
+    // What is given holds at once too.
+    let customer = shop.customer().await;
+    shop.get("/v1/admin/products").by(&customer).send().await.is_problem(403, "forbidden");
+    set(&customer, &["seller"], &admin).await.is(200);
+    shop.get("/v1/admin/products").by(&customer).send().await.is(200);
     let body = json!({"refresh_token": seller["refresh_token"]});
     let later = shop.post("/v1/auth/refresh", body).send().await.is(200).body.clone();
     assert_eq!(later["user"]["roles"], json!(["customer"]));
-    shop.get("/v1/admin/products").by(&later).send().await.is_problem(403, "forbidden");
 }
