@@ -123,7 +123,7 @@ fn snapshot(record: &Record) -> Snapshot {
         at_ms: record.at_ms,
         state: Payload { type_number, version: 1, bytes: noise(record.seq, STATE_BYTES) },
         receipts: Vec::new(),
-        receipts_complete: true,
+        receipts_elsewhere_until_ms: None,
         owed: None,
         wake_ms: None,
         watermarks: Vec::new(),

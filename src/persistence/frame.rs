@@ -8,7 +8,7 @@
 //! | 0 | 1 | format of the envelope: 1 |
 //! | 1 | 1 | codec of the payloads: 1 is bincode 2, standard configuration |
 //! | 2 | 2 | type number: 1 a record, 2 a snapshot |
-//! | 4 | 2 | version of that type's body |
+//! | 4 | 2 | version of that type's body: 1; a snapshot that says until when it is incomplete: 2 |
 //! | 6 | 2 | flags: which optional parts the body has |
 //! | 8 | 8 | epoch (a snapshot: 0) |
 //! | 16 | 8 | time, milliseconds since 1970 |
@@ -29,6 +29,8 @@ const CODEC: u8 = 1;
 const RECORD: u16 = 1;
 const SNAPSHOT: u16 = 2;
 const VERSION: u16 = 1;
+/// Of a snapshot with [`snapshot_flag::ELSEWHERE`]; all others are written as before.
+const SNAPSHOT_VERSION_2: u16 = 2;
 
 /// Bytes of the header in front of every body.
 pub const HEADER_BYTES: usize = 48;
@@ -62,7 +64,10 @@ mod snapshot_flag {
     pub const RECEIPTS_COMPLETE: u16 = 1 << 0;
     pub const OWED: u16 = 1 << 1;
     pub const WAKE: u16 = 1 << 2;
-    pub const ALL: u16 = (1 << 3) - 1;
+    pub const ALL_V1: u16 = (1 << 3) - 1;
+    /// From version 2 on: until when receipts that are not in it may be asked for.
+    pub const ELSEWHERE: u16 = 1 << 3;
+    pub const ALL_V2: u16 = (1 << 4) - 1;
 }
 
 impl Record {
@@ -107,7 +112,7 @@ impl Record {
             | set(flag::WAKE_BEFORE, self.wake.is_some_and(|change| change.before_ms.is_some()))
             | set(flag::WAKE_AFTER, self.wake.is_some_and(|change| change.after_ms.is_some()));
         let start = out.len();
-        put_header(out, RECORD, flags, self.epoch, self.at_ms, &self.request);
+        put_header(out, RECORD, VERSION, flags, self.epoch, self.at_ms, &self.request);
         put_u16(out, self.slot);
         put_u64(out, self.seq);
         put_u64(out, self.version);
@@ -148,7 +153,7 @@ impl Record {
     /// Reads the frame at the beginning of `bytes`; answers how long it is, too.
     pub fn decode_first(bytes: &[u8]) -> Result<(Record, usize), FrameError> {
         use record_flag as flag;
-        let (header, mut body) = open(bytes, RECORD, flag::ALL, RECORD_BYTES_MAX)?;
+        let (header, mut body) = open(bytes, RECORD, &[(VERSION, flag::ALL)], RECORD_BYTES_MAX)?;
         let has = |bit: u16| header.flags & bit != 0;
         let slot = body.u16("slot")?;
         let seq = body.u64("slot sequence")?;
@@ -205,17 +210,26 @@ impl Snapshot {
             + (4 + self.watermarks.len() * 10)
             + self.owed.as_ref().map_or(0, owed_row_len)
             + self.wake_ms.map_or(0, |_| 8)
+            + self.known_elsewhere_ms().map_or(0, |_| 8)
+    }
+
+    /// Until when receipts that are not in it may be asked for, if there are such and it is known.
+    fn known_elsewhere_ms(&self) -> Option<i64> {
+        self.receipts_elsewhere_until_ms.filter(|until_ms| *until_ms < i64::MAX)
     }
 
     /// The snapshot's frame. The snapshot has passed [`Snapshot::check`].
     pub fn encode(&self) -> Vec<u8> {
         use snapshot_flag as flag;
         let set = |bit: u16, on: bool| if on { bit } else { 0 };
-        let flags = set(flag::RECEIPTS_COMPLETE, self.receipts_complete)
+        let elsewhere = self.known_elsewhere_ms();
+        let flags = set(flag::RECEIPTS_COMPLETE, self.receipts_elsewhere_until_ms.is_none())
+            | set(flag::ELSEWHERE, elsewhere.is_some())
             | set(flag::OWED, self.owed.is_some())
             | set(flag::WAKE, self.wake_ms.is_some());
         let mut out = Vec::with_capacity(self.encoded_len());
-        put_header(&mut out, SNAPSHOT, flags, 0, self.at_ms, &[0; 16]);
+        let version = if elsewhere.is_some() { SNAPSHOT_VERSION_2 } else { VERSION };
+        put_header(&mut out, SNAPSHOT, version, flags, 0, self.at_ms, &[0; 16]);
         put_u16(&mut out, self.slot);
         put_u64(&mut out, self.seq);
         put_u64(&mut out, self.version);
@@ -235,6 +249,7 @@ impl Snapshot {
         }
         self.owed.iter().for_each(|row| put_owed_row(&mut out, row));
         self.wake_ms.iter().for_each(|due_ms| put_i64(&mut out, *due_ms));
+        elsewhere.iter().for_each(|until_ms| put_i64(&mut out, *until_ms));
         seal(&mut out, 0);
         out
     }
@@ -242,7 +257,8 @@ impl Snapshot {
     /// Reads a frame that is all of `bytes`.
     pub fn decode(bytes: &[u8]) -> Result<Snapshot, FrameError> {
         use snapshot_flag as flag;
-        let (header, mut body) = open(bytes, SNAPSHOT, flag::ALL, SNAPSHOT_BYTES_MAX)?;
+        let flags = [(VERSION, flag::ALL_V1), (SNAPSHOT_VERSION_2, flag::ALL_V2)];
+        let (header, mut body) = open(bytes, SNAPSHOT, &flags, SNAPSHOT_BYTES_MAX)?;
         let has = |bit: u16| header.flags & bit != 0;
         let slot = body.u16("slot")?;
         let seq = body.u64("slot sequence")?;
@@ -253,13 +269,29 @@ impl Snapshot {
         let watermarks = body.watermarks()?;
         let owed = if has(flag::OWED) { Some(body.owed_row()?) } else { None };
         let wake_ms = if has(flag::WAKE) { Some(body.i64("wake time")?) } else { None };
+        // Before version 2 only was said that there are some.
+        let receipts_elsewhere_until_ms = match (has(flag::RECEIPTS_COMPLETE), has(flag::ELSEWHERE)) {
+            (_, true) => Some(body.i64("expiry of receipts elsewhere")?),
+            (true, false) => None,
+            (false, false) => Some(i64::MAX),
+        };
         let used = body.finish()?;
         if used < bytes.len() {
             return Err(FrameError::LeftOver { at: used, left: bytes.len() - used });
         }
-        let receipts_complete = has(flag::RECEIPTS_COMPLETE);
-        let at_ms = header.at_ms;
-        Ok(Snapshot { slot, key, seq, version, at_ms, state, receipts, receipts_complete, watermarks, owed, wake_ms })
+        Ok(Snapshot {
+            slot,
+            key,
+            seq,
+            version,
+            at_ms: header.at_ms,
+            state,
+            receipts,
+            receipts_elsewhere_until_ms,
+            watermarks,
+            owed,
+            wake_ms,
+        })
     }
 }
 
@@ -286,11 +318,19 @@ fn check_key(key: &EntityKey) -> Result<(), String> {
     }
 }
 
-fn put_header(out: &mut Vec<u8>, type_number: u16, flags: u16, epoch: u64, at_ms: i64, request: &RequestBytes) {
+fn put_header(
+    out: &mut Vec<u8>,
+    type_number: u16,
+    version: u16,
+    flags: u16,
+    epoch: u64,
+    at_ms: i64,
+    request: &RequestBytes,
+) {
     out.push(FORMAT);
     out.push(CODEC);
     put_u16(out, type_number);
-    put_u16(out, VERSION);
+    put_u16(out, version);
     put_u16(out, flags);
     put_u64(out, epoch);
     put_i64(out, at_ms);
@@ -321,12 +361,20 @@ struct Header {
 }
 
 /// Verifies the frame at the beginning of `bytes` and gives its header and a reader of its body.
-fn open(bytes: &[u8], type_number: u16, flags: u16, bytes_max: usize) -> Result<(Header, Reader<'_>), FrameError> {
+/// `versions`: those that can be read, each with the flags that it may have.
+fn open<'a>(
+    bytes: &'a [u8],
+    type_number: u16,
+    versions: &[(u16, u16)],
+    bytes_max: usize,
+) -> Result<(Header, Reader<'a>), FrameError> {
     let mut reader = Reader { bytes, at: 0 };
     reader.expect_u8("format", FORMAT)?;
     reader.expect_u8("codec", CODEC)?;
     reader.expect_u16("type number", type_number)?;
-    reader.expect_u16("version", VERSION)?;
+    let version = reader.u16("version")?;
+    let known = versions.iter().find(|(known, _)| *known == version);
+    let (_, flags) = known.ok_or(FrameError::Unknown { what: "version", at: 4, found: u64::from(version) })?;
     let found = reader.u16("flags")?;
     let epoch = reader.u64("epoch")?;
     let at_ms = reader.i64("time")?;

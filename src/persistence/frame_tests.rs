@@ -67,7 +67,7 @@ fn full_snapshot() -> Snapshot {
         at_ms: 1_795_351_979_000,
         state: payload(0x0900, 4, &[5, 5, 5]),
         receipts: vec![([1; 16], 11, owed_receipt())],
-        receipts_complete: true,
+        receipts_elsewhere_until_ms: None,
         watermarks: vec![(7, 0x0100)],
         owed: Some(OwedRow { due_ms: 6, items: vec![] }),
         wake_ms: Some(9),
@@ -97,6 +97,17 @@ mod golden {
         01024d000000000000000c000000000000000905005445452d4d00090400030000000505050100000001010101010101\
         0101010101010101010b0000000000000001070002010000000000000001000000000000f0f0f0f0f0f0f0f0f0f0f0f0\
         f0f0f0f0810a0100000000000100000007000001000000000000060000000000000000000900000000000000";
+    pub const SNAPSHOT_V1_INCOMPLETE: &str = "\
+        01010200010006000000000000000000f8235103a2010000000000000000000000000000000000008c0000009ec4be61\
+        01024d000000000000000c000000000000000905005445452d4d00090400030000000505050100000001010101010101\
+        0101010101010101010b0000000000000001070002010000000000000001000000000000f0f0f0f0f0f0f0f0f0f0f0f0\
+        f0f0f0f0810a0100000000000100000007000001000000000000060000000000000000000900000000000000";
+    pub const SNAPSHOT_V2_INCOMPLETE: &str = "\
+        0101020002000e000000000000000000f8235103a20100000000000000000000000000000000000094000000a512623c\
+        01024d000000000000000c000000000000000905005445452d4d00090400030000000505050100000001010101010101\
+        0101010101010101010b0000000000000001070002010000000000000001000000000000f0f0f0f0f0f0f0f0f0f0f0f0\
+        f0f0f0f0810a0100000000000100000007000001000000000000060000000000000000000900000000000000f87f7708\
+        a2010000";
 }
 
 #[test]
@@ -111,9 +122,16 @@ fn golden_bytes_are_written_and_read() {
         let stored = data_encoding::HEXLOWER.decode(bytes.as_bytes()).expect("golden bytes are hex");
         assert_eq!(Record::decode(&stored), Ok(record));
     }
-    assert_eq!(hex(&full_snapshot().encode()), golden::SNAPSHOT_V1_FULL);
-    let stored = data_encoding::HEXLOWER.decode(golden::SNAPSHOT_V1_FULL.as_bytes()).expect("golden bytes are hex");
-    assert_eq!(Snapshot::decode(&stored), Ok(full_snapshot()));
+    let lacking = |until_ms| Snapshot { receipts_elsewhere_until_ms: Some(until_ms), ..full_snapshot() };
+    for (snapshot, bytes) in [
+        (full_snapshot(), golden::SNAPSHOT_V1_FULL),
+        (lacking(i64::MAX), golden::SNAPSHOT_V1_INCOMPLETE),
+        (lacking(1_795_438_379_000), golden::SNAPSHOT_V2_INCOMPLETE),
+    ] {
+        assert_eq!(hex(&snapshot.encode()), bytes);
+        let stored = data_encoding::HEXLOWER.decode(bytes.as_bytes()).expect("golden bytes are hex");
+        assert_eq!(Snapshot::decode(&stored), Ok(snapshot));
+    }
 }
 
 #[test]
@@ -122,7 +140,10 @@ fn lengths_are_exact() {
         assert_eq!(record.encoded_len(), record.encode().len());
         assert_eq!(frame_len(&record.encode()), Ok(record.encoded_len()));
     }
-    assert_eq!(full_snapshot().encoded_len(), full_snapshot().encode().len());
+    for receipts_elsewhere_until_ms in [None, Some(i64::MAX), Some(5)] {
+        let snapshot = Snapshot { receipts_elsewhere_until_ms, ..full_snapshot() };
+        assert_eq!(snapshot.encoded_len(), snapshot.encode().len());
+    }
 }
 
 #[test]
@@ -253,13 +274,15 @@ prop_compose! {
         id in ".{1,40}",
         state in payloads(),
         receipts in prop::collection::vec((any::<[u8; 16]>(), any::<u64>(), receipts()), 0..4),
-        receipts_complete: bool,
+        receipts_elsewhere_until_ms: Option<i64>,
         watermarks in prop::collection::vec(any::<(u16, u64)>(), 0..4),
         owed in prop::option::of(owed_rows()),
         wake_ms: Option<i64>,
     ) -> Snapshot {
         let key = key(kind, &id);
-        Snapshot { slot, key, seq, version, at_ms, state, receipts, receipts_complete, watermarks, owed, wake_ms }
+        Snapshot {
+            slot, key, seq, version, at_ms, state, receipts, receipts_elsewhere_until_ms, watermarks, owed, wake_ms,
+        }
     }
 }
 

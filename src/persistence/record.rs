@@ -105,8 +105,9 @@ pub struct Snapshot {
     pub state: Payload,
     /// The receipts that were in memory, oldest first: (request, entity version, receipt).
     pub receipts: Vec<(RequestBytes, u64, Receipt)>,
-    /// Whether `receipts` is every receipt that is still to be kept.
-    pub receipts_complete: bool,
+    /// Until when a client's receipt that is not among `receipts` may still be asked for (`i64::MAX`: it is not
+    /// known); `None`: these are all that are still to be kept.
+    pub receipts_elsewhere_until_ms: Option<i64>,
     /// Per sending slot, the highest watermark that this entity knew: receipts below were dropped.
     pub watermarks: Vec<(Slot, u64)>,
     pub owed: Option<OwedRow>,

@@ -231,6 +231,9 @@ fn mutate(mutation: Option<Mutation>, batch: &mut Batch) {
         Some(Mutation::ClientReceiptNotStored) => strip(batch, |origin| matches!(origin, Origin::Client { .. })),
         Some(Mutation::OwedReceiptNotStored) => strip(batch, |origin| matches!(origin, Origin::Owed { .. })),
         Some(Mutation::SnapshotWithoutReceipts) => batch.snapshots.iter_mut().for_each(|s| s.receipts.clear()),
+        Some(Mutation::SnapshotHidesReceiptsElsewhere) => {
+            batch.snapshots.iter_mut().for_each(|s| s.receipts_elsewhere_until_ms = None);
+        }
         Some(Mutation::SnapshotWithoutOwed) => batch.snapshots.iter_mut().for_each(|s| s.owed = None),
         Some(Mutation::SnapshotWithoutWake) => batch.snapshots.iter_mut().for_each(|s| s.wake_ms = None),
         Some(Mutation::SnapshotMissesField) => batch.snapshots.iter_mut().for_each(crate::mutations::miss_a_field),

@@ -33,12 +33,16 @@ pub enum Mutation {
     RequestIdNotTheSame,
     /// Senders call their own open requests answered.
     WatermarkTooHigh,
+    /// A receipt that has left memory is not found in the index.
+    LookupFindsNothing,
+    /// A snapshot says that it has every receipt, though some were pushed out.
+    SnapshotHidesReceiptsElsewhere,
     /// What a slot has once shown is shown for ever.
     ViewNotHidden,
 }
 
 impl Mutation {
-    pub const ALL: [Mutation; 15] = [
+    pub const ALL: [Mutation; 17] = [
         Mutation::ReplyBeforeCommit,
         Mutation::ReadBeforeCommit,
         Mutation::ClientReceiptNotStored,
@@ -53,6 +57,8 @@ impl Mutation {
         Mutation::EpochNotChecked,
         Mutation::RequestIdNotTheSame,
         Mutation::WatermarkTooHigh,
+        Mutation::LookupFindsNothing,
+        Mutation::SnapshotHidesReceiptsElsewhere,
         Mutation::ViewNotHidden,
     ];
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use souk::actors::envelope::{AskError, Body, Envelope, Reply, ReplyTo};
-use souk::actors::slot::core::{Output, SlotCore};
+use souk::actors::slot::core::{Lookup, Output, SlotCore};
 use souk::actors::slot::{Common, Dispatch, Resident, SlotShared, fresh};
 use souk::actors::values::Time;
 use souk::actors::writer::{Effect, Ended, Gathering, Item, Outlet, Submission, WriterArguments, WriterLimits};
@@ -63,7 +63,7 @@ impl Lease for SimLease {
 /// What comes to a slot besides messages for its entities.
 enum Mail {
     Loaded { generation: u64, key: EntityKey, result: Box<Result<Resident, AskError>> },
-    ReceiptFound { generation: u64, envelope: Box<Envelope>, found: Box<Result<Option<Record>, AskError>> },
+    ReceiptFound { generation: u64, lookup: Box<Lookup>, found: Box<Result<Option<Record>, AskError>> },
     OwedPage { generation: u64, rows: Vec<(EntityKey, OwedRow)>, is_last: bool },
     WakePage { generation: u64, rows: Option<Vec<WakeRow>> },
     Again { generation: u64, envelope: Box<Envelope> },
@@ -385,7 +385,7 @@ impl Node {
             (Mail::Recovered { generation, head }, None) if generation == seat.shared.generation() => {
                 return self.serve(slot, generation, &head, now);
             }
-            (Mail::ReceiptFound { envelope, .. }, None) => seat.held.push(*envelope),
+            (Mail::ReceiptFound { lookup, .. }, None) => seat.held.push(lookup.envelope),
             (_, None) | (Mail::Ended { .. } | Mail::Recovered { .. }, Some(_)) => {}
             (Mail::Again { generation, envelope }, Some(core)) => {
                 if generation == core.generation() {
@@ -393,8 +393,8 @@ impl Node {
                 }
             }
             (Mail::Loaded { generation, key, result }, Some(core)) => core.loaded(generation, key, *result, now),
-            (Mail::ReceiptFound { generation, envelope, found }, Some(core)) => {
-                core.receipt_found(generation, *envelope, *found, now);
+            (Mail::ReceiptFound { generation, lookup, found }, Some(core)) => {
+                core.receipt_found(generation, *lookup, *found, now);
             }
             (Mail::OwedPage { generation, rows, is_last }, Some(core)) => {
                 core.owed_page(generation, rows, is_last, now)
@@ -459,7 +459,7 @@ impl Node {
                     untouched.push(key)
                 }
                 Output::Load { key, settle } => self.load(slot, generation, key, settle),
-                Output::FindReceipt(envelope) => self.find_receipt(slot, generation, envelope),
+                Output::FindReceipt(lookup) => self.find_receipt(slot, generation, lookup),
                 Output::ReadOwed { after } => self.read_owed(slot, generation, after),
                 Output::ReadWakes { after } => self.read_wakes(slot, generation, after),
                 Output::Resend(dispatch) => {

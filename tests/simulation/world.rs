@@ -103,6 +103,8 @@ impl World {
             receipts: ReceiptLimits {
                 clients_max: random.between(1, 12) as usize,
                 swept_from: random.between(2, 24) as usize,
+                filters_max: *random.pick(&[0, 1]),
+                lookups_max: random.between(1, 4) as usize,
             },
             panics_max: 3,
             quarantine_ms: QUARANTINE_MS,

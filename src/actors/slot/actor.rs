@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::SlotShared;
 use super::alarms;
-use super::core::{Output, SlotCore};
+use super::core::{Lookup, Output, SlotCore};
 use super::desk::{Common, Dispatch};
 use super::load::{fresh, load};
 use super::recovery::claim_again;
@@ -40,7 +40,7 @@ pub enum SlotMessage {
     },
     ReceiptFound {
         generation: u64,
-        envelope: Box<Envelope>,
+        lookup: Box<Lookup>,
         found: Box<Result<Option<Record>, AskError>>,
     },
     OwedPage {
@@ -171,7 +171,7 @@ impl Actor for SlotActor {
                 state.serve(&myself, generation, &head);
                 return Ok(());
             }
-            (SlotMessage::ReceiptFound { envelope, .. }, None) if !state.draining => state.held.push(*envelope),
+            (SlotMessage::ReceiptFound { lookup, .. }, None) if !state.draining => state.held.push(lookup.envelope),
             (_, None) | (SlotMessage::Ended { .. } | SlotMessage::Recovered { .. }, Some(_)) => {}
             (SlotMessage::Poke, Some(_)) => state.turn(&myself, now),
             (SlotMessage::Again { generation, envelope }, Some(core)) => {
@@ -180,8 +180,8 @@ impl Actor for SlotActor {
                 }
             }
             (SlotMessage::Loaded { generation, key, result }, Some(core)) => core.loaded(generation, key, *result, now),
-            (SlotMessage::ReceiptFound { generation, envelope, found }, Some(core)) => {
-                core.receipt_found(generation, *envelope, *found, now)
+            (SlotMessage::ReceiptFound { generation, lookup, found }, Some(core)) => {
+                core.receipt_found(generation, *lookup, *found, now)
             }
             (SlotMessage::OwedPage { generation, rows, is_last }, Some(core)) => {
                 core.owed_page(generation, rows, is_last, now)
@@ -340,7 +340,7 @@ impl SlotState {
                     Some(resident) => untouched.push((key, resident)),
                     None => self.load(myself, generation, key, settle),
                 },
-                Output::FindReceipt(envelope) => self.find_receipt(myself, generation, envelope),
+                Output::FindReceipt(lookup) => self.find_receipt(myself, generation, lookup),
                 Output::ReadOwed { after } => self.read_owed(myself, generation, after),
                 Output::ReadWakes { after } => self.read_wakes(myself, generation, after),
                 Output::Resend(dispatch) => self.resend(dispatch),
@@ -410,14 +410,17 @@ impl SlotState {
         });
     }
 
-    fn find_receipt(&self, myself: &ActorRef<SlotMessage>, generation: u64, envelope: Envelope) {
+    fn find_receipt(&self, myself: &ActorRef<SlotMessage>, generation: u64, lookup: Lookup) {
         let SlotSeat { shared, journal, gathering, .. } = &self.seat;
         let (slot, journal, gathering, myself) = (shared.slot, journal.clone(), gathering.clone(), myself.clone());
         tokio::spawn(async move {
             gathering.settle(slot, generation).await; // the receipt itself may be in flight
-            let found = journal.find_receipt(slot, &envelope.key, &envelope.request.0).await.map_err(ask_error);
-            let (envelope, found) = (Box::new(envelope), Box::new(found));
-            let _ = myself.cast(SlotMessage::ReceiptFound { generation, envelope, found }); // gone: nobody waits
+            let Envelope { key, request, .. } = &lookup.envelope;
+            // However it ends it is told: until then the entity stays in memory.
+            let finding = AssertUnwindSafe(journal.find_receipt(slot, key, &request.0)).catch_unwind();
+            let found = finding.await.map_or(Err(AskError::Unavailable), |found| found.map_err(ask_error));
+            let (lookup, found) = (Box::new(lookup), Box::new(found));
+            let _ = myself.cast(SlotMessage::ReceiptFound { generation, lookup, found }); // gone: nobody waits
         });
     }
 

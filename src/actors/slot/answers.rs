@@ -1,31 +1,43 @@
 //! How the slot answers: now or once it is durable, once the entity has settled, and a repeated question
 //! with the outcome that it had.
 
-use super::core::Output;
-use super::desk::Desk;
+use super::core::{Lookup, Output};
+use super::desk::{Desk, LookedUp, known_receipt, must_look_up};
 use super::receipts::Kept;
 use super::resident::{Resident, Watcher};
 use crate::actors::envelope::{AskError, Body, Envelope, Keep, Reply, ReplyTo, Wait};
 use crate::actors::erased::{KindSpec, is_acceptance};
+use crate::actors::values::Time;
 use crate::actors::writer::{Effect, Item, Submission};
 
 impl Desk {
     /// Answers a repeat with what is in memory, or has the index asked.
-    pub(super) fn answer_repeat(&mut self, resident: &mut Resident, envelope: Envelope, receipt_checked: bool) {
+    pub(super) fn answer_repeat(
+        &mut self,
+        resident: &mut Resident,
+        envelope: Envelope,
+        looked_up: LookedUp,
+        now: Time,
+    ) {
         let Body::Repeat { fingerprint, .. } = envelope.body else { return };
-        if let Some(kept) = resident.receipts.get(&envelope.request.0).cloned() {
+        let at_ms = now.max(resident.at).0;
+        if let Some(kept) = known_receipt(resident, &envelope, &looked_up, at_ms) {
             self.repeat(resident, kept, Keep::Client { fingerprint, keep_ms: 0 }, envelope);
-        } else if resident.receipts.is_complete() || receipt_checked {
+        } else if must_look_up(resident, &envelope, &looked_up, at_ms) {
+            self.find_receipt(resident, envelope);
+        } else {
             let never_seen = resident.reply(None, false, false);
             self.answer_durably(resident.seq, envelope.reply, Ok(never_seen));
-        } else {
-            self.find_receipt(resident, envelope);
         }
     }
 
     pub(super) fn find_receipt(&mut self, resident: &mut Resident, envelope: Envelope) {
-        resident.lookups += 1;
-        self.out.push(Output::FindReceipt(envelope));
+        let ticket = self.next_lookup;
+        if !resident.receipts.begin_lookup(ticket, &self.common.limits.receipts) {
+            return self.busy(envelope.reply);
+        }
+        self.next_lookup += 1;
+        self.out.push(Output::FindReceipt(Lookup { ticket, envelope }));
     }
 
     /// The same question gets the same answer.

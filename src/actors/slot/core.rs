@@ -8,8 +8,9 @@ use hashlink::LinkedHashMap;
 
 use super::SlotShared;
 use super::alarms::Alarms;
-use super::desk::{Common, Desk, Dispatch, Judged};
+use super::desk::{Common, Desk, Dispatch, Judged, LookedUp};
 use super::outstanding::Outstanding;
+use super::receipts::Kept;
 use super::resident::{Resident, Watcher};
 use crate::actors::envelope::{AskError, Body, Envelope, Reply, ReplyTo};
 use crate::actors::values::Time;
@@ -25,7 +26,7 @@ pub enum Output {
     /// Bring an entity into memory. `settle`: records of it may be in flight; wait for them first.
     Load { key: EntityKey, settle: bool },
     /// Look in the index whether the request of this command was seen, after everything in flight.
-    FindReceipt(Envelope),
+    FindReceipt(Lookup),
     /// Read a page of the owed index.
     ReadOwed { after: Option<(i64, EntityKey)> },
     /// Read a page of the wake index, after everything in flight has settled.
@@ -34,6 +35,13 @@ pub enum Output {
     Resend(Dispatch),
     /// A message of the runtime that cannot be handled now: bring it again after this time.
     Later { envelope: Envelope, after_ms: u64 },
+}
+
+/// A command, or a question after one, whose receipt is looked for in the index.
+pub struct Lookup {
+    /// Which look-up of the slot's generation it is.
+    pub(super) ticket: u64,
+    pub envelope: Envelope,
 }
 
 /// A message of the runtime that found no room comes again after this time.
@@ -82,6 +90,7 @@ impl SlotCore {
                 shared,
                 common,
                 senders: HashMap::new(),
+                next_lookup: 0,
                 resuming: HashMap::new(),
                 owed_read: false,
                 alarms: Alarms::unread(),
@@ -201,27 +210,25 @@ impl SlotCore {
     pub fn receipt_found(
         &mut self,
         generation: u64,
-        envelope: Envelope,
+        lookup: Lookup,
         found: Result<Option<Record>, AskError>,
         now: Time,
     ) {
+        let Lookup { ticket, envelope } = lookup;
         if generation != self.desk.generation {
             return self.desk.answer(envelope.reply, Err(AskError::Unavailable));
         }
         let resident = self.residents.get_mut(&envelope.key);
         // Loaded anew since: what was found, or not found, says nothing about what it keeps.
-        let Some(resident) = resident.filter(|resident| resident.lookups > 0) else {
+        if !resident.is_some_and(|resident| resident.receipts.end_lookup(ticket)) {
             return self.message(envelope, now);
-        };
-        resident.lookups -= 1;
+        }
         match found {
             Err(error) => self.desk.answer(envelope.reply, Err(error)),
-            Ok(found) => {
-                if let Some(Record { request, version, receipt: Some(receipt), .. }) = found {
-                    resident.receipts.insert(request, version, receipt);
-                }
-                self.judge(envelope, now, true);
+            Ok(Some(Record { version, receipt: Some(receipt), .. })) => {
+                self.judge(envelope, now, LookedUp::Found(Kept { version, receipt }));
             }
+            Ok(Some(_) | None) => self.judge(envelope, now, LookedUp::Never),
         }
     }
 
@@ -230,7 +237,7 @@ impl SlotCore {
         match envelope.body {
             Body::Read { .. } | Body::Inspect => self.show(envelope, now, was_resident),
             Body::Command { .. } | Body::Answered { .. } | Body::Wake | Body::Resume | Body::Repeat { .. } => {
-                self.judge(envelope, now, false)
+                self.judge(envelope, now, LookedUp::NotYet)
             }
         }
     }
@@ -261,13 +268,13 @@ impl SlotCore {
     }
 
     /// Lets the entity judge a message, and deals with a panic of its code.
-    fn judge(&mut self, envelope: Envelope, now: Time, receipt_checked: bool) {
+    fn judge(&mut self, envelope: Envelope, now: Time, looked_up: LookedUp) {
         let Some(resident) = self.residents.to_back(&envelope.key) else { return };
         resident.last_used = now;
         let key = envelope.key.clone();
         let size_before = resident.size_bytes;
         let desk = &mut self.desk;
-        let judged = catch_unwind(AssertUnwindSafe(|| desk.judge(resident, envelope, now, receipt_checked)));
+        let judged = catch_unwind(AssertUnwindSafe(|| desk.judge(resident, envelope, now, looked_up)));
         self.resident_bytes = (self.resident_bytes + resident.size_bytes).saturating_sub(size_before);
         match judged.unwrap_or(Judged::Panicked { spoilt: true }) {
             Judged::Fine if self.faults.is_empty() => {}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::alarms::Alarms;
 use super::core::{Output, ROOM_AGAIN_MS};
+use super::receipts::Kept;
 use super::resident::{Resident, Watcher};
 use super::{SlotLimits, SlotShared};
 use crate::actors::entity::{Caller, Ctx, Policy, Target};
@@ -49,6 +50,8 @@ pub(super) struct Desk {
     pub common: Arc<Common>,
     /// Per sending slot, the highest watermark that it has told.
     pub senders: HashMap<Slot, u64>,
+    /// The ticket of the next look-up in the index of receipts.
+    pub next_lookup: u64,
     /// Entities of an earlier life whose owed requests are about to be sent again, with their numbers.
     pub resuming: HashMap<EntityKey, Vec<u64>>,
     /// Whether the last page of the owed index has been read.
@@ -66,6 +69,13 @@ pub(super) enum Judged {
     Panicked {
         spoilt: bool,
     },
+}
+
+/// What the index of receipts has said of a request.
+pub(super) enum LookedUp {
+    NotYet,
+    Never,
+    Found(Kept),
 }
 
 /// A command that has passed every check and is to be decided.
@@ -94,7 +104,7 @@ struct Entry {
 
 impl Desk {
     /// Judges a message that may change the entity.
-    pub fn judge(&mut self, resident: &mut Resident, envelope: Envelope, now: Time, receipt_checked: bool) -> Judged {
+    pub fn judge(&mut self, resident: &mut Resident, envelope: Envelope, now: Time, looked_up: LookedUp) -> Judged {
         let asks_nothing_new = matches!(envelope.body, Body::Resume | Body::Repeat { .. });
         if !self.common.room.has_space() && !asks_nothing_new {
             if envelope.body.is_internal() {
@@ -110,8 +120,9 @@ impl Desk {
                     let known = self.senders.entry(slot).or_default();
                     *known = watermark.max(*known);
                 }
+                let at_ms = now.max(resident.at).0;
                 if let Some(keep) = keep
-                    && let Some(kept) = resident.receipts.get(&envelope.request.0).cloned()
+                    && let Some(kept) = known_receipt(resident, &envelope, &looked_up, at_ms)
                 {
                     self.repeat(resident, kept, keep, envelope);
                     return Judged::Refused;
@@ -120,9 +131,15 @@ impl Desk {
                     self.answer(envelope.reply, Err(error));
                     return Judged::Refused;
                 }
-                if matches!(keep, Some(Keep::Client { .. })) && !resident.receipts.is_complete() && !receipt_checked {
-                    self.find_receipt(resident, envelope);
-                    return Judged::Refused;
+                if matches!(keep, Some(Keep::Client { .. })) {
+                    if resident.receipts.is_crowded(&self.common.limits.receipts) {
+                        self.busy(envelope.reply);
+                        return Judged::Refused;
+                    }
+                    if must_look_up(resident, &envelope, &looked_up, at_ms) {
+                        self.find_receipt(resident, envelope);
+                        return Judged::Refused;
+                    }
                 }
                 if if_version.is_some_and(|version| version != resident.version) {
                     let stale = AskError::StaleVersion { current: resident.version };
@@ -138,7 +155,7 @@ impl Desk {
                 Judged::Fine
             }
             Body::Repeat { .. } => {
-                self.answer_repeat(resident, envelope, receipt_checked);
+                self.answer_repeat(resident, envelope, looked_up, now);
                 Judged::Refused
             }
             Body::Read { .. } | Body::Inspect => Judged::Refused,
@@ -378,13 +395,10 @@ impl Desk {
         resident.bytes_since_snapshot += events.iter().map(|event| event.bytes.len()).sum::<usize>();
         if let Some(receipt) = &receipt {
             resident.receipts.insert(request.0, resident.version, receipt.clone());
-            let mut limits = self.common.limits.receipts;
-            if resident.lookups > 0 {
-                limits.clients_max = usize::MAX;
-            }
-            if resident.receipts.wants_sweep(&limits) {
+            let limits = &self.common.limits.receipts;
+            if resident.receipts.wants_sweep(limits) {
                 let senders = &self.senders;
-                resident.receipts.sweep(&limits, at.0, |slot| senders.get(&slot).copied().unwrap_or(0));
+                resident.receipts.sweep(limits, at.0, |slot| senders.get(&slot).copied().unwrap_or(0));
             }
         }
         if let Some(wake) = &wake {
@@ -418,6 +432,25 @@ impl Desk {
             self.submit(Item::Snapshot(Box::new(snapshot)), Vec::new());
         }
     }
+}
+
+/// The receipt with which this request is answered again: it is in memory, or the index has found it.
+pub(super) fn known_receipt(
+    resident: &Resident,
+    envelope: &Envelope,
+    looked_up: &LookedUp,
+    at_ms: i64,
+) -> Option<Kept> {
+    let in_memory = resident.receipts.get(&envelope.request.0, at_ms).cloned();
+    in_memory.or_else(|| match looked_up {
+        LookedUp::Found(kept) => Some(kept.clone()).filter(|kept| kept.is_valid(at_ms)),
+        LookedUp::NotYet | LookedUp::Never => None,
+    })
+}
+
+/// Whether only the index knows if the request, of which no receipt is in memory, was seen.
+pub(super) fn must_look_up(resident: &Resident, envelope: &Envelope, looked_up: &LookedUp, at_ms: i64) -> bool {
+    matches!(looked_up, LookedUp::NotYet) && resident.receipts.may_be_elsewhere(&envelope.request.0, at_ms)
 }
 
 /// Lets the watchers from `first` on be answered with the record that is being made.

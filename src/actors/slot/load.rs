@@ -65,7 +65,7 @@ fn from_snapshot(state: Box<dyn AnyState>, snapshot: Snapshot) -> Resident {
     resident.version = snapshot.version;
     resident.seq = snapshot.seq;
     resident.at = Time(snapshot.at_ms);
-    resident.receipts = Receipts::restore(snapshot.receipts, snapshot.receipts_complete, snapshot.watermarks);
+    resident.receipts = Receipts::restore(snapshot.receipts, snapshot.receipts_elsewhere_until_ms, snapshot.watermarks);
     resident.owed = snapshot.owed.map(Box::new);
     resident.wake_row_ms = snapshot.wake_ms;
     resident.snapshot_version = snapshot.version;

@@ -21,6 +21,7 @@ mod desk;
 mod inbox;
 mod load;
 mod outstanding;
+mod pushed_out;
 mod receipts;
 mod recovery;
 mod resident;

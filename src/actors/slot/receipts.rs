@@ -1,24 +1,35 @@
 //! The receipts an entity keeps in memory, so that the same question never gets two answers.
 //!
 //! A client's receipt lives until it expires; an owed one until its sender's watermark passes it. Only
-//! clients' receipts are ever pushed out by their number; from then on a miss has to ask the index.
+//! clients' receipts are ever pushed out by their number. What was pushed out is remembered in filters
+//! ([`super::pushed_out`]): only a request that may be among them has to be looked up in the index.
+//!
+//! A look-up reads what was durable when it began. What is recorded later must be found here, so while one
+//! is in flight no receipt is pushed out that is newer than the beginning of the oldest.
+
+use std::collections::VecDeque;
 
 use hashlink::LinkedHashMap;
 
+use super::pushed_out::PushedOut;
 use crate::persistence::{Origin, Receipt, RequestBytes, Slot};
 
 /// How many receipts an entity keeps in memory.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReceiptLimits {
     /// The most clients' receipts; beyond, the oldest are left to the index.
     pub clients_max: usize,
     /// With fewer than this a sweep does not pay.
     pub swept_from: usize,
+    /// Filters that remember what was pushed out, each of 16 KiB; beyond, every new key is looked up.
+    pub filters_max: usize,
+    /// Look-ups in the index that are in flight for one entity.
+    pub lookups_max: usize,
 }
 
 impl Default for ReceiptLimits {
     fn default() -> Self {
-        ReceiptLimits { clients_max: 1_024, swept_from: 64 }
+        ReceiptLimits { clients_max: 1_024, swept_from: 64, filters_max: 8, lookups_max: 256 }
     }
 }
 
@@ -28,36 +39,75 @@ pub struct Kept {
     pub receipt: Receipt,
 }
 
+impl Kept {
+    /// Whether a repeat at this time is still answered with it.
+    pub fn is_valid(&self, now_ms: i64) -> bool {
+        match self.receipt.origin {
+            Origin::Client { expires_ms } => expires_ms > now_ms,
+            Origin::Owed { .. } => true,
+        }
+    }
+    fn size_bytes(&self) -> usize {
+        128 + self.receipt.outcome.bytes.len()
+    }
+}
+
+/// A receipt and its place in the order of arrival.
+struct Numbered {
+    number: u64,
+    kept: Kept,
+}
+
+/// A look-up in the index that is in flight.
+struct Lookup {
+    ticket: u64,
+    /// Receipts from this number on may be missing in what it finds.
+    from: u64,
+}
+
 #[derive(Default)]
 pub struct Receipts {
     /// Oldest first. Absent until there is one: most entities in memory have none.
-    kept: Option<Box<LinkedHashMap<RequestBytes, Kept>>>,
+    kept: Option<Box<LinkedHashMap<RequestBytes, Numbered>>>,
+    /// The number of the next receipt.
+    next: u64,
+    /// What `kept` takes in memory.
+    kept_bytes: usize,
     /// Swept again when this many are kept.
     sweep_at: usize,
-    /// Clients' receipts were pushed out that have not expired.
-    incomplete: bool,
+    /// Clients' receipts that have not expired and are not here.
+    pushed_out: PushedOut,
+    /// Oldest first.
+    lookups: VecDeque<Lookup>,
     /// Per sending slot, the watermark up to which receipts were dropped.
     dropped: Vec<(Slot, u64)>,
 }
 
 impl Receipts {
-    pub fn restore(receipts: Vec<(RequestBytes, u64, Receipt)>, complete: bool, dropped: Vec<(Slot, u64)>) -> Receipts {
-        let mut kept = Receipts { incomplete: !complete, dropped, ..Receipts::default() };
+    /// `elsewhere_until_ms`: until when a receipt that is not among these may still be asked for, if any may.
+    pub fn restore(
+        receipts: Vec<(RequestBytes, u64, Receipt)>,
+        elsewhere_until_ms: Option<i64>,
+        dropped: Vec<(Slot, u64)>,
+    ) -> Receipts {
+        let pushed_out = PushedOut::unknown(elsewhere_until_ms);
+        let mut kept = Receipts { pushed_out, dropped, ..Receipts::default() };
         for (request, version, receipt) in receipts {
             kept.insert(request, version, receipt);
         }
         kept
     }
 
-    pub fn get(&self, request: &RequestBytes) -> Option<&Kept> {
-        self.kept.as_ref()?.get(request)
+    /// The receipt with which a repeat at this time is answered.
+    pub fn get(&self, request: &RequestBytes, now_ms: i64) -> Option<&Kept> {
+        self.kept.as_ref()?.get(request).map(|numbered| &numbered.kept).filter(|kept| kept.is_valid(now_ms))
     }
     pub fn len(&self) -> usize {
         self.kept.as_ref().map_or(0, |kept| kept.len())
     }
-    /// Whether a miss means that the request was never seen.
-    pub fn is_complete(&self) -> bool {
-        !self.incomplete
+    /// Whether a request that is not here may have a receipt in the index that counts at this time.
+    pub fn may_be_elsewhere(&self, request: &RequestBytes, now_ms: i64) -> bool {
+        self.pushed_out.may_have(request, now_ms)
     }
     /// The watermark below which receipts from `slot` were dropped.
     pub fn dropped_below(&self, slot: Slot) -> u64 {
@@ -65,7 +115,35 @@ impl Receipts {
     }
 
     pub fn insert(&mut self, request: RequestBytes, version: u64, receipt: Receipt) {
-        self.kept.get_or_insert_default().insert(request, Kept { version, receipt });
+        let kept = Kept { version, receipt };
+        self.kept_bytes += kept.size_bytes();
+        let numbered = Numbered { number: self.next, kept };
+        self.next += 1;
+        if let Some(before) = self.kept.get_or_insert_default().insert(request, numbered) {
+            self.kept_bytes -= before.kept.size_bytes();
+        }
+    }
+
+    /// The index is about to be asked. `false`: it is asked too much already.
+    pub fn begin_lookup(&mut self, ticket: u64, limits: &ReceiptLimits) -> bool {
+        let has_room = self.lookups.len() < limits.lookups_max;
+        if has_room {
+            self.lookups.push_back(Lookup { ticket, from: self.next });
+        }
+        has_room
+    }
+    /// The index has answered. `false`: it was not asked for these receipts, but for those of an earlier
+    /// life of the entity in memory.
+    pub fn end_lookup(&mut self, ticket: u64) -> bool {
+        let at = self.lookups.iter().position(|lookup| lookup.ticket == ticket);
+        at.and_then(|at| self.lookups.remove(at)).is_some()
+    }
+    pub fn is_looked_up(&self) -> bool {
+        !self.lookups.is_empty()
+    }
+    /// Look-ups that do not end keep more receipts here than there may be: no more are to be added.
+    pub fn is_crowded(&self, limits: &ReceiptLimits) -> bool {
+        self.lookups.front().is_some_and(|oldest| self.next - oldest.from > 4 * limits.clients_max as u64)
     }
 
     /// Whether enough has gathered that a sweep pays: its cost is spread over the inserts since the last.
@@ -73,47 +151,66 @@ impl Receipts {
         self.len() >= self.sweep_at.max(limits.swept_from)
     }
 
-    /// Drops what no repeat can ask for any more.
+    /// Drops what no repeat can ask for any more, and leaves the oldest excess to the index.
     pub fn sweep(&mut self, limits: &ReceiptLimits, now_ms: i64, watermark_of: impl Fn(Slot) -> u64) {
+        self.pushed_out.forget_expired(now_ms);
         let Some(kept) = &mut self.kept else { return };
-        let mut dropped = std::mem::take(&mut self.dropped);
+        let (dropped, bytes) = (&mut self.dropped, &mut self.kept_bytes);
         let mut clients = 0;
-        kept.retain(|_, kept| match kept.receipt.origin {
-            Origin::Client { expires_ms } => {
-                let keep = expires_ms > now_ms;
-                clients += usize::from(keep);
-                keep
-            }
-            Origin::Owed { slot, number, .. } => {
-                let watermark = watermark_of(slot);
-                let keep = number >= watermark;
-                if !keep {
-                    raise(&mut dropped, slot, watermark);
+        kept.retain(|_, numbered| {
+            let keep = match numbered.kept.receipt.origin {
+                Origin::Client { expires_ms } => {
+                    let keep = expires_ms > now_ms;
+                    clients += usize::from(keep);
+                    keep
                 }
-                keep
-            }
+                Origin::Owed { slot, number, .. } => {
+                    let watermark = watermark_of(slot);
+                    let keep = number >= watermark;
+                    if !keep {
+                        raise(dropped, slot, watermark);
+                    }
+                    keep
+                }
+            };
+            *bytes -= if keep { 0 } else { numbered.kept.size_bytes() };
+            keep
         });
-        self.dropped = dropped;
         if clients > limits.clients_max {
-            let mut excess = clients - limits.clients_max;
-            // Only this walk goes from the oldest on: another would push out the newest as gladly.
-            kept.retain_with_order(|_, kept| {
-                let go = excess > 0 && matches!(kept.receipt.origin, Origin::Client { .. });
-                excess -= usize::from(go);
-                !go
-            });
-            self.incomplete = true;
+            self.push_out(limits, clients - limits.clients_max);
         }
-        if kept.is_empty() {
+        if self.len() == 0 {
             self.kept = None;
         }
         self.sweep_at = 2 * self.len();
     }
 
+    /// Leaves clients' receipts to the index, the oldest first.
+    fn push_out(&mut self, limits: &ReceiptLimits, mut excess: usize) {
+        let Some(kept) = &mut self.kept else { return };
+        let pinned_from = self.lookups.front().map_or(u64::MAX, |oldest| oldest.from);
+        let (pushed_out, bytes) = (&mut self.pushed_out, &mut self.kept_bytes);
+        // Only this walk goes from the oldest on: another would push out the newest as gladly.
+        kept.retain_with_order(|request, numbered| {
+            let Origin::Client { expires_ms } = numbered.kept.receipt.origin else { return true };
+            if excess == 0 || numbered.number >= pinned_from {
+                return true;
+            }
+            excess -= 1;
+            *bytes -= numbered.kept.size_bytes();
+            pushed_out.add(request, expires_ms, limits.filters_max);
+            false
+        });
+    }
+
     /// What a snapshot keeps: (request, entity version, receipt), oldest first.
     pub fn saved(&self) -> Vec<(RequestBytes, u64, Receipt)> {
         let kept = self.kept.iter().flat_map(|kept| kept.iter());
-        kept.map(|(request, kept)| (*request, kept.version, kept.receipt.clone())).collect()
+        kept.map(|(request, Numbered { kept, .. })| (*request, kept.version, kept.receipt.clone())).collect()
+    }
+    /// Until when a receipt that is not saved may be asked for; `None`: all are saved.
+    pub fn elsewhere_until_ms(&self, now_ms: i64) -> Option<i64> {
+        self.pushed_out.until_ms(now_ms)
     }
     /// Per sending slot, the watermark below which receipts were dropped.
     pub fn dropped(&self) -> Vec<(Slot, u64)> {
@@ -121,8 +218,7 @@ impl Receipts {
     }
 
     pub fn size_bytes(&self) -> usize {
-        let each = |kept: &Kept| 120 + kept.receipt.outcome.bytes.len();
-        self.kept.as_ref().map_or(0, |kept| kept.values().map(each).sum::<usize>()) + self.dropped.len() * 16
+        self.kept_bytes + self.dropped.len() * 16 + self.pushed_out.size_bytes()
     }
 }
 
@@ -134,49 +230,5 @@ fn raise(watermarks: &mut Vec<(Slot, u64)>, slot: Slot, watermark: u64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::persistence::Payload;
-
-    const LIMITS: ReceiptLimits = ReceiptLimits { clients_max: 1_024, swept_from: 64 };
-
-    fn receipt(origin: Origin) -> Receipt {
-        let outcome = Payload { type_number: 1, version: 1, bytes: vec![] };
-        Receipt { origin, fingerprint: [0; 16], outcome }
-    }
-    fn owed(number: u64) -> Receipt {
-        receipt(Origin::Owed { slot: 3, number, watermark: 0 })
-    }
-    fn id(n: u64) -> RequestBytes {
-        u128::from(n).to_be_bytes()
-    }
-
-    #[test]
-    fn owed_receipts_go_when_the_watermark_passes_them() {
-        let mut receipts = Receipts::default();
-        for n in 0..100 {
-            receipts.insert(id(n), 1, owed(n));
-        }
-        assert!(receipts.wants_sweep(&LIMITS));
-        receipts.sweep(&LIMITS, 0, |_| 90);
-        assert_eq!((receipts.len(), receipts.is_complete(), receipts.dropped_below(3)), (10, true, 90));
-        assert!(receipts.get(&id(89)).is_none() && receipts.get(&id(90)).is_some());
-    }
-
-    #[test]
-    fn clients_receipts_go_when_they_expire_and_the_excess_makes_the_window_incomplete() {
-        let mut receipts = Receipts::default();
-        for n in 0..100 {
-            receipts.insert(id(n), 1, receipt(Origin::Client { expires_ms: n as i64 }));
-        }
-        receipts.sweep(&LIMITS, 50, |_| 0);
-        assert_eq!((receipts.len(), receipts.is_complete()), (49, true));
-        for n in 1_000..3_000 {
-            receipts.insert(id(n), 1, receipt(Origin::Client { expires_ms: i64::MAX }));
-        }
-        receipts.sweep(&LIMITS, 200, |_| 0);
-        assert_eq!((receipts.len(), receipts.is_complete()), (LIMITS.clients_max, false));
-        let oldest_kept = 3_000 - LIMITS.clients_max as u64;
-        assert!((oldest_kept..3_000).all(|n| receipts.get(&id(n)).is_some()), "the oldest are pushed out");
-    }
-}
+#[path = "receipts_tests.rs"]
+mod tests;

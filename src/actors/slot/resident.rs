@@ -37,9 +37,6 @@ pub struct Resident {
     /// When the wake index says that it wants to be woken: early, perhaps, but never late.
     pub wake_row_ms: Option<i64>,
     pub watchers: Vec<Watcher>,
-    /// Receipts that the index is being asked for. Meanwhile no receipt is pushed out: what is recorded
-    /// after the index was read must be found here.
-    pub lookups: u32,
     pub last_used: Time,
     /// Readers may find it among the slot's views.
     pub is_shown: bool,
@@ -63,7 +60,6 @@ impl Resident {
             owed: None,
             wake_row_ms: None,
             watchers: Vec::new(),
-            lookups: 0,
             last_used: Time::ZERO,
             is_shown: false,
             snapshot_version: 0,
@@ -139,7 +135,10 @@ impl Resident {
 
     /// Nothing of it is in flight, owed, awaited or looked for: it may leave memory.
     pub fn may_leave(&self, durable_seq: u64) -> bool {
-        self.seq <= durable_seq && self.owed.is_none() && self.watchers.iter().all(|watcher| watcher.reply.is_closed())
+        self.seq <= durable_seq
+            && self.owed.is_none()
+            && !self.receipts.is_looked_up()
+            && self.watchers.iter().all(|watcher| watcher.reply.is_closed())
     }
 
     /// A snapshot pays when enough came since the last to outweigh the state itself.
@@ -171,7 +170,7 @@ impl Resident {
             at_ms: self.at.0,
             state,
             receipts,
-            receipts_complete: self.receipts.is_complete(),
+            receipts_elsewhere_until_ms: self.receipts.elsewhere_until_ms(self.at.0),
             watermarks,
             owed: self.owed.as_deref().cloned(),
             wake_ms: self.wake_row_ms,

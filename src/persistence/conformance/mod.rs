@@ -251,7 +251,7 @@ impl Scribe {
             at_ms: record.at_ms,
             state: Payload { type_number: 0x0a00, version: 1, bytes: record.version.to_be_bytes().to_vec() },
             receipts: Vec::new(),
-            receipts_complete: true,
+            receipts_elsewhere_until_ms: None,
             watermarks: Vec::new(),
             owed: None,
             wake_ms: None,

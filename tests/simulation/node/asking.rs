@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use futures::FutureExt;
 use souk::actors::envelope::{AskError, Envelope};
 use souk::actors::history::ask_error;
+use souk::actors::slot::core::Lookup;
 use souk::actors::slot::load;
 use souk::persistence::{EntityKey, Journal};
 
@@ -32,13 +33,18 @@ impl Node {
         }));
     }
 
-    pub(super) fn find_receipt(&mut self, slot: usize, generation: u64, envelope: Envelope) {
+    pub(super) fn find_receipt(&mut self, slot: usize, generation: u64, lookup: Lookup) {
         let (number, journal) = (self.seats[slot].shared.slot, self.journal.clone());
         let gathering = self.gathering.clone();
+        let mutation = self.mutation;
         self.seats[slot].tasks.push(Task::new(async move {
             gathering.settle(number, generation).await;
-            let found = journal.find_receipt(number, &envelope.key, &envelope.request.0).await.map_err(ask_error);
-            Mail::ReceiptFound { generation, envelope: Box::new(envelope), found: Box::new(found) }
+            let Envelope { key, request, .. } = &lookup.envelope;
+            let mut found = journal.find_receipt(number, key, &request.0).await.map_err(ask_error);
+            if mutation == Some(Mutation::LookupFindsNothing) {
+                found = found.map(|_receipt| None);
+            }
+            Mail::ReceiptFound { generation, lookup: Box::new(lookup), found: Box::new(found) }
         }));
     }
 
