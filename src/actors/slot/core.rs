@@ -251,7 +251,7 @@ impl SlotCore {
         let shown = catch_unwind(AssertUnwindSafe(|| match envelope.body {
             Body::Read { wait } => {
                 let Envelope { reply, want_state, .. } = envelope;
-                if resident.seq <= desk.shared.durable_seq() && !resident.is_shown {
+                if resident.seq <= desk.shared.durable_seq() && !desk.shared.views.shows(&key, resident) {
                     desk.shared.views.show(&key, resident);
                 }
                 desk.answer_when(resident, Watcher { reply, outcome: None, replayed: false, want_state }, wait);

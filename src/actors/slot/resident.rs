@@ -38,7 +38,7 @@ pub struct Resident {
     pub wake_row_ms: Option<i64>,
     pub watchers: Vec<Watcher>,
     pub last_used: Time,
-    /// Readers may find it among the slot's views.
+    /// Readers may find it among the slot's views, unless others have taken its place.
     pub is_shown: bool,
     /// Version and size of the last snapshot, in bytes; what came since, in bytes.
     pub snapshot_version: u64,

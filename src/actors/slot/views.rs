@@ -8,22 +8,21 @@
 //! A node whose lease has lapsed must not answer from here ([`super::SlotShared::read`] is asked under a valid
 //! lease only), and a slot that ends its generation or is given away hides everything.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hashlink::DefaultHashBuilder;
+use hashlink::LinkedHashMap;
 use parking_lot::RwLock;
 
 use super::resident::Resident;
 use crate::actors::envelope::{Reply, Wait};
 use crate::persistence::EntityKey;
 
-/// Entities that one slot shows at once; the next one takes the place of all. What is hidden costs the next
-/// reader a message.
+/// Entities that one slot shows at once; the next one takes the place of the one shown longest. What is hidden
+/// costs the next reader a message, and is shown again.
 const SHOWN_MAX: usize = 512;
 
 #[derive(Default)]
-pub struct Views(RwLock<HashMap<EntityKey, View, DefaultHashBuilder>>);
+pub struct Views(RwLock<LinkedHashMap<EntityKey, View>>);
 
 struct View {
     reply: Reply,
@@ -49,10 +48,15 @@ impl Views {
             View { reply: resident.reply(None, true, false), settled: resident.state.settled(), used: false.into() };
         let mut shown = self.0.write();
         if shown.len() >= SHOWN_MAX {
-            shown.clear();
+            shown.pop_front();
         }
         shown.insert(key.clone(), view);
         resident.is_shown = true;
+    }
+
+    /// Whether the entity is shown: another may have taken its place since it was.
+    pub(super) fn shows(&self, key: &EntityKey, resident: &Resident) -> bool {
+        resident.is_shown && self.0.read().contains_key(key)
     }
 
     /// Hides an entity that is about to change, or to leave memory.
@@ -69,5 +73,35 @@ impl Views {
 
     pub fn clear(&self) {
         self.0.write().clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::envelope::key;
+    use crate::actors::kinds;
+    use crate::actors::slot::fresh;
+
+    #[test]
+    fn one_too_many_takes_the_place_of_one_and_that_one_is_shown_again() {
+        let spec = kinds::all().by_number(9).expect("the SKU");
+        let views = Views::default();
+        let mut residents: Vec<_> = (0..=SHOWN_MAX)
+            .map(|n| {
+                let key = key(9, format!("SKU-{n}"));
+                let mut resident = fresh(spec, &key).expect("a fresh SKU");
+                views.show(&key, &mut resident);
+                (key, resident)
+            })
+            .collect();
+        let shown = residents.iter().filter(|(key, resident)| views.shows(key, resident)).count();
+        assert_eq!(shown, SHOWN_MAX, "only one had to go");
+        let (key, first) = &mut residents[0];
+        assert!(!views.shows(key, first), "the one shown longest");
+        views.show(key, first);
+        assert!(views.read(key, Wait::Durable).is_some() && views.shows(key, first));
+        views.hide(key, first);
+        assert!(views.read(key, Wait::Durable).is_none() && !views.shows(key, first));
     }
 }
