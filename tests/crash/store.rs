@@ -128,7 +128,8 @@ struct Writing {
 impl Writing {
     fn start(victim: &Victim, environment: &Environment) -> Writing {
         let mut command = process::mortal(std::env::current_exe().expect("the test's own binary"), "KILL");
-        command.args(["--exact", "store::child", "--ignored", "--nocapture"]).env(ADDRESS, &victim.address);
+        let (_, here) = module_path!().split_once("::").expect("a module of the test binary");
+        command.args(["--exact", &format!("{here}::child"), "--ignored", "--nocapture"]).env(ADDRESS, &victim.address);
         command.env(SCALE, victim.scale.to_string()).envs(environment.iter().cloned());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = process::spawn(command);
