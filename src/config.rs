@@ -46,6 +46,7 @@ pub struct Config {
     pub slots: Slots,
     pub cart: Cart,
     pub reservation: Reservation,
+    pub order: Order,
     pub complete: Complete,
     pub payment: Payment,
     pub stock: Stock,
@@ -195,6 +196,11 @@ pub struct Reservation {
 }
 
 #[derive(Debug, Clone, PartialEq)]
+pub struct Order {
+    pub decide_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
 pub struct Complete {
     pub deadline_ms: u64,
 }
@@ -304,6 +310,7 @@ impl Config {
             cart_ttl_ms: self.cart.ttl_ms,
             reservation_ttl_ms: self.reservation.ttl_ms,
             payment_timeout_ms: self.payment.timeout_ms,
+            order_decide_ms: self.order.decide_ms,
             refresh_ttl_ms: self.auth.refresh_ttl_ms,
             refresh_grace_ms: self.auth.refresh_grace_ms,
             low_stock_at: self.stock.low_at,
@@ -379,6 +386,7 @@ impl Config {
             },
             cart: Cart { ttl_ms: r.ms("cart.ttl_ms") },
             reservation: Reservation { ttl_ms: r.ms("reservation.ttl_ms") },
+            order: Order { decide_ms: r.number("order.decide_ms", 2..=55_000) },
             complete: Complete { deadline_ms: r.ms("complete.deadline_ms") },
             payment: Payment { timeout_ms: r.number("payment.timeout_ms", 1..=50_000) },
             stock: Stock { low_at: r.number("stock.low_at", 0..=1_000_000) },
@@ -453,6 +461,11 @@ impl Config {
             "http.request_deadline_ms",
             self.http.request_deadline_ms < self.http.handler_timeout_ms,
             "must be less than http.handler_timeout_ms",
+        );
+        r.require(
+            "order.decide_ms",
+            self.order.decide_ms > self.payment.timeout_ms,
+            "must be more than payment.timeout_ms, or an order has no time for its stock",
         );
         r.require(
             "http.bodies_max_bytes",

@@ -11,7 +11,7 @@ use souk::actors::entity::Caller;
 use souk::actors::kinds;
 use souk::actors::runtime::{Runtime, RuntimeConfig};
 use souk::actors::sku::types::{Command, Offer, StockUnit};
-use souk::actors::values::{Currency, Money, OrderId, ProductId, Quantity, RequestId, Sku, VariantId};
+use souk::actors::values::{Currency, Money, OrderId, ProductId, Quantity, RequestId, Sku, Time, VariantId};
 use souk::cluster::{NodeId, SoleOwner};
 use souk::metrics::Metrics;
 use souk::persistence::embedded::{EmbeddedJournal, EmbeddedOptions};
@@ -69,13 +69,18 @@ async fn series(
     tally(tasks, time, make, move |(client, sku, orders), _| async move {
         let n = series << 64 | u128::from(orders.fetch_add(1, Ordering::Relaxed));
         let order = OrderId(n << 1 | 1);
-        ask(&client, &sku, n << 1, keyed, Command::Reserve { order, quantity: Quantity::new(1)? }).await?;
+        ask(&client, &sku, n << 1, keyed, reserve(order)?).await?;
         if commit {
             ask(&client, &sku, n << 1 | 1, keyed, Command::Commit { order }).await?;
         }
         Ok((client, sku, orders))
     })
     .await
+}
+
+fn reserve(order: OrderId) -> anyhow::Result<Command> {
+    // Each order is younger than those before, as when they come one after the other.
+    Ok(Command::Reserve { order, quantity: Quantity::new(1)?, placed_at: Time(1) })
 }
 
 async fn ask(client: &Client, sku: &Sku, n: u128, keyed: bool, command: Command) -> anyhow::Result<()> {

@@ -82,6 +82,13 @@ pub trait Entity: Default + Clone + Serialize + DeserializeOwned + Send + Sync +
         None
     }
 
+    /// One command for several answers that wait together, each as [`Entity::answered`] reads it. `None`: they are
+    /// judged one after the other.
+    fn answered_together(&self, answers: &[(&str, &Answer)]) -> Option<<Self::Kind as Kind>::Command> {
+        let _ = answers;
+        None
+    }
+
     /// When the entity wants [`Entity::wake`]; `None` to sleep until it is asked.
     fn wake_at(&self) -> Option<Time> {
         None
@@ -110,7 +117,7 @@ pub trait Entity: Default + Clone + Serialize + DeserializeOwned + Send + Sync +
 }
 
 /// The most requests that an entity owes at once. A process with more steps owes them in turn.
-pub const OWED_MAX: usize = 32;
+pub const OWED_MAX: usize = 96;
 
 /// Events and reply of an accepted command.
 #[derive(Debug, Clone, PartialEq)]
@@ -164,6 +171,8 @@ pub struct Policy {
     pub reservation_ttl_ms: u64,
     /// How long an order waits for the payment provider before it gives up and voids.
     pub payment_timeout_ms: u64,
+    /// How long an order waits for others, from being placed until all its stock is committed.
+    pub order_decide_ms: u64,
     /// How long a refresh token is good for.
     pub refresh_ttl_ms: u64,
     /// How long the previous refresh token still works, for a reply that got lost.
@@ -178,6 +187,7 @@ impl Default for Policy {
             cart_ttl_ms: 30 * 24 * 3_600_000,
             reservation_ttl_ms: 15 * 60_000,
             payment_timeout_ms: 30_000,
+            order_decide_ms: 55_000,
             refresh_ttl_ms: 30 * 24 * 3_600_000,
             refresh_grace_ms: 10_000,
             low_stock_at: 5,

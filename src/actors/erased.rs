@@ -46,6 +46,8 @@ pub trait AnyState: Send + Sync {
     fn replay(&mut self, event: &Payload, at: Time) -> Result<(), CodecError>;
     fn owed(&self) -> Vec<Owed>;
     fn answered(&self, key: &str, answer: &Answer) -> Option<Erased>;
+    /// [`Entity::answered_together`].
+    fn answered_together(&self, answers: &[(&str, &Answer)]) -> Option<Erased>;
     fn wake_at(&self) -> Option<Time>;
     fn settled(&self) -> bool;
     fn violations(&self) -> Vec<&'static str>;
@@ -183,6 +185,9 @@ impl<S: Entity> AnyState for Held<S> {
     }
     fn answered(&self, key: &str, answer: &Answer) -> Option<Erased> {
         self.0.answered(key, answer).map(|command| Arc::new(command) as Erased)
+    }
+    fn answered_together(&self, answers: &[(&str, &Answer)]) -> Option<Erased> {
+        self.0.answered_together(answers).map(|command| Arc::new(command) as Erased)
     }
     fn wake_at(&self) -> Option<Time> {
         self.0.wake_at()

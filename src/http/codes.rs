@@ -61,6 +61,7 @@ problem_codes! {
     RequestInProgress = 409 "request_in_progress" "This request is still running" retryable;
     ChangeInProgress = 409 "change_in_progress" "Another change of this is still running" retryable;
     InsufficientStock = 409 "insufficient_stock" "Not enough stock";
+    OrderTimeout = 409 "order_timeout" "The order could not be decided in time";
     ReservationExpired = 409 "reservation_expired" "The stock was held too long and was given back";
     StockChanged = 409 "stock_changed" "The stock is not what you expected";
     StockReserved = 409 "stock_reserved" "Pending orders hold more than that";

@@ -245,6 +245,7 @@ fn rejected(refused: &CompletionRefused) -> Problem {
         }
         RefusalCode::PaymentFailed => Problem::new(Code::PaymentFailed).with("decline_code", decline),
         RefusalCode::PaymentTimeout => Code::PaymentTimeout.into(),
+        RefusalCode::OrderTimeout => Code::OrderTimeout.into(),
         RefusalCode::ReservationExpired => Code::ReservationExpired.into(),
         RefusalCode::SkuGone => {
             let fault = Fault::new(Code::SkuUnavailable, format!("/lines/{}/sku", line.unwrap_or(0)));

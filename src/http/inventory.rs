@@ -122,6 +122,9 @@ fn refusal(rejection: &Rejection, pointer: &str) -> Problem {
             Problem::of_field(Fault::new(Code::OutOfRange, pointer).detail(why))
         }
         // These answer orders and products, which are not clients.
-        Rejection::Taken { .. } | Rejection::InsufficientStock { .. } | Rejection::NotReserved => Code::Internal.into(),
+        Rejection::Taken { .. }
+        | Rejection::InsufficientStock { .. }
+        | Rejection::NotReserved
+        | Rejection::Contended => Code::Internal.into(),
     }
 }

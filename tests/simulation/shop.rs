@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use souk::actors::cart::types::{Cart, CartStatus};
 use souk::actors::customer::types::Customer;
 use souk::actors::entity::Kind;
-use souk::actors::order::types::{self as order, Order, OrderStatus};
+use souk::actors::order::types::{self as order, Order, OrderStatus, StockStep};
 use souk::actors::product::types::Product;
 use souk::actors::sku::types::{self as sku, StockUnit};
 use souk::actors::user::types::User;
@@ -37,6 +37,13 @@ fn is_decided(order: &order::State) -> bool {
     order.status != OrderStatus::Pending
 }
 
+/// Whether an order that came to nothing still has to undo something at this SKU.
+fn owes_back(order: &order::State, sku: &str) -> bool {
+    let lines = order.placement.iter().flat_map(|placement| &placement.lines).zip(&order.stock);
+    order.refusal.is_some()
+        && lines.into_iter().any(|(line, step)| line.sku.as_str() == sku && *step != StockStep::Cleared)
+}
+
 fn judge_sku(record: &Record, history: &History) -> Result<(), Broken> {
     let Some(past) = history.past(&record.key) else { return Ok(()) };
     let (Some(before), Some(now)) =
@@ -45,8 +52,11 @@ fn judge_sku(record: &Record, history: &History) -> Result<(), Broken> {
         return Ok(());
     };
     for (id, _) in now.reservations.iter() {
-        let decided = history.now::<Order>(id).is_some_and(|order| is_decided(&order));
-        ensure(!decided, "an order that is decided holds nothing", || format!("{} holds {id}", record.key.id))?;
+        let keeps =
+            history.now::<Order>(id).is_some_and(|order| is_decided(&order) && !owes_back(&order, &record.key.id));
+        ensure(!keeps, "an order that is decided holds nothing that it does not owe back", || {
+            format!("{} holds {id}", record.key.id)
+        })?;
     }
     // A hold goes when it is committed, when its order gives it back, or when its time is over.
     let mut gone = Vec::new();
@@ -72,7 +82,10 @@ fn judge_order(record: &Record, history: &History) -> Result<(), Broken> {
     if is_decided(&order) {
         for line in &placement.lines {
             let holds = history.now::<StockUnit>(&line.sku).is_some_and(|sku| sku.reservations.get(&id).is_some());
-            ensure(!holds, "an order that is decided holds nothing", || format!("{id} holds {}", line.sku))?;
+            let keeps = holds && !owes_back(&order, line.sku.as_str());
+            ensure(!keeps, "an order that is decided holds nothing that it does not owe back", || {
+                format!("{id} holds {}", line.sku)
+            })?;
         }
     }
     if order.confirmed {

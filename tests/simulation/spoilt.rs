@@ -165,6 +165,10 @@ impl AnyState for SpoiltState {
         self.perhaps_panic("answered");
         self.state.answered(key, answer)
     }
+    fn answered_together(&self, answers: &[(&str, &Answer)]) -> Option<Erased> {
+        self.perhaps_panic("answered_together");
+        self.state.answered_together(answers)
+    }
     fn wake_at(&self) -> Option<Time> {
         self.perhaps_panic("wake_at");
         self.state.wake_at()

@@ -113,6 +113,7 @@ impl World {
             cart_ttl_ms: random.between(5_000, 60_000),
             reservation_ttl_ms: random.between(300, 5_000),
             payment_timeout_ms: random.between(200, 3_000),
+            order_decide_ms: random.between(3_500, 9_000),
             refresh_ttl_ms: random.between(1_000, 60_000),
             refresh_grace_ms: 200,
             low_stock_at: 2,

@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use super::Event;
 use super::types::{
-    CancelAsked, OrderLine, OrderStatus, Payment, PaymentStage, Placement, Refund, RefundStatus, State, StockStep,
-    TIMELINE_MAX, TimelineEntry, TimelineType,
+    CancelAsked, Contention, OrderLine, OrderStatus, Payment, PaymentStage, Placement, Refund, RefundStatus, State,
+    StockStep, TIMELINE_MAX, TimelineEntry, TimelineType,
 };
 use crate::actors::values::{Money, PaymentId, RefundId, Time};
 
 impl State {
     pub(super) fn apply(&mut self, event: &Event, at: Time) {
         match event {
-            Event::Placed { placement } => self.placed(placement, at),
+            Event::Placed { placement, limits } => {
+                self.limits = *limits;
+                self.placed(placement, at);
+            }
             Event::NumberTaken => self.numbers_taken += 1,
             Event::Numbered { number } => self.number = Some(number.clone()),
             Event::Reserved { line } => self.move_stock(*line, StockStep::Held),
@@ -44,6 +47,19 @@ impl State {
             }
             Event::CustomerTold => self.customer_told = true,
             Event::CartTold => self.cart_told = true,
+            Event::CartAskedAgain => {
+                self.cart_told = false;
+                self.cart_asked_again += 1;
+            }
+            Event::Contended { line, again_at } => self.line_contended(*line, *again_at),
+            Event::AskedAgain { lines } => {
+                for line in lines {
+                    if let Some(step) = self.stock.get_mut(*line as usize) {
+                        *step = StockStep::Waiting;
+                        self.again.push(*line);
+                    }
+                }
+            }
             Event::CancelAsked { reason } => {
                 self.note(at, TimelineType::CancelRequested, reason.clone().map(|reason| ("reason", reason)));
                 self.cancel = Some(CancelAsked { at, reason: reason.clone() });
@@ -79,19 +95,28 @@ impl State {
         if let Some(step) = self.stock.get_mut(line as usize) {
             *step = to;
         }
+        if self.contended.remove(&line).is_some() {
+            self.again.retain(|other| *other != line);
+        }
+    }
+
+    fn line_contended(&mut self, line: u32, again_at: Time) {
+        let attempt = self.attempt(line) + 1;
+        self.move_stock(line, StockStep::Contended);
+        self.contended.insert(line, Contention { attempt, again_at });
     }
 
     /// Of the steps in flight the answers are awaited; what was not asked for is not; what is held will be
     /// released.
     fn turn_stock_back(&mut self, in_flight: usize) {
-        let reserving = self.stock.contains(&StockStep::Waiting);
-        let (from, awaited, unasked) = match reserving {
-            true => (StockStep::Waiting, StockStep::Waiting, StockStep::Cleared),
-            false => (StockStep::Held, StockStep::Committing, StockStep::Held),
-        };
-        let lines: Vec<u32> = self.lines_at(from).collect();
-        for (nth, line) in lines.into_iter().enumerate() {
-            self.move_stock(line, if nth < in_flight { awaited } else { unasked });
+        let paused: Vec<u32> = self.pausing().map(|(line, _)| line).collect();
+        paused.into_iter().for_each(|line| self.move_stock(line, StockStep::Cleared));
+        if self.stock.contains(&StockStep::Waiting) {
+            let unasked: Vec<u32> = self.to_reserve().skip(in_flight).collect();
+            unasked.into_iter().for_each(|line| self.move_stock(line, StockStep::Cleared));
+        } else {
+            let asked: Vec<u32> = self.lines_at(StockStep::Held).take(in_flight).collect();
+            asked.into_iter().for_each(|line| self.move_stock(line, StockStep::Committing));
         }
     }
 

@@ -1,6 +1,8 @@
 //! What must hold of an order at every moment, and how large it is.
 
-use super::types::{OrderLine, OrderStatus, PaymentStage, Placement, Refund, State, StockStep, TimelineEntry};
+use super::types::{
+    Contention, OrderLine, OrderStatus, PaymentStage, Placement, Refund, State, StockStep, TimelineEntry,
+};
 
 /// A rough allowance for the texts of a line, a timeline entry or a refund.
 const TEXT_BYTES: usize = 64;
@@ -30,7 +32,8 @@ impl State {
             (!self.confirmed || captured || self.costs_nothing(), "a confirmed order is paid"),
             (!captured || self.refusal.is_none(), "a refused order is never charged"),
             (!self.confirmed || self.refusal.is_none(), "an order is confirmed or refused, never both"),
-            (!came_to_nothing || self.holds_nothing(), "an order that came to nothing holds nothing"),
+            (!came_to_nothing || self.gives_back(), "an order that came to nothing gives back what it holds"),
+            (self.contended_lines_are_known(), "a contended line pauses or is asked for again"),
             (
                 self.refusal.is_some() || !self.stock.contains(&StockStep::Committing),
                 "only an order that turned back awaits commits to undo them",
@@ -39,6 +42,11 @@ impl State {
             (self.fits(&placement.lines), "no more is fulfilled than was ordered"),
         ];
         checks.into_iter().filter(|(holds, _)| !holds).map(|(_, name)| name).collect()
+    }
+
+    fn contended_lines_are_known(&self) -> bool {
+        let waiting = self.contended.keys().filter(|line| self.step_of(**line) == Some(StockStep::Waiting)).count();
+        waiting == self.again.len() && waiting + self.pausing().count() == self.contended.len()
     }
 
     fn fits(&self, lines: &[OrderLine]) -> bool {
@@ -54,6 +62,8 @@ impl State {
             .map_or(0, |placement| size_of::<Placement>() + 8 * TEXT_BYTES + placement.metadata.len() * 2 * TEXT_BYTES);
         placed
             + lines * (size_of::<OrderLine>() + TEXT_BYTES + size_of::<StockStep>() + size_of::<u32>())
+            + self.contended.len() * 2 * size_of::<(u32, Contention)>()
+            + self.again.len() * size_of::<u32>()
             + self.fulfilled.len() * size_of::<u32>()
             + self.timeline.len() * (size_of::<TimelineEntry>() + TEXT_BYTES)
             + self.refunds.len() * (size_of::<Refund>() + TEXT_BYTES)

@@ -4,7 +4,7 @@
 //! ```text
 //!  Place -> claim a number  \
 //!           reserve stock,   > authorise -> commit all stock -> capture -> CONFIRMED -> tell customer, cart
-//!           SKU after SKU   /      |               |               |
+//!           all at once     /      |               |               |
 //!                 |                |               |               |
 //!                 +--- refused ----+-- declined, --+- reservation -+- declined
 //!                 |                   timed out        expired
@@ -20,17 +20,25 @@
 //!
 //! Decisions worth knowing:
 //!
-//! - *Stock is reserved strictly one SKU after the other, in SKU order.* Two orders that compete for the
-//!   same last units then meet at the first SKU that they share, and one of them passes. Commits cannot
-//!   be refused for lack of stock, so they go out many at once.
+//! - *Stock is reserved and committed many SKUs at once* ([`phase::STOCK_AT_ONCE`]). Two orders may compete for the
+//!   same last units in opposite order, so each names its age (when it was placed, and its id), and the SKU
+//!   refuses nobody for what a younger order holds (see [`super::sku`]). A contended line is recorded, is not
+//!   in flight, and is asked for again after a pause under a new key (`reserve:3:1`): each question keeps its
+//!   one answer. An order that turns back asks for none of its contended lines again.
+//! - *Nothing but the capture is waited for without end* ([`State::limits`]). A number, a SKU or a provider that
+//!   has not answered by then is treated alike: the order turns back and owes what undoes it until that is
+//!   confirmed.
 //! - *A compensation is owed only after the answer to the step that it undoes.* An order that turns back
 //!   keeps owing the reservation or the commits in flight ([`types::StockStep::Committing`]) and undoes
 //!   each as its answer comes. The void is the exception: a provider that does not answer has not
 //!   refused, so the void is owed at once and until it is confirmed; the provider's contract makes a
 //!   confirmed void final, and an approval that still comes later is answered by one more void.
-//! - *`rejected` means that nothing is held.* The status stays pending while things are given back. The
-//!   void belongs to that, but only for a few seconds: a dead provider must not keep the cart shut. After
-//!   that the order is rejected, and goes on owing the void.
+//! - *`rejected` means that nothing is held, as far as anybody answers.* The status stays pending while things are
+//!   given back, but only for a few seconds: neither a dead provider nor a damaged SKU may keep the cart shut.
+//!   After that the order is rejected, and goes on owing the void, the release, the restock.
+//! - *Steps in flight stay owed until they are answered*, also when the order turns back: they come first among
+//!   what is given back. One that was dropped and asked for again later could meet a SKU that has forgotten
+//!   its answer, and take a commit that was done for one that was refused.
 //! - *A capture in flight is the point of no return.* All stock is committed by then and the provider has
 //!   promised the money. A capture that is not answered can be neither undone nor given up, so it is
 //!   asked until it is answered.
@@ -60,15 +68,15 @@ mod tests;
 
 use std::sync::Arc;
 
-use super::entity::{Answer, Ctx, DecisionOf, Entity, Owed};
+use super::entity::{Answer, Ctx, Decision, DecisionOf, Entity, Owed, codec};
 use super::values::{Money, OrderNumber, PaymentId, RefundId, Time};
 use crate::stored_enum;
 use process::Draft;
-use types::{Command, Order, OrderRefusal, Placement, Rejection, Reply, State};
+use types::{Command, Limits, Order, OrderRefusal, Placement, Rejection, Reply, State};
 
 stored_enum! {
     pub enum Event {
-        (1, 1) => Placed { placement: Arc<Placement> },
+        (1, 2) => Placed { placement: Arc<Placement>, limits: Option<Limits> },
         (2, 1) => NumberTaken,
         (3, 1) => Numbered { number: OrderNumber },
         (4, 1) => Reserved { line: u32 },
@@ -78,8 +86,8 @@ stored_enum! {
         (8, 1) => Captured,
         /// `version`: the order's version with this event.
         (9, 1) => Confirmed { version: u64 },
-        /// The order turns back. `in_flight`: how many stock steps, the first ones in SKU order, have been
-        /// asked for and not been answered. `void_grace`: how long it waits for its void at most.
+        /// The order turns back. `in_flight`: how many stock steps, the first ones in the order in which they
+        /// are asked for, have not been answered. `void_grace`: until when it is rejected in any case.
         (10, 1) => Refused { refusal: OrderRefusal, in_flight: u32, void_grace: Time },
         /// Nothing is held for this line (any more): it was refused, released, or had expired.
         (11, 1) => NothingHeld { line: u32 },
@@ -98,13 +106,26 @@ stored_enum! {
         (23, 1) => RefundDeclined { refund: RefundId, code: String },
         /// Pieces by line index; `None`: everything that was left.
         (24, 1) => Fulfilled { items: Option<Vec<(u32, u32)>>, tracking: Option<String> },
+        /// Younger orders hold what this line wants.
+        (25, 1) => Contended { line: u32, again_at: Time },
+        /// The pause of these contended lines is over.
+        (26, 1) => AskedAgain { lines: Vec<u32> },
+        /// The cart placed the order once more after it had been told what it came to.
+        (27, 1) => CartAskedAgain,
+    }
+    old {
+        // Before orders had limits.
+        (1, 1) => |bytes| {
+            let (placement,): (Arc<Placement>,) = codec::decode(bytes)?;
+            Ok(Event::Placed { placement, limits: None })
+        },
     }
 }
 
 impl Entity for State {
     type Kind = Order;
     type Event = Event;
-    const STATE_VERSION: u16 = 1;
+    const STATE_VERSION: u16 = 2;
 
     fn decide(&self, command: Command, ctx: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
         match command {
@@ -113,6 +134,8 @@ impl Entity for State {
             Command::Cancel { reason } => self.cancel(reason, ctx),
             Command::Refund { refund, amount, reason } => self.refund(refund, amount, reason),
             Command::Fulfil { lines, tracking } => self.fulfil(lines, tracking),
+            // Too early: what follows from the state has been drawn with it.
+            Command::Wake if self.next_wake().is_none_or(|due| due > ctx.now) => Ok(Decision::unchanged(Reply::Noted)),
             Command::Wake => {
                 let mut draft = Draft::of(self, ctx);
                 draft.time_is_up();
@@ -121,6 +144,14 @@ impl Entity for State {
             Command::Answered(step) => {
                 let mut draft = Draft::of(self, ctx);
                 draft.answered(step);
+                Ok(draft.decided(Reply::Noted))
+            }
+            Command::AnsweredAll(steps) => {
+                let mut draft = Draft::of(self, ctx);
+                for step in steps {
+                    draft.answered(step);
+                    draft.go_on();
+                }
                 Ok(draft.decided(Reply::Noted))
             }
         }
@@ -138,8 +169,13 @@ impl Entity for State {
         owed::step(key, answer).map(Command::Answered)
     }
 
+    fn answered_together(&self, answers: &[(&str, &Answer)]) -> Option<Command> {
+        let steps = answers.iter().filter_map(|(key, answer)| owed::step(key, answer));
+        Some(Command::AnsweredAll(steps.collect()))
+    }
+
     fn wake_at(&self) -> Option<Time> {
-        self.payment_deadline().or_else(|| self.void_deadline())
+        self.next_wake()
     }
 
     fn wake() -> Option<Command> {
@@ -147,9 +183,10 @@ impl Entity for State {
     }
 
     /// Placing is settled when the cart knows the outcome, cancelling when everything is restocked, and
-    /// anything when no refund is in flight. A void that the provider does not confirm keeps nobody waiting.
+    /// anything when no refund is in flight. A void that the provider does not confirm, or a SKU that does not
+    /// answer an order that came to nothing, keeps nobody waiting.
     fn settled(&self) -> bool {
-        self.placement.is_none() || (self.cart_told && !self.restocking() && !self.refunding())
+        self.placement.is_none() || (self.cart_told && !(self.confirmed && self.restocking()) && !self.refunding())
     }
 
     fn violations(&self) -> Vec<&'static str> {

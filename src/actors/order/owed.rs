@@ -1,14 +1,15 @@
 //! What the state says must still be sent, and what an answer to it means.
 //!
-//! Keys are `number:A`, `reserve:L`, `commit:L`, `release:L`, `restock:L`, `authorise`, `capture`, `void:A`,
-//! `refund:ID`, `customer`, `cart` (A: attempt, L: line index). At most 1 + 16 + 1 + 8 + 1 at once.
+//! Keys are `number:A`, `reserve:L` (from the second attempt on `reserve:L:A`), `commit:L`, `release:L`,
+//! `restock:L`, `authorise`, `capture`, `void:A`, `refund:ID`, `customer`, `cart` (told again: `cart:A`), where A
+//! counts attempts and L is a line's index. At most 1 + 64 + 1 + 8 + 1 at once.
 
 use super::phase::{Phase, STOCK_AT_ONCE};
 use super::process::number_candidate;
 use super::types::{OrderLine, Payment, PaymentStage, Placement, RefundStatus, State, Step, StockStep};
 use crate::actors::cart::types::{self as cart, Cart};
 use crate::actors::customer::types::{self as customer, Customer};
-use crate::actors::entity::{Answer, Owed};
+use crate::actors::entity::{Answer, Outcome, Owed};
 use crate::actors::order_number::types::{self as order_number, OrderNumber};
 use crate::actors::payment::types::{GATEWAY, PaymentAnswer, PaymentRequest, PaymentStep};
 use crate::actors::sku::types::{self as sku, StockUnit};
@@ -27,8 +28,14 @@ impl State {
             owed.push(Owed::to::<OrderNumber>(format!("number:{attempt}"), &number, claim));
         }
         match self.phase() {
-            Phase::Reserving => self.ask_stock(StockStep::Waiting, 1, placement, &mut owed),
-            Phase::Committing => self.ask_stock(StockStep::Held, STOCK_AT_ONCE, placement, &mut owed),
+            Phase::Reserving => {
+                let asked = self.to_reserve().take(self.reserved_at_once());
+                owed.extend(asked.filter_map(|line| self.forward(StockStep::Waiting, line, placement)));
+            }
+            Phase::Committing => {
+                let asked = self.lines_at(StockStep::Held).take(STOCK_AT_ONCE);
+                owed.extend(asked.filter_map(|line| self.forward(StockStep::Held, line, placement)));
+            }
             Phase::Authorising | Phase::Capturing | Phase::TurningBack | Phase::Decided => {}
         }
         if self.gives_back() {
@@ -41,18 +48,45 @@ impl State {
         owed
     }
 
-    /// Steps on the way forward.
-    fn ask_stock(&self, at: StockStep, most: usize, placement: &Placement, owed: &mut Vec<Owed>) {
-        for line in self.lines_at(at).take(most) {
-            owed.extend(forward(at, line, placement));
+    /// What an order that turned back, or was cancelled, owes its SKUs: first all that is in flight.
+    fn give_back(&self, placement: &Placement, owed: &mut Vec<Owed>) {
+        let open = |in_flight: bool| {
+            let steps = self.by_sku.iter().filter_map(|line| Some((*line, self.step_of(*line)?)));
+            steps.filter(move |(_, step)| match step {
+                StockStep::Waiting | StockStep::Committing => in_flight,
+                StockStep::Held | StockStep::Committed => !in_flight,
+                StockStep::Cleared | StockStep::Contended => false,
+            })
+        };
+        let open = open(true).chain(open(false)).take(STOCK_AT_ONCE);
+        owed.extend(open.filter_map(|(line, step)| self.backward(step, line, placement)));
+    }
+
+    fn forward(&self, step: StockStep, line: u32, placement: &Placement) -> Option<Owed> {
+        let ordered = placement.lines.get(line as usize)?;
+        let (order, quantity, placed_at) = (placement.order, ordered.quantity, self.created_at);
+        match step {
+            StockStep::Waiting => {
+                let reserve = sku::Command::Reserve { order, quantity, placed_at };
+                Some(Owed::to::<StockUnit>(reserve_key(line, self.attempt(line)), &ordered.sku, reserve))
+            }
+            StockStep::Held | StockStep::Committing => {
+                Some(ask_sku("commit", line, ordered, sku::Command::Commit { order }))
+            }
+            StockStep::Committed | StockStep::Cleared | StockStep::Contended => None,
         }
     }
 
-    /// What an order that turned back, or was cancelled, owes its SKUs.
-    fn give_back(&self, placement: &Placement, owed: &mut Vec<Owed>) {
-        let open = self.by_sku.iter().filter_map(|line| Some((*line, self.step_of(*line)?)));
-        let open = open.filter(|(_, step)| *step != StockStep::Cleared).take(STOCK_AT_ONCE);
-        owed.extend(open.filter_map(|(line, step)| backward(step, line, placement)));
+    fn backward(&self, step: StockStep, line: u32, placement: &Placement) -> Option<Owed> {
+        let ordered = placement.lines.get(line as usize)?;
+        let (order, quantity) = (placement.order, ordered.quantity);
+        match step {
+            // In flight: first the answer, under the key under which it was asked.
+            StockStep::Waiting | StockStep::Committing => self.forward(step, line, placement),
+            StockStep::Held => Some(ask_sku("release", line, ordered, sku::Command::ReleaseHold { order })),
+            StockStep::Committed => Some(ask_sku("restock", line, ordered, sku::Command::Restock { order, quantity })),
+            StockStep::Cleared | StockStep::Contended => None,
+        }
     }
 
     fn ask_provider(&self, payment: &Payment, placement: &Placement, owed: &mut Vec<Owed>) {
@@ -92,7 +126,11 @@ impl State {
             Some(_) | None if !self.cart_told => {
                 let refusal = self.refusal.clone();
                 let decided = cart::Command::Decided { order, order_version, refusal };
-                owed.push(Owed::to::<Cart>("cart", &placement.cart, decided));
+                let key = match self.cart_asked_again {
+                    0 => "cart".to_owned(),
+                    again => format!("cart:{again}"),
+                };
+                owed.push(Owed::to::<Cart>(key, &placement.cart, decided));
             }
             Some(_) | None => {}
         }
@@ -101,30 +139,6 @@ impl State {
 
 fn ask_sku(step: &str, line: u32, ordered: &OrderLine, command: sku::Command) -> Owed {
     Owed::to::<StockUnit>(format!("{step}:{line}"), &ordered.sku, command)
-}
-
-fn forward(step: StockStep, line: u32, placement: &Placement) -> Option<Owed> {
-    let ordered = placement.lines.get(line as usize)?;
-    let (order, quantity) = (placement.order, ordered.quantity);
-    match step {
-        StockStep::Waiting => Some(ask_sku("reserve", line, ordered, sku::Command::Reserve { order, quantity })),
-        StockStep::Held | StockStep::Committing => {
-            Some(ask_sku("commit", line, ordered, sku::Command::Commit { order }))
-        }
-        StockStep::Committed | StockStep::Cleared => None,
-    }
-}
-
-fn backward(step: StockStep, line: u32, placement: &Placement) -> Option<Owed> {
-    let ordered = placement.lines.get(line as usize)?;
-    let (order, quantity) = (placement.order, ordered.quantity);
-    match step {
-        // In flight: first the answer, under the key under which it was asked.
-        StockStep::Waiting | StockStep::Committing => forward(step, line, placement),
-        StockStep::Held => Some(ask_sku("release", line, ordered, sku::Command::ReleaseHold { order })),
-        StockStep::Committed => Some(ask_sku("restock", line, ordered, sku::Command::Restock { order, quantity })),
-        StockStep::Cleared => None,
-    }
 }
 
 /// What the answer to the request `key` says. `None`: nothing that ends it; it stays owed.
@@ -138,20 +152,34 @@ pub(super) fn step(key: &str, answer: &Answer) -> Option<Step> {
                 Err(order_number::Rejection::Taken) => Step::NumberTaken { attempt },
             })
         }
-        "reserve" | "commit" | "release" | "restock" => stock_step(what, which.parse().ok()?, answer),
+        "reserve" => {
+            let (line, attempt) = which.split_once(':').unwrap_or((which, "0"));
+            reserve_step(line.parse().ok()?, attempt.parse().ok()?, answer.entity::<StockUnit>()?)
+        }
+        "commit" | "release" | "restock" => stock_step(what, which.parse().ok()?, answer),
         "authorise" | "capture" | "void" | "refund" => payment_step(what, which, answer.gateway::<PaymentAnswer>()?),
         "customer" => answer.entity::<Customer>().map(|_| Step::CustomerTold),
         // Whatever the cart says to it, it has been told.
-        "cart" => answer.entity::<Cart>().map(|_| Step::CartTold),
+        "cart" => answer.entity::<Cart>().map(|_| Step::CartTold { again: which.parse().unwrap_or(0) }),
         _ => None,
     }
+}
+
+fn reserve_key(line: u32, attempt: u32) -> String {
+    if attempt == 0 { format!("reserve:{line}") } else { format!("reserve:{line}:{attempt}") }
+}
+
+fn reserve_step(line: u32, attempt: u32, outcome: &Outcome<StockUnit>) -> Option<Step> {
+    Some(match outcome {
+        Ok(_) => Step::Reserved { line, attempt },
+        Err(sku::Rejection::Contended) => Step::Contended { line, attempt },
+        Err(why) => Step::ReserveRefused { line, attempt, available: available(why) },
+    })
 }
 
 fn stock_step(what: &str, line: u32, answer: &Answer) -> Option<Step> {
     let outcome = answer.entity::<StockUnit>()?;
     match (what, outcome) {
-        ("reserve", Ok(_)) => Some(Step::Reserved { line }),
-        ("reserve", Err(why)) => Some(Step::ReserveRefused { line, available: available(why) }),
         ("commit", Ok(_)) => Some(Step::Committed { line }),
         ("commit", Err(_)) => Some(Step::CommitRefused { line }),
         ("release", Ok(_) | Err(_)) => Some(Step::Released { line }),
@@ -170,7 +198,8 @@ fn available(why: &sku::Rejection) -> Option<u64> {
         | sku::Rejection::StockChanged { .. }
         | sku::Rejection::StockReserved { .. }
         | sku::Rejection::OutOfRange { .. }
-        | sku::Rejection::NotReserved => None,
+        | sku::Rejection::NotReserved
+        | sku::Rejection::Contended => None,
     }
 }
 

@@ -1,11 +1,14 @@
 //! Where an order stands: what its state means for the process.
 
-use super::types::{OrderStatus, PaymentStage, RefundStatus, State, StockStep};
+use super::types::{Limits, OrderStatus, PaymentStage, RefundStatus, State, StockStep};
 use crate::actors::values::Time;
 
-/// How many stock steps are owed at once where their order does not matter: enough to fill a group
-/// commit, few enough to leave room below `OWED_MAX`.
-pub(super) const STOCK_AT_ONCE: usize = 16;
+/// How many stock steps are owed at once: enough that an order of a thousand lines waits for few commits,
+/// few enough to leave room below `OWED_MAX`.
+pub(super) const STOCK_AT_ONCE: usize = 64;
+/// The limits of orders that were placed without: those of the settings' defaults.
+const RESERVE_MS_BEFORE: u64 = 25_000;
+const DECIDE_MS_BEFORE: u64 = 55_000;
 
 /// Where an order stands on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,10 +60,59 @@ impl State {
         self.stock.get(line as usize).copied()
     }
 
+    /// Lines to reserve, in the order in which they are asked for: first all in SKU order, then the contended ones
+    /// as they come again. The first [`State::reserved_at_once`] are in flight. Lines leave it when they are
+    /// answered and come in at its end, so that one that is in flight stays so until its answer.
+    pub(super) fn to_reserve(&self) -> impl Iterator<Item = u32> + '_ {
+        let first = self.lines_at(StockStep::Waiting).filter(|line| !self.contended.contains_key(line));
+        first.chain(self.again.iter().copied())
+    }
+
+    /// An order from before holds had ages goes on in SKU order: its holds may pass for older than they are.
+    pub(super) fn reserved_at_once(&self) -> usize {
+        if self.limits.is_some() { STOCK_AT_ONCE } else { 1 }
+    }
+
+    /// How often a line's SKU has said that it is contended.
+    pub(super) fn attempt(&self, line: u32) -> u32 {
+        self.contended.get(&line).map_or(0, |contention| contention.attempt)
+    }
+
+    /// Contended lines and when they are asked for again.
+    pub(super) fn pausing(&self) -> impl Iterator<Item = (u32, Time)> + '_ {
+        let pausing = self.contended.iter().filter(|(line, _)| self.step_of(**line) == Some(StockStep::Contended));
+        pausing.map(|(line, contention)| (*line, contention.again_at))
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.limits.unwrap_or(Limits {
+            reserve_by: self.created_at.plus_ms(RESERVE_MS_BEFORE),
+            decide_by: self.created_at.plus_ms(DECIDE_MS_BEFORE),
+        })
+    }
+
+    /// When the order stops waiting for what it waits for now; `None`: it waits as long as it takes.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.placement.as_ref()?;
+        match self.phase() {
+            Phase::Reserving => Some(self.limits().reserve_by),
+            Phase::Authorising => self.payment.as_ref().map(|payment| payment.deadline),
+            Phase::Committing => Some(self.limits().decide_by),
+            Phase::TurningBack => self.void_grace,
+            Phase::Capturing | Phase::Decided => None,
+        }
+    }
+
+    pub(super) fn next_wake(&self) -> Option<Time> {
+        let reserving = self.phase() == Phase::Reserving;
+        let pauses = self.pausing().map(|(_, again_at)| again_at).filter(|_| reserving);
+        self.deadline().into_iter().chain(pauses).min()
+    }
+
     /// Stock steps that are owed now, on the way forward: the ones that are in flight.
     pub(super) fn stock_in_flight(&self) -> usize {
         match self.phase() {
-            Phase::Reserving => self.lines_at(StockStep::Waiting).take(1).count(),
+            Phase::Reserving => self.to_reserve().take(self.reserved_at_once()).count(),
             Phase::Committing => self.lines_at(StockStep::Held).take(STOCK_AT_ONCE).count(),
             Phase::Authorising | Phase::Capturing | Phase::TurningBack | Phase::Decided => 0,
         }
@@ -71,7 +123,8 @@ impl State {
     }
 
     pub(super) fn ready_to_pay(&self) -> bool {
-        self.number.is_some() && self.stock.iter().all(|step| *step != StockStep::Waiting)
+        let unheld = |step: &StockStep| matches!(step, StockStep::Waiting | StockStep::Contended);
+        self.number.is_some() && !self.stock.iter().any(unheld)
     }
 
     pub(super) fn holds_nothing(&self) -> bool {
@@ -93,18 +146,6 @@ impl State {
 
     pub(super) fn payment_is(&self, stage: PaymentStage) -> bool {
         self.payment.as_ref().is_some_and(|payment| payment.stage == stage)
-    }
-
-    /// When an order that is being authorised gives up.
-    pub(super) fn payment_deadline(&self) -> Option<Time> {
-        let payment = self.payment.as_ref()?;
-        (self.phase() == Phase::Authorising).then_some(payment.deadline)
-    }
-
-    /// When an order that waits for nothing but its void goes on without.
-    pub(super) fn void_deadline(&self) -> Option<Time> {
-        let waits = self.phase() == Phase::TurningBack && self.payment_is(PaymentStage::Voiding);
-        self.void_grace.filter(|_| waits && self.number.is_some() && self.holds_nothing())
     }
 
     /// Minor units that cancelling still has to ask back: what it was declined is left to people.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Event;
 use super::phase::Phase;
+use super::types::Limits;
 use super::types::{
     LINES_MAX, OrderRefusal, OrderStatus, PaymentStage, Placement, RefundStatus, RefusalCode, Rejection, Reply, State,
     Step, StockStep,
@@ -12,23 +13,31 @@ use super::types::{
 use crate::actors::entity::{Ctx, Decision, Entity};
 use crate::actors::values::{Money, OrderId, OrderNumber, PaymentId, RefundId, RequestId, base32};
 
-/// How long an order that turned back waits for the provider to confirm its void before it is rejected
-/// without. Long enough for any provider that is alive; with the payment timeout before it, an order is
-/// still decided well within a minute.
+/// How long an order that turned back waits for what undoes its steps before it is rejected without. Long
+/// enough for anyone who is alive; with `order.decide_ms` before it, an order is decided within a minute.
 const VOID_GRACE_MS: u64 = 5_000;
+/// The pause before a contended SKU is asked again: it doubles from the first to the last.
+const CONTENDED_FIRST_MS: u64 = 20;
+const CONTENDED_LAST_MS: u64 = 1_000;
 
 impl State {
     pub(super) fn place(&self, placement: Arc<Placement>, ctx: &Ctx) -> Result<Decision<Event, Reply>, Rejection> {
         match &self.placement {
             Some(before) if before.request == placement.request && before.cart == placement.cart => {
-                return Ok(Decision::unchanged(Reply::Placed));
+                // A cart that places it once more has started the same completion anew (its key was forgotten
+                // meanwhile), and waits to be told what it came to.
+                let again = self.cart_told.then_some(Event::CartAskedAgain);
+                return Ok(Decision::new(again.into_iter().collect(), Reply::Placed));
             }
             Some(_) => return Err(Rejection::AlreadyPlaced),
             None => {}
         }
         let sound = is_sound(&placement);
         let mut draft = Draft::of(self, ctx);
-        draft.push(Event::Placed { placement });
+        let decide_by = ctx.now.plus_ms(ctx.policy.order_decide_ms);
+        let for_payment = ctx.policy.payment_timeout_ms.min(ctx.policy.order_decide_ms);
+        let reserve_by = ctx.now.plus_ms(ctx.policy.order_decide_ms - for_payment);
+        draft.push(Event::Placed { placement, limits: Some(Limits { reserve_by, decide_by }) });
         if !sound {
             // Nothing has been asked for yet, so this leaves nothing in flight.
             draft.refuse(OrderRefusal::of(RefusalCode::InvalidPlacement), 0);
@@ -106,15 +115,34 @@ impl<'a> Draft<'a> {
         self.push(Event::Refused { refusal, in_flight, void_grace });
     }
 
-    /// The wake: the provider has had its time.
+    /// The wake: what is waited for has had its time, or a pause is over.
     pub(super) fn time_is_up(&mut self) {
-        if self.state.payment_deadline().is_some_and(|deadline| deadline <= self.ctx.now) {
-            self.turn_back(OrderRefusal::of(RefusalCode::PaymentTimeout));
+        let is_up = self.state.deadline().is_some_and(|deadline| deadline <= self.ctx.now);
+        match self.state.phase() {
+            Phase::Reserving if !is_up => self.ask_again(),
+            Phase::Authorising if is_up => self.turn_back(OrderRefusal::of(RefusalCode::PaymentTimeout)),
+            Phase::Reserving | Phase::Committing if is_up => {
+                self.turn_back(OrderRefusal::of(RefusalCode::OrderTimeout));
+            }
+            // What follows from the end of a grace is drawn from the state.
+            Phase::Reserving
+            | Phase::Authorising
+            | Phase::Committing
+            | Phase::Capturing
+            | Phase::TurningBack
+            | Phase::Decided => {}
         }
     }
 
+    fn ask_again(&mut self) {
+        let now = self.ctx.now;
+        let due = self.state.pausing().filter(|(_, again_at)| *again_at <= now);
+        let lines: Vec<u32> = due.map(|(line, _)| line).collect();
+        self.push_if(!lines.is_empty(), Event::AskedAgain { lines });
+    }
+
     /// Draws every consequence of the state as it is now.
-    fn go_on(&mut self) {
+    pub(super) fn go_on(&mut self) {
         if self.state.phase() == Phase::Reserving && self.state.payment.is_none() && self.state.ready_to_pay() {
             self.ask_for_payment();
         }
@@ -142,14 +170,15 @@ impl<'a> Draft<'a> {
         let Some(placement) = &self.state.placement else { return };
         let amount = placement.totals.total;
         let payment = PaymentId::derived(&seed(placement.order), 0);
-        let deadline = self.ctx.now.plus_ms(self.ctx.policy.payment_timeout_ms);
+        let deadline = self.ctx.now.plus_ms(self.ctx.policy.payment_timeout_ms).min(self.state.limits().decide_by);
         self.push(Event::PaymentAsked { payment, amount, deadline });
     }
 
     fn has_turned_back(&self) -> bool {
         let state = &self.state;
         let grace_is_over = state.void_grace.is_none_or(|until| until <= self.ctx.now);
-        state.holds_nothing() && state.number.is_some() && (grace_is_over || !state.payment_is(PaymentStage::Voiding))
+        let is_undone = state.holds_nothing() && state.number.is_some() && !state.payment_is(PaymentStage::Voiding);
+        is_undone || grace_is_over
     }
 
     fn refund_the_rest(&mut self) {
@@ -172,8 +201,14 @@ impl<'a> Draft<'a> {
                 }
             }
             Step::NumberTaken { attempt } => self.push_if(self.wants_number(attempt), Event::NumberTaken),
-            Step::Reserved { line } => self.push_if(self.awaits_reserve(line), Event::Reserved { line }),
-            Step::ReserveRefused { line, available } => self.reserve_refused(line, available),
+            Step::Reserved { line, attempt } => {
+                self.push_if(self.awaits_reserve(line, attempt), Event::Reserved { line });
+            }
+            Step::ReserveRefused { line, attempt, available } if self.awaits_reserve(line, attempt) => {
+                self.reserve_refused(line, available);
+            }
+            Step::Contended { line, attempt } if self.awaits_reserve(line, attempt) => self.contended(line, attempt),
+            Step::ReserveRefused { .. } | Step::Contended { .. } => {}
             Step::Committed { line } => self.push_if(self.awaits_commit(line), Event::Committed { line }),
             Step::CommitRefused { line } => self.commit_refused(line),
             Step::Released { line } => {
@@ -194,9 +229,9 @@ impl<'a> Draft<'a> {
             Step::CustomerTold => {
                 self.push_if(self.state.confirmed && !self.state.customer_told, Event::CustomerTold);
             }
-            Step::CartTold => {
+            Step::CartTold { again } => {
                 let awaited = self.state.decided_version.is_some() && !self.state.cart_told;
-                self.push_if(awaited, Event::CartTold);
+                self.push_if(awaited && self.state.cart_asked_again == again, Event::CartTold);
             }
         }
     }
@@ -211,16 +246,19 @@ impl<'a> Draft<'a> {
         self.state.number.is_none() && self.state.numbers_taken == attempt
     }
 
-    /// Only the first line that waits is ever asked for, also when the order turned back meanwhile.
-    fn awaits_reserve(&self, line: u32) -> bool {
-        self.state.lines_at(StockStep::Waiting).next() == Some(line)
+    /// Whether this question is in flight. When the order has turned back, only those in flight still wait.
+    fn awaits_reserve(&self, line: u32, attempt: u32) -> bool {
+        let state = &self.state;
+        state.step_of(line) == Some(StockStep::Waiting)
+            && state.attempt(line) == attempt
+            && (state.gives_back() || state.to_reserve().take(state.reserved_at_once()).any(|asked| asked == line))
     }
 
     fn awaits_commit(&self, line: u32) -> bool {
         match self.state.step_of(line) {
             Some(StockStep::Held) => self.state.phase() == Phase::Committing,
             Some(StockStep::Committing) => true,
-            Some(StockStep::Waiting | StockStep::Committed | StockStep::Cleared) | None => false,
+            Some(StockStep::Waiting | StockStep::Contended | StockStep::Committed | StockStep::Cleared) | None => false,
         }
     }
 
@@ -242,9 +280,6 @@ impl<'a> Draft<'a> {
     }
 
     fn reserve_refused(&mut self, line: u32, available: Option<u64>) {
-        if !self.awaits_reserve(line) {
-            return;
-        }
         if self.state.phase() == Phase::Reserving {
             let code = match available {
                 Some(_) => RefusalCode::InsufficientStock,
@@ -255,6 +290,15 @@ impl<'a> Draft<'a> {
             self.turn_back(refusal);
         }
         self.push(Event::NothingHeld { line });
+    }
+
+    /// The pause grows with each attempt. An order that has turned back asks no more.
+    fn contended(&mut self, line: u32, attempt: u32) {
+        if self.state.phase() != Phase::Reserving {
+            return self.push(Event::NothingHeld { line });
+        }
+        let pause_ms = (CONTENDED_FIRST_MS << attempt.min(16)).min(CONTENDED_LAST_MS);
+        self.push(Event::Contended { line, again_at: self.ctx.now.plus_ms(pause_ms) });
     }
 
     fn commit_refused(&mut self, line: u32) {

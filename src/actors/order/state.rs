@@ -16,7 +16,7 @@ pub const TIMELINE_MAX: usize = 256;
 coded_enum! {
     /// Where one line's stock is, as far as the order knows.
     pub enum StockStep {
-        /// Not reserved (the first of these in SKU order is being asked for).
+        /// Not reserved; the first of these are being asked for ([`State::to_reserve`]).
         Waiting = 1 "waiting",
         Held = 2 "held",
         /// A commit was under way when the order turned back: its answer decides what must be undone.
@@ -24,7 +24,26 @@ coded_enum! {
         Committed = 4 "committed",
         /// Nothing is held here any more, or never was.
         Cleared = 5 "cleared",
+        /// Younger orders hold what this line wants: it is asked for again after a pause, and not in flight.
+        Contended = 6 "contended",
     }
+}
+
+/// Until when an order waits for others, fixed when it is placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// For its number and all its stock.
+    pub reserve_by: Time,
+    /// For its payment and for the commits. It is later than `reserve_by` by what the provider may take.
+    pub decide_by: Time,
+}
+
+/// A line whose SKU was contended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contention {
+    /// How often the SKU has said so: the number of the next question.
+    pub attempt: u32,
+    pub again_at: Time,
 }
 
 coded_enum! {
@@ -122,8 +141,14 @@ pub struct State {
     pub cancel: Option<CancelAsked>,
     /// Where each line's stock is, by line index.
     pub stock: Vec<StockStep>,
-    /// Line indexes in the order in which stock is reserved: by SKU.
+    /// Line indexes in the order in which stock is first asked for: by SKU.
     pub by_sku: Arc<Vec<u32>>,
+    /// Lines whose SKU was contended and that are not held yet.
+    pub contended: BTreeMap<u32, Contention>,
+    /// Those of them that wait to be asked for again, in that order, behind all that were not asked for yet.
+    pub again: Vec<u32>,
+    /// `None`: placed by a program that knew no limits, and reserved one SKU after the other.
+    pub limits: Option<Limits>,
     /// `None`: the provider was not asked (yet; or never, for an order that costs nothing).
     pub payment: Option<Payment>,
     pub refunds: Vec<Refund>,
@@ -135,6 +160,8 @@ pub struct State {
     pub confirmed: bool,
     pub customer_told: bool,
     pub cart_told: bool,
+    /// How often the cart asked again after it had been told.
+    pub cart_asked_again: u32,
     pub timeline: Vec<TimelineEntry>,
 }
 
@@ -146,9 +173,7 @@ pub struct CancelAsked {
 
 impl State {
     pub fn payment_status(&self) -> PaymentStatus {
-        let Some(payment) = &self.payment else {
-            return if self.confirmed { PaymentStatus::Captured } else { PaymentStatus::None };
-        };
+        let Some(payment) = &self.payment else { return PaymentStatus::None };
         match payment.stage {
             PaymentStage::Asked => PaymentStatus::None,
             PaymentStage::Authorised => PaymentStatus::Authorized,

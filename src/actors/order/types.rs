@@ -16,8 +16,8 @@ use crate::actors::values::{
 use crate::{coded_enum, stored_enum};
 
 pub use super::state::{
-    CancelAsked, Payment, PaymentStage, Refund, RefundStatus, State, StockStep, TIMELINE_MAX, TimelineEntry,
-    TimelineType,
+    CancelAsked, Contention, Limits, Payment, PaymentStage, Refund, RefundStatus, State, StockStep, TIMELINE_MAX,
+    TimelineEntry, TimelineType,
 };
 
 /// The kind: one entity for each completed cart.
@@ -81,10 +81,12 @@ pub enum Command {
     Refund { refund: RefundId, amount: Option<Money>, reason: String },
     /// `lines: None` is everything that is not fulfilled yet.
     Fulfil { lines: Option<Vec<(LineId, Quantity)>>, tracking: Option<String> },
-    /// The payment provider's time, or the wait for its void, may be up.
+    /// A deadline may have passed, or the pause before a contended SKU is asked again.
     Wake,
     /// What an owed request came to. Only the order itself makes these, from answers.
     Answered(Step),
+    /// The same for answers that waited together: as if one came after the other, in one record.
+    AnsweredAll(Vec<Step>),
 }
 
 /// An answer to an owed request, in the order's own words. Lines by index.
@@ -96,13 +98,21 @@ pub enum Step {
     NumberTaken {
         attempt: u32,
     },
+    /// `attempt`: how often the SKU was asked before, here and in the next two.
     Reserved {
         line: u32,
+        attempt: u32,
     },
     /// `available: None`: the SKU is not sold any more.
     ReserveRefused {
         line: u32,
+        attempt: u32,
         available: Option<u64>,
+    },
+    /// Younger orders hold what this one wants.
+    Contended {
+        line: u32,
+        attempt: u32,
     },
     Committed {
         line: u32,
@@ -137,7 +147,10 @@ pub enum Step {
         code: String,
     },
     CustomerTold,
-    CartTold,
+    /// `again`: how often the cart had been told before.
+    CartTold {
+        again: u32,
+    },
 }
 
 stored_enum! {
@@ -230,6 +243,9 @@ coded_enum! {
         Cancelled = 6 "order_cancelled",
         /// The placement contradicts itself (totals, lines): a defect of whoever placed it.
         InvalidPlacement = 7 "invalid_placement",
+        /// A part of the shop (a SKU, the register of numbers) did not answer in time, or what younger orders hold
+        /// was not free in time.
+        OrderTimeout = 8 "order_timeout",
     }
 }
 

@@ -10,6 +10,12 @@
 //! order and SKU never disagree about who has the pieces. A new order that would not fit ends overdue
 //! holds itself: nobody is refused for pieces that nobody may keep.
 //!
+//! *Orders ask for all their SKUs at once*, so two may want the same last pieces in opposite order. Age decides: an
+//! order that does not fit is refused only for what *older* orders hold (or nobody has); for what younger ones
+//! hold it is told [`types::Rejection::Contended`], keeps what it has elsewhere, and asks again. Of two
+//! orders the older is never refused for the younger, so never both; only older wait for younger, and age has no
+//! circles, so nobody waits for ever. What fits is always granted, to whoever asks: there is no queue.
+//!
 //! **The band** (in stock, low, out) is what the product shows. A change is told to the product by an owed
 //! request; while one is on its way the next waits, so a SKU that flickers around a limit sends one
 //! message a round trip, and the last word is always sent.
@@ -27,7 +33,7 @@ pub mod types;
 #[cfg(test)]
 mod tests;
 
-use crate::actors::entity::{Answer, Ctx, Decision, DecisionOf, Entity, Owed};
+use crate::actors::entity::{Answer, Ctx, Decision, DecisionOf, Entity, Owed, codec};
 use crate::actors::product::types::{self as product, Product};
 use crate::actors::values::{OrderId, Quantity, Sku, StockBand, Time};
 use crate::stored_enum;
@@ -42,13 +48,20 @@ stored_enum! {
         /// The pieces that were counted.
         (4, 1) => StockSet { on_hand: u64 },
         (5, 1) => Adjusted { delta: i64, reason: String },
-        (6, 1) => Reserved { order: OrderId, quantity: Quantity, expires_at: Time },
+        (6, 2) => Reserved { order: OrderId, quantity: Quantity, expires_at: Time, placed_at: Time },
         (7, 1) => Committed { order: OrderId, quantity: Quantity },
         (8, 1) => HoldReleased { order: OrderId },
         (9, 1) => Expired { orders: Vec<OrderId> },
         (10, 1) => Restocked { order: OrderId, quantity: Quantity },
         (11, 1) => BandChanged { band: StockBand },
         (12, 1) => BandTold { seq: u64 },
+    }
+    old {
+        // Before holds kept their order's age.
+        (6, 1) => |bytes| {
+            let (order, quantity, expires_at): (OrderId, Quantity, Time) = codec::decode(bytes)?;
+            Ok(Event::Reserved { order, quantity, expires_at, placed_at: Time::ZERO })
+        },
     }
 }
 
@@ -76,7 +89,7 @@ impl Default for State {
 impl Entity for State {
     type Kind = StockUnit;
     type Event = Event;
-    const STATE_VERSION: u16 = 1;
+    const STATE_VERSION: u16 = 2;
 
     fn decide(&self, command: Command, ctx: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
         match command {
@@ -100,7 +113,7 @@ impl Entity for State {
             },
             Command::SetStock { on_hand, expected } => self.set_stock(on_hand, expected, ctx),
             Command::Adjust { delta, reason } => self.adjust(delta, reason, ctx),
-            Command::Reserve { order, quantity } => self.reserve(order, quantity, ctx),
+            Command::Reserve { order, quantity, placed_at } => self.reserve(order, quantity, placed_at, ctx),
             Command::Commit { order } => self.commit(order, ctx),
             Command::ReleaseHold { order } => Ok(self.release_hold(order, ctx)),
             Command::Restock { order, quantity } => Ok(self.restock(order, quantity, ctx)),
@@ -135,8 +148,9 @@ impl Entity for State {
                 self.adjusted = self.adjusted.saturating_add(*delta);
                 self.on_hand = self.on_hand.saturating_add_signed(*delta);
             }
-            Event::Reserved { order, quantity, expires_at } => {
-                self.reservations.put(*order, Reservation { quantity: *quantity, expires_at: *expires_at });
+            Event::Reserved { order, quantity, expires_at, placed_at } => {
+                let (quantity, expires_at, placed_at) = (*quantity, *expires_at, *placed_at);
+                self.reservations.put(*order, Reservation { quantity, expires_at, placed_at });
             }
             Event::Committed { order, quantity } => {
                 self.reservations.remove(order);

@@ -4,7 +4,7 @@
 use super::types::{Rejection, Reply, STOCK_MAX, State};
 use super::{EXPIRED_MAX, Event};
 use crate::actors::entity::{Ctx, Decision, DecisionOf};
-use crate::actors::values::{OrderId, Quantity, StockBand};
+use crate::actors::values::{OrderId, Quantity, StockBand, Time};
 
 impl State {
     pub(super) fn set_stock(
@@ -32,7 +32,13 @@ impl State {
         Ok(self.banded(vec![Event::Adjusted { delta, reason }], reply, on_hand - self.reserved(), ctx))
     }
 
-    pub(super) fn reserve(&self, order: OrderId, quantity: Quantity, ctx: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
+    pub(super) fn reserve(
+        &self,
+        order: OrderId,
+        quantity: Quantity,
+        placed_at: Time,
+        ctx: &Ctx,
+    ) -> Result<DecisionOf<Self>, Rejection> {
         self.must_be_known()?;
         let held = self.reservations.get(&order).copied();
         if held.is_some_and(|held| held.quantity == quantity && held.expires_at > ctx.now) {
@@ -51,15 +57,28 @@ impl State {
             }
         }
         if available < requested {
-            return Err(Rejection::InsufficientStock { available, requested });
+            return Err(self.short(order, placed_at, available, requested, ctx.now));
         }
         let mut events = Vec::with_capacity(2);
         if !overdue.is_empty() {
             events.push(Event::Expired { orders: overdue });
         }
         let expires_at = ctx.now.plus_ms(ctx.policy.reservation_ttl_ms);
-        events.push(Event::Reserved { order, quantity, expires_at });
+        events.push(Event::Reserved { order, quantity, expires_at, placed_at });
         Ok(self.banded(events, Reply::Reserved, available - requested, ctx))
+    }
+
+    /// Why an order cannot have what it wants; all overdue holds are counted as `available`. Looks at holds of
+    /// younger orders only, and at no more than would have to go.
+    fn short(&self, order: OrderId, placed_at: Time, available: u64, requested: u64, now: Time) -> Rejection {
+        let mut without_younger = available;
+        for (_, hold) in self.reservations.younger_than((placed_at, order)).filter(|(_, hold)| hold.expires_at > now) {
+            without_younger += u64::from(hold.quantity.get());
+            if without_younger >= requested {
+                return Rejection::Contended;
+            }
+        }
+        Rejection::InsufficientStock { available, requested }
     }
 
     pub(super) fn commit(&self, order: OrderId, ctx: &Ctx) -> Result<DecisionOf<Self>, Rejection> {

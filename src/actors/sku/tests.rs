@@ -41,7 +41,8 @@ fn set(on_hand: u64) -> Command {
 }
 
 fn reserve(order: OrderId, n: u64) -> Command {
-    Command::Reserve { order, quantity: pieces(n) }
+    // ADA is older than BOB.
+    Command::Reserve { order, quantity: pieces(n), placed_at: START }
 }
 
 /// Claimed by the tee, with so many pieces, and the product knows the band.
@@ -124,7 +125,12 @@ fn an_order_holds_pieces_and_then_has_them() {
     stocked(100)
         .when(reserve(ADA, 60))
         .then(Reply::Reserved)
-        .events([Event::Reserved { order: ADA, quantity: pieces(60), expires_at: START.plus_ms(TTL_MS) }])
+        .events([Event::Reserved {
+            order: ADA,
+            quantity: pieces(60),
+            expires_at: START.plus_ms(TTL_MS),
+            placed_at: START,
+        }])
         .again()
         .then(Reply::Reserved)
         .unchanged()
@@ -187,7 +193,12 @@ fn nobody_is_refused_for_pieces_that_nobody_may_keep() {
         .when(reserve(BOB, 5))
         .events([
             Event::Expired { orders: vec![ADA] },
-            Event::Reserved { order: BOB, quantity: pieces(5), expires_at: START.plus_ms(2 * TTL_MS) },
+            Event::Reserved {
+                order: BOB,
+                quantity: pieces(5),
+                expires_at: START.plus_ms(2 * TTL_MS),
+                placed_at: START,
+            },
         ]);
 }
 
@@ -202,6 +213,7 @@ fn a_wake_ends_a_bounded_number_of_holds() {
         order: OrderId(n),
         quantity: pieces(1),
         expires_at: START.plus_ms(1),
+        placed_at: START,
     });
     stocked(1_000)
         .history(holds)
@@ -220,7 +232,7 @@ fn one_band_at_a_time_is_on_its_way_to_the_product_and_the_last_one_always_is() 
     given
         .when(reserve(ADA, 1))
         .events([
-            Event::Reserved { order: ADA, quantity: pieces(1), expires_at: START.plus_ms(TTL_MS) },
+            Event::Reserved { order: ADA, quantity: pieces(1), expires_at: START.plus_ms(TTL_MS), placed_at: START },
             Event::BandChanged { band: StockBand::LowStock },
         ])
         .when(reserve(BOB, 5))
@@ -232,6 +244,28 @@ fn one_band_at_a_time_is_on_its_way_to_the_product_and_the_last_one_always_is() 
         .state(|sku| assert_eq!((sku.band, sku.band_seq), (StockBand::OutOfStock, 3)));
 }
 
+#[test]
+fn an_order_is_refused_for_what_older_ones_hold_and_asks_again_for_what_younger_ones_hold() {
+    let contended = |given: Given<State>| given.when(reserve(ADA, 3)).refused(Rejection::Contended);
+    let given = contended(stocked(10).when(reserve(BOB, 8)));
+    // More than there is: no younger order has to do with it.
+    let given = given.when(reserve(ADA, 11)).refused(Rejection::InsufficientStock { available: 2, requested: 11 });
+    // What fits is granted at once, however young.
+    let given = given.when(reserve(OrderId(3), 2)).then(Reply::Reserved);
+    let given = given.when(Command::ReleaseHold { order: BOB }).when(reserve(ADA, 8)).then(Reply::Reserved);
+    given.when(reserve(OrderId(4), 1)).refused(Rejection::InsufficientStock { available: 0, requested: 1 });
+    // What the younger one has bought is gone.
+    let sold = contended(stocked(10).when(reserve(BOB, 8))).when(Command::Commit { order: BOB });
+    sold.when(reserve(ADA, 3)).refused(Rejection::InsufficientStock { available: 2, requested: 3 });
+}
+
+#[test]
+fn a_hold_from_before_ages_is_the_oldest_of_all() {
+    let old = Event::Reserved { order: BOB, quantity: pieces(8), expires_at: START.plus_ms(9), placed_at: Time::ZERO };
+    let refused = Rejection::InsufficientStock { available: 2, requested: 3 };
+    stocked(10).history([old]).when(reserve(ADA, 3)).refused(refused);
+}
+
 fn any_command() -> impl Strategy<Value = (Command, u64)> {
     let order = (0..5_u128).prop_map(OrderId);
     let some = (1..12_u64).prop_map(pieces);
@@ -241,7 +275,7 @@ fn any_command() -> impl Strategy<Value = (Command, u64)> {
         1 => product.prop_map(|product| Command::Release { product }),
         2 => (0..30_u64).prop_map(set),
         2 => (-20..20_i64).prop_map(|delta| Command::Adjust { delta, reason: String::new() }),
-        8 => (order.clone(), some.clone()).prop_map(|(order, quantity)| Command::Reserve { order, quantity }),
+        8 => (order.clone(), some.clone()).prop_map(|(order, quantity)| Command::Reserve { order, quantity, placed_at: START }),
         4 => order.clone().prop_map(|order| Command::Commit { order }),
         2 => order.clone().prop_map(|order| Command::ReleaseHold { order }),
         1 => (order, some).prop_map(|(order, quantity)| Command::Restock { order, quantity }),
@@ -260,7 +294,7 @@ proptest! {
             given = given.after_ms(wait_ms);
             let before = given.state.clone();
             given = given.when(command.clone());
-            let Command::Reserve { order, quantity } = command else { continue };
+            let Command::Reserve { order, quantity, placed_at } = command else { continue };
             if before.offer.is_none() {
                 continue;
             }
@@ -272,6 +306,18 @@ proptest! {
                 .sum();
             let fits = kept + u64::from(quantity.get()) <= before.on_hand;
             prop_assert_eq!(given.last_outcome().is_ok(), fits);
+            if fits {
+                continue;
+            }
+            // Who does not fit is refused for what older orders hold, or nobody has; else he may ask again.
+            let older: u64 = before
+                .reservations
+                .iter()
+                .filter(|(other, hold)| (hold.placed_at, **other) < (placed_at, order) && hold.expires_at > given.now)
+                .map(|(_, hold)| u64::from(hold.quantity.get()))
+                .sum();
+            let contended = older + u64::from(quantity.get()) <= before.on_hand;
+            prop_assert_eq!(matches!(given.last_outcome(), Err(Rejection::Contended)), contended);
         }
     }
 
@@ -306,7 +352,11 @@ fn stored_bytes_stay_what_they_are() {
         (Event::StockSet { on_hand: 70_000 }, "4.1 fc70110100"),
         (Event::Adjusted { delta: -2, reason: "lost".into() }, "5.1 03046c6f7374"),
         (
-            Event::Reserved { order: ADA, quantity, expires_at: START },
+            Event::Reserved { order: ADA, quantity, expires_at: START, placed_at: Time(1) },
+            "6.2 00000000000000000000000000000001fb2c01fd004441064403000002",
+        ),
+        (
+            Event::Reserved { order: ADA, quantity, expires_at: START, placed_at: Time::ZERO },
             "6.1 00000000000000000000000000000001fb2c01fd0044410644030000",
         ),
         (Event::Committed { order: ADA, quantity }, "7.1 00000000000000000000000000000001fb2c01"),
@@ -338,5 +388,6 @@ fn stored_bytes_stay_what_they_are() {
         (Rejection::OutOfRange { limit: STOCK_MAX }, "5.1 fd0010a5d4e8000000"),
         (Rejection::InsufficientStock { available: 1, requested: 3 }, "6.1 0103"),
         (Rejection::NotReserved, "7.1"),
+        (Rejection::Contended, "8.1"),
     ]);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::actors::entity::Kind;
-use crate::actors::values::{Money, OrderId, ProductId, Quantity, Sku, StockBand, UserId, VariantId};
+use crate::actors::values::{Money, OrderId, ProductId, Quantity, Sku, StockBand, Time, UserId, VariantId};
 use crate::stored_enum;
 
 pub use super::reservations::{Reservation, Reservations};
@@ -65,10 +65,11 @@ pub enum Command {
     },
 
     /// Holds pieces for an order until they are committed, released, or the hold expires. A repeat with
-    /// another quantity changes the hold.
+    /// another quantity changes the hold. `placed_at`: when the order was placed, which with its id is its age.
     Reserve {
         order: OrderId,
         quantity: Quantity,
+        placed_at: Time,
     },
     /// The order is paid for: what it holds is sold.
     Commit {
@@ -125,6 +126,9 @@ stored_enum! {
         (6, 1) => InsufficientStock { available: u64, requested: u64 },
         /// The order holds nothing here: never did, or the hold expired.
         (7, 1) => NotReserved,
+        /// Reserve: it would fit, were it not for what younger orders hold. The older order asks again; the younger
+        /// ones go on or give back, and never wait for it here.
+        (8, 1) => Contended,
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::fixture::{gbp, placement};
 use crate::actors::order::Event;
-use crate::actors::order::types::{OrderRefusal, OrderStatus, RefusalCode, Rejection, Reply};
+use crate::actors::order::types::{Limits, OrderRefusal, OrderStatus, RefusalCode, Rejection, Reply};
 use crate::actors::testkit::assert_golden;
 use crate::actors::values::{LineId, PaymentId, RefundId, Time};
 
@@ -24,8 +24,15 @@ fn the_bytes_of_events_stay_as_they_are() {
     let refund = RefundId(3);
     assert_golden(&[
         (
-            Event::Placed { placement: Arc::new(placement(None, &[("TEE-M", 2, 1000)])) },
+            Event::Placed { placement: Arc::new(placement(None, &[("TEE-M", 2, 1000)])), limits: None },
             "1.1 00000000000000000000000000000de40000000000000000000000000000ca4707070707070707070707070707070707004742500100000000000000000000000000000001055445452d4d000000000000000000000000000000650941727469636c65203002fbd007474250fba00f474250fba00f474250004742500047425000474250fba00f4742500f616461406578616d706c652e636f6d03416461000000000002474200000104504f203701076368616e6e656c037765620106746f6b5f6f6b",
+        ),
+        (
+            Event::Placed {
+                placement: Arc::new(placement(None, &[("TEE-M", 2, 1000)])),
+                limits: Some(Limits { reserve_by: Time(25_000), decide_by: Time(55_000) }),
+            },
+            "1.2 00000000000000000000000000000de40000000000000000000000000000ca4707070707070707070707070707070707004742500100000000000000000000000000000001055445452d4d000000000000000000000000000000650941727469636c65203002fbd007474250fba00f474250fba00f474250004742500047425000474250fba00f4742500f616461406578616d706c652e636f6d03416461000000000002474200000104504f203701076368616e6e656c037765620106746f6b5f6f6b01fb50c3fcb0ad0100",
         ),
         (Event::NumberTaken, "2.1"),
         (Event::Numbered { number: "ABCD-1234".parse().expect("a number") }, "3.1 09414243442d31323334"),
@@ -62,6 +69,9 @@ fn the_bytes_of_events_stay_as_they_are() {
             Event::Fulfilled { items: Some(vec![(0, 2), (1, 300)]), tracking: Some("RM".into()) },
             "24.1 0102000201fb2c010102524d",
         ),
+        (Event::Contended { line: 7, again_at: Time(20) }, "25.1 0728"),
+        (Event::AskedAgain { lines: vec![7, 300] }, "26.1 0207fb2c01"),
+        (Event::CartAskedAgain, "27.1"),
     ]);
 }
 
@@ -99,10 +109,10 @@ fn the_codes_of_words_stay_as_they_are() {
     use crate::actors::payment::types::PaymentMethod;
     let ascending = |n: u8| (1..=n).collect::<Vec<u8>>();
     assert_eq!(codes(OrderStatus::ALL, OrderStatus::code), ascending(5));
-    assert_eq!(codes(RefusalCode::ALL, RefusalCode::code), ascending(7));
+    assert_eq!(codes(RefusalCode::ALL, RefusalCode::code), ascending(8));
     assert_eq!(codes(PaymentMethod::ALL, PaymentMethod::code), ascending(1));
     assert_eq!(codes(PaymentStage::ALL, PaymentStage::code), ascending(6));
-    assert_eq!(codes(StockStep::ALL, StockStep::code), ascending(5));
+    assert_eq!(codes(StockStep::ALL, StockStep::code), ascending(6));
     assert_eq!(codes(RefundStatus::ALL, RefundStatus::code), ascending(3));
     assert_eq!(codes(TimelineType::ALL, TimelineType::code), ascending(14));
     assert_eq!((OrderStatus::Completed.word(), RefusalCode::Cancelled.word()), ("completed", "order_cancelled"));

@@ -20,9 +20,9 @@ use crate::actors::values::{LineId, RefundId};
 fn the_straight_way() {
     let table = placed()
         .settled(false)
-        .owes(["number:0", "reserve:1"])
+        .owes(["number:0", "reserve:1", "reserve:0"])
         .number_claimed()
-        .owes(["reserve:1"])
+        .owes(["reserve:1", "reserve:0"])
         .reserved(1)
         .owes(["reserve:0"])
         .reserved(0)
@@ -30,7 +30,7 @@ fn the_straight_way() {
         .wakes_at(Some(START.plus_ms(Policy::default().payment_timeout_ms)))
         .state(is(OrderStatus::Pending, PaymentStatus::None))
         .approved("authorise")
-        .wakes_at(None)
+        .wakes_at(Some(START.plus_ms(Policy::default().order_decide_ms)))
         .state(is(OrderStatus::Pending, PaymentStatus::Authorized))
         .owes(["commit:1", "commit:0"])
         .committed(0)
@@ -55,7 +55,9 @@ fn the_straight_way() {
 fn what_is_asked_of_a_sku_names_order_and_quantity() {
     let (id, command) = placed().number_claimed().reserved(1).owed::<StockUnit>("reserve:0");
     assert_eq!(id, "TEE-M");
-    assert!(matches!(command, sku::Command::Reserve { order: ORDER, quantity } if quantity == pieces(2)));
+    assert!(
+        matches!(command, sku::Command::Reserve { order: ORDER, quantity, placed_at: START } if quantity == pieces(2))
+    );
 }
 
 #[test]
@@ -67,7 +69,7 @@ fn a_guest_has_no_list_and_an_order_that_costs_nothing_no_payment() {
         .reserved(0)
         .owes(["commit:0"])
         .committed(0)
-        .state(is(OrderStatus::Confirmed, PaymentStatus::Captured))
+        .state(is(OrderStatus::Confirmed, PaymentStatus::None))
         .owes(["cart"])
         .told_cart()
         .settled(true)
@@ -81,7 +83,7 @@ fn a_number_that_is_taken_makes_way_for_the_next() {
     let (first, _) = placed().owed::<OrderNumber>("number:0");
     let (second, _) = table.owed::<OrderNumber>("number:1");
     assert_ne!(first, second);
-    let table = table.owes(["number:1", "reserve:1"]).reserved(1).reserved(0).owes(["number:1"]);
+    let table = table.owes(["number:1", "reserve:1", "reserve:0"]).reserved(1).reserved(0).owes(["number:1"]);
     table
         .when_answered::<OrderNumber>("number:1", Ok(order_number::Reply::Claimed))
         .owes(["authorise"])
@@ -152,6 +154,8 @@ fn too_little_stock_gives_back_what_is_held_and_then_rejects() {
 #[test]
 fn a_sku_that_is_gone_rejects() {
     let table = placed().number_claimed().when_answered::<StockUnit>("reserve:1", Err(sku::Rejection::Unknown));
+    // The other one is in flight: first its answer, then its release.
+    let table = table.owes(["reserve:0"]).reserved(0).owes(["release:0"]).released(0);
     let why = refused_as(&table.owes(["cart"])).expect("rejected");
     assert_eq!((why.code, why.line, why.available), (RefusalCode::SkuGone, Some(1), None));
 }
@@ -159,7 +163,10 @@ fn a_sku_that_is_gone_rejects() {
 #[test]
 fn the_number_is_awaited_even_by_an_order_that_failed() {
     placed()
+        .reserved(0)
         .when_answered::<StockUnit>("reserve:1", Err(sku::Rejection::Unknown))
+        .owes(["number:0", "release:0"])
+        .released(0)
         .owes(["number:0"])
         .settled(false)
         .number_claimed()
@@ -188,7 +195,7 @@ fn a_provider_that_does_not_answer_is_voided_and_the_void_owed_until_confirmed()
         .unchanged()
         .when_woken()
         .owes(["release:1", "release:0", "void:1"])
-        .wakes_at(None)
+        .wakes_at(Some(START.plus_ms(timeout_ms + 5_000)))
         .released(1)
         .released(0)
         .state(is(OrderStatus::Pending, PaymentStatus::None))
@@ -247,23 +254,37 @@ fn an_expired_reservation_undoes_what_was_committed() {
 
 #[test]
 fn commits_in_flight_are_answered_before_they_are_undone() {
-    let mut table = Given::<State>::new().when(Command::Place { placement: many_lines(20) }).number_claimed();
-    for line in (0..20).rev() {
+    let mut table = Given::<State>::new().when(Command::Place { placement: many_lines(200) }).number_claimed();
+    for line in (0..200).rev() {
         table = table.reserved(line);
     }
-    // Lines stand in descending SKU order: 19 is the first, 4 the last of sixteen in flight.
-    table = table.approved("authorise").committed(18);
+    // Lines stand in descending SKU order: 199 is the first.
+    table = table.approved("authorise");
+    for line in (100..200).rev() {
+        table = table.committed(line);
+    }
     let in_flight = table.owed_keys();
-    assert_eq!((in_flight.len(), in_flight[0].as_str(), in_flight[15].as_str()), (16, "commit:19", "commit:3"));
-    table = table.expired(3);
+    assert_eq!((in_flight.len(), in_flight[0].as_str(), in_flight[63].as_str()), (64, "commit:99", "commit:36"));
+    // More is committed than can be restocked at once, and yet what is in flight stays owed.
+    table = table.expired(50);
     let owed = table.owed_keys();
-    let expected = ["commit:19", "restock:18", "commit:17", "commit:16"];
-    assert_eq!(owed[..4], expected, "asked ones first, the committed one goes back");
-    assert!(owed.contains(&"void:1".to_owned()) && !owed.contains(&"release:19".to_owned()));
-    table = table.committed(19);
-    assert_eq!(table.owed_keys()[0], "restock:19");
-    table = table.expired(17);
-    assert!(!table.owed_keys().iter().any(|key| key.ends_with(":17")));
+    assert_eq!(owed.len(), 65, "{owed:?}");
+    assert!(in_flight.iter().filter(|key| *key != "commit:50").all(|key| owed.contains(key)), "{owed:?}");
+    assert!(owed.contains(&"void:1".to_owned()) && owed.contains(&"restock:199".to_owned()));
+    table = table.committed(99);
+    assert_eq!(table.owed_keys().len(), 65);
+    table = table.expired(97);
+    assert!(!table.owed_keys().iter().any(|key| key.ends_with(":97")));
+    while let Some(key) = table.owed_keys().into_iter().find(|key| !key.starts_with("void")) {
+        let (what, line) = key.split_once(':').expect("a line");
+        let line = line.parse().expect("a line");
+        table = match what {
+            "commit" => table.committed(line),
+            "restock" => table.restocked(line),
+            _ => table.released(line),
+        };
+    }
+    table.approved("void:1").state(is(OrderStatus::Rejected, PaymentStatus::Voided));
 }
 
 #[test]
@@ -284,13 +305,14 @@ fn answers_that_nobody_waits_for_change_nothing() {
     let strays = [
         Step::NumberClaimed { attempt: 0 },
         Step::NumberTaken { attempt: 0 },
-        Step::Reserved { line: 0 },
-        Step::ReserveRefused { line: 1, available: Some(0) },
+        Step::Reserved { line: 0, attempt: 0 },
+        Step::ReserveRefused { line: 1, attempt: 0, available: Some(0) },
         Step::Committed { line: 1 },
         Step::CommitRefused { line: 0 },
         Step::Released { line: 0 },
         Step::Restocked { line: 0 },
-        Step::Reserved { line: 77 },
+        Step::Reserved { line: 77, attempt: 0 },
+        Step::Contended { line: 0, attempt: 0 },
         Step::Authorised,
         Step::AuthoriseDeclined { code: "late".into() },
         Step::Captured,
@@ -299,7 +321,8 @@ fn answers_that_nobody_waits_for_change_nothing() {
         Step::Refunded { refund: RefundId(1) },
         Step::RefundDeclined { refund: RefundId(1), code: "late".into() },
         Step::CustomerTold,
-        Step::CartTold,
+        Step::CartTold { again: 0 },
+        Step::CartTold { again: 1 },
     ];
     let mut table = confirmed();
     for stray in strays {
@@ -316,4 +339,102 @@ fn the_timeline_forgets_its_oldest_entries() {
         table = table.when(Command::Fulfil { lines: Some(vec![(LineId(1), pieces(1))]), tracking: None });
     }
     assert_eq!(table.state.timeline.len(), TIMELINE_MAX);
+}
+
+fn contended(table: super::partners::Table, key: &str) -> super::partners::Table {
+    table.when_answered::<StockUnit>(key, Err(sku::Rejection::Contended))
+}
+
+#[test]
+fn a_contended_line_is_asked_for_again_after_a_pause_under_a_new_key() {
+    let reserve_ms = Policy::default().order_decide_ms - Policy::default().payment_timeout_ms;
+    let table = contended(placed().number_claimed(), "reserve:1")
+        .events([Event::Contended { line: 1, again_at: START.plus_ms(20) }])
+        .owes(["reserve:0"])
+        .wakes_at(Some(START.plus_ms(20)))
+        .when(Command::Wake)
+        .unchanged()
+        .reserved(0)
+        .owes([])
+        .when_woken()
+        .events([Event::AskedAgain { lines: vec![1] }])
+        .owes(["reserve:1:1"])
+        .wakes_at(Some(START.plus_ms(reserve_ms)))
+        // The answer to the first question says nothing of the second.
+        .when(Command::Answered(Step::Reserved { line: 1, attempt: 0 }))
+        .unchanged();
+    let table = contended(table, "reserve:1:1").wakes_at(Some(START.plus_ms(20 + 40))).when_woken();
+    table.owes(["reserve:1:2"]).when_answered::<StockUnit>("reserve:1:2", Ok(sku::Reply::Reserved)).owes(["authorise"]);
+}
+
+#[test]
+fn turning_back_clears_what_is_contended_and_awaits_what_is_in_flight() {
+    // Line 1 pauses, line 0 was asked again and is in flight.
+    let table = contended(contended(placed().number_claimed(), "reserve:0").when_woken(), "reserve:1");
+    table
+        .owes(["reserve:0:1"])
+        .cancelled()
+        .owes(["reserve:0:1"])
+        .when_answered::<StockUnit>("reserve:0:1", Err(sku::Rejection::Contended))
+        .state(is(OrderStatus::Cancelled, PaymentStatus::None))
+        .owes(["cart"]);
+}
+
+#[test]
+fn a_sku_that_never_answers_rejects_the_order_which_goes_on_owing_the_undo() {
+    let table = placed().number_claimed().reserved(1).when_woken().owes(["reserve:0", "release:1"]).released(1);
+    let table = table.settled(false).when_woken().state(is(OrderStatus::Rejected, PaymentStatus::None));
+    assert_eq!(refused_as(&table).map(|why| why.code), Some(RefusalCode::OrderTimeout));
+    let table = table.owes(["reserve:0", "cart"]).told_cart().settled(true).wakes_at(None);
+    // It answers after all: what it held is given back.
+    table.reserved(0).owes(["release:0"]).released(0).owes([]).state(is(OrderStatus::Rejected, PaymentStatus::None));
+}
+
+#[test]
+fn a_number_that_never_comes_rejects_the_order() {
+    let table = placed().reserved(1).reserved(0).when_woken().owes(["number:0", "release:1", "release:0"]);
+    let table = table.released(1).released(0).when_woken().owes(["number:0", "cart"]);
+    assert_eq!(refused_as(&table).map(|why| why.code), Some(RefusalCode::OrderTimeout));
+    table.told_cart().settled(true).number_claimed().owes([]);
+}
+
+#[test]
+fn a_commit_that_is_never_answered_rejects_the_order_and_is_restocked_when_it_is() {
+    let table = committing().committed(1).when_woken().owes(["commit:0", "restock:1", "void:1"]);
+    let table = table.restocked(1).approved("void:1").when_woken().owes(["commit:0", "cart"]);
+    assert_eq!(refused_as(&table).map(|why| why.code), Some(RefusalCode::OrderTimeout));
+    let table = table.told_cart().settled(true).committed(0).owes(["restock:0"]);
+    table.restocked(0).owes([]).state(is(OrderStatus::Rejected, PaymentStatus::Voided));
+}
+
+#[test]
+fn a_cart_that_places_a_decided_order_again_is_told_again() {
+    let same = Arc::new(placement(Some(ADA), &[("TEE-M", 2, 1000), ("CAP", 1, 500)]));
+    confirmed()
+        .when(Command::Place { placement: same })
+        .then(Reply::Placed)
+        .owes(["cart:1"])
+        .settled(false)
+        .when(Command::Answered(Step::CartTold { again: 0 }))
+        .unchanged()
+        .when_answered::<crate::actors::cart::types::Cart>("cart:1", Ok(crate::actors::cart::types::Reply::Noted))
+        .owes([])
+        .settled(true);
+}
+
+#[test]
+fn answers_that_come_together_are_one_record_and_mean_what_they_mean_alone() {
+    let all = vec![Step::Reserved { line: 0, attempt: 0 }, Step::NumberClaimed { attempt: 0 }];
+    let last = Step::Reserved { line: 1, attempt: 0 };
+    let one_by_one = placed().when(Command::Answered(all[0].clone())).when(Command::Answered(all[1].clone()));
+    let one_by_one = one_by_one.when(Command::Answered(last.clone()));
+    let together = placed().when(Command::AnsweredAll([all, vec![last]].concat())).owes(["authorise"]);
+    assert_eq!((&together.state, together.version + 2), (&one_by_one.state, one_by_one.version));
+}
+
+#[test]
+fn an_order_from_before_goes_on_one_sku_after_the_other() {
+    let placement = Arc::new(placement(Some(ADA), &[("TEE-M", 2, 1000), ("CAP", 1, 500)]));
+    let old = Given::<State>::new().history([Event::Placed { placement, limits: None }]).number_claimed();
+    old.owes(["reserve:1"]).reserved(1).owes(["reserve:0"]).reserved(0).owes(["authorise"]);
 }
