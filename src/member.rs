@@ -111,10 +111,13 @@ impl Member {
     }
 
     /// Renews the lease while something is done that may take long.
-    pub async fn meanwhile<T>(&mut self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    pub async fn meanwhile<T, E: From<StoreError>>(
+        &mut self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         tokio::select! {
             done = work => done,
-            why = self.stay() => Err(why),
+            why = self.stay() => Err(why.into()),
         }
     }
 

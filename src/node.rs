@@ -18,10 +18,10 @@ use crate::actors::gateways::payment::MockPayments;
 use crate::actors::history::{self, Until};
 use crate::actors::kinds;
 use crate::actors::projections::Projections;
-use crate::actors::runtime::{Runtime, RuntimeConfig};
+use crate::actors::runtime::{Prepared, Runtime, RuntimeConfig};
 use crate::actors::slot::{self, SlotLimits};
 use crate::actors::values::Email;
-use crate::actors::writer::{Outlet, WriterLimits};
+use crate::actors::writer::WriterLimits;
 use crate::cluster::{Lease, NodeId, SoleOwner, slot_of};
 use crate::config::Config;
 use crate::http::{self, Edge, EdgeConfig, Health};
@@ -71,19 +71,21 @@ pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new());
     let opening = async {
         let store = open_store(&config).await?;
-        let served = serve(&config, store.clone(), &address.to_string(), metrics.clone()).await?;
-        anyhow::Ok((store, served))
+        let follow = |prepared: Prepared| {
+            let projections = Projections::new(prepared.client(), store.clone(), metrics.clone());
+            (prepared.with_follower(projections.clone()), projections)
+        };
+        serve(&config, store.clone(), &address.to_string(), metrics.clone(), follow).await
     };
     // A shared store may be waited for, and so may a node that was killed.
-    let (store, Served { runtime, membership }) = tokio::select! {
+    let (Served { runtime, membership }, projections) = tokio::select! {
         opened = opening => opened?,
         () = &mut stop => {
             tracing::info!("told to stop before it served");
             return Ok(());
         }
     };
-    let projections = Projections::start(runtime.client.clone(), store, metrics.clone()).await?;
-    runtime.dispatcher.add_follower(projections.follower());
+    projections.start().await?;
     let health = Arc::new(Health::default());
     let edge = Edge::start(http::Given {
         client: runtime.client.clone(),
@@ -99,7 +101,7 @@ pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
     if options.sample {
         sample::load(&runtime.client).await?;
     }
-    let failed = runtime.dispatcher.failed.subscribe();
+    let failed = runtime.failed();
     let shutdown = CancellationToken::new();
     tokio::spawn(cancel_on(stop, failed.clone(), shutdown.clone()));
     println!("listening on http://{address}");
@@ -235,7 +237,8 @@ pub async fn inspect_at_rest(
 /// Makes an administrator in a store that no server holds. The answer is a line for the terminal.
 pub async fn create_admin(config: Config, email: &Email, password: String) -> anyhow::Result<String> {
     let store = open_store(&config).await?;
-    let served = serve(&config, store, "", Arc::new(Metrics::new())).await?;
+    let alone = |prepared| (prepared, ());
+    let (served, ()) = serve(&config, store, "", Arc::new(Metrics::new()), alone).await?;
     let made = make_administrator(&served.runtime.client, &edge_config(&config), email, password).await;
     served.stop().await?;
     made
@@ -285,42 +288,52 @@ impl Served {
     }
 }
 
-/// Claims the store for this process, and starts the runtime on it.
-async fn serve(config: &Config, store: Arc<dyn Store>, address: &str, metrics: Arc<Metrics>) -> anyhow::Result<Served> {
+/// Claims the store for this process, and starts the runtime on it. Whom the runtime tells of changes is given to it
+/// by `equip`, before it begins.
+async fn serve<T>(
+    config: &Config,
+    store: Arc<dyn Store>,
+    address: &str,
+    metrics: Arc<Metrics>,
+    equip: impl FnOnce(Prepared) -> (Prepared, T),
+) -> anyhow::Result<(Served, T)> {
     let name = node_name(config);
     if !config.store.kind.is_shared() {
-        let runtime = start_runtime(config, NodeId::incarnate(&name), store, Arc::new(SoleOwner), metrics).await?;
-        return Ok(Served { runtime, membership: None });
+        let node = NodeId::incarnate(&name);
+        let (prepared, equipment) = equip(prepare_runtime(config, node, store, Arc::new(SoleOwner), metrics));
+        return Ok((Served { runtime: prepared.start().await?, membership: None }, equipment));
     }
     let mut member = Member::enter(store.clone(), &name, address).await?;
-    let starting = start_runtime(config, member.node.clone(), store, member.lease.clone(), metrics);
-    let runtime = match member.meanwhile(starting).await {
+    let prepared = prepare_runtime(config, member.node.clone(), store, member.lease.clone(), metrics);
+    let (prepared, equipment) = equip(prepared);
+    let runtime = match member.meanwhile(prepared.start()).await {
         Ok(runtime) => runtime,
         Err(error) => {
             member.leave().await;
             return Err(error.into());
         }
     };
-    let outlet = runtime.dispatcher.clone();
+    let fail = runtime.fail_handle();
     let drained = CancellationToken::new();
     let until = drained.clone();
     let staying = tokio::spawn(async move {
         tokio::select! {
-            why = member.stay() => outlet.store_failed(why),
+            why = member.stay() => fail(why),
             () = until.cancelled() => {}
         }
         member
     });
-    Ok(Served { runtime, membership: Some(Membership { staying, drained }) })
+    Ok((Served { runtime, membership: Some(Membership { staying, drained }) }, equipment))
 }
 
-async fn start_runtime(
+/// The runtime as it is configured, with every gateway, before it begins.
+fn prepare_runtime(
     config: &Config,
     node: NodeId,
     store: Arc<dyn Store>,
     lease: Arc<dyn Lease>,
     metrics: Arc<Metrics>,
-) -> Result<Runtime, StoreError> {
+) -> Prepared {
     let slots = usize::from(store.slots());
     let runtime_config = RuntimeConfig {
         policy: config.policy(),
@@ -338,10 +351,9 @@ async fn start_runtime(
         queue_bytes_max: config.journal.queue_bytes_max,
         ..RuntimeConfig::new(node, kinds::all())
     };
-    let runtime = Runtime::start(runtime_config, store, lease, metrics).await?;
-    let payments = MockPayments::new(runtime.client.clone());
-    runtime.dispatcher.add_gateway(crate::actors::payment::types::GATEWAY, Arc::new(payments));
-    Ok(runtime)
+    let prepared = Runtime::prepare(runtime_config, store, lease, metrics);
+    let payments = MockPayments::new(prepared.client());
+    prepared.with_gateway(crate::actors::payment::types::GATEWAY, Arc::new(payments))
 }
 
 /// SIGINT or SIGTERM.

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use souk::actors::client::{AskError, Asking, Client, Keyed, Wait};
 use souk::actors::entity::{Caller, Kind};
+use souk::actors::gateways::payment::MockPayments;
 use souk::actors::kinds;
+use souk::actors::payment::types::GATEWAY;
 use souk::actors::pruning::PRUNE_EVERY;
-use souk::actors::runtime::{Runtime, RuntimeConfig};
+use souk::actors::runtime::{Runtime, RuntimeConfig, StartError};
 use souk::actors::user::types::{Command, Status, User};
 use souk::actors::values::{RequestId, Role, Secret, UserId};
 use souk::cluster::{NodeId, SoleOwner, slot_of};
@@ -24,7 +26,22 @@ fn deadline() -> Instant {
 
 async fn start(journal: Arc<dyn Journal>) -> Runtime {
     let config = RuntimeConfig::new(NodeId::incarnate("test"), kinds::all());
-    Runtime::start(config, journal, Arc::new(SoleOwner), Arc::new(Metrics::new())).await.expect("the runtime starts")
+    let prepared = Runtime::prepare(config, journal, Arc::new(SoleOwner), Arc::new(Metrics::new()));
+    let payments = Arc::new(MockPayments::new(prepared.client()));
+    prepared.with_gateway(GATEWAY, payments).start().await.expect("the runtime starts")
+}
+
+/// What entities owe to a gateway that is not there would be owed for ever.
+#[tokio::test]
+async fn a_runtime_without_one_of_its_gateways_does_not_start() {
+    let config = RuntimeConfig::new(NodeId::incarnate("test"), kinds::all());
+    let journal: Arc<dyn Journal> = Arc::new(Memory::new(16));
+    let started =
+        Runtime::prepare(config, journal.clone(), Arc::new(SoleOwner), Arc::new(Metrics::new())).start().await;
+    let why = started.err();
+    assert!(matches!(why, Some(StartError::NoGateway { kind: "order", gateway: GATEWAY })), "{why:?}");
+    let heads = journal.heads().await.expect("the journal answers");
+    assert!(heads.iter().all(|head| head.owner.is_none()), "it has claimed something");
 }
 
 fn keyed(key: &str, fingerprint: u8) -> Asking {

@@ -8,7 +8,9 @@ use anyhow::bail;
 use serde_json::{Value, json};
 use souk::actors::client::{Asking, Client, Keyed, Wait};
 use souk::actors::entity::Caller;
+use souk::actors::gateways::payment::MockPayments;
 use souk::actors::kinds;
+use souk::actors::payment::types::GATEWAY;
 use souk::actors::runtime::{Runtime, RuntimeConfig};
 use souk::actors::sku::types::{Command, Offer, StockUnit};
 use souk::actors::values::{Currency, Money, OrderId, ProductId, Quantity, RequestId, Sku, Time, VariantId};
@@ -30,7 +32,9 @@ pub async fn measure(options: Options) -> anyhow::Result<Value> {
     // The sizes of config/default.toml.
     let config =
         RuntimeConfig { inbox_messages_max: 4_096, ..RuntimeConfig::new(NodeId::incarnate("bench"), kinds::all()) };
-    let runtime = Runtime::start(config, journal, Arc::new(SoleOwner), Arc::new(Metrics::new())).await?;
+    let prepared = Runtime::prepare(config, journal, Arc::new(SoleOwner), Arc::new(Metrics::new()));
+    let payments = Arc::new(MockPayments::new(prepared.client()));
+    let runtime = prepared.with_gateway(GATEWAY, payments).start().await?;
     let sku: Sku = "BENCH-HOT".parse()?;
     let pounds: Currency = "GBP".parse()?;
     let offer = Offer {

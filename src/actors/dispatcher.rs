@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
@@ -37,25 +36,23 @@ pub trait Follower: Send + Sync + 'static {
     fn changed(&self, keys: &[EntityKey]);
 }
 
+/// Whom a runtime calls: complete before it begins, and the same for as long as it runs.
+#[derive(Default)]
+pub struct Surroundings {
+    pub gateways: HashMap<&'static str, Arc<dyn Gateway>>,
+    pub followers: Vec<Arc<dyn Follower>>,
+}
+
 pub struct Dispatcher {
     courier: Courier,
-    gateways: RwLock<HashMap<&'static str, Arc<dyn Gateway>>>,
-    followers: RwLock<Vec<Arc<dyn Follower>>>,
     /// Set once the store must not be used any more.
     pub failed: watch::Sender<Option<StoreError>>,
 }
 
 impl Dispatcher {
-    pub fn new(router: Arc<Router>, metrics: Arc<Metrics>) -> Arc<Dispatcher> {
-        let (gateways, followers) = Default::default();
-        let courier = Courier { router, metrics };
-        Arc::new(Dispatcher { courier, gateways, followers, failed: watch::channel(None).0 })
-    }
-    pub fn add_gateway(&self, name: &'static str, gateway: Arc<dyn Gateway>) {
-        self.gateways.write().insert(name, gateway);
-    }
-    pub fn add_follower(&self, follower: Arc<dyn Follower>) {
-        self.followers.write().push(follower);
+    pub fn new(router: Arc<Router>, metrics: Arc<Metrics>, surroundings: Surroundings) -> Arc<Dispatcher> {
+        let courier = Courier { router, metrics, surroundings: Arc::new(surroundings) };
+        Arc::new(Dispatcher { courier, failed: watch::channel(None).0 })
     }
 }
 
@@ -64,6 +61,7 @@ impl Dispatcher {
 struct Courier {
     router: Arc<Router>,
     metrics: Arc<Metrics>,
+    surroundings: Arc<Surroundings>,
 }
 
 /// A request to an entity that is on its way.
@@ -108,11 +106,11 @@ impl Courier {
         // Without a runtime the process is ending; the next one finds it in the owed index.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         complain(&dispatch, error);
-        drop(runtime.spawn(self.deliver(dispatch, None, Some(BACKOFF_FIRST))));
+        drop(runtime.spawn(self.deliver(dispatch, Some(BACKOFF_FIRST))));
     }
 
     /// Asks until there is an answer, or the request is not owed any more.
-    async fn deliver(self, dispatch: Dispatch, gateway: Option<Arc<dyn Gateway>>, mut pause: Option<Duration>) {
+    async fn deliver(self, dispatch: Dispatch, mut pause: Option<Duration>) {
         loop {
             if let Some(pause) = pause {
                 self.metrics.owed_resent.inc();
@@ -121,17 +119,19 @@ impl Courier {
             if !self.is_owed(&dispatch) {
                 return;
             }
-            let answer = match (&dispatch.to, &gateway) {
-                (Target::Entity(command), _) => {
+            let answer = match &dispatch.to {
+                Target::Entity(command) => {
                     let (reply, answer) = ReplyTo::channel();
                     self.ask(command, &dispatch, reply);
                     answer.await.unwrap_or(Err(AskError::Unknown)).and_then(answer_of)
                 }
-                (Target::Gateway { body, .. }, Some(gateway)) => call(&**gateway, &dispatch, &**body).await,
-                (Target::Gateway { name, .. }, None) => {
-                    tracing::error!(gateway = name, "no such gateway");
-                    Err(AskError::Unavailable)
-                }
+                Target::Gateway { name, body } => match self.surroundings.gateways.get(name) {
+                    Some(gateway) => call(&**gateway, &dispatch, &**body).await,
+                    None => {
+                        tracing::error!(gateway = name, "a kind owes to a gateway that it does not name");
+                        Err(AskError::Unavailable)
+                    }
+                },
             };
             match answer {
                 Ok(answer) => return self.bring_back(dispatch, answer),
@@ -177,15 +177,12 @@ impl Outlet for Dispatcher {
                 let on_its_way = OnItsWay { courier, dispatch: dispatch.clone() };
                 self.courier.ask(command, &dispatch, ReplyTo::errand(Box::new(on_its_way)));
             }
-            Target::Gateway { name, .. } => {
-                let gateway = self.gateways.read().get(name).cloned();
-                drop(tokio::spawn(courier.deliver(dispatch, gateway, None)));
-            }
+            Target::Gateway { .. } => drop(tokio::spawn(courier.deliver(dispatch, None))),
         }
     }
 
     fn changed(&self, keys: Vec<EntityKey>) {
-        for follower in &*self.followers.read() {
+        for follower in &self.courier.surroundings.followers {
             if catch_unwind(AssertUnwindSafe(|| follower.changed(&keys))).is_err() {
                 tracing::error!("a follower panicked");
             }

@@ -34,6 +34,9 @@ pub trait Kind: Sized + Send + Sync + 'static {
     type Rejection: Stored + Clone + Debug + PartialEq + Send + Sync + 'static;
     type State: Entity<Kind = Self>;
 
+    /// The gateways, by name, that its entities may owe something to. A runtime without one of them does not start.
+    const GATEWAYS: &'static [&'static str] = &[];
+
     /// Whether a refusal is about this moment only: the entity is in the middle of something. The same request may
     /// well succeed a moment later, so no receipt is kept for its client, and a repeat is judged anew.
     fn is_momentary(rejection: &Self::Rejection) -> bool {

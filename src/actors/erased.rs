@@ -22,6 +22,8 @@ const STATE_CODE: u8 = 255;
 pub trait KindSpec: Send + Sync {
     fn number(&self) -> u8;
     fn name(&self) -> &'static str;
+    /// The gateways that its entities may owe something to.
+    fn gateways(&self) -> &'static [&'static str];
     /// Whether `id` is well-formed for this kind.
     fn accepts(&self, id: &str) -> bool;
     /// The entity that nobody has touched yet.
@@ -87,6 +89,9 @@ impl<K: Kind> KindSpec for Spec<K> {
     }
     fn name(&self) -> &'static str {
         K::NAME
+    }
+    fn gateways(&self) -> &'static [&'static str] {
+        K::GATEWAYS
     }
     fn accepts(&self, id: &str) -> bool {
         id.parse::<K::Id>().is_ok_and(|parsed| parsed.to_string() == id)

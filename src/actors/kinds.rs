@@ -25,6 +25,10 @@ impl Kinds {
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.specs.iter().map(|spec| spec.name())
     }
+    /// Each kind with a gateway that its entities may owe something to.
+    pub fn gateways(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.specs.iter().flat_map(|spec| spec.gateways().iter().map(|gateway| (spec.name(), *gateway)))
+    }
 }
 
 /// Checks at compile time that a kind has the number of its line.

@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::client::Client;
-use super::dispatcher::Dispatcher;
+use super::dispatcher::{Dispatcher, Follower, Surroundings};
 use super::entity::Policy;
 use super::envelope::AskError;
+use super::gateways::Gateway;
 use super::kinds::Kinds;
 use super::pruning::prune_for_ever;
 use super::router::Router;
@@ -53,33 +54,60 @@ impl RuntimeConfig {
     }
 }
 
-/// A running runtime.
-pub struct Runtime {
-    pub client: Client,
-    pub dispatcher: Arc<Dispatcher>,
-    pub ownership: Arc<Ownership>,
-    router: Arc<Router>,
-    journal: Arc<dyn Journal>,
-    supervisor: ActorRef<SupervisorMessage>,
-    stopping: Arc<AtomicBool>,
-    pruning: DropGuard,
+/// Why a runtime does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// What its entities owe would never be sent.
+    #[error("entities of kind {kind} may owe something to the gateway {gateway:?}, and there is none")]
+    NoGateway { kind: &'static str, gateway: &'static str },
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
-impl Runtime {
+/// A runtime that has begun nothing: it has claimed no slot and read nothing.
+///
+/// Whom it calls is given to it here, with the help of its client where need be. From the first moment slots send
+/// what they find owed and tell what changes, so nothing can be given to a runtime that has started.
+pub struct Prepared {
+    config: RuntimeConfig,
+    journal: Arc<dyn Journal>,
+    lease: Arc<dyn Lease>,
+    metrics: Arc<Metrics>,
+    ownership: Arc<Ownership>,
+    router: Arc<Router>,
+    surroundings: Surroundings,
+}
+
+impl Prepared {
+    /// What is asked with it waits until the runtime has started.
+    pub fn client(&self) -> Client {
+        Client::new(self.router.clone())
+    }
+
+    pub fn with_gateway(mut self, name: &'static str, gateway: Arc<dyn Gateway>) -> Prepared {
+        self.surroundings.gateways.insert(name, gateway);
+        self
+    }
+
+    pub fn with_follower(mut self, follower: Arc<dyn Follower>) -> Prepared {
+        self.surroundings.followers.push(follower);
+        self
+    }
+
     /// Claims every slot, and starts to serve.
-    pub async fn start(
-        config: RuntimeConfig,
-        journal: Arc<dyn Journal>,
-        lease: Arc<dyn Lease>,
-        metrics: Arc<Metrics>,
-    ) -> Result<Runtime, StoreError> {
-        let ownership = Arc::new(Ownership::new(config.node.clone(), journal.slots()));
-        let heads = claim_all(&*journal, &config.node).await?;
-        let slots: Vec<_> = (0..journal.slots()).map(|slot| SlotShared::new(slot, config.inbox_messages_max)).collect();
-        let router =
-            Router::new(slots, config.kinds, journal.clone(), ownership.clone(), lease.clone(), metrics.clone());
-        let router = Arc::new(router);
-        let dispatcher = Dispatcher::new(router.clone(), metrics.clone());
+    pub async fn start(self) -> Result<Runtime, StartError> {
+        let gateways = &self.surroundings.gateways;
+        if let Some((kind, gateway)) = self.config.kinds.gateways().find(|(_, name)| !gateways.contains_key(name)) {
+            return Err(StartError::NoGateway { kind, gateway });
+        }
+        let heads = claim_all(&*self.journal, &self.config.node).await?;
+        Ok(self.begin(heads).await?)
+    }
+
+    /// Starts the writer and the slots.
+    async fn begin(self, heads: Vec<SlotHead>) -> Result<Runtime, StoreError> {
+        let Prepared { config, journal, lease, metrics, ownership, router, surroundings } = self;
+        let dispatcher = Dispatcher::new(router.clone(), metrics.clone(), surroundings);
         let room = Arc::new(Room::new(config.queue_records_max, config.queue_bytes_max));
         let gathering = Gathering::new(room.clone());
         let common = Arc::new(Common {
@@ -107,10 +135,50 @@ impl Runtime {
             .map_err(|error| StoreError::Fatal(format!("the runtime cannot start: {error}")))?;
         let _ = started.await; // dropped only when the supervisor has failed, which is reported above
         let stopping = Arc::new(AtomicBool::new(false));
-        tokio::spawn(watch(supervisor.clone(), stopping.clone(), dispatcher.clone()));
+        tokio::spawn(end_with(supervisor.clone(), stopping.clone(), dispatcher.clone()));
         let client = Client::new(router.clone());
         let pruning = prune(journal.clone(), metrics);
         Ok(Runtime { client, dispatcher, ownership, router, journal, supervisor, stopping, pruning })
+    }
+}
+
+/// A running runtime.
+pub struct Runtime {
+    pub client: Client,
+    dispatcher: Arc<Dispatcher>,
+    pub ownership: Arc<Ownership>,
+    router: Arc<Router>,
+    journal: Arc<dyn Journal>,
+    supervisor: ActorRef<SupervisorMessage>,
+    stopping: Arc<AtomicBool>,
+    pruning: DropGuard,
+}
+
+impl Runtime {
+    /// The first of two steps: [`Prepared::start`] is the second.
+    pub fn prepare(
+        config: RuntimeConfig,
+        journal: Arc<dyn Journal>,
+        lease: Arc<dyn Lease>,
+        metrics: Arc<Metrics>,
+    ) -> Prepared {
+        let ownership = Arc::new(Ownership::new(config.node.clone(), journal.slots()));
+        let slots: Vec<_> = (0..journal.slots()).map(|slot| SlotShared::new(slot, config.inbox_messages_max)).collect();
+        let router =
+            Router::new(slots, config.kinds, journal.clone(), ownership.clone(), lease.clone(), metrics.clone());
+        let (router, surroundings) = (Arc::new(router), Surroundings::default());
+        Prepared { config, journal, lease, metrics, ownership, router, surroundings }
+    }
+
+    /// Ends the node, when called: the store must not be used any more.
+    pub fn fail_handle(&self) -> impl FnOnce(StoreError) + Send + use<> {
+        let dispatcher = self.dispatcher.clone();
+        move |error| dispatcher.store_failed(error)
+    }
+
+    /// Tells when the store must not be used any more.
+    pub fn failed(&self) -> watch::Receiver<Option<StoreError>> {
+        self.dispatcher.failed.subscribe()
     }
 
     /// Takes nothing any more, lets everything in flight become durable, and closes the store.
@@ -145,7 +213,7 @@ impl Runtime {
 }
 
 /// Without its supervisor a node restarts nothing: it stops.
-async fn watch(supervisor: ActorRef<SupervisorMessage>, stopping: Arc<AtomicBool>, dispatcher: Arc<Dispatcher>) {
+async fn end_with(supervisor: ActorRef<SupervisorMessage>, stopping: Arc<AtomicBool>, dispatcher: Arc<Dispatcher>) {
     let _ = supervisor.wait(None).await; // however it ended
     if !stopping.load(Ordering::Acquire) {
         dispatcher.store_failed(StoreError::Fatal("the runtime's supervisor has ended".into()));
@@ -302,9 +370,10 @@ impl SupervisorState {
             ownership: ownership.clone(),
             lease: self.nursery.writer.lease.clone(),
         };
-        let (actor, _) = Actor::spawn_linked(None, SlotActor, (seat, start), myself.get_cell()).await?;
+        let (actor, _) = Actor::spawn_linked(None, SlotActor, seat, myself.get_cell()).await?;
         self.children.insert(actor.get_id(), Child::Slot(slot));
         router.seat(slot, Some(actor));
+        router.cast(usize::from(slot), SlotMessage::Begin(start));
         router.cast(usize::from(slot), SlotMessage::Poke);
         Ok(())
     }

@@ -285,6 +285,11 @@ impl<S: Entity> Given<S> {
         let owed: Vec<Owed> = self.state.owed();
         let names: BTreeSet<_> = owed.iter().map(|owed| &owed.key).collect();
         assert!(names.len() == owed.len() && owed.len() <= OWED_MAX, "owed: {:?}", self.owed_keys());
+        for owed in &owed {
+            if let Target::Gateway { name, .. } = &owed.to {
+                assert!(S::Kind::GATEWAYS.contains(name), "{} owes to {name:?}, and does not say so", S::Kind::NAME);
+            }
+        }
         if let (Some(due), Some(wake)) = (self.state.wake_at(), S::wake())
             && self.now < due
         {

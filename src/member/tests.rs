@@ -121,7 +121,7 @@ async fn a_node_that_starts_slowly_is_alive() {
     let mut first = enter(store.clone()).await.expect("nobody is there");
     let starting = async {
         sleep(Duration::from_secs(30)).await;
-        Ok(())
+        Ok::<(), StoreError>(())
     };
     tokio::select! {
         entered = enter(store) => is_in_use(entered),

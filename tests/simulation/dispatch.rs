@@ -24,6 +24,8 @@ const ATTEMPT_MS: u64 = 10_000;
 pub struct Delivery {
     pub dispatch: Dispatch,
     attempts: u32,
+    /// Only with [`Mutation::GatewayAfterServing`]: there was no way to its gateway when it was let go.
+    has_no_way: bool,
     pub state: Sending,
 }
 
@@ -45,7 +47,8 @@ impl World {
         for _ in 0..times {
             self.next_delivery += 1;
             let state = Sending::Pausing { until: self.now };
-            let delivery = Delivery { dispatch: dispatch.clone(), attempts: 0, state };
+            let has_no_way = matches!(dispatch.to, Target::Gateway { .. }) && !self.has_gateways();
+            let delivery = Delivery { dispatch: dispatch.clone(), attempts: 0, has_no_way, state };
             self.deliveries.insert(self.next_delivery, delivery);
         }
     }
@@ -67,8 +70,8 @@ impl World {
 
     /// The next step of a delivery: it asks, or it gives up waiting.
     pub fn deliver(&mut self, id: u64) {
-        let Some(Delivery { dispatch, attempts, state }) = self.deliveries.get(&id) else { return };
-        let (dispatch, attempts) = (dispatch.clone(), *attempts);
+        let Some(Delivery { dispatch, attempts, has_no_way, state }) = self.deliveries.get(&id) else { return };
+        let (dispatch, attempts, has_no_way) = (dispatch.clone(), *attempts, *has_no_way);
         if let Sending::Asked { .. } = state {
             self.waiting.retain(|waiting| !matches!(waiting.to, To::Delivery(other) if other == id));
             self.provider.calls.retain(|call| call.delivery != id || call.answer.is_none());
@@ -79,6 +82,9 @@ impl World {
         if !shared.owes(dispatch.generation, dispatch.number) {
             self.deliveries.remove(&id);
             return;
+        }
+        if has_no_way {
+            return self.again(id);
         }
         let request = match self.mutation {
             Some(Mutation::RequestIdNotTheSame) => {

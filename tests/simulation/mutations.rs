@@ -39,10 +39,12 @@ pub enum Mutation {
     SnapshotHidesReceiptsElsewhere,
     /// What a slot has once shown is shown for ever.
     ViewNotHidden,
+    /// The way to the provider is given to a node that serves already, and looked up once for each request.
+    GatewayAfterServing,
 }
 
 impl Mutation {
-    pub const ALL: [Mutation; 17] = [
+    pub const ALL: [Mutation; 18] = [
         Mutation::ReplyBeforeCommit,
         Mutation::ReadBeforeCommit,
         Mutation::ClientReceiptNotStored,
@@ -60,6 +62,7 @@ impl Mutation {
         Mutation::LookupFindsNothing,
         Mutation::SnapshotHidesReceiptsElsewhere,
         Mutation::ViewNotHidden,
+        Mutation::GatewayAfterServing,
     ];
 }
 

@@ -134,7 +134,7 @@ pub struct NodeConfig {
 }
 
 impl Node {
-    /// Claims every slot and begins to serve, as `Runtime::start` does.
+    /// Claims every slot and begins to serve, as `Prepared::start` does.
     pub fn start(
         config: NodeConfig,
         journal: SimJournal,

@@ -86,6 +86,9 @@ impl KindSpec for SpoiltKind {
     fn name(&self) -> &'static str {
         self.kind.name()
     }
+    fn gateways(&self) -> &'static [&'static str] {
+        self.kind.gateways()
+    }
     fn accepts(&self, id: &str) -> bool {
         self.kind.accepts(id)
     }

@@ -68,6 +68,8 @@ pub struct World {
     /// How often what happened.
     pub happened: Summary,
     incarnations: u64,
+    /// When the node was started, in steps.
+    started_at: u64,
     common: Arc<Common>,
     trace: Option<Arc<Mutex<Vec<String>>>>,
 }
@@ -155,6 +157,7 @@ impl World {
             steps: 0,
             happened: Summary::new(),
             incarnations: 0,
+            started_at: 0,
             common,
             trace,
         };
@@ -175,6 +178,7 @@ impl World {
     /// A new process on what is durable.
     pub fn start_node(&mut self) {
         self.incarnations += 1;
+        self.started_at = self.steps;
         let name = format!("node-{}", self.incarnations);
         let store = self.journal.durable();
         let heads = store.heads().now_or_never().and_then(Result::ok).expect("memory has its heads");
@@ -198,6 +202,12 @@ impl World {
         };
         let (lease, metrics) = (self.lease.clone(), self.metrics.clone());
         self.node = Some(Node::start(config, self.journal.clone(), heads, lease, metrics, self.now));
+    }
+
+    /// A node has its gateways before its first slot serves, as `Prepared::start` sees to it.
+    pub fn has_gateways(&self) -> bool {
+        const UNTIL_IT_IS_GIVEN: u64 = 1_000;
+        self.mutation != Some(Mutation::GatewayAfterServing) || self.steps >= self.started_at + UNTIL_IT_IS_GIVEN
     }
 
     /// The process is killed: all its memory is gone, and so is what was on its way to it; only owed

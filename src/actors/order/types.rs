@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::actors::entity::Kind;
-use crate::actors::payment::types::PaymentIntent;
+use crate::actors::payment::types::{GATEWAY, PaymentIntent};
 use crate::actors::values::{
     CartId, Contact, Currency, LineId, Money, OrderId, ProductId, Quantity, RefundId, RequestId, Sku, Totals, UserId,
 };
@@ -31,6 +31,7 @@ impl Kind for Order {
     type Reply = Reply;
     type Rejection = Rejection;
     type State = State;
+    const GATEWAYS: &'static [&'static str] = &[GATEWAY];
 }
 
 /// The most lines of an order.

@@ -65,13 +65,10 @@ pub struct Projections {
 }
 
 impl Projections {
-    /// Starts the follower's actor. It reads nothing before [`Projections::follower`] was given out.
-    pub async fn start(
-        client: Client,
-        journal: Arc<dyn Journal>,
-        metrics: Arc<Metrics>,
-    ) -> Result<Arc<Projections>, SpawnErr> {
-        let projections = Arc::new(Projections {
+    /// Read models that know nothing yet. They follow the runtime from before it begins: whatever changes from then
+    /// on is marked, and once they start they read everything that there is.
+    pub fn new(client: Client, journal: Arc<dyn Journal>, metrics: Arc<Metrics>) -> Arc<Projections> {
+        let projections = Projections {
             catalogue: Catalogue::default(),
             orders: Orders::default(),
             client,
@@ -80,17 +77,16 @@ impl Projections {
             dirty: Dirty::default(),
             complete: watch::Sender::new(false),
             supervisor: Mutex::default(),
-        });
-        let (supervisor, _) = Actor::spawn(None, Supervisor, projections.clone()).await?;
-        *projections.supervisor.lock() = Some(supervisor);
-        Ok(projections)
+        };
+        projections.dirty.lose();
+        Arc::new(projections)
     }
 
-    /// What the dispatcher is to tell of changes, before anything is served. Everything is read from now on: what
-    /// changes while it is read is told.
-    pub fn follower(self: &Arc<Self>) -> Arc<dyn Follower> {
-        self.dirty.lose();
-        self.clone()
+    /// Starts to read.
+    pub async fn start(self: &Arc<Self>) -> Result<(), SpawnErr> {
+        let (supervisor, _) = Actor::spawn(None, Supervisor, self.clone()).await?;
+        *self.supervisor.lock() = Some(supervisor);
+        Ok(())
     }
 
     /// Ends the following. What was read stays, and grows old.

@@ -31,6 +31,9 @@ const OWED_PAGE: usize = 64;
 const AGAIN: Duration = Duration::from_secs(1);
 
 pub enum SlotMessage {
+    /// From the supervisor, once and first, when the slot can be reached: whatever is told to a slot that serves
+    /// arrives.
+    Begin(Start),
     /// Messages wait in the inbox.
     Poke,
     Loaded {
@@ -118,27 +121,10 @@ pub fn now() -> Time {
 impl Actor for SlotActor {
     type Msg = SlotMessage;
     type State = SlotState;
-    type Arguments = (SlotSeat, Start);
+    type Arguments = SlotSeat;
 
-    async fn pre_start(
-        &self,
-        myself: ActorRef<SlotMessage>,
-        (seat, start): (SlotSeat, Start),
-    ) -> Result<SlotState, ActorProcessingErr> {
-        let mut state = SlotState { seat, core: None, held: Vec::new(), timer: None, gauged: [0; 3], draining: false };
-        match start {
-            Start::Claimed(head) => {
-                let generation = state.seat.shared.next_generation();
-                state.serve(&myself, generation, &head);
-            }
-            Start::Recover => {
-                state.seat.shared.restarts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                let before = state.seat.shared.generation();
-                state.seat.gathering.end_generation(state.seat.shared.slot, before, Ended::Unknown);
-                state.recover(&myself, before);
-            }
-        }
-        Ok(state)
+    async fn pre_start(&self, _: ActorRef<SlotMessage>, seat: SlotSeat) -> Result<SlotState, ActorProcessingErr> {
+        Ok(SlotState { seat, core: None, held: Vec::new(), timer: None, gauged: [0; 3], draining: false })
     }
 
     async fn handle(
@@ -154,6 +140,12 @@ impl Actor for SlotActor {
         match (message, &mut state.core) {
             (SlotMessage::Drain(done), _) => {
                 state.drain(done);
+                return Ok(());
+            }
+            (SlotMessage::Begin(start), _) => {
+                if !state.draining {
+                    state.begin(&myself, start);
+                }
                 return Ok(());
             }
             // Also while it recovers: then the writer failed meanwhile, and the recovery begins anew.
@@ -211,6 +203,22 @@ impl Drop for SlotState {
 }
 
 impl SlotState {
+    fn begin(&mut self, myself: &ActorRef<SlotMessage>, start: Start) {
+        let SlotSeat { shared, gathering, .. } = &self.seat;
+        match start {
+            Start::Claimed(head) => {
+                let generation = shared.next_generation();
+                self.serve(myself, generation, &head);
+            }
+            Start::Recover => {
+                shared.restarts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let before = shared.generation();
+                gathering.end_generation(shared.slot, before, Ended::Unknown);
+                self.recover(myself, before);
+            }
+        }
+    }
+
     /// Takes what has gathered in the inbox.
     fn turn(&mut self, myself: &ActorRef<SlotMessage>, now: Time) {
         let Some(core) = &mut self.core else { return };
