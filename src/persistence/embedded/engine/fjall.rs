@@ -8,10 +8,11 @@
 //! (`manual_journal_persist`) until [`Engine::sync`] writes them out and calls `fdatasync`. fjall itself makes its
 //! journal durable before it begins the next one, and before it writes a table from what the journal holds.
 //!
-//! Three things are not left to fjall:
+//! Four things are not left to fjall:
 //! - Creating. It is made in `fjall.new`, made durable in full, and only then renamed: fjall refuses to open, and to
 //!   create again, what a crash has left of its own creation.
 //! - The torn end of its journal: see [`super::fjall_tail`].
+//! - Whether its other files can be believed: see [`super::fjall_files`].
 //! - `clear()`, which is never called.
 
 use std::fs;
@@ -19,7 +20,7 @@ use std::path::Path;
 
 use fjall::{Database, Error, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode};
 
-use super::{Engine, EngineKind, Failure, Value, cannot, fjall_tail, nonsense, sync_folder};
+use super::{Engine, EngineKind, Failure, Value, cannot, fjall_files, fjall_tail, nonsense, sync_folder};
 use crate::persistence::StoreError;
 use crate::persistence::embedded::EmbeddedOptions;
 
@@ -42,6 +43,7 @@ pub fn open(dir: &Path, options: &EmbeddedOptions) -> Result<Option<Box<dyn Engi
     if !folder.exists() {
         return Ok(None);
     }
+    fjall_files::check(&folder)?;
     fjall_tail::cut_torn_end(&folder)?;
     open_in(&folder, options).map(|fjall| Some(Box::new(fjall) as Box<dyn Engine>))
 }

@@ -29,6 +29,8 @@ const TRAILER: &[u8] = b"FJL\x03";
 const ITEM_HEAD: usize = 20;
 /// No item is larger: what says so is torn.
 const ITEM_MAX: usize = 1 << 20;
+/// No sequence is higher (no checksum covers it). fjall asserts that it is below 2^63 when it gives out the next.
+const SEQUENCE_MAX: u64 = 1 << 56;
 
 /// Cuts the last journal off behind its last whole batch; refuses damage in the others.
 pub fn cut_torn_end(folder: &Path) -> Result<(), StoreError> {
@@ -103,8 +105,10 @@ fn measure(path: &Path) -> io::Result<(u64, Rest)> {
 
 /// The length of the next batch; `None` when it is none.
 fn batch(reader: &mut impl Read, item: &mut Vec<u8>) -> io::Result<Option<u64>> {
-    let [tag, count @ .., _, _, _, _, _, _, _, _] = array::<13>(reader)?;
-    if tag != START {
+    let [tag] = array(reader)?;
+    let count = array(reader)?;
+    let sequence = u64::from_le_bytes(array(reader)?);
+    if tag != START || sequence > SEQUENCE_MAX {
         return Ok(None);
     }
     let mut len = 13;

@@ -7,6 +7,7 @@
 //! Nothing outside of this folder names sled or fjall.
 
 mod fjall;
+mod fjall_files;
 mod fjall_tail;
 mod sled;
 
