@@ -6,6 +6,8 @@ mod crash;
 mod races;
 mod replay;
 
+#[path = "support/client.rs"]
+mod client;
 #[path = "support/history.rs"]
 mod history;
 #[path = "support/powercut.rs"]

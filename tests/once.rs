@@ -13,6 +13,8 @@ mod tidy;
 
 #[path = "support/authority.rs"]
 mod authority;
+#[path = "support/client.rs"]
+mod client;
 #[path = "support/clock.rs"]
 mod clock;
 #[path = "support/history.rs"]

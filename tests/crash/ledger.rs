@@ -70,7 +70,7 @@ impl Writers {
 }
 
 async fn write(url: &str, client: usize, errors_max: usize, acknowledged: &AtomicUsize, progress: &Notify) -> Ledger {
-    let http = reqwest::Client::new();
+    let http = crate::client::client();
     let run: u128 = rand::random();
     let mut ledger = Ledger::default();
     for number in 0.. {
@@ -100,6 +100,9 @@ async fn write(url: &str, client: usize, errors_max: usize, acknowledged: &Atomi
                     break;
                 }
             }
+            // The connection ends, or it answers. A request that is lost without either is the client's fault or the
+            // node's, and must not pass for a node that is gone.
+            Err(error) if error.is_timeout() => panic!("{reference} was never answered: {error:?}"),
             Err(_) => {
                 ledger.unanswered += 1;
                 break;
@@ -118,14 +121,18 @@ impl Ledger {
     /// Every acknowledged cart is there as it was written, or its reader is told that it cannot be read. How many
     /// were told.
     pub async fn told_of_by(&self, url: &str) -> usize {
-        let http = reqwest::Client::new();
+        let http = crate::client::client();
         let mut told = 0;
         for cart in &self.carts {
             let asked = http.get(format!("{url}/v1/carts/{}", cart.id)).header("x-cart-token", &cart.token);
             // Without an answer the node is gone, which is loud as well.
-            let Ok(response) = asked.send().await else {
-                told += 1;
-                continue;
+            let response = match asked.send().await {
+                Ok(response) => response,
+                Err(error) if error.is_timeout() => panic!("{cart:?} was never answered: {error:?}"),
+                Err(_) => {
+                    told += 1;
+                    continue;
+                }
             };
             let status = response.status();
             let body: Value = response.json().await.expect("JSON");

@@ -9,6 +9,7 @@ use super::clock::Clock;
 use super::postgres::Server;
 use super::process::{Ended, Launch, Process};
 use super::shoppers::Shoppers;
+use crate::client::client;
 
 fn launch(home: &tempfile::TempDir, url: &str) -> Launch {
     let launch = Launch::new(home.path()).args(&["--store", "postgres", "--store-url", url, "--sample"]);
@@ -95,7 +96,7 @@ struct Cart {
 
 impl Cart {
     async fn new(url: &str) -> Cart {
-        let made = reqwest::Client::new().post(format!("{url}/v1/carts")).json(&json!({})).send().await;
+        let made = client().post(format!("{url}/v1/carts")).json(&json!({})).send().await;
         let made: Value = made.expect("an answer").json().await.expect("a cart");
         let text = |name: &str| made[name].as_str().expect("a guest's cart has both").to_owned();
         Cart { id: text("id"), token: text("token") }
@@ -103,14 +104,14 @@ impl Cart {
 
     /// Asks for one piece more; the answer, where there is one.
     async fn add(&self, url: &str) -> Option<(u16, Value)> {
-        let asked = reqwest::Client::new().post(format!("{url}/v1/carts/{}/lines", self.id));
+        let asked = client().post(format!("{url}/v1/carts/{}/lines", self.id));
         let asked = asked.header("x-cart-token", &self.token).json(&json!({"sku": "KIT-MUG-BLUE", "quantity": 1}));
         let answer = asked.send().await.ok()?;
         Some((answer.status().as_u16(), answer.json().await.ok()?))
     }
 
     async fn look(&self, url: &str) -> Option<(u16, Value)> {
-        let asked = reqwest::Client::new().get(format!("{url}/v1/carts/{}", self.id));
+        let asked = client().get(format!("{url}/v1/carts/{}", self.id));
         let answer = asked.header("x-cart-token", &self.token).send().await.ok()?;
         Some((answer.status().as_u16(), answer.json().await.ok()?))
     }

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use reqwest::{Client, Method};
+use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::client::client;
 use crate::process::{ADMIN_EMAIL, Launch, PASSWORD, Process};
 use crate::replaying::Replay;
 use crate::retail_sample::Sample;
@@ -62,7 +63,7 @@ async fn ask(
     headers: &[(&str, &str)],
     status: u16,
 ) -> (Value, bool) {
-    let mut request = Client::new().request(method.clone(), format!("{url}{path}"));
+    let mut request = client().request(method.clone(), format!("{url}{path}"));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

@@ -122,17 +122,25 @@ impl Launch {
         let mut command = self.command();
         command.stdout(Stdio::piped());
         let mut child = spawn(command);
-        let mut line = String::new();
         let mut output = BufReader::new(child.stdout.take().expect("its standard output"));
-        let read = output.read_line(&mut line);
-        let url = line.trim_end().strip_prefix("listening on ").map(str::to_owned);
-        let mut process = Process { child, launch: self.clone(), url: url.clone().unwrap_or_default() };
-        if read.is_err() || url.is_none() {
-            return Err(process.end());
+        let mut process = Process { child, launch: self.clone(), url: String::new() };
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let read = output.read_line(&mut line);
+            let _ = tell.send(read.map(|_| line)); // nobody waits for it any more
+            // What it prints later must not fill a pipe that nobody empties.
+            std::io::copy(&mut output, &mut std::io::sink())
+        });
+        let told = told.recv_timeout(PATIENCE);
+        let line = told.unwrap_or_else(|_| panic!("it neither listens nor ends\n{}", self.log()));
+        match line.ok().and_then(|line| line.trim_end().strip_prefix("listening on ").map(str::to_owned)) {
+            Some(url) => {
+                process.url = url;
+                Ok(process)
+            }
+            None => Err(process.end()),
         }
-        // What it prints later must not fill a pipe that nobody empties.
-        std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-        Ok(process)
     }
 }
 

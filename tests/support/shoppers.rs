@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use reqwest::{Client, RequestBuilder, Response};
+use reqwest::{RequestBuilder, Response};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+
+use crate::client::client;
 
 /// How long nothing may happen on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -87,7 +89,7 @@ impl Shoppers {
     /// Ends, and looks whether everything is there, once. The answer is what was refused, by code.
     pub async fn have_all(self) -> BTreeMap<String, usize> {
         self.seen.is_over.store(true, Ordering::SeqCst);
-        let http = Client::new();
+        let http = client();
         for task in self.tasks {
             let Cart { id, token, pieces } = task.await.expect("a shopper");
             let asked = || http.get(format!("{}/v1/carts/{id}", self.url)).header("x-cart-token", &token);
@@ -105,7 +107,7 @@ fn quantity(cart: &Value) -> u64 {
 }
 
 async fn shop(url: &str, seen: &Seen) -> Cart {
-    let http = Client::new();
+    let http = client();
     let run: u128 = rand::random();
     let asked = || http.post(format!("{url}/v1/carts")).header("idempotency-key", format!("{run:x}")).json(&json!({}));
     let cart = told(asked, seen).await;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use reqwest::Method;
 use serde_json::Value;
 
+use crate::client::ANSWER_WITHIN;
 use crate::{process, stores};
 
 /// A running server as one test sees it. Tests with the same settings share a server, so a test makes goods
@@ -42,7 +43,7 @@ impl Shop {
 
     async fn of(server: Arc<Server>) -> Shop {
         // A client belongs to the runtime of its test.
-        let client = reqwest::Client::builder().gzip(false).build().expect("a client");
+        let client = reqwest::Client::builder().gzip(false).timeout(ANSWER_WITHIN).build().expect("a client");
         let shop = Shop { server, client };
         shop.server.learn_contract(&shop.client).await;
         shop
