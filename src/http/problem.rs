@@ -29,10 +29,10 @@ pub struct Fault {
 
 impl Fault {
     pub fn new(code: Code, pointer: impl Into<String>) -> Fault {
-        Fault { code, pointer: pointer.into(), detail: None, more: Map::new() }
+        Fault { code, pointer: clipped(pointer.into()), detail: None, more: Map::new() }
     }
     pub fn detail(mut self, detail: impl Into<String>) -> Fault {
-        self.detail = Some(detail.into());
+        self.detail = Some(clipped(detail.into()));
         self
     }
     /// Adds a member; what cannot be written as JSON becomes null.
@@ -40,6 +40,18 @@ impl Fault {
         self.more.insert(name.into(), serde_json::to_value(value).unwrap_or(Value::Null));
         self
     }
+}
+
+/// The most bytes of a text in a problem: it may repeat what the caller sent, and need not repeat all of it.
+const ECHO_MAX_BYTES: usize = 512;
+
+fn clipped(mut text: String) -> String {
+    if text.len() > ECHO_MAX_BYTES {
+        let end = (0..=ECHO_MAX_BYTES).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// What a caller is told when something was refused. Cheap to pass (one box).
@@ -80,7 +92,7 @@ impl Problem {
     }
 
     pub fn detail(mut self, detail: impl Into<String>) -> Problem {
-        self.0.detail = Some(detail.into());
+        self.0.detail = Some(clipped(detail.into()));
         self
     }
     pub fn fault(mut self, fault: Fault) -> Problem {
@@ -250,6 +262,15 @@ mod tests {
                             "available": 1, "requested": 3}]
             })
         );
+    }
+
+    #[test]
+    fn a_problem_does_not_repeat_a_long_text_whole() {
+        let long = "é".repeat(40_000);
+        let fault = Fault::new(Code::UnknownField, format!("/{long}")).detail(long.clone());
+        let problem = Problem::of_field(fault).detail(long);
+        assert!(problem.to_json("req_1", "abc").len() < 4 * ECHO_MAX_BYTES);
+        assert!(json(&problem)["errors"][0]["pointer"].as_str().is_some_and(|text| text.ends_with("é…")));
     }
 
     #[test]
