@@ -11,7 +11,7 @@ use super::caller::Staff;
 use super::categories::stale;
 use super::extract::IdOrSlug;
 use super::fields::{Price, Texts};
-use super::json::{Nothing, Text};
+use super::json::{self, Nothing, Text};
 use super::lists::PageParameters;
 use super::patience;
 use super::problem::{Code, Fault, Problem, Result};
@@ -84,7 +84,7 @@ pub async fn get(
 pub struct VariantBody {
     #[schema(value_type = String, example = "TEE-M")]
     sku: Sku,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::or_empty")]
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
     options: Texts,
     price: Price,
@@ -100,21 +100,21 @@ pub struct NewProductBody {
     slug: Option<Slug>,
     #[schema(value_type = Option<String>, max_length = 20000)]
     description: Option<Description>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::or_empty")]
     #[schema(value_type = Vec<String>)]
     category_ids: Vec<CategoryId>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::or_empty")]
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
     attributes: Texts,
     /// A draft when it is not given.
     #[schema(value_type = Option<product::ProductStatus>)]
     status: Option<ProductStatus>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::or_empty")]
     variants: Vec<VariantBody>,
 }
 
 /// A long text, which may be empty.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Description(String);
 
 impl<'de> Deserialize<'de> for Description {
@@ -162,19 +162,27 @@ pub async fn create(
 #[derive(Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PatchProduct {
-    #[schema(value_type = Option<String>, max_length = 255)]
+    #[serde(default, deserialize_with = "json::given")]
+    #[schema(value_type = String, required = false, max_length = 255)]
     title: Option<Text<255>>,
-    #[schema(value_type = Option<String>)]
+    #[serde(default, deserialize_with = "json::given")]
+    #[schema(value_type = String, required = false)]
     slug: Option<Slug>,
+    /// `null` makes it empty, here and below.
+    #[serde(default, deserialize_with = "json::clearable")]
     #[schema(value_type = Option<String>, max_length = 20000)]
     description: Option<Description>,
+    #[serde(default, deserialize_with = "json::clearable")]
     #[schema(value_type = Option<Vec<String>>)]
     category_ids: Option<Vec<CategoryId>>,
+    #[serde(default, deserialize_with = "json::clearable")]
     #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
     attributes: Option<Texts>,
-    #[schema(value_type = Option<product::ProductStatus>)]
+    #[serde(default, deserialize_with = "json::given")]
+    #[schema(value_type = product::ProductStatus, required = false)]
     status: Option<ProductStatus>,
     /// The whole list: a SKU that is not in it leaves the product; one that stays keeps its variant id.
+    #[serde(default, deserialize_with = "json::clearable")]
     variants: Option<Vec<VariantBody>>,
 }
 

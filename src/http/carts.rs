@@ -13,7 +13,7 @@ use super::address::AddressBody;
 use super::caller::{SignedIn, Who};
 use super::fields::{Texts, pieces_or_none};
 use super::idempotency::Rule;
-use super::json::{Nothing, Text};
+use super::json::{self, Nothing, Text};
 use super::patience;
 use super::problem::{Code, Result};
 use super::views::cart::{CartAnswer, CartSummary, CartView, MergeStrategy};
@@ -37,7 +37,7 @@ pub struct NewCart {
     /// The client's own name for it.
     #[schema(value_type = Option<String>, max_length = 255)]
     reference: Option<Text<255>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::or_empty")]
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
     metadata: Texts,
 }

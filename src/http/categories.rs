@@ -56,14 +56,18 @@ pub async fn create(State(edge): State<Edge>, _: Admin, write: Write<NewCategory
 #[derive(Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PatchCategory {
-    #[schema(value_type = Option<String>, max_length = 200)]
+    #[serde(default, deserialize_with = "json::given")]
+    #[schema(value_type = String, required = false, max_length = 200)]
     title: Option<Text<200>>,
-    #[schema(value_type = Option<String>)]
+    #[serde(default, deserialize_with = "json::given")]
+    #[schema(value_type = String, required = false)]
     slug: Option<Slug>,
     /// `null` makes it a root.
     #[serde(default, deserialize_with = "json::nullable")]
     #[schema(value_type = Option<String>)]
     parent_id: Option<Option<CategoryId>>,
+    #[serde(default, deserialize_with = "json::given")]
+    #[schema(value_type = i64, required = false)]
     position: Option<i64>,
 }
 

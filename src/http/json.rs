@@ -1,6 +1,8 @@
 //! JSON at the rim: bodies into types, faults into JSON pointers, and the canonical form that an
 //! idempotency fingerprint is taken of.
 
+mod strict;
+
 use axum::http::{HeaderMap, header};
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer};
@@ -35,7 +37,7 @@ fn parse_text<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
         return Err(Problem::of_field(Fault::new(Code::WrongType, "").detail("Expected an object.")));
     }
     // The plain parse is the fast one; only a body with a fault is parsed again to find its place.
-    serde_json::from_slice(body).or_else(|_| {
+    let parsed = serde_json::from_slice(body).or_else(|_| {
         // A text that breaks off is no JSON, whatever stands before the break.
         serde_json::from_slice::<de::IgnoredAny>(body).map_err(|error| not_json(&error))?;
         let mut text = serde_json::Deserializer::from_slice(body);
@@ -44,8 +46,10 @@ fn parse_text<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
             fault_of(&path, error.inner(), body)
         })?;
         text.end().map_err(|error| not_json(&error))?;
-        Ok(value)
-    })
+        Ok::<T, Problem>(value)
+    })?;
+    strict::check(body)?;
+    Ok(parsed)
 }
 
 fn says_json(headers: &HeaderMap) -> bool {
@@ -195,6 +199,36 @@ impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
         }
         Ok(Text(text.to_owned()))
     }
+}
+
+/// For a field of a PATCH that is always there: it can be changed, and `null` is a 422.
+/// Use with `#[serde(default, deserialize_with = "json::given")]`, and document it without `null`.
+pub fn given<'de, T, D>(deserializer: D) -> std::result::Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
+/// For a field of a PATCH that is empty when it is taken away: absent is `None`, `null` is the empty value.
+/// Use with `#[serde(default, deserialize_with = "json::clearable")]`.
+pub fn clearable<'de, T, D>(deserializer: D) -> std::result::Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de> + Default,
+    D: Deserializer<'de>,
+{
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default).map(Some)
+}
+
+/// For a field of any other body that need not be there: `null` is as if it were not.
+/// Use with `#[serde(default, deserialize_with = "json::or_empty")]`.
+pub fn or_empty<'de, T, D>(deserializer: D) -> std::result::Result<T, D::Error>
+where
+    T: Deserialize<'de> + Default,
+    D: Deserializer<'de>,
+{
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// For a field of a PATCH that can be taken away: absent is `None`, `null` is `Some(None)`.

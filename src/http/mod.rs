@@ -54,8 +54,10 @@
 //!   `list.page(..)` or, for a list that is in memory, `list.page_of(..)`.
 //!   `List` and `Query` stand before `Read` and `Write`, which refuse a query string that nobody has read.
 //! - *Shapes*: money, times, ids and words are documented by the types of [`schema`]
-//!   (`#[schema(value_type = schema::Money)]`); texts are [`json::Text<MAX>`]; a field that a PATCH can take
-//!   away is `Option<Option<T>>` with `#[serde(default, deserialize_with = "json::nullable")]`.
+//!   (`#[schema(value_type = schema::Money)]`); texts are [`json::Text<MAX>`].
+//! - *`null`*: every field of a PATCH is read by [`json::nullable`] (`Option<Option<T>>`: `null` takes it away),
+//!   [`json::clearable`] (`null` makes it empty) or [`json::given`] (`null` is a 422). In other bodies `null` is as if
+//!   the field were absent: `Option<T>`, or [`json::or_empty`].
 
 pub mod address;
 pub mod admin_orders;

@@ -16,6 +16,7 @@ mod inventory;
 mod limits;
 mod lists;
 mod merges;
+mod nulls;
 mod operators;
 mod orders;
 mod products;
