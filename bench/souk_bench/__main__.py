@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from . import items_disk, items_http, items_million, items_stores, overload
+from . import items_disk, items_http, items_large, items_million, items_stores, overload
 from .load import ROOT, Load, build
 from .server import Server
 
@@ -20,6 +20,7 @@ ITEMS = {
     "reads": items_http.Reads,
     "orders": items_http.Orders,
     "hot-sku": items_http.HotSku,
+    "large": items_large.Large,
     "overload": overload.Overload,
 }
 # Without a server, or of more than one binary: the runtime and the store of this checkout.

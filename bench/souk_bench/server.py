@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -50,6 +51,9 @@ class Server:
         line = self.process.stdout.readline().decode()
         if "listening on http://" not in line:
             self.process.wait()
+            self.process.stdout.close()
+            if self.drop_unknown():
+                return self.start()
             raise SystemExit(f"{self.binary} did not start: {line!r}; see {self.data}.log")
         self.addr = line.strip().split("http://")[1]
         self.listening_s = time.monotonic() - began
@@ -63,6 +67,14 @@ class Server:
                 raise SystemExit(f"{self.binary} is not ready after {self.ready_patience} s")
             time.sleep(0.005)
         self.ready_s = time.monotonic() - began
+
+    def drop_unknown(self):
+        """An older binary does not know every setting, and says which: whether there is one to leave out."""
+        with open(self.data + ".log", encoding="utf-8") as log:
+            unknown = set(re.findall(r"^ *(SOUK_\w+): .*unknown key", log.read(), re.MULTILINE))
+        known = {name: value for name, value in self.settings.items() if name not in unknown}
+        dropped, self.settings = len(self.settings) - len(known), known
+        return dropped > 0
 
     def stop(self, kill=False):
         if self.process is None:
