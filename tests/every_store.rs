@@ -1,8 +1,9 @@
-//! The suites that must hold on every store: the API, races, the replay, and crashes. They run on the store that
+//! The suites that must hold on every store: the API, races, the import, the replay, and crashes. They run on the store that
 //! `SOUK_TEST_STORE` names (see `stores`), and are one binary, because a binary for each costs more to build than to run.
 
 mod api;
 mod crash;
+mod import;
 mod races;
 mod replay;
 

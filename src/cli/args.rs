@@ -304,6 +304,16 @@ pub struct ImportArgs {
     /// Write all rows in error here, as CSV.
     #[arg(long, value_name = "FILE", env = "SOUK_IMPORT_ERRORS")]
     pub errors: Option<PathBuf>,
+    /// What separates the cells of souk's CSV: a character, or tab.
+    #[arg(long, value_name = "CHARACTER", env = "SOUK_IMPORT_DELIMITER", default_value = ",", value_parser = delimiter)]
+    pub delimiter: u8,
+    /// Prices in souk's CSV are written with a comma: 6,50.
+    #[arg(long, env = "SOUK_IMPORT_DECIMAL_COMMA", value_parser = FalseyValueParser::new())]
+    pub decimal_comma: bool,
+    /// Change nothing: say what would happen, as far as it can be told without doing it. What only the server
+    /// judges (lengths of texts, say) is not judged.
+    #[arg(long, env = "SOUK_IMPORT_DRY_RUN", value_parser = FalseyValueParser::new())]
+    pub dry_run: bool,
     /// Requests at once.
     #[arg(long, value_name = "N", env = "SOUK_IMPORT_CLIENTS", default_value_t = 16, value_parser = clients())]
     pub clients: u16,
@@ -334,6 +344,14 @@ pub struct ReplayArgs {
     pub report: Option<PathBuf>,
     #[command(flatten)]
     pub server: ServerArgs,
+}
+
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        b"tab" | b"\\t" | b"\t" => Ok(b'\t'),
+        [byte] if byte.is_ascii_punctuation() && !matches!(byte, b'"' | b'.' | b'-' | b'_') => Ok(*byte),
+        _ => Err("expected one of the characters that separate (such as ; or |), or tab".to_owned()),
+    }
 }
 
 fn clients() -> clap::builder::RangedI64ValueParser<u16> {

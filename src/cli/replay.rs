@@ -109,7 +109,9 @@ pub async fn run(args: ReplayArgs) -> anyhow::Result<()> {
 /// order was played.
 async fn prepare(run: &Run, args: &ReplayArgs) -> anyhow::Result<()> {
     let file = args.file.display().to_string();
-    let products = retail_wanted(&file, &run.retail, ImportStock::Share(args.stock), run.invoices);
+    let mut products = retail_wanted(&file, &run.retail, ImportStock::Share(args.stock), run.invoices);
+    // what is played is bought: a draft could not be
+    products.iter_mut().for_each(|product| product.status = Some("published"));
     let bar = output::progress(products.len() as u64, "products").with_message("preparing");
     let importer = Importer::new(&run.api, run.as_admin(), run.clients.clamp(8, 32)).await?;
     let applied = importer.apply(products, &bar).await?;

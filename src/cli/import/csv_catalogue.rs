@@ -3,28 +3,54 @@
 //! | column | |
 //! | --- | --- |
 //! | sku, title, price | required; price as a decimal number (`12.50`) |
-//! | currency | GBP where empty |
-//! | description, slug, status | status `draft` or `published` (where empty) |
+//! | currency | of a new variant GBP where not given |
+//! | description, slug, status | status `draft` or `published`; a new product is published where not given |
 //! | category | a path `Home > Candles`; several separated by `\|` |
-//! | on_hand | pieces in stock; left as it is where empty |
+//! | on_hand | pieces in stock |
 //! | product | rows that follow each other with the same value are variants of one product |
 //! | option:NAME, attribute:NAME | an option of the variant, an attribute of the product |
+//!
+//! What a row does not give (there is no such column, or nothing in it) is left as the shop has it. Every row has as
+//! many cells as the header: one that has not is in error, because nobody knows which cell is which.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
-use super::wanted::{Parsed, RowError, Wanted, WantedVariant, category_path, currency, price, status};
-use crate::actors::values::Sku;
+use super::quotes::Quotes;
+use super::wanted::{Named, Parsed, RowError, Wanted, WantedVariant, category_path, decimal_price, status, with_point};
+use crate::actors::values::{Currency, Sku};
 
 const COLUMNS: [&str; 10] =
     ["sku", "title", "price", "currency", "description", "slug", "status", "category", "on_hand", "product"];
+
+/// How a CSV is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Format {
+    pub delimiter: u8,
+    /// Prices are written `6,50`.
+    pub decimal_comma: bool,
+}
+
+impl Default for Format {
+    fn default() -> Format {
+        Format { delimiter: b',', decimal_comma: false }
+    }
+}
+
+impl Format {
+    pub fn reader<R: Read>(self, input: R) -> csv::Reader<Quotes<R>> {
+        let quotes = Quotes::new(input, self.delimiter);
+        csv::ReaderBuilder::new().flexible(true).delimiter(self.delimiter).from_reader(quotes)
+    }
+}
 
 /// A row by its columns' names.
 struct Row<'a> {
     header: &'a [String],
     record: &'a csv::StringRecord,
+    format: Format,
 }
 
 impl Row<'_> {
@@ -40,46 +66,45 @@ impl Row<'_> {
     }
 
     /// What stands under `PREFIX:NAME`, by NAME.
-    fn named(&self, prefix: &str) -> BTreeMap<String, String> {
+    fn named(&self, prefix: &str) -> Named {
         let cells = self.header.iter().zip(self.record.iter());
         let named =
             cells.filter_map(|(column, cell)| Some((column.strip_prefix(prefix)?.strip_prefix(':')?, cell.trim())));
-        named.filter(|(_, cell)| !cell.is_empty()).map(|(name, cell)| (name.to_owned(), cell.to_owned())).collect()
+        let given = named.filter(|(_, cell)| !cell.is_empty());
+        Named::Among(given.map(|(name, cell)| (name.to_owned(), cell.to_owned())).collect::<BTreeMap<_, _>>())
     }
 
     fn wanted(&self, file: &str, line: u64) -> Result<Wanted, String> {
+        if self.record.len() != self.header.len() {
+            return Err(format!("the row has {} cells, the header {}", self.record.len(), self.header.len()));
+        }
         let sku: Sku = self.get("sku").parse().map_err(|why| format!("sku: {why}"))?;
         let title = self.given("title").ok_or("title is empty")?.to_owned();
-        let price = price(self.get("price"), currency(self.get("currency"))?)?;
+        let currency = self.given("currency").map(str::parse::<Currency>).transpose();
+        let currency = currency.map_err(|why| format!("currency: {why}"))?;
+        let price = match self.get("price") {
+            text if self.format.decimal_comma => decimal_price(&with_point(text)?, currency)?,
+            text => decimal_price(text, currency)?,
+        };
         let number = |text: &str| text.parse().map_err(|_| format!("on_hand must be a whole number, not {text:?}"));
         let on_hand = self.given("on_hand").map(number).transpose()?;
-        let categories = self.given("category").map(|text| text.split('|').map(category_path).collect());
-        let attributes = Some(self.named("attribute")).filter(|attributes| !attributes.is_empty());
         Ok(Wanted {
             file: file.to_owned(),
             line,
             title,
             slug: self.given("slug").map(str::parse).transpose().map_err(|why| format!("slug: {why}"))?,
             description: self.given("description").map(str::to_owned),
-            categories,
-            attributes,
+            categories: self.given("category").map(|text| text.split('|').map(category_path).collect()),
+            attributes: self.named("attribute"),
             status: status(self.get("status"))?,
-            variants: vec![WantedVariant { sku, options: self.named("option"), price, on_hand }],
+            variants: vec![WantedVariant { line, sku, options: self.named("option"), price, on_hand }],
         })
     }
 }
 
-pub fn parse(file: &str, input: impl Read) -> anyhow::Result<Parsed> {
-    let mut csv = csv::ReaderBuilder::new().flexible(true).from_reader(input);
-    let header: Vec<String> = csv.headers()?.iter().map(|column| column.trim().to_owned()).collect();
-    let is_known =
-        |column: &str| COLUMNS.contains(&column) || column.starts_with("option:") || column.starts_with("attribute:");
-    if let Some(unknown) = header.iter().find(|column| !is_known(column)) {
-        bail!("unknown column {unknown:?}; there are {}, option:NAME and attribute:NAME", COLUMNS.join(", "));
-    }
-    if let Some(missing) = ["sku", "title", "price"].iter().find(|column| !header.iter().any(|name| name == *column)) {
-        bail!("the column {missing} is missing");
-    }
+pub fn parse(file: &str, input: impl Read, format: Format) -> anyhow::Result<Parsed> {
+    let mut csv = format.reader(input);
+    let header = header(&mut csv)?;
     let mut parsed = Parsed::default();
     let mut seen = HashSet::new();
     let mut group = String::new();
@@ -96,7 +121,7 @@ pub fn parse(file: &str, input: impl Read) -> anyhow::Result<Parsed> {
             }
         }
         let line = record.position().map_or(0, csv::Position::line);
-        let row = Row { header: &header, record: &record };
+        let row = Row { header: &header, record: &record, format };
         let wanted = row.wanted(file, line).and_then(|wanted| {
             let is_new = seen.insert(wanted.variants[0].sku.clone());
             if is_new { Ok(wanted) } else { Err("this SKU was there before in the file".to_owned()) }
@@ -114,4 +139,23 @@ pub fn parse(file: &str, input: impl Read) -> anyhow::Result<Parsed> {
             },
         }
     }
+}
+
+/// The names of the columns: all known, none twice.
+fn header<R: Read>(csv: &mut csv::Reader<R>) -> anyhow::Result<Vec<String>> {
+    let header: Vec<String> =
+        csv.headers().context("reading the header")?.iter().map(|column| column.trim().to_owned()).collect();
+    let has_name = |column: &str, prefix: &str| column.strip_prefix(prefix).is_some_and(|name| !name.is_empty());
+    let is_known =
+        |column: &str| COLUMNS.contains(&column) || has_name(column, "option:") || has_name(column, "attribute:");
+    if let Some(unknown) = header.iter().find(|column| !is_known(column)) {
+        bail!("unknown column {unknown:?}; there are {}, option:NAME and attribute:NAME", COLUMNS.join(", "));
+    }
+    if let Some(missing) = ["sku", "title", "price"].iter().find(|column| !header.iter().any(|name| name == *column)) {
+        bail!("the column {missing} is missing");
+    }
+    for (index, column) in header.iter().enumerate() {
+        ensure!(!header[..index].contains(column), "the column {column} is there twice");
+    }
+    Ok(header)
 }

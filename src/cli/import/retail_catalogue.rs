@@ -1,8 +1,6 @@
 //! The catalogue of an online retail file: every SKU a product of its own.
 
-use std::collections::BTreeMap;
-
-use super::{Wanted, WantedVariant};
+use super::wanted::{Named, Wanted, WantedPrice, WantedVariant};
 use crate::actors::values::{Currency, Money};
 use crate::cli::args::ImportStock;
 use crate::cli::retail::Retail;
@@ -16,7 +14,7 @@ pub fn wanted(file: &str, retail: &Retail, stock: ImportStock, invoices: usize) 
             ImportStock::None => None,
             ImportStock::Share(share) => Some(share.of(*sold)),
         };
-        let price = Money::new(item.price, Currency::GBP);
+        let price = WantedPrice::Money(Money::new(item.price, Currency::GBP));
         Wanted {
             file: file.to_owned(),
             line: 0,
@@ -24,9 +22,9 @@ pub fn wanted(file: &str, retail: &Retail, stock: ImportStock, invoices: usize) 
             slug: None,
             description: None,
             categories: Some(vec![vec![item.category.to_owned()]]),
-            attributes: None,
-            status: "published",
-            variants: vec![WantedVariant { sku, options: BTreeMap::new(), price, on_hand }],
+            attributes: Named::default(),
+            status: None,
+            variants: vec![WantedVariant { line: 0, sku, options: Named::default(), price, on_hand }],
         }
     };
     retail.items.iter().zip(&sold).map(product).collect()

@@ -1,4 +1,5 @@
-//! What a file wants the shop to have, whatever its format was.
+//! What a file wants the shop to have, whatever its format was. What a file does not say is left as the shop has it;
+//! a product or variant that is new gets the default then.
 
 use std::collections::BTreeMap;
 
@@ -15,18 +16,61 @@ pub struct Wanted {
     pub description: Option<String>,
     /// Each a path from the root of the tree, by titles.
     pub categories: Option<Vec<Vec<String>>>,
-    pub attributes: Option<BTreeMap<String, String>>,
-    /// `draft` or `published`.
-    pub status: &'static str,
+    pub attributes: Named,
+    /// `draft` or `published`; a new product is published.
+    pub status: Option<&'static str>,
     pub variants: Vec<WantedVariant>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WantedVariant {
+    pub line: u64,
     pub sku: Sku,
-    pub options: BTreeMap<String, String>,
-    pub price: Money,
+    pub options: Named,
+    pub price: WantedPrice,
     pub on_hand: Option<u64>,
+}
+
+/// Texts with names: options or attributes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// These, beside whatever else the shop has.
+    Among(BTreeMap<String, String>),
+    /// These and no other.
+    Whole(BTreeMap<String, String>),
+}
+
+impl Default for Named {
+    fn default() -> Named {
+        Named::Among(BTreeMap::new())
+    }
+}
+
+impl Named {
+    /// What the shop then has.
+    pub fn over(&self, present: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        match self {
+            Named::Whole(texts) => texts.clone(),
+            Named::Among(texts) => present.iter().chain(texts).map(|(k, v)| (k.clone(), v.clone())).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WantedPrice {
+    Money(Money),
+    /// A decimal number (`12.50`) in the currency that the shop has.
+    Decimal(String),
+}
+
+impl WantedPrice {
+    /// `currency` is what the shop has, and GBP for what is new.
+    pub fn money(&self, currency: Option<Currency>) -> Result<Money, String> {
+        match self {
+            WantedPrice::Money(money) => Ok(*money),
+            WantedPrice::Decimal(text) => price(text, currency.unwrap_or(Currency::GBP)),
+        }
+    }
 }
 
 /// Something in a file that cannot be imported.
@@ -49,12 +93,35 @@ pub fn category_path(text: &str) -> Vec<String> {
     text.split('>').map(str::trim).filter(|title| !title.is_empty()).map(str::to_owned).collect()
 }
 
-pub fn status(text: &str) -> Result<&'static str, String> {
+pub fn status(text: &str) -> Result<Option<&'static str>, String> {
     match text {
-        "" | "published" => Ok("published"),
-        "draft" => Ok("draft"),
+        "" => Ok(None),
+        "published" => Ok(Some("published")),
+        "draft" => Ok(Some("draft")),
         other => Err(format!("status must be draft or published, not {other:?}")),
     }
+}
+
+/// A decimal price, in `currency` where the file says which.
+pub fn decimal_price(text: &str, currency: Option<Currency>) -> Result<WantedPrice, String> {
+    match currency {
+        Some(currency) => price(text, currency).map(WantedPrice::Money),
+        None if is_decimal(text) => Ok(WantedPrice::Decimal(text.trim().to_owned())),
+        None => Err(format!("price must be a decimal number, not {text:?}")),
+    }
+}
+
+/// `6,50` with a point. A point that is there already may mean thousands: that is not guessed at.
+pub fn with_point(text: &str) -> Result<String, String> {
+    if text.contains('.') {
+        return Err(format!("price must have a decimal comma, not {text:?}"));
+    }
+    Ok(text.replacen(',', ".", 1))
+}
+
+fn is_decimal(text: &str) -> bool {
+    let (whole, fraction) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
+    !whole.is_empty() && whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit())
 }
 
 /// A decimal price (`12.50`) in the currency's minor unit, exactly.
@@ -62,8 +129,7 @@ pub fn price(text: &str, currency: Currency) -> Result<Money, String> {
     let exponent = usize::from(currency.exponent());
     let why = || format!("price must be a decimal number with at most {exponent} places, not {text:?}");
     let (whole, fraction) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
-    let all_digits = whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit());
-    if !all_digits || whole.is_empty() || fraction.len() > exponent {
+    if !is_decimal(text) || fraction.len() > exponent {
         return Err(why());
     }
     let amount: i64 = format!("{whole}{fraction:0<exponent$}").parse().map_err(|_| why())?;
@@ -71,8 +137,4 @@ pub fn price(text: &str, currency: Currency) -> Result<Money, String> {
         return Err(format!("price is more than {PRICE_MAX} minor units"));
     }
     Ok(Money::new(amount, currency))
-}
-
-pub fn currency(text: &str) -> Result<Currency, String> {
-    if text.is_empty() { Ok(Currency::GBP) } else { text.parse().map_err(|why| format!("currency: {why}")) }
 }
