@@ -7,11 +7,14 @@ use crate::replaying::Replay;
 use crate::retail_sample::Sample;
 use crate::stores::TestStore;
 
-fn plays_and_verifies(sample: Sample, arguments: &[&str]) {
+/// Its report.
+fn plays_and_verifies(sample: Sample, arguments: &[&str]) -> serde_json::Value {
     let dir = tempfile::tempdir().expect("a folder");
     let store = TestStore::new(dir.path());
     let server = store.serves(Launch::new(dir.path())).administered().env("SOUK_LOG__FILTER", "error").start();
     Replay::start(&server.url, dir.path(), sample, arguments).verified();
+    let report = std::fs::read(dir.path().join("report.json")).expect("the report");
+    serde_json::from_slice(&report).expect("JSON")
 }
 
 #[test]
@@ -27,4 +30,16 @@ fn with_less_stock_one_client_equals_the_oracle() {
 #[test]
 fn with_less_stock_many_clients_are_refused_for_good_reasons_only() {
     plays_and_verifies(Sample { invoices: 200, ..Sample::default() }, &["--stock", "60", "--clients", "32"]);
+}
+
+#[test]
+fn lines_in_bulk_come_to_the_same() {
+    let sample = || Sample { invoices: 120, ..Sample::default() };
+    let report = plays_and_verifies(sample(), &["--stock", "70", "--clients", "1", "--bulk"]);
+    assert_eq!(report["bulk"], true);
+    let calls = report["latencies"]["add_line"]["count"].as_u64().expect("a count");
+    assert!(calls <= 120, "a request for each cart, not for each line: {calls}");
+    let singly = plays_and_verifies(sample(), &["--stock", "70", "--clients", "1"]);
+    assert_eq!(singly["bulk"], false);
+    assert_eq!(report["invoices"], singly["invoices"]);
 }

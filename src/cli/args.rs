@@ -336,6 +336,9 @@ pub struct ReplayArgs {
     /// that.
     #[arg(long, value_name = "exact|PERCENT", env = "SOUK_REPLAY_STOCK", default_value = "exact")]
     pub stock: StockShare,
+    /// Put up to 500 lines into a cart with each request, and ask for short answers; otherwise line by line.
+    #[arg(long, env = "SOUK_REPLAY_BULK", value_parser = FalseyValueParser::new())]
+    pub bulk: bool,
     /// Note here what is done; a replay that was interrupted goes on from there.
     #[arg(long, value_name = "FILE", env = "SOUK_REPLAY_STATE")]
     pub state: Option<PathBuf>,

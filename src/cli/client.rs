@@ -18,6 +18,7 @@ use super::session::Session;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const CART_TOKEN: HeaderName = HeaderName::from_static("x-cart-token");
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 const ORDER_TOKEN: HeaderName = HeaderName::from_static("x-order-token");
 
 /// One attempt: longer than the 10 s after which a completion is answered 202.
@@ -53,13 +54,14 @@ pub struct Call<'a> {
     key: Option<&'a str>,
     if_match: Option<u64>,
     json: Option<Vec<u8>>,
+    minimal: bool,
     body: Body,
 }
 
 impl<'a> Call<'a> {
     pub fn new(op: Op, method: Method, path: impl Into<String>) -> Call<'a> {
         let (caller, key, if_match, json) = (As::Nobody, None, None, None);
-        Call { op, method, path: path.into(), caller, key, if_match, json, body: Body::Keep }
+        Call { op, method, path: path.into(), caller, key, if_match, json, minimal: false, body: Body::Keep }
     }
     pub fn get(op: Op, path: impl Into<String>) -> Call<'a> {
         Call::new(op, Method::GET, path)
@@ -83,6 +85,11 @@ impl<'a> Call<'a> {
     /// A body that is JSON already.
     pub fn raw_json(mut self, body: String) -> Self {
         self.json = Some(body.into_bytes());
+        self
+    }
+    /// With `true` asks for a short answer.
+    pub fn minimal(mut self, minimal: bool) -> Self {
+        self.minimal = minimal;
         self
     }
     pub fn discard(mut self) -> Self {
@@ -264,6 +271,9 @@ impl Api {
         }
         if let Some(version) = call.if_match {
             request = request.header(IF_MATCH, format!("\"v{version}\""));
+        }
+        if call.minimal {
+            request = request.header(PREFER, HeaderValue::from_static("return=minimal"));
         }
         if let Some(json) = &call.json {
             request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(json.clone());

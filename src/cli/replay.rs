@@ -3,7 +3,7 @@
 //!
 //! Before: the catalogue is imported where it is missing, and every SKU's stock is set. Then each invoice is
 //! a cart (its number is the cart's `reference`), opened by its customer, who is registered and logged in,
-//! or by a guest; filled line by line in file order; given a contact ([`contact`]); completed. Many customers
+//! or by a guest; filled in file order, line by line or (`--bulk`) many lines at once; given a contact ([`contact`]); completed. Many customers
 //! at once, the invoices of each in order. Last, everything is read back and held against a direct
 //! recomputation ([`verify`]).
 //!
@@ -53,6 +53,8 @@ pub struct Run {
     /// Of each item, what was set before the first order.
     pub stock: Vec<u64>,
     pub clients: usize,
+    /// Whether lines go into carts many at once.
+    pub bulk: bool,
 }
 
 impl Run {
@@ -74,10 +76,11 @@ pub async fn run(args: ReplayArgs) -> anyhow::Result<()> {
         stock: args.stock.to_string(),
         invoices,
         sequential: clients == 1,
+        bulk: args.bulk,
     };
     let log = Log::open(args.state.as_deref(), terms)?;
     let stock = retail.sold(invoices).into_iter().map(|sold| args.stock.of(sold)).collect();
-    let run = Arc::new(Run { api, admin, retail, invoices, id: log.run().clone(), stock, clients });
+    let run = Arc::new(Run { api, admin, retail, invoices, id: log.run().clone(), stock, clients, bulk: args.bulk });
     let read_s = started.elapsed().as_secs_f64();
 
     let started = Instant::now();
@@ -132,6 +135,8 @@ pub struct Played {
     pub failures: Vec<(u32, String)>,
     /// Invoices whose outcome was in the state file already.
     pub resumed: usize,
+    /// Lines of the invoices that were decided in this session.
+    pub lines: usize,
     /// Who took part, logged in still.
     pub customers: Arc<Customers>,
 }

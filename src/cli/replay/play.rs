@@ -32,6 +32,7 @@ pub async fn play(run: &Arc<Run>, log: Arc<Log>) -> anyhow::Result<Played> {
     let invoices = &run.retail.invoices[..run.invoices];
     let found: Vec<Option<Outcome>> = invoices.iter().map(|invoice| log.found(invoice.number).cloned()).collect();
     let resumed = found.iter().flatten().count();
+    let was_found: Vec<bool> = found.iter().map(Option::is_some).collect();
     let rows = |from: usize| run.retail.lines(&invoices[from]).len() as u64;
     let bar = output::progress(run.retail.sale_rows(run.invoices) as u64, "lines").with_message("playing");
     bar.inc((0..found.len()).filter(|index| found[*index].is_some()).map(rows).sum());
@@ -59,7 +60,9 @@ pub async fn play(run: &Arc<Run>, log: Arc<Log>) -> anyhow::Result<Played> {
     }
     let outcomes = std::mem::take(&mut *floor.outcomes.lock());
     let failures = std::mem::take(&mut *floor.failures.lock());
-    Ok(Played { outcomes, failures, resumed, customers: floor.customers.clone() })
+    let decided = outcomes.iter().zip(was_found).zip(invoices).filter(|((now, was), _)| now.is_some() && !was);
+    let lines = decided.map(|(_, invoice)| run.retail.lines(invoice).len()).sum();
+    Ok(Played { outcomes, failures, resumed, lines, customers: floor.customers.clone() })
 }
 
 fn customers(run: &Run, found: &[Option<Outcome>]) -> Customers {

@@ -67,6 +67,8 @@ pub struct Report {
     pub fingerprint: String,
     pub stock: String,
     pub clients: usize,
+    /// Whether up to 500 lines went into a cart with each request (`add_line`), with short answers.
+    pub bulk: bool,
     pub rows: Rows,
     pub invoices: Invoices,
     pub timings: Timings,
@@ -122,6 +124,7 @@ impl Report {
             fingerprint: retail.fingerprint.clone(),
             stock: args.stock.to_string(),
             clients: run.clients,
+            bulk: run.bulk,
             rows: Rows {
                 total: retail.rows,
                 sales: retail.sale_rows(usize::MAX),
@@ -140,7 +143,7 @@ impl Report {
                 resumed: played.resumed,
             },
             orders_per_s: per_s(in_session as u64),
-            lines_per_s: per_s(calls(&["add_line"])),
+            lines_per_s: per_s(played.lines as u64),
             requests_per_s: per_s(playing),
             repeats: run.api.meter.repeats(),
             timings,
@@ -163,8 +166,13 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "played {} invoices ({} by customers, {} by guests) with stock {} and {} clients",
-            invoices.played, invoices.by_customers, invoices.by_guests, self.stock, self.clients
+            "played {} invoices ({} by customers, {} by guests) with stock {} and {} clients, {}",
+            invoices.played,
+            invoices.by_customers,
+            invoices.by_guests,
+            self.stock,
+            self.clients,
+            if self.bulk { "lines in bulk" } else { "line by line" }
         )?;
         writeln!(
             f,

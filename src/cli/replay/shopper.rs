@@ -14,11 +14,13 @@ use super::state::{Outcome, Refusal};
 use super::{Run, contact};
 use crate::cli::client::{Api, ApiError, As, Call, Problem};
 use crate::cli::meter::Op;
-use crate::cli::retail::Invoice;
+use crate::cli::retail::{Invoice, Line, Retail};
 use crate::cli::session::Session;
 
 /// An order is decided within 60 s of its completion.
 const DECIDED_WITHIN: Duration = Duration::from_secs(75);
+/// The most lines that a request may have.
+const LINES_AT_ONCE_MAX: usize = 500;
 const POLL_EVERY: Duration = Duration::from_millis(250);
 
 /// A registered customer. Registers when he first comes.
@@ -91,18 +93,33 @@ pub async fn shop(run: &Run, invoice: &Invoice, customer: Option<&Customer>) -> 
 
     let path = format!("/v1/carts/{}", cart.id);
     let lines_path = format!("{path}/lines");
-    for (index, line) in run.retail.lines(invoice).iter().enumerate() {
-        let sku = &run.retail.items[line.item as usize].sku;
-        let line_key = key(&format!("line-{index}"));
-        // a SKU needs no escaping
-        let body = format!(r#"{{"sku":"{sku}","quantity":{}}}"#, line.quantity);
+    for (step, body) in filling(&run.retail, run.retail.lines(invoice), run.bulk) {
+        let line_key = key(&step);
         let call = Call::new(Op::AddLine, Method::POST, lines_path.as_str()).by(owner).key(&line_key);
-        api.send(call.raw_json(body).discard()).await?;
+        api.send(call.raw_json(body).minimal(run.bulk).discard()).await?;
     }
     let contact_key = key("contact");
     let call = Call::new(Op::SetContact, Method::PUT, format!("{path}/contact")).by(owner).key(&contact_key);
-    api.send(call.json(&contact::of(&run.retail, invoice)).discard()).await?;
+    api.send(call.json(&contact::of(&run.retail, invoice)).minimal(run.bulk).discard()).await?;
     complete(run, invoice, &path, owner).await
+}
+
+/// The requests that fill a cart: the step that each key is made of, and the body.
+pub fn filling(retail: &Retail, lines: &[Line], bulk: bool) -> impl Iterator<Item = (String, String)> {
+    // a SKU needs no escaping
+    let one = |line: &Line| {
+        let sku = &retail.items[line.item as usize].sku;
+        format!(r#"{{"sku":"{sku}","quantity":{}}}"#, line.quantity)
+    };
+    let at_once = if bulk { LINES_AT_ONCE_MAX } else { 1 };
+    lines.chunks(at_once).enumerate().map(move |(index, lines)| {
+        if bulk {
+            let lines: Vec<String> = lines.iter().map(one).collect();
+            (format!("lines-{index}"), format!(r#"{{"lines":[{}]}}"#, lines.join(",")))
+        } else {
+            (format!("line-{index}"), lines.iter().map(one).collect())
+        }
+    })
 }
 
 async fn complete(run: &Run, invoice: &Invoice, path: &str, owner: As<'_>) -> Result<Outcome, ApiError> {

@@ -40,6 +40,9 @@ pub struct Terms {
     pub invoices: usize,
     /// One client: the outcomes can be held against an oracle.
     pub sequential: bool,
+    /// Many lines with each request. In files older than this: line by line.
+    #[serde(default)]
+    pub bulk: bool,
 }
 
 /// What an invoice came to.
@@ -110,8 +113,7 @@ impl Log {
             match record {
                 Record::Begun { run, terms: begun } if index == 0 => {
                     if begun != *terms {
-                        let why =
-                            "it belongs to a replay with other terms (file, --stock, --invoices, one client or many)";
+                        let why = "it belongs to a replay with other terms (file, --stock, --invoices, one client or many, --bulk)";
                         bail!(Misuse(format!("{why}: {begun:?}")));
                     }
                     self.run = run;

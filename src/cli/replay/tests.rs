@@ -6,6 +6,7 @@ use super::contact::country_code;
 use super::journal_check::{Entry, History};
 use super::oracle::{Expected, Shortage, sequential};
 use super::schedule::Schedule;
+use super::shopper::filling;
 use super::state::{Log, Outcome, Refusal, Terms};
 use super::*;
 
@@ -71,7 +72,7 @@ fn the_schedule_keeps_each_customer_s_order_and_with_one_client_the_file_s() {
 }
 
 fn terms() -> Terms {
-    Terms { fingerprint: "f".to_owned(), stock: "90%".to_owned(), invoices: 3, sequential: true }
+    Terms { fingerprint: "f".to_owned(), stock: "90%".to_owned(), invoices: 3, sequential: true, bulk: false }
 }
 
 #[test]
@@ -113,6 +114,34 @@ fn a_state_of_other_terms_is_refused() {
     let other = Terms { stock: "exact".to_owned(), ..terms() };
     let error = Log::open(Some(&path), other).map(|_| ()).expect_err("other terms");
     assert!(format!("{error:#}").contains("other terms"), "{error:#}");
+}
+
+#[test]
+fn bulk_is_among_the_terms_and_older_states_are_without() {
+    let old = json!({"fingerprint": "f", "stock": "90%", "invoices": 3, "sequential": true});
+    assert_eq!(serde_json::from_value::<Terms>(old).expect("terms"), terms());
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("state");
+    drop(Log::open(Some(&path), terms()).expect("a new state"));
+    assert!(Log::open(Some(&path), Terms { bulk: true, ..terms() }).is_err());
+}
+
+#[test]
+fn a_cart_is_filled_line_by_line_or_with_500_at_once() {
+    let rows: String = (0..1_001).map(|line| row(500_001, &format!("2{line:04}"), line + 1, "1")).collect();
+    let retail = retail(&rows);
+    let lines = retail.lines(&retail.invoices[0]);
+    let single: Vec<_> = filling(&retail, lines, false).collect();
+    assert_eq!(single.len(), 1_001);
+    assert_eq!(single[7], ("line-7".to_owned(), r#"{"sku":"20007","quantity":8}"#.to_owned()));
+    let bulk: Vec<_> = filling(&retail, lines, true).collect();
+    let steps: Vec<_> = bulk.iter().map(|(step, _)| step.as_str()).collect();
+    assert_eq!(steps, ["lines-0", "lines-1", "lines-2"]);
+    let read = |body: &str| serde_json::from_str::<serde_json::Value>(body).expect("JSON")["lines"].clone();
+    let all = bulk.iter().flat_map(|(_, body)| read(body).as_array().expect("a list").clone());
+    let each = single.iter().map(|(_, body)| serde_json::from_str::<serde_json::Value>(body).expect("JSON"));
+    assert!(all.eq(each));
+    assert_eq!(read(&bulk[2].1), json!([{"sku": "21000", "quantity": 1001}]));
 }
 
 #[test]
