@@ -46,6 +46,11 @@ fn tee() -> Sku {
     "TEE-M".parse().expect("a SKU")
 }
 
+/// The first is [`tee`].
+fn numbered(n: u64) -> Sku {
+    if n == 0 { tee() } else { format!("TEE-{n}").parse().expect("a SKU") }
+}
+
 fn pieces(n: u64) -> Quantity {
     Quantity::new(n).expect("a quantity")
 }
@@ -72,6 +77,7 @@ impl Shop {
     ) -> Shop {
         let mut config = RuntimeConfig::new(NodeId::incarnate("test"), kinds::all());
         config.policy.payment_timeout_ms = payment_timeout_ms;
+        config.policy.order_decide_ms = payment_timeout_ms + 60_000;
         let metrics = Arc::new(Metrics::new());
         let prepared = Runtime::prepare(config, journal, Arc::new(SoleOwner), metrics);
         let client = prepared.client();
@@ -146,9 +152,28 @@ impl Shop {
         asked.await.expect("an outcome").expect("started");
     }
 
+    /// A cart of so many SKUs, one piece of each, all of which there are.
+    async fn fill_with(&self, number: u128, lines: u64) -> CartId {
+        let cart = self.fill(number, 1).await;
+        for sku in (0..lines).map(numbered) {
+            let claim = sku::Command::Claim { sku: sku.clone(), offer: offer() };
+            self.ask::<StockUnit>(&sku, claim).await.expect("claimed");
+            self.ask::<StockUnit>(&sku, sku::Command::SetStock { on_hand: 9, expected: None }).await.expect("stocked");
+            if sku != tee() {
+                let add = cart::Command::AddLine { sku, quantity: pieces(1), offer: Some(offer()) };
+                self.ask::<Cart>(&cart, add).await.expect("added");
+            }
+        }
+        cart
+    }
+
     async fn complete(&self, cart: CartId, order: OrderId, token: &str) {
+        self.complete_with(cart, order, token, vec![(tee(), Some(offer()))]).await;
+    }
+
+    async fn complete_with(&self, cart: CartId, order: OrderId, token: &str, offers: Vec<(Sku, Option<Offer>)>) {
         let payment = PaymentIntent { method: PaymentMethod::Mock, token: Secret(token.into()) };
-        let completing = Completing { order, payment, expected_total: None, offers: vec![(tee(), Some(offer()))] };
+        let completing = Completing { order, payment, expected_total: None, offers };
         self.ask::<Cart>(&cart, cart::Command::Complete(Box::new(completing))).await.expect("started");
     }
 
@@ -169,6 +194,19 @@ impl Shop {
 
 fn memory() -> Arc<dyn Journal> {
     Arc::new(Memory::new(16))
+}
+
+/// One by one, each line of an order is two records of the order alone: reserved, committed.
+#[tokio::test]
+async fn answers_that_come_in_one_turn_are_one_record_of_the_order() {
+    const LINES: u64 = 64;
+    let shop = Shop::open(memory()).await;
+    let cart = shop.fill_with(1, LINES).await;
+    let offers = (0..LINES).map(|n| (numbered(n), Some(offer()))).collect();
+    shop.complete_with(cart, OrderId(1), "tok_ok", offers).await;
+    let order = shop.read::<Order>(&OrderId(1)).await;
+    assert_eq!(order.state.status, OrderStatus::Confirmed);
+    assert!(order.version < 2 * LINES, "{} records", order.version);
 }
 
 #[tokio::test]

@@ -439,7 +439,7 @@ impl Node {
     /// `SlotState::carry_out`.
     fn carry_out(&mut self, slot: usize, now: Time) {
         let Some(core) = &mut self.seats[slot].core else { return };
-        let (outputs, generation) = (core.outputs(), core.generation());
+        let (outputs, generation) = (core.outputs(now), core.generation());
         let mut others = Vec::new();
         let mut submissions = Vec::new();
         for output in outputs {

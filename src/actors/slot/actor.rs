@@ -309,7 +309,7 @@ impl SlotState {
     /// Carries out what the core wants done, until it wants nothing more.
     fn carry_out(&mut self, myself: &ActorRef<SlotMessage>, now: Time) {
         while let Some(core) = &mut self.core {
-            let (outputs, generation) = (core.outputs(), core.generation());
+            let (outputs, generation) = (core.outputs(now), core.generation());
             if outputs.is_empty() {
                 let next_tick = core.next_tick();
                 return self.set_timer(myself, next_tick, now);

@@ -64,6 +64,8 @@ pub struct SlotCore {
     residents: LinkedHashMap<EntityKey, Resident>,
     loading: HashMap<EntityKey, VecDeque<Envelope>>,
     faults: HashMap<EntityKey, Fault>,
+    /// Answers to what entities in memory owed, as they came in this turn: those of one entity are judged together.
+    answers: LinkedHashMap<EntityKey, Vec<Envelope>>,
     resident_bytes: usize,
     /// Where the owed index is to be read on; `None`: it is being read, or has been.
     owed_next: Option<Option<(i64, EntityKey)>>,
@@ -80,6 +82,7 @@ impl SlotCore {
             residents: LinkedHashMap::new(),
             loading: HashMap::new(),
             faults: HashMap::new(),
+            answers: LinkedHashMap::new(),
             resident_bytes: 0,
             owed_next: Some(None),
             desk: Desk {
@@ -101,8 +104,11 @@ impl SlotCore {
         core
     }
 
-    /// Takes the outputs that have gathered.
-    pub fn outputs(&mut self) -> Vec<Output> {
+    /// Takes the outputs that have gathered: the end of a turn.
+    pub fn outputs(&mut self, now: Time) -> Vec<Output> {
+        while let Some((key, answers)) = self.answers.pop_front() {
+            self.judge_answers(key, answers, now);
+        }
         std::mem::take(&mut self.desk.out)
     }
     pub fn generation(&self) -> u64 {
@@ -118,8 +124,32 @@ impl SlotCore {
         self.desk.shared.outstanding().len()
     }
 
-    /// A message for one of the slot's entities.
+    /// A message for one of the slot's entities. Answers wait for more of them, until the entity gets another
+    /// message or the turn ends.
     pub fn message(&mut self, envelope: Envelope, now: Time) {
+        if matches!(envelope.body, Body::Answered { .. }) && self.residents.contains_key(&envelope.key) {
+            self.answers.entry(envelope.key.clone()).or_insert_with(Vec::new).push(envelope);
+            return;
+        }
+        if let Some(answers) = self.answers.remove(&envelope.key) {
+            self.judge_answers(envelope.key.clone(), answers, now);
+        }
+        self.admit(envelope, now);
+    }
+
+    fn judge_answers(&mut self, key: EntityKey, mut answers: Vec<Envelope>, now: Time) {
+        // The entity may have left memory since, or be left alone: then each goes its own way.
+        let apart = answers.len() == 1
+            || !self.residents.contains_key(&key)
+            || answers.iter().any(|envelope| self.quarantined(envelope, now).is_some());
+        if apart {
+            answers.drain(..).for_each(|envelope| self.admit(envelope, now));
+            return;
+        }
+        self.judging(&key, now, |desk, resident| desk.answered_together(resident, &key, answers, now));
+    }
+
+    fn admit(&mut self, envelope: Envelope, now: Time) {
         let internal = envelope.body.is_internal();
         if let Some(until) = self.quarantined(&envelope, now) {
             return match internal {
@@ -267,20 +297,25 @@ impl SlotCore {
         }
     }
 
-    /// Lets the entity judge a message, and deals with a panic of its code.
+    /// Lets the entity judge a message.
     fn judge(&mut self, envelope: Envelope, now: Time, looked_up: LookedUp) {
-        let Some(resident) = self.residents.to_back(&envelope.key) else { return };
-        resident.last_used = now;
         let key = envelope.key.clone();
+        self.judging(&key, now, |desk, resident| desk.judge(resident, envelope, now, looked_up));
+    }
+
+    /// Lets the entity judge, if it is in memory, and deals with a panic of its code.
+    fn judging(&mut self, key: &EntityKey, now: Time, judge: impl FnOnce(&mut Desk, &mut Resident) -> Judged) {
+        let Some(resident) = self.residents.to_back(key) else { return };
+        resident.last_used = now;
         let size_before = resident.size_bytes;
         let desk = &mut self.desk;
-        let judged = catch_unwind(AssertUnwindSafe(|| desk.judge(resident, envelope, now, looked_up)));
+        let judged = catch_unwind(AssertUnwindSafe(|| judge(desk, resident)));
         self.resident_bytes = (self.resident_bytes + resident.size_bytes).saturating_sub(size_before);
         match judged.unwrap_or(Judged::Panicked { spoilt: true }) {
             Judged::Fine if self.faults.is_empty() => {}
-            Judged::Fine => drop(self.faults.remove(&key)),
+            Judged::Fine => drop(self.faults.remove(key)),
             Judged::Refused => {}
-            Judged::Panicked { spoilt } => self.panicked(key, spoilt, now),
+            Judged::Panicked { spoilt } => self.panicked(key.clone(), spoilt, now),
         }
     }
 

@@ -79,7 +79,7 @@ pub(super) enum LookedUp {
 }
 
 /// A command that has passed every check and is to be decided.
-struct Work {
+pub(super) struct Work {
     command: Erased,
     request: RequestId,
     caller: Caller,
@@ -175,34 +175,6 @@ impl Desk {
         self.work(resident, key, work, now)
     }
 
-    /// The answer to something that the entity owed. If it owes it still afterwards, it is sent again.
-    fn answered(&mut self, resident: &mut Resident, envelope: Envelope, now: Time) -> Judged {
-        let Envelope { key, body, .. } = envelope;
-        let Body::Answered { number, key: owed_key, answer, attempt } = body else { return Judged::Refused };
-        if !resident.owes(number) {
-            return Judged::Fine;
-        }
-        let understood = catch_unwind(AssertUnwindSafe(|| resident.state.answered(&owed_key, &answer)));
-        let judged = match understood {
-            Ok(Some(command)) => {
-                let work = self.own_work(&key, resident.version, command, &owed_key, false);
-                self.work(resident, key.clone(), work, now)
-            }
-            Ok(None) => Judged::Fine,
-            Err(_panic) => Judged::Panicked { spoilt: false },
-        };
-        if matches!(judged, Judged::Panicked { spoilt: true }) {
-            return judged; // once it is loaded again, everything it owes is sent again
-        }
-        if resident.owes(number)
-            && let Some(owed) = resident.state.owed().into_iter().find(|owed| owed.key == owed_key)
-        {
-            let again = Dispatch { attempt: attempt + 1, ..self.dispatch(&key, number, owed.key, owed.to) };
-            self.out.push(Output::Resend(again));
-        }
-        judged
-    }
-
     fn wake(&mut self, resident: &mut Resident, envelope: Envelope, now: Time) -> Judged {
         const AGAIN_MS: u64 = 1_000;
         let key = envelope.key;
@@ -234,7 +206,7 @@ impl Desk {
         }
     }
 
-    fn own_work(&self, key: &EntityKey, version: u64, command: Erased, cause: &str, rearm: bool) -> Work {
+    pub(super) fn own_work(&self, key: &EntityKey, version: u64, command: Erased, cause: &str, rearm: bool) -> Work {
         let parts: [&[u8]; 4] = [&[key.kind], key.id.as_bytes(), cause.as_bytes(), &version.to_be_bytes()];
         let request = RequestId::of("own", &parts);
         let (caller, wait, reply) = (Caller::System, Wait::Durable, ReplyTo::nobody());
@@ -273,12 +245,12 @@ impl Desk {
         }
     }
 
-    fn dispatch(&self, from: &EntityKey, number: u64, key: String, to: Target) -> Dispatch {
+    pub(super) fn dispatch(&self, from: &EntityKey, number: u64, key: String, to: Target) -> Dispatch {
         Dispatch { from: from.clone(), slot: self.slot, generation: self.generation, number, key, to, attempt: 0 }
     }
 
     /// Decides, applies, and hands the record over.
-    fn work(&mut self, resident: &mut Resident, key: EntityKey, work: Work, now: Time) -> Judged {
+    pub(super) fn work(&mut self, resident: &mut Resident, key: EntityKey, work: Work, now: Time) -> Judged {
         let Work { command, request, caller, keep, wait, rearm, want_state, reply } = work;
         let at = now.max(resident.at);
         let ctx = Ctx { now: at, request, caller, version: resident.version, policy: self.common.policy.clone() };

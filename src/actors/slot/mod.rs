@@ -15,6 +15,7 @@
 
 pub mod actor;
 mod alarms;
+mod answered;
 mod answers;
 pub mod core;
 mod desk;

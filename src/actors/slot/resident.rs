@@ -98,18 +98,27 @@ impl Resident {
             return None;
         }
         let old_items = before.map_or(&[][..], |row| &row.items);
+        let mut kept = vec![false; old_items.len()];
+        let mut expected = 0; // what is kept mostly keeps its order
         let mut newly = Vec::new();
         let mut items = Vec::with_capacity(owes.len());
         for owed in owes {
-            let known = old_items.iter().find(|item| item.key == owed.key);
-            let number = known.map_or_else(|| number(seq, newly.len()), |item| item.number);
+            let mut places = (expected..old_items.len()).chain(0..expected);
+            let known = places.find(|place| old_items[*place].key == owed.key);
+            let number = match known {
+                Some(place) => {
+                    kept[place] = true;
+                    expected = place + 1;
+                    old_items[place].number
+                }
+                None => number(seq, newly.len()),
+            };
             items.push(OwedItem { number, key: owed.key.clone() });
             if known.is_none() {
                 newly.push((number, owed));
             }
         }
-        let gone: Vec<u64> =
-            old_items.iter().map(|item| item.number).filter(|n| items.iter().all(|item| item.number != *n)).collect();
+        let gone = old_items.iter().zip(kept).filter(|(_, kept)| !kept).map(|(item, _)| item.number).collect();
         let before_due_ms = before.map(|row| row.due_ms);
         let due_ms = before_due_ms.unwrap_or(at.0);
         let after = (!items.is_empty()).then_some(OwedRow { due_ms, items });
