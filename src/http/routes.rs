@@ -138,6 +138,9 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
         "idempotent-replayed",
         "preference-applied",
         "ratelimit",
+        "ratelimit-policy",
+        "allow",
+        "traceresponse",
     ];
     let headers = [
         "authorization",
@@ -150,6 +153,7 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
         "x-order-token",
         "x-request-id",
         "traceparent",
+        "tracestate",
     ];
     let layer = CorsLayer::new()
         .allow_origin(origins)
