@@ -4,7 +4,7 @@
 //! | the cart says | answer |
 //! | --- | --- |
 //! | completed by this request | 201 and the order as it was when it was through |
-//! | completed before | 200 and the same order |
+//! | completed before | 200 and the same order, as it is now, without its token |
 //! | refused: the cart is open again | 402 or 409, with the rejected order's id |
 //! | other prices than expected | 409 with the new totals |
 //! | nothing until the deadline, or until its place is needed | 202 and the pending order |
@@ -140,9 +140,11 @@ async fn decided(edge: &Edge, answered: &Answered<Cart>, request: RequestId) -> 
             Ok(created(view).replayed(replayed))
         }
         Ok(cart::Reply::Already { .. }) => {
-            let view = completed_into(edge, state).await?;
-            let version = view.version;
-            Ok(Reply::ok(view).version(version).replayed(replayed))
+            let completion = state.completion.as_deref().ok_or(Code::Internal)?;
+            let order = edge.client.read::<Order>(&completion.order, Instant::now() + LAST_LOOK).await?;
+            // Another key than the one that made the order: it is shown as it is now, and its token to nobody.
+            let shown = OrderView::of(&order.state, order.version).ok_or(Code::Internal)?;
+            Ok(Reply::ok(shown).version(order.version).replayed(replayed))
         }
         Ok(cart::Reply::Repriced { .. }) => Err(price_changed(state).replayed(replayed)),
         Ok(

@@ -91,8 +91,8 @@ pub struct Lookup {
     email: String,
 }
 
-/// Finds an order by its number and the email address that it was placed with. No answer tells which of
-/// the two was wrong.
+/// Finds a guest's order by its number and the email address that it was placed with. No answer tells which of the
+/// two was wrong, or whether it is a user's order: that one is his alone to see.
 #[utoipa::path(get, path = "/v1/orders/lookup", tag = "orders", security(()),
     params(("number" = String, Query), ("email" = String, Query)),
     responses((status = 200, body = OrderView), outcomes::Missing))]
@@ -106,7 +106,7 @@ pub async fn lookup(
     let holder = edge.client.read::<OrderNumber>(&number, read.deadline).await?;
     let view = edge.client.read::<Order>(&holder.state.order.ok_or(Code::NotFound)?, read.deadline).await?;
     let placement = view.state.placement.as_ref().ok_or(Code::NotFound)?;
-    if placement.contact.email != email {
+    if placement.user.is_some() || placement.contact.email != email {
         return Err(Code::NotFound.into());
     }
     show(&view)

@@ -60,6 +60,13 @@ async fn a_guest_finds_an_order_by_number_and_email_and_nobody_learns_which_was_
             assert_eq!(told.body[member], wrong_email.body[member]);
         }
     }
+    let of_user = shop.order_of(&shop.customer().await, &shop.sku(100, 9).await, 1).await;
+    assert_eq!(of_user["contact"]["email"], "ada@example.com");
+    let his = look(of_user["number"].as_str().expect("a number"), "ada@example.com").await;
+    his.is_problem(404, "not_found");
+    for member in ["title", "detail", "errors", "type"] {
+        assert_eq!(his.body[member], wrong_email.body[member], "nobody learns that there is one");
+    }
     shop.get("/v1/orders/lookup?number=X").send().await.is_problem(400, "invalid_parameter");
 }
 
