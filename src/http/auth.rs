@@ -80,7 +80,7 @@ pub struct LogIn {
     password: Presented,
 }
 
-/// Signs in.
+/// Signs in. A user has at most 100 sessions: one more ends the oldest.
 #[utoipa::path(post, path = "/v1/auth/login", tag = "auth", request_body = LogIn, security(()),
     responses((status = 200, body = Tokens)))]
 pub async fn log_in(
@@ -146,8 +146,8 @@ pub struct Refresh {
     refresh_token: String,
 }
 
-/// Exchanges a refresh token for new tokens. A token that was used before ends its session, except
-/// within ten seconds, in case the answer got lost.
+/// Exchanges a refresh token for new tokens. Within ten seconds the same token gets the same successor again, in case
+/// the answer got lost or two tabs asked at once; used later, it ends its session.
 #[utoipa::path(post, path = "/v1/auth/refresh", tag = "auth", request_body = Refresh, security(()),
     responses((status = 200, body = Tokens)))]
 pub async fn refresh(
@@ -156,8 +156,13 @@ pub async fn refresh(
     Json(body): Json<Refresh>,
 ) -> Result<Reply<Tokens>> {
     let presented = RefreshToken::parse(&body.refresh_token).ok_or(Code::InvalidToken)?;
-    let next = RefreshToken::random(presented.session);
-    let command = SessionCommand::Refresh { presented: presented.hash(), next: next.hash() };
+    // Who knows a session's id and no token of it learns and changes nothing.
+    let genuine = edge.keys.has_made(&presented);
+    if presented.is_numbered() && !genuine {
+        return Err(Code::InvalidToken.into());
+    }
+    let next = edge.keys.successor(&presented);
+    let command = SessionCommand::Refresh { presented: presented.hash(), next: next.hash(), genuine };
     let asking = unkeyed(Caller::Anonymous, context.deadline, Wait::Durable);
     let answered = edge.client.ask::<Session>(&presented.session, command, asking).await?;
     match answered.outcome {

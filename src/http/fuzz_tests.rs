@@ -91,7 +91,7 @@ fn fuzz_tokens() {
     const NOW: u64 = 1_800_000_000;
     let keys = tokens::Keys::new(&EdgeConfig::default(), &tokens::tests::keyring(&[1])).expect("usable keys");
     let access = keys.access_token(UserId(1), SessionId(2), vec![Role::Admin], NOW).expect("a token");
-    let refresh = tokens::RefreshToken::random(SessionId(2)).reveal();
+    let refresh = keys.refresh_token(SessionId(2)).reveal();
     let (cart, order) = (keys.cart_token(CartId(5)), keys.order_token(OrderId(5)));
     let seeds = [&access, &refresh, &cart, &order].map(|token| token.clone().into_bytes());
     decoder("token", seeds, |bytes| {

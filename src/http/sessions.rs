@@ -82,7 +82,7 @@ fn tokens_of(edge: &Edge, user: UserId, view: &View<User>, refresh: &RefreshToke
 async fn start(edge: &Edge, user: UserId, user_agent: String, deadline: Instant) -> Result<RefreshToken> {
     let asking = unkeyed(Caller::User(user), deadline, Wait::Settled);
     let id = SessionId::derived(&asking.request, 0);
-    let refresh = RefreshToken::random(id);
+    let refresh = edge.keys.refresh_token(id);
     let command = Command::Start { id, user, refresh_hash: refresh.hash(), user_agent };
     let answered = edge.client.ask::<Session>(&id, command, asking).await?;
     match answered.outcome {
@@ -96,7 +96,7 @@ async fn start(edge: &Edge, user: UserId, user_agent: String, deadline: Instant)
 /// What a session's rejection means to its client.
 pub fn refusal(rejection: &Rejection) -> Problem {
     match rejection {
-        Rejection::NotFound | Rejection::Revoked | Rejection::Expired => {
+        Rejection::NotFound | Rejection::Revoked | Rejection::Expired | Rejection::NeverGood => {
             Problem::new(Code::InvalidToken).detail("The session is over.")
         }
         Rejection::TooManyRefreshes { .. } => Problem::new(Code::TooManyRequests).retry_after_s(10),

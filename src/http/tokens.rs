@@ -1,7 +1,9 @@
 //! Tokens: what the edge gives out, and how it knows its own again.
 //!
 //! - *access tokens*: JWTs (RFC 9068, EdDSA) of five minutes, signed with the newest key of the keyring;
-//! - *refresh tokens*: the session's id and 256 random bits, of which only a hash is stored;
+//! - *refresh tokens*: the session's id, a number, and an HMAC of both: each has one successor, which can be given
+//!   out again, and the edge knows whether it has made a token. Only their hashes are stored. (Those of sessions that
+//!   began with an older version are 256 random bits);
 //! - *guest tokens*: an HMAC of what they open, so that nothing has to be stored at all.
 //!
 //! Nothing here is written to disk, and secrets are never shown.
@@ -191,6 +193,32 @@ impl Keys {
         self.opens(token, "order", &order.to_string())
     }
 
+    /// The first refresh token of a session.
+    pub fn refresh_token(&self, session: SessionId) -> RefreshToken {
+        self.numbered(session, 0)
+    }
+
+    /// The one that follows a refresh token: always the same.
+    pub fn successor(&self, token: &RefreshToken) -> RefreshToken {
+        self.numbered(token.session, token.number.map_or(1, |number| number.saturating_add(1)))
+    }
+
+    /// Whether a refresh token was made here.
+    pub fn has_made(&self, token: &RefreshToken) -> bool {
+        let mac = |number| self.refresh_mac(token.session, number);
+        // `verify_slice` compares in constant time.
+        token.number.is_some_and(|number| mac(number).verify_slice(&token.secret.0).is_ok())
+    }
+
+    fn numbered(&self, session: SessionId, number: u64) -> RefreshToken {
+        let secret = self.refresh_mac(session, number).finalize().into_bytes().into();
+        RefreshToken { session, number: Some(number), secret: Secret(secret) }
+    }
+
+    fn refresh_mac(&self, session: SessionId, number: u64) -> Hmac<Sha256> {
+        self.guest_mac("refresh", &format!("{session} {number}"))
+    }
+
     /// Signs a cursor: 8 bytes that nobody else can make for this list and position.
     pub fn cursor_tag(&self, list: &str, position: &str) -> [u8; 8] {
         let mac = self.guest_mac("cursor", &format!("{}:{list}{position}", list.len())).finalize().into_bytes();
@@ -236,25 +264,37 @@ impl Keys {
 #[derive(Clone, PartialEq, Eq)]
 pub struct RefreshToken {
     pub session: SessionId,
+    /// Its number among the session's tokens; `None` for a random one, of an older version.
+    number: Option<u64>,
     secret: Secret<[u8; 32]>,
 }
 
 impl RefreshToken {
-    pub fn random(session: SessionId) -> RefreshToken {
-        RefreshToken { session, secret: Secret(random()) }
-    }
-    /// What is stored of it.
+    /// What is stored of it. The number is part of it: without it, or with another, it is another token.
     pub fn hash(&self) -> [u8; 32] {
-        Sha256::digest(self.secret.0).into()
+        let hash = self.number.map_or_else(Sha256::new, |number| Sha256::new_with_prefix(number.to_be_bytes()));
+        hash.chain_update(self.secret.0).finalize().into()
     }
     /// As the client gets it.
     pub fn reveal(&self) -> String {
-        format!("{}.{}", self.session, BASE64URL_NOPAD.encode(&self.secret.0))
+        let secret = BASE64URL_NOPAD.encode(&self.secret.0);
+        match self.number {
+            Some(number) => format!("{}.{number}.{secret}", self.session),
+            None => format!("{}.{secret}", self.session),
+        }
     }
     pub fn parse(text: &str) -> Option<RefreshToken> {
-        let (session, secret) = text.split_once('.')?;
+        let (session, rest) = text.split_once('.')?;
+        let (number, secret) = match rest.split_once('.') {
+            Some((number, secret)) => (Some(number.parse().ok()?), secret),
+            None => (None, rest),
+        };
         let secret = BASE64URL_NOPAD.decode(secret.as_bytes()).ok()?;
-        Some(RefreshToken { session: session.parse().ok()?, secret: Secret(secret.try_into().ok()?) })
+        Some(RefreshToken { session: session.parse().ok()?, number, secret: Secret(secret.try_into().ok()?) })
+    }
+    /// Whether it says that it was made by [`Keys::refresh_token`].
+    pub fn is_numbered(&self) -> bool {
+        self.number.is_some()
     }
 }
 
@@ -369,13 +409,35 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_refresh_token_reads_back_and_shows_nothing() {
-        let token = RefreshToken::random(SESSION);
+    fn a_refresh_token_reads_back_and_has_one_successor() {
+        let keys = keys(&[1]);
+        let token = keys.refresh_token(SESSION);
         let again = RefreshToken::parse(&token.reveal()).expect("our own");
-        assert_eq!((again.session, again.hash()), (SESSION, token.hash()));
-        assert_ne!(RefreshToken::random(SESSION).hash(), token.hash());
+        assert!(again == token && again.hash() == token.hash() && keys.has_made(&again));
+        let next = keys.successor(&token);
+        assert!(next == keys.successor(&again) && next != token && keys.has_made(&next));
+        assert!(keys.refresh_token(SessionId(3)).hash() != token.hash(), "each session has its own");
         for wrong in ["", "ses_x.y", &token.reveal()[1..], &format!("{}A", token.reveal())] {
             assert!(RefreshToken::parse(wrong).is_none(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_refresh_token_that_was_made_up_is_known_and_a_random_one_is_taken_over() {
+        let ours = keys(&[1]);
+        let token = ours.refresh_token(SESSION).reveal();
+        let (head, secret) = token.rsplit_once('.').expect("a secret");
+        let other = format!("{}.{secret}", head.replace(".0", ".1"));
+        let guessed = format!("{head}.{}", BASE64URL_NOPAD.encode(&[7; 32]));
+        for made_up in [other, guessed, format!("{SESSION}.{}.{secret}", u64::MAX)] {
+            let made_up = RefreshToken::parse(&made_up).expect("well-formed");
+            assert!(made_up.is_numbered() && !ours.has_made(&made_up));
+        }
+        let stripped = RefreshToken::parse(&format!("{SESSION}.{secret}")).expect("well-formed");
+        assert!(stripped.hash() != ours.refresh_token(SESSION).hash(), "a number cannot be taken off");
+        let random = format!("{SESSION}.{}", BASE64URL_NOPAD.encode(&[7; 32]));
+        let read = RefreshToken::parse(&random).expect("of an older version");
+        assert!(read.reveal() == random && !read.is_numbered() && !ours.has_made(&read));
+        assert!(ours.successor(&read) == ours.successor(&ours.refresh_token(SESSION)));
     }
 }

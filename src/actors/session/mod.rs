@@ -3,15 +3,16 @@
 //!
 //! # Refresh tokens
 //!
-//! Each refresh spends the token presented and gives out the next one. A reply may get lost, so for a
-//! short grace the token that was spent last may be presented again; it then gives out a *sibling* of the
-//! next one. All siblings are good until one of them is used: that one is what the client has really got,
-//! and it takes the others with it. So at most one family of tokens lives at any time.
+//! Each refresh spends the token presented and gives out the next one. A reply may get lost, and two tabs may refresh
+//! at once, so for a short grace a spent token may be presented again; it then gives out *the same* next one. The
+//! edge derives each token from the one before with a key of the shop, so nothing but hashes is stored here.
 //!
-//! Any other token for this session is a copy: one that was spent longer ago, or a sibling that lost.
-//! There are two holders then, and which of them is the thief cannot be known, so the whole session is
-//! revoked. A token that was never given out looks the same and is treated the same; hashes of the old
-//! ones are not kept, and who can name a session has held a token of it or may revoke it anyway.
+//! A token that was spent longer ago is a copy: there are two holders, and which of them is the thief cannot be
+//! known, so the whole session is revoked. The hashes of old tokens are not kept; the edge says whether it has made
+//! the token that it presents (`genuine`). A token that was never given out proves nothing, and revokes nothing.
+//!
+//! Sessions that began before tokens were derived have random ones. Their first refresh goes over to derived ones;
+//! of their old tokens only the ones that are good and the one spent last are known.
 //!
 //! # The user's list
 //!
@@ -33,7 +34,7 @@ use super::entity::{Answer, Ctx, Decision, DecisionOf, Entity, Owed};
 use super::user::types::{self as user, User};
 use super::values::{Secret, SessionId, Time, UserId};
 use crate::stored_enum;
-use types::{Cause, Command, LIVE_TOKENS_MAX, Listing, Rejection, Reply, Session, State, Status};
+use types::{Cause, Command, LIVE_TOKENS_MAX, Listing, Rejection, Reply, SPENT_TOKENS_MAX, Session, State, Status};
 
 type TokenHash = Secret<[u8; 32]>;
 
@@ -41,7 +42,8 @@ stored_enum! {
     pub enum Event {
         (1, 1) => Started { id: SessionId, user: UserId, token: TokenHash, user_agent: String, expires_at: Time },
         (2, 1) => Rotated { spent: TokenHash, next: TokenHash, grace_until: Time, expires_at: Time },
-        /// The spent token came again within its grace, and this is one more sibling.
+        /// The spent token came again within its grace, and its successor was a random one, of which only the hash is
+        /// known: here is another one.
         (3, 1) => Reissued { next: TokenHash, expires_at: Time },
         (4, 1) => Revoked { because: Cause },
         (5, 1) => Expired,
@@ -69,7 +71,7 @@ impl State {
         }
     }
 
-    fn refresh(&self, presented: [u8; 32], next: [u8; 32], ctx: &Ctx) -> Decided {
+    fn refresh(&self, presented: [u8; 32], next: [u8; 32], genuine: bool, ctx: &Ctx) -> Decided {
         match self.status {
             Status::Absent => return Err(Rejection::NotFound),
             Status::Revoked => return Err(Rejection::Revoked),
@@ -80,22 +82,30 @@ impl State {
         let (presented, next) = (Secret(presented), Secret(next));
         let expires_at = ctx.now.plus_ms(ctx.policy.refresh_ttl_ms);
         if self.live.contains(&presented) {
+            if self.spent.iter().filter(|(_, grace_until)| ctx.now <= *grace_until).count() >= SPENT_TOKENS_MAX {
+                return Err(Rejection::TooManyRefreshes { limit: SPENT_TOKENS_MAX as u32 });
+            }
             let grace_until = ctx.now.plus_ms(ctx.policy.refresh_grace_ms);
             let rotated = Event::Rotated { spent: presented, next, grace_until, expires_at };
             return Ok(Decision::new(vec![rotated], Reply::Refreshed));
         }
-        match &self.spent {
-            Some((spent, _)) if *spent == presented && self.live.contains(&next) => {
-                Ok(Decision::unchanged(Reply::Refreshed)) // this very request came twice
-            }
-            Some((spent, grace_until)) if *spent == presented && ctx.now <= *grace_until => {
-                if self.live.len() >= LIVE_TOKENS_MAX {
-                    return Err(Rejection::TooManyRefreshes { limit: LIVE_TOKENS_MAX as u32 });
-                }
-                Ok(Decision::new(vec![Event::Reissued { next, expires_at }], Reply::Refreshed))
-            }
-            Some(_) | None => Ok(Decision::new(vec![Event::Revoked { because: Cause::Reuse }], Reply::Reused)),
+        match self.spent.iter().find(|(spent, _)| *spent == presented) {
+            Some((_, grace_until)) if ctx.now <= *grace_until => self.again(next, expires_at),
+            Some(_) => Ok(Decision::new(vec![Event::Revoked { because: Cause::Reuse }], Reply::Reused)),
+            None if genuine => Ok(Decision::new(vec![Event::Revoked { because: Cause::Reuse }], Reply::Reused)),
+            None => Err(Rejection::NeverGood),
         }
+    }
+
+    /// The successor of a token that came again within its grace: the same as before.
+    fn again(&self, next: TokenHash, expires_at: Time) -> Decided {
+        if self.live.contains(&next) || self.spent.iter().any(|(spent, _)| *spent == next) {
+            return Ok(Decision::unchanged(Reply::Refreshed));
+        }
+        if self.live.len() >= LIVE_TOKENS_MAX {
+            return Err(Rejection::TooManyRefreshes { limit: LIVE_TOKENS_MAX as u32 });
+        }
+        Ok(Decision::new(vec![Event::Reissued { next, expires_at }], Reply::Refreshed))
     }
 
     fn revoke(&self) -> Decided {
@@ -136,14 +146,14 @@ impl State {
     fn end(&mut self, status: Status) {
         self.status = status;
         self.live = Vec::new();
-        self.spent = None;
+        self.spent = Vec::new();
     }
 }
 
 impl Entity for State {
     type Kind = Session;
     type Event = Event;
-    const STATE_VERSION: u16 = 1;
+    const STATE_VERSION: u16 = 2;
 
     fn decide(&self, command: Command, ctx: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
         let noted = |events| Ok(Decision::new(events, Reply::Noted));
@@ -151,7 +161,7 @@ impl Entity for State {
             Command::Start { id, user, refresh_hash, user_agent } => {
                 self.start(id, user, refresh_hash, user_agent, ctx)
             }
-            Command::Refresh { presented, next } => self.refresh(presented, next, ctx),
+            Command::Refresh { presented, next, genuine } => self.refresh(presented, next, genuine, ctx),
             Command::Revoke {} => self.revoke(),
             Command::Listed {} if self.owes(OPENED) => noted(vec![Event::Listed]),
             Command::Delisted {} if self.owes(CLOSED) => noted(vec![Event::Delisted]),
@@ -179,7 +189,11 @@ impl Entity for State {
             }
             Event::Rotated { spent, next, grace_until, expires_at } => {
                 self.live = vec![next.clone()];
-                self.spent = Some((spent.clone(), *grace_until));
+                self.spent.retain(|(_, grace_until)| at <= *grace_until);
+                self.spent.push((spent.clone(), *grace_until));
+                // What was recorded before there was a bound.
+                let beyond = self.spent.len().saturating_sub(SPENT_TOKENS_MAX + 1);
+                self.spent.drain(..beyond);
                 (self.last_used_at, self.expires_at) = (at, *expires_at);
             }
             Event::Reissued { next, expires_at } => {
@@ -227,11 +241,14 @@ impl Entity for State {
         if (self.status == Status::Active) == self.live.is_empty() {
             broken.push("a session has a good token exactly while it is active");
         }
-        if self.live.len() > LIVE_TOKENS_MAX || (self.live.len() > 1 && self.spent.is_none()) {
+        if self.live.len() > LIVE_TOKENS_MAX || (self.live.len() > 1 && self.spent.is_empty()) {
             broken.push("the good tokens are siblings, given out for one spent token, and few");
         }
-        if self.spent.as_ref().is_some_and(|(spent, _)| self.live.contains(spent)) {
+        if self.spent.iter().any(|(spent, _)| self.live.contains(spent)) {
             broken.push("a spent token is not good");
+        }
+        if self.spent.len() > SPENT_TOKENS_MAX + 1 {
+            broken.push("a bounded number of spent tokens is remembered");
         }
         if (self.status == Status::Revoked) != self.revoked_because.is_some() {
             broken.push("a revoked session says why");
@@ -243,6 +260,7 @@ impl Entity for State {
     }
 
     fn size_bytes(&self) -> usize {
-        size_of::<Self>() + self.user_agent.len() + self.live.capacity() * size_of::<TokenHash>()
+        let spent = self.spent.capacity() * size_of::<(TokenHash, Time)>();
+        size_of::<Self>() + self.user_agent.len() + self.live.capacity() * size_of::<TokenHash>() + spent
     }
 }

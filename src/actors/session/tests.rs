@@ -18,8 +18,14 @@ fn start() -> Command {
     Command::Start { id: SESSION, user: ADA, refresh_hash: token(0), user_agent: "curl".into() }
 }
 
+/// A token that the edge has made is presented.
 fn refresh(presented: u8, next: u8) -> Command {
-    Command::Refresh { presented: token(presented), next: token(next) }
+    Command::Refresh { presented: token(presented), next: token(next), genuine: true }
+}
+
+/// One of which nobody knows whether the edge has made it: a random one, of before.
+fn refresh_random(presented: u8, next: u8) -> Command {
+    Command::Refresh { presented: token(presented), next: token(next), genuine: false }
 }
 
 fn started() -> Event {
@@ -116,20 +122,48 @@ fn a_refresh_spends_the_token_and_moves_the_expiry() {
 }
 
 #[test]
-fn after_a_lost_reply_the_spent_token_works_within_its_grace() {
-    let siblings = || {
-        listed()
-            .when(refresh(0, 1))
-            .after_ms(GRACE_MS)
-            .when(refresh(0, 2))
-            .then(Reply::Refreshed)
-            .events([Event::Reissued { next: Secret(token(2)), expires_at: START.plus_ms(GRACE_MS + TTL_MS) }])
+fn within_its_grace_a_spent_token_gives_out_the_same_successor() {
+    listed()
+        .when(refresh(0, 1))
+        .after_ms(GRACE_MS)
+        .when(refresh(0, 1))
+        .then(Reply::Refreshed)
+        .unchanged()
+        .when(refresh(1, 2))
+        .then(Reply::Refreshed)
+        // Both of them are in their grace: a third tab is not too late.
+        .when(refresh(0, 1))
+        .then(Reply::Refreshed)
+        .unchanged()
+        .when(refresh(1, 2))
+        .then(Reply::Refreshed)
+        .unchanged()
+        .after_ms(1)
+        .when(refresh(0, 1))
+        .then(Reply::Reused);
+}
+
+#[test]
+fn a_random_token_goes_over_to_derived_ones_and_its_siblings_revoke_nothing() {
+    let rotated = |spent, next| Event::Rotated {
+        spent: Secret(token(spent)),
+        next: Secret(token(next)),
+        grace_until: START.plus_ms(GRACE_MS),
+        expires_at: START.plus_ms(TTL_MS),
     };
-    // Either sibling may be the one that arrived; using it ends the other.
-    siblings().when(refresh(1, 3)).then(Reply::Refreshed).when(refresh(2, 4)).then(Reply::Reused);
-    siblings().when(refresh(2, 3)).then(Reply::Refreshed).when(refresh(1, 4)).then(Reply::Reused);
-    // The first token is not the spent one any more, however young its grace.
-    siblings().when(refresh(2, 3)).when(refresh(0, 4)).then(Reply::Reused);
+    // 70 and 71 are random; the edge derives 1 from each of them, and 2 from 1.
+    let given = || Given::<State>::new().history([started(), Event::Listed, rotated(0, 70)]);
+    given().when(refresh_random(70, 1)).then(Reply::Refreshed).when(refresh(1, 2)).then(Reply::Refreshed);
+    // The reply with 70 was lost, and nobody can make 70 again.
+    given()
+        .when(refresh_random(0, 1))
+        .then(Reply::Refreshed)
+        .events([Event::Reissued { next: Secret(token(1)), expires_at: START.plus_ms(TTL_MS) }])
+        .when(refresh(1, 2))
+        .then(Reply::Refreshed)
+        .when(refresh_random(70, 1))
+        .refused(Rejection::NeverGood);
+    given().after_ms(GRACE_MS + 1).when(refresh_random(0, 1)).then(Reply::Reused);
 }
 
 #[test]
@@ -149,21 +183,34 @@ fn a_token_that_comes_again_after_its_grace_revokes_the_session() {
 }
 
 #[test]
-fn a_token_that_was_never_given_out_counts_as_a_copy() {
-    listed().when(refresh(99, 1)).then(Reply::Reused).when(refresh(0, 1)).refused(Rejection::Revoked);
+fn a_token_that_was_never_right_revokes_nothing() {
+    listed()
+        .when(refresh_random(99, 1))
+        .refused(Rejection::NeverGood)
+        .when(refresh(0, 1))
+        .then(Reply::Refreshed)
+        .when(refresh_random(99, 1))
+        .refused(Rejection::NeverGood)
+        .when(refresh(1, 2))
+        .then(Reply::Refreshed);
 }
 
 #[test]
-fn a_spent_token_gives_out_a_bounded_number_of_siblings() {
+fn a_bounded_number_of_tokens_is_spent_within_a_grace() {
     let mut given = listed();
-    for next in 1..=LIVE_TOKENS_MAX as u8 {
-        given = given.when(refresh(0, next)).then(Reply::Refreshed);
+    for n in 0..SPENT_TOKENS_MAX as u8 {
+        given = given.when(refresh(n, n + 1)).then(Reply::Refreshed);
     }
     given
-        .when(refresh(0, 99))
-        .refused(Rejection::TooManyRefreshes { limit: 8 })
-        .when(refresh(3, 99))
-        .then(Reply::Refreshed);
+        .when(refresh(64, 65))
+        .refused(Rejection::TooManyRefreshes { limit: 64 })
+        .when(refresh(0, 1))
+        .then(Reply::Refreshed)
+        .unchanged()
+        .after_ms(GRACE_MS + 1)
+        .when(refresh(64, 65))
+        .then(Reply::Refreshed)
+        .state(|session| assert_eq!(session.spent.len(), 1, "what is past its grace is forgotten"));
 }
 
 #[test]
@@ -210,6 +257,8 @@ fn a_session_that_never_started_is_not_found() {
 enum Step {
     /// Present the n-th token of those given out so far, counted from the newest.
     Present(usize),
+    /// Present something that was never given out.
+    Guess,
     Wait(u64),
     Revoke,
     Wake,
@@ -220,6 +269,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         10 => (0..4_usize).prop_map(Step::Present),
         2 => (0..12_usize).prop_map(Step::Present),
+        1 => Just(Step::Guess),
         4 => (0..2 * GRACE_MS).prop_map(Step::Wait),
         1 => (0..2 * TTL_MS).prop_map(Step::Wait),
         1 => Just(Step::Revoke),
@@ -229,58 +279,39 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..60)
 }
 
-/// Tokens as the clients hold them: `parent[n]` is the token that was presented for token n.
-struct Clients {
-    parent: Vec<Option<u8>>,
-    /// The token that was used last, and when it was first used.
-    used: Option<(u8, Time)>,
-    used_before: Vec<u8>,
-}
-
-impl Clients {
-    /// Whether the token is one of the family that was given out last.
-    fn is_good(&self, token: u8) -> bool {
-        self.parent[usize::from(token)] == self.used.map(|(used, _)| used)
-    }
-
-    /// Whether a lost reply would explain the token.
-    fn is_in_grace(&self, token: u8, now: Time) -> bool {
-        self.used.is_some_and(|(used, at)| used == token && now.since_ms(at) <= GRACE_MS)
-    }
-}
-
 proptest! {
+    /// Tokens are numbered: the edge derives n + 1 from n.
     #[test]
-    fn at_most_one_family_lives_and_reuse_always_revokes(steps in steps()) {
-        let mut clients = Clients { parent: vec![None], used: None, used_before: vec![] };
+    fn each_token_has_one_successor_and_late_reuse_always_revokes(steps in steps()) {
+        // When each token but the newest was first presented.
+        let mut spent_at: Vec<Time> = Vec::new();
         let mut given = Given::<State>::new().when(start());
         for step in steps {
             let ended = given.state.status != Status::Active;
             match step {
                 Step::Present(back) => {
-                    let next = clients.parent.len() as u8;
-                    let presented = next - 1 - (back % clients.parent.len()) as u8;
-                    let expired = given.now >= given.state.expires_at;
-                    given = given.when(refresh(presented, next));
+                    let presented = spent_at.len() - back % (spent_at.len() + 1);
+                    let over = ended || given.now >= given.state.expires_at;
+                    given = given.when(refresh(presented as u8, presented as u8 + 1));
                     let outcome = given.last_outcome().clone().map(|decision| decision.reply);
-                    if ended || expired {
-                        prop_assert!(matches!(outcome, Err(Rejection::Revoked | Rejection::Expired)));
-                    } else if clients.is_good(presented) {
-                        prop_assert_eq!(outcome, Ok(Reply::Refreshed));
-                        clients.parent.push(Some(presented));
-                        clients.used_before.extend(clients.used.replace((presented, given.now)).map(|(used, _)| used));
-                    } else if clients.is_in_grace(presented, given.now) {
-                        match outcome {
-                            Ok(reply) => {
-                                prop_assert_eq!(reply, Reply::Refreshed);
-                                clients.parent.push(Some(presented));
-                            }
-                            Err(rejection) => prop_assert_eq!(rejection, Rejection::TooManyRefreshes { limit: 8 }),
+                    match spent_at.get(presented) {
+                        _ if over => prop_assert!(matches!(outcome, Err(Rejection::Revoked | Rejection::Expired))),
+                        None => {
+                            prop_assert_eq!(outcome, Ok(Reply::Refreshed));
+                            spent_at.push(given.now);
                         }
-                    } else {
-                        prop_assert_eq!(outcome, Ok(Reply::Reused));
-                        prop_assert_eq!(given.state.status, Status::Revoked);
+                        Some(at) if given.now.since_ms(*at) <= GRACE_MS => {
+                            prop_assert_eq!(outcome, Ok(Reply::Refreshed));
+                        }
+                        Some(_) => {
+                            prop_assert_eq!(outcome, Ok(Reply::Reused));
+                            prop_assert_eq!(given.state.status, Status::Revoked);
+                        }
                     }
+                }
+                Step::Guess => {
+                    given = given.when(refresh_random(200, 201));
+                    prop_assert!(given.last_outcome().is_err(), "a guess is refused and changes nothing");
                 }
                 Step::Wait(ms) => given = given.after_ms(ms),
                 Step::Revoke => given = given.when(Command::Revoke {}).then(Reply::Revoked),
@@ -292,9 +323,8 @@ proptest! {
                 }
             }
             prop_assert!(!ended || given.state.status != Status::Active, "an ended session came back");
-            for live in &given.state.live {
-                prop_assert!(clients.is_good(live.0[0]), "a token of another family is good");
-                prop_assert!(!clients.used_before.contains(&live.0[0]), "a used token is good");
+            if given.state.status == Status::Active {
+                prop_assert_eq!(&given.state.live, &vec![Secret(token(spent_at.len() as u8))], "the newest is good");
             }
         }
     }
@@ -342,5 +372,6 @@ fn stored_bytes_stay_what_they_are() {
         (Rejection::Expired, "3.1"),
         (Rejection::AlreadyStarted, "4.1"),
         (Rejection::TooManyRefreshes { limit: 8 }, "5.1 08"),
+        (Rejection::NeverGood, "6.1"),
     ]);
 }

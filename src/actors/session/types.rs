@@ -18,14 +18,15 @@ impl Kind for Session {
     type State = State;
 }
 
-/// Refresh tokens are random and known here by their SHA-256 only.
+/// Refresh tokens are known here by their SHA-256 only.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Command {
     /// A login; `id` is this session's own. Settled when the user's list has the session: look at the
     /// status then, because the user may have refused it.
     Start { id: SessionId, user: UserId, refresh_hash: [u8; 32], user_agent: String },
-    /// The client presents a refresh token and is to be given `next` instead.
-    Refresh { presented: [u8; 32], next: [u8; 32] },
+    /// The client presents a refresh token and is to be given `next` instead, which is the same whenever this token
+    /// is presented. `genuine`: the edge has proven that it has given this token out.
+    Refresh { presented: [u8; 32], next: [u8; 32], genuine: bool },
     /// Logout, or the user throws the session out. Settled when the user's list has lost it.
     Revoke {},
     /// The user's list has the session (the answer to what a new session owes).
@@ -43,8 +44,8 @@ stored_enum! {
         (1, 1) => Started,
         /// Hand out `next`.
         (2, 1) => Refreshed,
-        /// The token presented is not, or no longer, good for this session: somebody holds a copy. The
-        /// session is revoked by this very command (hence no rejection: those change nothing). 401.
+        /// The token presented was good once and is no longer: somebody holds a copy. The session is revoked by this
+        /// very command (hence no rejection: those change nothing). 401.
         (3, 1) => Reused,
         /// The session is over, now or already before.
         (4, 1) => Revoked,
@@ -63,8 +64,10 @@ stored_enum! {
         (3, 1) => Expired,
         /// It has been started, with another token.
         (4, 1) => AlreadyStarted,
-        /// The same spent token came again and again within its grace: 429.
+        /// Too many tokens were spent within the grace of one: 429.
         (5, 1) => TooManyRefreshes { limit: u32 },
+        /// The token presented is none of this session, or cannot be proven to have been. 401.
+        (6, 1) => NeverGood,
     }
 }
 
@@ -101,8 +104,10 @@ coded_enum! {
     }
 }
 
-/// The most refresh tokens that are good at one time: replies lost within the grace of one token.
+/// The most refresh tokens that are good at one time: more than one only where random ones were given out.
 pub const LIVE_TOKENS_MAX: usize = 8;
+/// The most tokens that are spent within the grace of one.
+pub const SPENT_TOKENS_MAX: usize = 64;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct State {
@@ -119,8 +124,8 @@ pub struct State {
     /// Hashes of the tokens that are good now: one, or some siblings that were given out for the same
     /// spent token. Empty when the session is over.
     pub live: Vec<Secret<[u8; 32]>>,
-    /// The token that was spent last, and until when it still counts as a lost reply.
-    pub spent: Option<(Secret<[u8; 32]>, Time)>,
+    /// The tokens that were spent last, and until when each still gives out its successor; oldest first.
+    pub spent: Vec<(Secret<[u8; 32]>, Time)>,
     pub revoked_because: Option<Cause>,
 }
 
@@ -136,7 +141,7 @@ impl Default for State {
             last_used_at: Time::ZERO,
             expires_at: Time::ZERO,
             live: Vec::new(),
-            spent: None,
+            spent: Vec::new(),
             revoked_because: None,
         }
     }

@@ -179,7 +179,8 @@ impl World {
                 let _ = ask(&mut self.sessions[n], start);
             }
             Step::Refresh(n, token) => {
-                let refresh = session::Command::Refresh { presented: [token; 32], next: [token + 1; 32] };
+                let refresh =
+                    session::Command::Refresh { presented: [token; 32], next: [token + 1; 32], genuine: true };
                 let _ = ask(&mut self.sessions[n], refresh);
             }
             Step::Revoke(n) => {
