@@ -222,8 +222,10 @@ pub struct Auth {
     pub access_ttl_ms: u64,
     pub refresh_ttl_ms: u64,
     pub refresh_grace_ms: u64,
-    /// At least 1: a 0 in the file has become the number of processors.
+    /// At least 1: a 0 in the file has become half the number of processors.
     pub hashes_max: usize,
+    pub hash_queue_max: usize,
+    pub hash_queue_per_address_max: usize,
     pub argon2: Argon2,
 }
 
@@ -242,19 +244,21 @@ pub struct Limits {
     pub address_per_minute: u32,
     pub user_per_minute: u32,
     pub login_failures_max: u32,
+    pub account_failures_max: u32,
     pub login_window_ms: u64,
 }
 
 impl fmt::Debug for Limits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Limits { redis_url, exempt, address_per_minute, user_per_minute, login_failures_max, login_window_ms } =
-            self;
+        let Limits { redis_url, exempt, address_per_minute, user_per_minute, .. } = self;
+        let Limits { login_failures_max, account_failures_max, login_window_ms, .. } = self;
         f.debug_struct("Limits")
             .field("redis_url", if redis_url.is_empty() { &"" } else { &"[redacted]" })
             .field("exempt", exempt)
             .field("address_per_minute", address_per_minute)
             .field("user_per_minute", user_per_minute)
             .field("login_failures_max", login_failures_max)
+            .field("account_failures_max", account_failures_max)
             .field("login_window_ms", login_window_ms)
             .finish()
     }
@@ -397,6 +401,7 @@ impl Config {
                 address_per_minute: r.number("limits.address_per_minute", 1..=1_000_000_000),
                 user_per_minute: r.number("limits.user_per_minute", 1..=1_000_000_000),
                 login_failures_max: r.number("limits.login_failures_max", 1..=1_000_000),
+                account_failures_max: r.number("limits.account_failures_max", 1..=1_000_000),
                 login_window_ms: r.ms("limits.login_window_ms"),
             },
             log: Log {
@@ -442,6 +447,8 @@ impl Config {
             refresh_ttl_ms: r.ms("auth.refresh_ttl_ms"),
             refresh_grace_ms: r.number("auth.refresh_grace_ms", 0..=3_600_000),
             hashes_max: r.size("auth.hashes_max", 0..=1_024),
+            hash_queue_max: r.size("auth.hash_queue_max", 1..=1_000_000),
+            hash_queue_per_address_max: r.size("auth.hash_queue_per_address_max", 1..=1_000_000),
             argon2: Argon2 {
                 memory_kib: r.number("auth.argon2.memory_kib", 8..=4_194_304),
                 iterations: r.number("auth.argon2.iterations", 1..=1_000),
@@ -496,7 +503,8 @@ impl Config {
 
     fn finish(mut self) -> Config {
         if self.auth.hashes_max == 0 {
-            self.auth.hashes_max = std::thread::available_parallelism().map_or(1, usize::from);
+            self.auth.hashes_max =
+                std::thread::available_parallelism().map_or(1, |cores| (usize::from(cores) / 2).max(1));
         }
         self
     }

@@ -1,7 +1,9 @@
 //! `/v1/auth`: registering, logging in and out, refreshing; and the public keys.
 //!
-//! An unknown email address and a wrong password cost and answer the same. Guesses are counted per
-//! account and address, and counted when it is the guess's turn, so that many at once gain nothing.
+//! An unknown email address and a wrong password cost and answer the same. Guesses are counted per account and
+//! address before they are judged, so that many at once gain nothing; a right one begins anew. Guesses at one account
+//! from many addresses are counted too: beyond a number of them only addresses get through from which somebody has
+//! signed in to it before, so that its owner does.
 
 use std::sync::Arc;
 
@@ -15,7 +17,7 @@ use super::caller::SignedIn;
 use super::context::Context;
 use super::extract::Json;
 use super::json::{Nothing, Text};
-use super::passwords::{NewPassword, Presented};
+use super::passwords::{Asker, NewPassword, Presented};
 use super::problem::{Code, Problem, Result};
 use super::query::Query;
 use super::sessions::{self, Tokens, unkeyed};
@@ -56,10 +58,11 @@ pub async fn register(
     if edge.client.read::<Login>(&body.email, context.deadline).await?.state.user.is_some() {
         return Err(Code::EmailTaken.into());
     }
-    let password_hash = edge.passwords.hash(body.password, context.deadline).await?;
+    let password_hash = edge.passwords.hash(body.password, asker(&context, &body.email)).await?;
     let asking = unkeyed(Caller::Anonymous, context.deadline, Wait::Settled);
     let id = UserId::derived(&asking.request, 0);
     let (email, name) = (body.email, body.name.map(|name| name.0));
+    let known = place(&context, &email);
     let proven = password_hash.clone();
     let command = Command::Register { id, email, name, password_hash, roles: [Role::Customer].into() };
     let answered = edge.client.ask::<User>(&id, command, asking).await?;
@@ -68,6 +71,7 @@ pub async fn register(
         return Err(Code::EmailTaken.into());
     }
     let tokens = sessions::sign_in(&edge, id, &proven, user_agent(&headers), context.deadline).await?;
+    limits::remember_place(&*edge.limiter, &known).await;
     Ok(Reply::created("/v1/me", tokens))
 }
 
@@ -107,6 +111,18 @@ async fn find(edge: &Edge, email: &Email, deadline: Instant) -> Result<(UserId, 
     Ok((id, edge.client.read::<User>(&id, deadline).await?))
 }
 
+/// Where somebody tries to sign in to an account: what failures are counted by.
+fn place(context: &Context, email: &Email) -> String {
+    format!("{email} {}", context.origin.key())
+}
+
+/// Who waits for a turn to hash: the address, and the account where an address stands for many.
+pub fn asker<'a>(context: &'a Context, email: &Email) -> Asker<'a> {
+    let exempt = context.origin.exempt;
+    let caller = if exempt { email.to_string() } else { context.origin.key() };
+    Asker { said: &context.said, caller, exempt, deadline: context.deadline }
+}
+
 /// Whether the password is the account's. Errors: 429 after too many that were not.
 pub async fn proves(
     edge: &Edge,
@@ -115,29 +131,44 @@ pub async fn proves(
     user: &View<User>,
     password: Presented,
 ) -> Result<bool> {
-    let policy = limits::login_policy(&edge.config);
-    let key = format!("{email} {}", context.origin.key());
-    let allowed = async || edge.limiter.look(policy, &key).await.allowed;
-    if !allowed().await {
-        return Err(locked_out(edge, &key).await);
+    let (here, anywhere) = (limits::login_policy(&edge.config), limits::account_policy(&edge.config));
+    let (place, account) = (place(context, email), email.to_string());
+    if let Some(refused) = locked_out(edge, &place, &account).await {
+        return Err(refused);
     }
+    // Counted when it is its turn, and before it is judged. What others have guessed while it waited counts too.
+    let counted =
+        async || locked_out(edge, &place, &account).await.is_none() && edge.limiter.take(here, &place).await.allowed;
     let stored = user.state.active().map(|account| &account.password_hash);
-    match edge.passwords.verify(password, stored, context.deadline, allowed).await? {
+    match edge.passwords.verify(password, stored, asker(context, email), counted).await? {
         Some(true) => {
-            edge.limiter.forget(policy, &key).await;
+            edge.limiter.forget(here, &place).await;
+            limits::remember_place(&*edge.limiter, &place).await;
             Ok(true)
         }
         Some(false) => {
-            edge.limiter.take(policy, &key).await;
+            edge.limiter.take(anywhere, &account).await;
             Ok(false)
         }
-        None => Err(locked_out(edge, &key).await),
+        None => match locked_out(edge, &place, &account).await {
+            Some(refused) => Err(refused),
+            // The window has ended in this very moment.
+            None => Err(limits::too_many(Code::TooManyFailedLogins, &edge.limiter.look(here, &place).await)),
+        },
     }
 }
 
-async fn locked_out(edge: &Edge, key: &str) -> Problem {
-    let verdict = edge.limiter.look(limits::login_policy(&edge.config), key).await;
-    limits::too_many(Code::TooManyFailedLogins, &verdict)
+/// Why nobody signs in to this account from this place now, if that is so.
+async fn locked_out(edge: &Edge, place: &str, account: &str) -> Option<Problem> {
+    let here = edge.limiter.look(limits::login_policy(&edge.config), place).await;
+    if !here.allowed {
+        return Some(limits::too_many(Code::TooManyFailedLogins, &here));
+    }
+    let anywhere = edge.limiter.look(limits::account_policy(&edge.config), account).await;
+    if anywhere.allowed || edge.limiter.look(limits::KNOWN_PLACE, place).await.remaining == 0 {
+        return None;
+    }
+    Some(limits::too_many(Code::TooManyFailedLogins, &anywhere))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -174,7 +205,9 @@ pub async fn refresh(
         Err(rejection) => return Err(sessions::refusal(&rejection)),
     }
     let id = answered.view.state.user;
-    Ok(Reply::ok(sessions::tokens(&edge, id, &next, context.deadline).await?))
+    let tokens = sessions::tokens(&edge, id, &next, context.deadline).await?;
+    limits::remember_place(&*edge.limiter, &place(&context, tokens.email())).await;
+    Ok(Reply::ok(tokens))
 }
 
 /// Ends the session of the access token.

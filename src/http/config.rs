@@ -51,6 +51,8 @@ pub struct EdgeConfig {
     pub trusted_proxy_header: ProxyHeader,
     /// Failed logins per account and address before both are locked out.
     pub login_failures: u64,
+    /// Failed logins per account from anywhere before only places where somebody has signed in to it get through.
+    pub account_failures: u64,
     /// The window in which failed logins are counted.
     pub login_window_ms: u64,
 
@@ -60,8 +62,12 @@ pub struct EdgeConfig {
     pub audience: String,
     /// How long an access token is good for.
     pub access_ttl_ms: u64,
-    /// Passwords that are hashed at once (each takes a core and its memory); 0: one per core.
+    /// Passwords that are hashed at once (each takes a core and its memory); 0: half the cores.
     pub password_permits: usize,
+    /// Requests that hash a password or wait for their turn; one more is refused at once (503).
+    pub password_queue: usize,
+    /// The same of one address that is not exempt (429).
+    pub password_queue_per_caller: usize,
     /// What hashing a new password costs. Stored hashes say what they cost.
     pub password_cost: argon2::Params,
 
@@ -101,11 +107,14 @@ impl Default for EdgeConfig {
             trusted_proxies: Vec::new(),
             trusted_proxy_header: ProxyHeader::XForwardedFor,
             login_failures: 10,
+            account_failures: 100,
             login_window_ms: 15 * 60_000,
             issuer: "souk".into(),
             audience: "souk".into(),
             access_ttl_ms: 5 * 60_000,
             password_permits: 0,
+            password_queue: 256,
+            password_queue_per_caller: 16,
             password_cost: argon2::Params::DEFAULT,
             idempotency_keep_ms: 24 * 3_600_000,
             idempotency_keep_money_ms: 7 * 24 * 3_600_000,

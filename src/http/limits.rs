@@ -4,6 +4,7 @@
 
 pub mod shared;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::config::EdgeConfig;
 use super::problem::{Code, Problem};
 use crate::metrics::Metrics;
 
-/// The most callers that are counted at once; beyond, the one seen longest ago is forgotten.
+/// The most callers that are counted at once by one policy; beyond, the one seen longest ago is forgotten.
 const CALLERS_MAX: usize = 100_000;
 
 /// How many in which time, under a name that callers see.
@@ -73,8 +74,11 @@ pub async fn chosen(url: &str, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<dyn
 }
 
 /// Fixed windows in the memory of this process.
+#[derive(Default)]
 pub struct LocalLimiter {
-    windows: Mutex<LruCache<(&'static str, Box<str>), Window>>,
+    /// By the name of the policy, of which there are a handful: a crowd that one of them counts pushes nobody out of
+    /// another.
+    windows: Mutex<BTreeMap<&'static str, LruCache<Box<str>, Window>>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -83,22 +87,16 @@ struct Window {
     count: u64,
 }
 
-impl Default for LocalLimiter {
-    fn default() -> Self {
-        LocalLimiter { windows: Mutex::new(LruCache::new(CALLERS_MAX)) }
-    }
-}
-
 impl LocalLimiter {
     fn judge(&self, policy: Policy, key: &str, now: Instant, count: bool) -> Verdict {
-        let mut windows = self.windows.lock();
-        let entry = (policy.name, key.into());
+        let mut policies = self.windows.lock();
+        let windows = policies.entry(policy.name).or_insert_with(|| LruCache::new(CALLERS_MAX));
         let fresh = Window { ends: now + Duration::from_millis(policy.window_ms), count: 0 };
-        let mut window = windows.get(&entry).copied().filter(|window| window.ends > now).unwrap_or(fresh);
+        let mut window = windows.get(key).copied().filter(|window| window.ends > now).unwrap_or(fresh);
         let allowed = window.count < policy.quota;
         if count && allowed {
             window.count += 1;
-            windows.insert(entry, window);
+            windows.insert(key.into(), window);
         }
         let reset_ms = u64::try_from(window.ends.duration_since(now).as_millis()).unwrap_or(u64::MAX);
         Verdict { policy, allowed, remaining: policy.quota.saturating_sub(window.count), reset_ms }
@@ -114,7 +112,9 @@ impl Limiter for LocalLimiter {
         self.judge(policy, key, Instant::now(), false)
     }
     async fn forget(&self, policy: Policy, key: &str) {
-        self.windows.lock().remove(&(policy.name, key.into()));
+        if let Some(windows) = self.windows.lock().get_mut(policy.name) {
+            windows.remove(key);
+        }
     }
 }
 
@@ -131,6 +131,21 @@ pub fn user_policy(config: &EdgeConfig) -> Policy {
 /// Failed logins of one account from one address.
 pub fn login_policy(config: &EdgeConfig) -> Policy {
     Policy { name: "login", quota: config.login_failures, window_ms: config.login_window_ms }
+}
+
+/// Failed logins of one account from anywhere.
+pub fn account_policy(config: &EdgeConfig) -> Policy {
+    Policy { name: "account", quota: config.account_failures, window_ms: config.login_window_ms }
+}
+
+/// Not a limit but a memory, counted like one: whether somebody has signed in to an account from an address within a
+/// month.
+pub const KNOWN_PLACE: Policy = Policy { name: "known", quota: 1, window_ms: 30 * 24 * 3_600_000 };
+
+/// Somebody has signed in at this place: the month begins anew.
+pub async fn remember_place(limiter: &dyn Limiter, place: &str) {
+    limiter.forget(KNOWN_PLACE, place).await;
+    limiter.take(KNOWN_PLACE, place).await;
 }
 
 /// The refusal that a verdict means.

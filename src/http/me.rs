@@ -90,7 +90,8 @@ pub async fn change_password(
     if !auth::proves(&edge, &context, &account.email, &user, write.body.current_password.clone()).await? {
         return Err(Problem::new(Code::InvalidCredentials).detail("The current password is wrong."));
     }
-    let password_hash = edge.passwords.hash(write.body.new_password.clone(), write.deadline).await?;
+    let password_hash =
+        edge.passwords.hash(write.body.new_password.clone(), auth::asker(&context, &account.email)).await?;
     // Somebody else who knew it may have changed it meanwhile.
     let proven = account.password_hash.clone();
     let command = Command::ChangePassword { password_hash, proven, keep: me.session };

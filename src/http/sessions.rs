@@ -12,7 +12,7 @@ use crate::actors::client::{Asking, View, Wait};
 use crate::actors::entity::Caller;
 use crate::actors::session::types::{Command, Rejection, Session, Status};
 use crate::actors::user::types::User;
-use crate::actors::values::{Secret, SessionId, UserId};
+use crate::actors::values::{Email, Secret, SessionId, UserId};
 
 /// What a client gets when it signs in or refreshes.
 #[derive(Serialize, ToSchema)]
@@ -26,6 +26,12 @@ pub struct Tokens {
     token_type: &'static str,
     /// Seconds.
     expires_in: u64,
+}
+
+impl Tokens {
+    pub fn email(&self) -> &Email {
+        &self.user.email
+    }
 }
 
 /// How the edge asks on its own account: nothing is kept of it.

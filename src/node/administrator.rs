@@ -91,7 +91,7 @@ pub async fn make_administrator(
     }
     let password = http::passwords::NewPassword::new(password)?;
     let password_hash = http::passwords::Passwords::new(settings)
-        .hash(password, deadline)
+        .hash_alone(password, deadline)
         .await
         .map_err(|_| anyhow::anyhow!("the password cannot be hashed"))?;
     let asking = asking();

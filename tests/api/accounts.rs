@@ -51,18 +51,57 @@ async fn ten_failed_logins_lock_the_account_for_that_address() {
     let shop = Shop::open().await;
     let ada = shop.customer().await;
     let email = ada["user"]["email"].as_str().expect("an address");
-    let wrong = || shop.log_in(email, "wrong horse battery");
-    for _ in 0..2 {
-        let five = tokio::join!(wrong(), wrong(), wrong(), wrong(), wrong());
-        for told in [five.0, five.1, five.2, five.3, five.4] {
-            told.is_problem(401, "invalid_credentials");
-        }
+    // Ten are ten, also when twelve come at once.
+    let twelve = futures::future::join_all((0..12).map(|_| shop.log_in(email, "wrong horse battery"))).await;
+    let judged = twelve.iter().filter(|told| told.status == 401).count();
+    assert_eq!(judged, 10);
+    for told in twelve.iter().filter(|told| told.status != 401) {
+        told.is_problem(429, "too_many_failed_logins");
     }
     let told = shop.log_in(email, PASSWORD).await;
     told.is_problem(429, "too_many_failed_logins");
     assert!(told.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 800));
     shop.log_in("other@example.com", "wrong horse battery").await.is_problem(401, "invalid_credentials");
     shop.get("/v1/me").by(&ada).send().await.is(200);
+}
+
+#[tokio::test]
+async fn guesses_from_everywhere_are_stopped_and_the_owner_still_gets_in() {
+    let shop = Shop::alone(&[
+        ("SOUK_HTTP__TRUSTED_PROXIES", "127.0.0.0/8"),
+        ("SOUK_LIMITS__LOGIN_FAILURES_MAX", "3"),
+        ("SOUK_LIMITS__ACCOUNT_FAILURES_MAX", "6"),
+    ])
+    .await;
+    let (home, office, stranger) = ("192.0.2.1", "198.51.100.7", "203.0.113.99");
+    let ask = |path: &str, body: Value, from: &str| shop.post(path, body).header("x-forwarded-for", from).send();
+    let log_in = |email: &str, password: &str, from: &str| {
+        ask("/v1/auth/login", json!({"email": email, "password": password}), from)
+    };
+    let registered = ask("/v1/auth/register", json!({"email": "ada@example.com", "password": PASSWORD}), home).await;
+    for n in 1..=6 {
+        for email in ["ada@example.com", "nobody@example.com"] {
+            log_in(email, "wrong horse battery", &format!("203.0.113.{n}"))
+                .await
+                .is_problem(401, "invalid_credentials");
+        }
+    }
+    let told = log_in("ada@example.com", PASSWORD, stranger).await;
+    assert!(told.is_problem(429, "too_many_failed_logins").header("retry-after").parse::<u64>().is_ok());
+    // Nobody learns whether there is such an account.
+    log_in("nobody@example.com", PASSWORD, stranger).await.is_problem(429, "too_many_failed_logins");
+    log_in("eve@example.com", PASSWORD, stranger).await.is_problem(401, "invalid_credentials");
+    log_in("ada@example.com", PASSWORD, home).await.is(200);
+    // A session that is refreshed shows where its owner is now.
+    log_in("ada@example.com", PASSWORD, office).await.is_problem(429, "too_many_failed_logins");
+    let token = registered.is(201).body["refresh_token"].clone();
+    ask("/v1/auth/refresh", json!({"refresh_token": token}), office).await.is(200);
+    log_in("ada@example.com", PASSWORD, office).await.is(200);
+    // A place that is known has its own bound nevertheless.
+    for _ in 0..3 {
+        log_in("ada@example.com", "wrong horse battery", home).await.is_problem(401, "invalid_credentials");
+    }
+    log_in("ada@example.com", PASSWORD, home).await.is_problem(429, "too_many_failed_logins");
 }
 
 async fn refresh(shop: &Shop, tokens: &Value) -> crate::support::Told {
