@@ -337,12 +337,11 @@ fn prepare_runtime(
     lease: Arc<dyn Lease>,
     metrics: Arc<Metrics>,
 ) -> Prepared {
-    let slots = usize::from(store.slots());
     let runtime_config = RuntimeConfig {
         policy: config.policy(),
         slot_limits: SlotLimits {
             idle_ms: config.slots.idle_ms,
-            resident_bytes_max: config.slots.resident_bytes_max / slots,
+            resident_bytes_max: config.slots.resident_bytes_max,
             snapshot_records: config.slots.snapshot_events,
             ..SlotLimits::default()
         },

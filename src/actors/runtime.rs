@@ -19,7 +19,7 @@ use super::kinds::Kinds;
 use super::pruning::prune_for_ever;
 use super::router::Router;
 use super::slot::actor::{SlotActor, SlotMessage, SlotSeat, Start};
-use super::slot::{Common, SlotLimits, SlotShared};
+use super::slot::{Common, Memory, SlotLimits, SlotShared};
 use super::writer::{Ended, Gathering, JournalWriter, Outlet, Room, WriterArguments, WriterLimits};
 use crate::cluster::{Lease, NodeId, Ownership};
 use crate::metrics::Metrics;
@@ -47,7 +47,7 @@ impl RuntimeConfig {
             policy: Policy::default(),
             slot_limits: SlotLimits::default(),
             writer_limits: WriterLimits::default(),
-            inbox_messages_max: 1_024,
+            inbox_messages_max: 4_096,
             queue_records_max: 65_536,
             queue_bytes_max: 64 << 20,
         }
@@ -113,6 +113,7 @@ impl Prepared {
         let common = Arc::new(Common {
             kinds: config.kinds,
             policy: Arc::new(config.policy),
+            memory: Memory::new(config.slot_limits.resident_bytes_max, usize::from(journal.slots())),
             limits: config.slot_limits,
             room,
             metrics: metrics.clone(),

@@ -228,7 +228,7 @@ pub struct WriterLimits {
 
 impl Default for WriterLimits {
     fn default() -> Self {
-        WriterLimits { batch_records_max: 4_096, batch_bytes_max: 4 << 20 }
+        WriterLimits { batch_records_max: 2_048, batch_bytes_max: 4 << 20 }
     }
 }
 

@@ -1,6 +1,11 @@
 use std::io::Write;
 
 use super::*;
+use crate::actors::kinds;
+use crate::actors::runtime::RuntimeConfig;
+use crate::actors::slot::SlotLimits;
+use crate::actors::writer::WriterLimits;
+use crate::cluster::NodeId;
 use crate::fuzz::{Verdict, decoder};
 use crate::persistence::redis::RedisOptions;
 
@@ -166,6 +171,19 @@ fn a_store_in_redis_is_opened_as_it_is_configured() {
     assert!(*options == RedisOptions::at("redis://db"), "the defaults are the same");
     let problems = load("[store.redis]\nanswer_ms = 5_000\nclient_key_file = \"k\"\n", &[], &[]).problems();
     assert!(problems.len() == 2 && problems[0].contains("store.redis.answer_ms: must be less"), "{problems:?}");
+}
+
+#[test]
+fn the_limits_in_code_are_those_that_ship() {
+    let (config, slots, writer) = (Config::default(), SlotLimits::default(), WriterLimits::default());
+    let runtime = RuntimeConfig::new(NodeId::incarnate("node"), kinds::all());
+    assert_eq!(slots.idle_ms, config.slots.idle_ms);
+    assert_eq!(slots.resident_bytes_max, config.slots.resident_bytes_max);
+    assert_eq!(slots.snapshot_records, config.slots.snapshot_events);
+    assert_eq!(writer.batch_records_max, config.journal.batch_records_max);
+    assert_eq!(writer.batch_bytes_max, config.journal.batch_bytes_max);
+    assert_eq!(runtime.inbox_messages_max, config.slots.mailbox_max);
+    assert_eq!(runtime.queue_bytes_max, config.journal.queue_bytes_max);
 }
 
 #[test]

@@ -363,7 +363,7 @@ impl Node {
         for envelope in batch {
             core.message(envelope, now);
         }
-        if core.resident_bytes() > self.common.limits.resident_bytes_max {
+        if core.is_over_budget() {
             core.passivate(now);
         }
         self.carry_out(slot, now);

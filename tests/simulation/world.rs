@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use souk::actors::entity::Policy;
 use souk::actors::envelope::{AskError, Body, Envelope, Keep, Reply, ReplyTo};
 use souk::actors::kinds;
-use souk::actors::slot::{Common, Pushed, ReceiptLimits, SlotLimits};
+use souk::actors::slot::{Common, Memory, Pushed, ReceiptLimits, SlotLimits};
 use souk::actors::values::Time;
 use souk::actors::writer::Room;
 use souk::cluster::slot_of;
@@ -100,7 +100,7 @@ impl World {
             loading_messages_max: random.between(2, 8) as usize,
             loading_entities_max: random.between(2, 8) as usize,
             idle_ms: random.between(5, 400),
-            resident_bytes_max: random.between(1, 64) as usize * 1_024,
+            resident_bytes_max: random.between(1, 64) as usize * 1_024 * usize::from(slots),
             snapshot_records: random.between(1, 8),
             receipts: ReceiptLimits {
                 clients_max: random.between(1, 12) as usize,
@@ -123,6 +123,7 @@ impl World {
         let common = Arc::new(Common {
             kinds,
             policy: Arc::new(policy),
+            memory: Memory::new(limits.resident_bytes_max, usize::from(slots)),
             limits,
             room: Arc::new(Room::new(random.between(4, 40) as usize, 1 << 20)),
             metrics: metrics.clone(),
@@ -192,6 +193,7 @@ impl World {
             common: Arc::new(Common {
                 kinds: self.common.kinds,
                 policy: self.common.policy.clone(),
+                memory: Memory::new(self.common.limits.resident_bytes_max, wanted.len()),
                 limits: self.common.limits.clone(),
                 room: Arc::new(Room::new(self.chaos.room, 1 << 20)),
                 metrics: self.metrics.clone(),

@@ -232,7 +232,7 @@ impl SlotState {
                 core.message(envelope, now);
             }
         }
-        if core.resident_bytes() > limits.resident_bytes_max {
+        if core.is_over_budget() {
             core.passivate(now);
         }
         if again {

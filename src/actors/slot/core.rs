@@ -9,6 +9,7 @@ use hashlink::LinkedHashMap;
 use super::SlotShared;
 use super::alarms::Alarms;
 use super::desk::{Common, Desk, Dispatch, Judged, LookedUp};
+use super::memory::Holding;
 use super::outstanding::Outstanding;
 use super::receipts::Kept;
 use super::resident::{Resident, Watcher};
@@ -66,7 +67,7 @@ pub struct SlotCore {
     faults: HashMap<EntityKey, Fault>,
     /// Answers to what entities in memory owed, as they came in this turn: those of one entity are judged together.
     answers: LinkedHashMap<EntityKey, Vec<Envelope>>,
-    resident_bytes: usize,
+    holding: Holding,
     /// Where the owed index is to be read on; `None`: it is being read, or has been.
     owed_next: Option<Option<(i64, EntityKey)>>,
     pub(super) desk: Desk,
@@ -83,7 +84,7 @@ impl SlotCore {
             loading: HashMap::new(),
             faults: HashMap::new(),
             answers: LinkedHashMap::new(),
-            resident_bytes: 0,
+            holding: Holding::new(common.memory.clone()),
             owed_next: Some(None),
             desk: Desk {
                 slot: shared.slot,
@@ -118,7 +119,11 @@ impl SlotCore {
         self.residents.len()
     }
     pub fn resident_bytes(&self) -> usize {
-        self.resident_bytes
+        self.holding.true_bytes()
+    }
+    /// Whether [`SlotCore::passivate`] is to make room.
+    pub fn is_over_budget(&self) -> bool {
+        self.holding.is_over()
     }
     pub fn outstanding_count(&self) -> usize {
         self.desk.shared.outstanding().len()
@@ -199,7 +204,7 @@ impl SlotCore {
         match result {
             Ok(mut resident) => {
                 resident.last_used = now;
-                self.resident_bytes += resident.size_bytes;
+                self.holding.resize(0, resident.size_bytes);
                 self.residents.insert(key, resident);
                 for envelope in waiting {
                     self.message_after_load(envelope, now);
@@ -310,7 +315,7 @@ impl SlotCore {
         let size_before = resident.size_bytes;
         let desk = &mut self.desk;
         let judged = catch_unwind(AssertUnwindSafe(|| judge(desk, resident)));
-        self.resident_bytes = (self.resident_bytes + resident.size_bytes).saturating_sub(size_before);
+        self.holding.resize(size_before, resident.size_bytes);
         match judged.unwrap_or(Judged::Panicked { spoilt: true }) {
             Judged::Fine if self.faults.is_empty() => {}
             Judged::Fine => drop(self.faults.remove(key)),
@@ -333,7 +338,7 @@ impl SlotCore {
         }
         if spoilt && let Some(mut resident) = self.residents.remove(&key) {
             self.desk.shared.views.hide(&key, &mut resident);
-            self.resident_bytes = self.resident_bytes.saturating_sub(resident.size_bytes);
+            self.holding.resize(resident.size_bytes, 0);
             for watcher in resident.watchers {
                 self.desk.answer(watcher.reply, Err(AskError::Unknown));
             }
@@ -400,14 +405,14 @@ impl SlotCore {
         self.desk.alarms.next_due_ms().map(Time)
     }
 
-    /// Lets idle entities leave memory, and the least recently used ones beyond the byte budget.
+    /// Lets idle entities leave memory, and the least recently used ones beyond the node's byte budget.
     pub fn passivate(&mut self, now: Time) {
-        let (idle_ms, bytes_max) = (self.desk.common.limits.idle_ms, self.desk.common.limits.resident_bytes_max);
+        let idle_ms = self.desk.common.limits.idle_ms;
         let durable_seq = self.desk.shared.durable_seq();
         let mut pinned = 0;
         while let Some((key, resident)) = self.residents.front() {
             // The one that was used last stays, however large: else it would be loaded for every message.
-            let over_budget = self.resident_bytes > bytes_max && self.residents.len() > 1;
+            let over_budget = self.residents.len() > 1 && self.is_over_budget();
             let idle = now.since_ms(resident.last_used) >= idle_ms;
             if !(over_budget || idle) || pinned > PINNED_LOOKED_AT_MAX.min(self.residents.len()) {
                 break;
@@ -431,7 +436,7 @@ impl SlotCore {
     fn leave(&mut self, key: &EntityKey, now: Time) {
         let Some(mut resident) = self.residents.remove(key) else { return };
         self.desk.shared.views.hide(key, &mut resident);
-        self.resident_bytes = self.resident_bytes.saturating_sub(resident.size_bytes);
+        self.holding.resize(resident.size_bytes, 0);
         if resident.wants_snapshot_on_leaving() {
             let slot = self.desk.slot;
             // Without its snapshot it is only loaded more slowly the next time.
@@ -447,6 +452,7 @@ impl SlotCore {
     pub fn end(&mut self) -> Vec<Envelope> {
         self.desk.shared.views.clear();
         for (_, resident) in self.residents.drain() {
+            self.holding.resize(resident.size_bytes, 0);
             for watcher in resident.watchers {
                 let error = if watcher.outcome.is_some() { AskError::Unknown } else { AskError::Unavailable };
                 watcher.reply.send(Err(error));
@@ -456,3 +462,7 @@ impl SlotCore {
         waiting.filter(|envelope| !envelope.body.is_internal()).collect()
     }
 }
+
+#[cfg(test)]
+#[path = "core_tests.rs"]
+mod tests;

@@ -8,7 +8,7 @@ use super::alarms::Alarms;
 use super::core::{Output, ROOM_AGAIN_MS};
 use super::receipts::Kept;
 use super::resident::{Resident, Watcher};
-use super::{SlotLimits, SlotShared};
+use super::{Memory, SlotLimits, SlotShared};
 use crate::actors::entity::{Caller, Ctx, Policy, Target};
 use crate::actors::envelope::{AskError, Body, Envelope, Keep, ReplyTo, Wait};
 use crate::actors::erased::{Decided, Erased};
@@ -23,6 +23,7 @@ pub struct Common {
     pub kinds: &'static Kinds,
     pub policy: Arc<Policy>,
     pub limits: SlotLimits,
+    pub memory: Arc<Memory>,
     pub room: Arc<Room>,
     pub metrics: Arc<Metrics>,
 }

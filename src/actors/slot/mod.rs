@@ -21,6 +21,7 @@ pub mod core;
 mod desk;
 mod inbox;
 mod load;
+mod memory;
 mod outstanding;
 mod pushed_out;
 mod receipts;
@@ -37,6 +38,7 @@ use parking_lot::{Mutex, MutexGuard};
 pub use desk::{Common, Dispatch};
 pub use inbox::{Inbox, Pushed};
 pub use load::{fresh, load};
+pub use memory::Memory;
 pub use receipts::ReceiptLimits;
 pub use resident::Resident;
 pub use views::Views;
@@ -127,7 +129,7 @@ pub async fn at_rest(
     Ok(load::load(journal, spec, slot, key, &ReceiptLimits::default()).await?.residence(epoch, false, 0))
 }
 
-/// How much a slot may hold. Every limit is there so that full means a quick, explicit no.
+/// How much a slot may hold. The defaults are those of `config/default.toml`. Every limit is there so that full means a quick, explicit no.
 #[derive(Debug, Clone)]
 pub struct SlotLimits {
     /// Messages taken in one turn, before the slot lets others run.
@@ -138,7 +140,7 @@ pub struct SlotLimits {
     pub loading_entities_max: usize,
     /// Idle entities leave memory after this time, in milliseconds.
     pub idle_ms: u64,
-    /// Memory for the entities of one slot, in bytes: beyond, the least recently used leave.
+    /// Memory for the entities of all slots of the node, in bytes: beyond, the least recently used leave.
     pub resident_bytes_max: usize,
     /// A snapshot is taken after this many records with events.
     pub snapshot_records: u64,
@@ -157,8 +159,8 @@ impl Default for SlotLimits {
             loading_messages_max: 256,
             loading_entities_max: 1_024,
             idle_ms: 10 * 60_000,
-            resident_bytes_max: 2 << 20,
-            snapshot_records: 100,
+            resident_bytes_max: 512 << 20,
+            snapshot_records: 128,
             receipts: ReceiptLimits::default(),
             panics_max: 3,
             quarantine_ms: 60_000,
