@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use souk::actors::client::{AskError, Asking, Client, Keyed, Wait};
@@ -14,7 +15,7 @@ use souk::actors::pruning::PRUNE_EVERY;
 use souk::actors::runtime::{Runtime, RuntimeConfig, StartError};
 use souk::actors::user::types::{Command, Status, User};
 use souk::actors::values::{RequestId, Role, Secret, UserId};
-use souk::cluster::{NodeId, SoleOwner, slot_of};
+use souk::cluster::{Lease, NodeId, SoleOwner, slot_of};
 use souk::metrics::Metrics;
 use souk::persistence::memory::Memory;
 use souk::persistence::{EntityKey, Journal};
@@ -25,8 +26,12 @@ fn deadline() -> Instant {
 }
 
 async fn start(journal: Arc<dyn Journal>) -> Runtime {
+    start_under(journal, Arc::new(SoleOwner)).await
+}
+
+async fn start_under(journal: Arc<dyn Journal>, lease: Arc<dyn Lease>) -> Runtime {
     let config = RuntimeConfig::new(NodeId::incarnate("test"), kinds::all());
-    let prepared = Runtime::prepare(config, journal, Arc::new(SoleOwner), Arc::new(Metrics::new()));
+    let prepared = Runtime::prepare(config, journal, lease, Arc::new(Metrics::new()));
     let payments = Arc::new(MockPayments::new(prepared.client()));
     prepared.with_gateway(GATEWAY, payments).start().await.expect("the runtime starts")
 }
@@ -94,6 +99,35 @@ async fn an_email_is_unique_and_a_repeat_gets_the_same_answer_also_after_a_resta
     assert_eq!(again.view.state.account.as_ref().and_then(|a| a.name.as_deref()), Some("Ada"), "the state as it was");
     let reused = runtime.client.ask::<User>(&ada, register(ada, "Ada"), keyed("a", 2)).await;
     assert_eq!(reused.err(), Some(AskError::KeyReused));
+    runtime.stop().await.expect("the runtime stops");
+}
+
+/// A lease that runs out when the test says so.
+#[derive(Default)]
+struct Lapsing(AtomicBool);
+
+impl Lease for Lapsing {
+    fn is_valid(&self) -> bool {
+        !self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Another node may own the slot by now, and the entity be at another version there.
+#[tokio::test]
+async fn without_a_lease_a_refusal_that_rests_on_state_does_not_leave() {
+    let lease = Arc::new(Lapsing::default());
+    let runtime = start_under(Arc::new(Memory::new(16)), lease.clone()).await;
+    let ada = UserId(1);
+    runtime.client.ask::<User>(&ada, register(ada, "Ada"), keyed("a", 1)).await.expect("registered");
+    let rename = || {
+        let renamed = Command::UpdateProfile { name: Some(None) };
+        let asking = Asking { keyed: None, if_version: Some(99), ..keyed("b", 1) };
+        runtime.client.ask_outcome::<User>(&ada, renamed, asking)
+    };
+    let current = status(&runtime.client, ada).await.0;
+    assert_eq!(rename().await.err(), Some(AskError::StaleVersion { current }));
+    lease.0.store(true, Ordering::SeqCst);
+    assert_eq!(rename().await.err(), Some(AskError::Unknown));
     runtime.stop().await.expect("the runtime stops");
 }
 

@@ -99,6 +99,9 @@ pub struct Inspection {
 const RETRY_FIRST: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_millis(500);
 
+#[cfg(test)]
+mod tests;
+
 #[derive(Clone)]
 pub struct Client {
     router: Arc<Router>,
@@ -249,6 +252,7 @@ impl Client {
         let slot = self.router.slot_of(&key);
         let repeatable = !matches!(body, Body::Command { keep: None, .. });
         let mut pause = RETRY_FIRST;
+        let changes = matches!(body, Body::Command { .. });
         let mut maybe_done = false;
         loop {
             let (reply, answer) = ReplyTo::channel();
@@ -261,7 +265,9 @@ impl Client {
             };
             match answer {
                 Err(AskError::Unavailable) => {}
-                Err(AskError::Unknown) if repeatable => maybe_done = true,
+                Err(AskError::Unknown) if repeatable => maybe_done = changes,
+                // About this attempt only: an earlier one may have been done.
+                Err(error) if maybe_done && error.leaves_earlier_attempts_open() => return Err(AskError::Unknown),
                 Ok(_) | Err(_) => return answer,
             }
             if Instant::now() + pause >= deadline || self.router.store_has_failed() {

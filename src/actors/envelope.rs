@@ -48,6 +48,43 @@ pub enum AskError {
     UnknownKind,
 }
 
+impl AskError {
+    /// Whether it says something about the entity as this node has it. Who may have lost the entity keeps that to
+    /// himself.
+    pub fn rests_on_state(&self) -> bool {
+        match self {
+            AskError::KeyReused
+            | AskError::AnsweredLongAgo
+            | AskError::StaleVersion { .. }
+            | AskError::Panicked
+            | AskError::Quarantined
+            | AskError::Damaged => true,
+            AskError::Busy { .. }
+            | AskError::Unavailable
+            | AskError::DeadlinePassed
+            | AskError::Unknown
+            | AskError::UnknownKind => false,
+        }
+    }
+
+    /// Whether it leaves open what became of an earlier attempt with the same request id. Where the entity itself
+    /// has answered it does not: the entity looks for its receipt first.
+    pub fn leaves_earlier_attempts_open(&self) -> bool {
+        match self {
+            AskError::Busy { .. }
+            | AskError::Unavailable
+            | AskError::DeadlinePassed
+            | AskError::Unknown
+            | AskError::Panicked
+            | AskError::Quarantined
+            | AskError::Damaged => true,
+            AskError::KeyReused | AskError::AnsweredLongAgo | AskError::StaleVersion { .. } | AskError::UnknownKind => {
+                false
+            }
+        }
+    }
+}
+
 /// What the caller waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {

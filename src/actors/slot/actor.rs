@@ -342,8 +342,10 @@ impl SlotState {
         for output in others {
             match output {
                 Output::Submit(_) => {}
-                Output::Answer(reply, Ok(_)) if !lease_is_valid => reply.send(Err(AskError::Unknown)),
-                Output::Answer(reply, answer) => reply.send(answer),
+                Output::Answer(reply, answer) => {
+                    let may_be_stale = answer.as_ref().map_or_else(AskError::rests_on_state, |_| true);
+                    reply.send(if may_be_stale && !lease_is_valid { Err(AskError::Unknown) } else { answer });
+                }
                 Output::Load { key, settle } => match self.untouched(&key, settle) {
                     Some(resident) => untouched.push((key, resident)),
                     None => self.load(myself, generation, key, settle),
