@@ -85,5 +85,5 @@ async fn contender() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_processes_contend() {
     let url = postgres::shared().database(&name()).await;
-    conformance::several_processes(open(&url).await, "contender", &url).await;
+    conformance::several_processes(open(&url).await, "postgres::contender", &url).await;
 }

@@ -71,5 +71,5 @@ async fn contender() {
 async fn several_processes_contend() {
     let server = server::shared();
     let url = server.url(&name());
-    conformance::several_processes(open(&url).await, "contender", &url).await;
+    conformance::several_processes(open(&url).await, "redis::contender", &url).await;
 }
