@@ -69,6 +69,7 @@ pub struct CartView {
 
 /// A cart without its lines: what `Prefer: return=minimal` gets.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)] // in the document: a whole cart is no short answer
 #[schema(as = CartSummary)]
 pub struct CartSummary {
     #[schema(value_type = String, example = "cart_0123456789abcdefghjkmnpqrs")]
