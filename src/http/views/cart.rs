@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{AnyOfBuilder, Schema};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::ContactView;
 use crate::actors::cart::types::{self as cart, CartStatus as Status, MergeStrategy as Strategy, State};
@@ -69,7 +71,6 @@ pub struct CartView {
 
 /// A cart without its lines: what `Prefer: return=minimal` gets.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)] // in the document: a whole cart is no short answer
 #[schema(as = CartSummary)]
 pub struct CartSummary {
     #[schema(value_type = String, example = "cart_0123456789abcdefghjkmnpqrs")]
@@ -86,14 +87,31 @@ pub struct CartSummary {
 }
 
 /// What a cart write answers.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum CartAnswer {
-    #[schema(title = "Whole")]
     Whole(Box<CartView>),
     /// With `Prefer: return=minimal`.
-    #[schema(title = "Minimal")]
     Minimal(CartSummary),
+}
+
+/// Any of the two, not one of them: a whole cart has all that a short answer has.
+impl PartialSchema for CartAnswer {
+    fn schema() -> RefOr<Schema> {
+        let either = AnyOfBuilder::new().item(Ref::from_schema_name(CartView::name()));
+        let either = either.item(Ref::from_schema_name(CartSummary::name()));
+        let what = "The whole cart, or with `Prefer: return=minimal` its summary.";
+        Schema::AnyOf(either.description(Some(what)).build()).into()
+    }
+}
+
+impl ToSchema for CartAnswer {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((CartView::name().into_owned(), CartView::schema()));
+        schemas.push((CartSummary::name().into_owned(), CartSummary::schema()));
+        CartView::schemas(schemas);
+        CartSummary::schemas(schemas);
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
