@@ -35,7 +35,8 @@ impl State {
         let sound = is_sound(&placement);
         let mut draft = Draft::of(self, ctx);
         let decide_by = ctx.now.plus_ms(ctx.policy.order_decide_ms);
-        let for_payment = ctx.policy.payment_timeout_ms.min(ctx.policy.order_decide_ms);
+        // A provider that may take long must not leave the stock without time.
+        let for_payment = ctx.policy.payment_timeout_ms.min(ctx.policy.order_decide_ms / 2);
         let reserve_by = ctx.now.plus_ms(ctx.policy.order_decide_ms - for_payment);
         draft.push(Event::Placed { placement, limits: Some(Limits { reserve_by, decide_by }) });
         if !sound {
