@@ -126,8 +126,13 @@ async fn a_hot_entity_refuses_what_it_cannot_queue_and_loses_nothing() {
     let sku = shop.sku(10, 10).await;
     let basket = shop.guest_cart().await;
     let lines = format!("{}/lines", basket.path());
+    const CROWDS_MAX: usize = 100;
     let mut shed = 0;
-    for clients in [64, 256] {
+    // A store that is fast empties the queue as it fills: the crowds come until it was full once.
+    for (crowds, clients) in [64, 256].into_iter().chain([256; CROWDS_MAX]).enumerate() {
+        if crowds >= 2 && shed > 0 {
+            break;
+        }
         let before = quantity(&cart(&shop, &basket).await, &sku);
         let keys: Vec<String> = (0..clients).map(|_| unique("hot")).collect();
         let answers = at_once(&shop, clients, async |n| {
