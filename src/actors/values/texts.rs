@@ -97,12 +97,14 @@ text_type!(
 );
 
 impl Slug {
-    /// A slug made from a title: `Blue  Tee!` is `blue-tee`; with nothing usable in it, `item`.
+    /// A slug made from a title, in Latin letters: `Crème  brûlée!` is `creme-brulee`; with nothing usable in it,
+    /// `item`.
     pub fn from_title(title: &str) -> Slug {
+        let latin = deunicode::deunicode_with_tofu(title, "-");
         let mut out = String::new();
-        for c in title.chars().flat_map(char::to_lowercase) {
+        for c in latin.chars() {
             if c.is_ascii_alphanumeric() {
-                out.push(c);
+                out.push(c.to_ascii_lowercase());
             } else if !out.ends_with('-') && !out.is_empty() {
                 out.push('-');
             }
@@ -146,5 +148,35 @@ impl FromStr for Only {
     type Err = Invalid;
     fn from_str(text: &str) -> Result<Self, Invalid> {
         if text == "only" { Ok(Only) } else { Err(Invalid("this kind has one entity, named only")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slug_keeps_the_letters_of_its_title() {
+        let table = [
+            ("Blue  Tee!", "blue-tee"),
+            ("Crème brûlée", "creme-brulee"),
+            ("Cre\u{300}me bru\u{302}le\u{301}e", "creme-brulee"),
+            ("Żółta łódź", "zolta-lodz"),
+            ("Łódź", "lodz"),
+            ("Größe", "grosse"),
+            ("Ærø", "aero"),
+            ("Горячий чай", "goriachii-chai"),
+            ("日本語", "ri-ben-yu"),
+            ("すし", "susi"),
+            ("!!!", "item"),
+            ("\u{e000}", "item"),
+        ];
+        for (title, slug) in table {
+            let made = Slug::from_title(title);
+            assert_eq!(made.as_str(), slug, "{title}");
+            assert_eq!(made.as_str().parse(), Ok(made.clone()), "{title}");
+        }
+        let long = Slug::from_title(&"日".repeat(500));
+        assert!(long.as_str().len() <= 80 && long.as_str().parse::<Slug>().is_ok(), "{long}");
     }
 }
