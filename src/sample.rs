@@ -336,7 +336,7 @@ async fn stock(client: &Client, sku: &Sku, pieces: u64) -> Result<(), SampleErro
         return Ok(());
     }
     let asking = asking(&["stock", sku.as_str()], Wait::Durable);
-    let command = sku::Command::SetStock { on_hand: pieces, expected: Some(0) };
+    let command = sku::Command::SetStock { on_hand: pieces, expected: Some(0), item: None };
     let answered = client.ask::<StockUnit>(sku, command, asking).await?;
     if let Err(rejection) = &answered.outcome {
         tracing::debug!(%sku, ?rejection, "a sample SKU was stocked before");

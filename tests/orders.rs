@@ -94,7 +94,9 @@ impl Shop {
         let shop = self;
         let claim = sku::Command::Claim { sku: tee(), offer: offer() };
         shop.ask::<StockUnit>(&tee(), claim).await.expect("claimed");
-        shop.ask::<StockUnit>(&tee(), sku::Command::SetStock { on_hand, expected: None }).await.expect("stocked");
+        shop.ask::<StockUnit>(&tee(), sku::Command::SetStock { on_hand, expected: None, item: None })
+            .await
+            .expect("stocked");
         shop
     }
 
@@ -158,7 +160,9 @@ impl Shop {
         for sku in (0..lines).map(numbered) {
             let claim = sku::Command::Claim { sku: sku.clone(), offer: offer() };
             self.ask::<StockUnit>(&sku, claim).await.expect("claimed");
-            self.ask::<StockUnit>(&sku, sku::Command::SetStock { on_hand: 9, expected: None }).await.expect("stocked");
+            self.ask::<StockUnit>(&sku, sku::Command::SetStock { on_hand: 9, expected: None, item: None })
+                .await
+                .expect("stocked");
             if sku != tee() {
                 let add = cart::Command::AddLine { sku, quantity: pieces(1), offer: Some(offer()) };
                 self.ask::<Cart>(&cart, add).await.expect("added");

@@ -12,7 +12,7 @@ use souk::actors::gateways::payment::MockPayments;
 use souk::actors::kinds;
 use souk::actors::payment::types::GATEWAY;
 use souk::actors::runtime::{Runtime, RuntimeConfig};
-use souk::actors::sku::types::{Command, Offer, StockUnit};
+use souk::actors::sku::types::{Command, Item, Offer, StockUnit};
 use souk::actors::values::{Currency, Money, OrderId, ProductId, Quantity, RequestId, Sku, Time, VariantId};
 use souk::cluster::{NodeId, SoleOwner};
 use souk::metrics::Metrics;
@@ -46,7 +46,7 @@ pub async fn measure(options: Options) -> anyhow::Result<Value> {
         seller: None,
     };
     ask(&runtime.client, &sku, 1, false, Command::Claim { sku: sku.clone(), offer }).await?;
-    ask(&runtime.client, &sku, 2, false, Command::SetStock { on_hand: STOCK, expected: None }).await?;
+    ask(&runtime.client, &sku, 2, false, Command::SetStock { on_hand: STOCK, expected: None, item: None }).await?;
 
     let Options { tasks, time, .. } = options;
     // Held and then sold, as orders do it: the state stays small, and each is two records.
@@ -82,9 +82,12 @@ async fn series(
     .await
 }
 
+/// What the SKU names: see `offer`.
+const ITEM: Item = Item { product: ProductId(1), variant: Some(VariantId(1)) };
+
 fn reserve(order: OrderId) -> anyhow::Result<Command> {
     // Each order is younger than those before, as when they come one after the other.
-    Ok(Command::Reserve { order, quantity: Quantity::new(1)?, placed_at: Time(1) })
+    Ok(Command::Reserve { order, quantity: Quantity::new(1)?, placed_at: Time(1), item: ITEM })
 }
 
 async fn ask(client: &Client, sku: &Sku, n: u128, keyed: bool, command: Command) -> anyhow::Result<()> {

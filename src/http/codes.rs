@@ -66,6 +66,7 @@ problem_codes! {
     StockChanged = 409 "stock_changed" "The stock is not what you expected";
     StockReserved = 409 "stock_reserved" "Pending orders hold more than that";
     SkuUnavailable = 409 "sku_unavailable" "A SKU is no longer for sale";
+    ItemChanged = 409 "item_changed" "A SKU names another article now";
     PriceChanged = 409 "price_changed" "Prices have changed";
     CartNotReady = 409 "cart_not_ready" "Something is missing before the cart can be completed";
     CartClosed = 409 "cart_closed" "The cart is no longer open";

@@ -7,6 +7,7 @@
 //! | completed before | 200 and the same order, as it is now, without its token |
 //! | refused: the cart is open again | 402 or 409, with the rejected order's id |
 //! | other prices than expected | 409 with the new totals |
+//! | a SKU names something else now | 409 with what it names |
 //! | nothing until the deadline, or until its place is needed | 202 and the pending order |
 //!
 //! What a crash leaves: nothing here is kept. A repeat with the same key finds the cart's receipt, and is
@@ -146,6 +147,7 @@ async fn decided(edge: &Edge, answered: &Answered<Cart>, request: RequestId) -> 
             let shown = OrderView::of(&order.state, order.version).ok_or(Code::Internal)?;
             Ok(Reply::ok(shown).version(order.version).replayed(replayed))
         }
+        Ok(cart::Reply::ItemsChanged { lines }) => Err(items_changed(state, lines).replayed(replayed)),
         Ok(cart::Reply::Repriced { .. }) => Err(price_changed(state).replayed(replayed)),
         Ok(
             cart::Reply::Opened
@@ -229,6 +231,20 @@ fn price_changed(state: &cart::State) -> Problem {
     Problem::new(Code::PriceChanged)
         .detail("The cart has the new prices. Complete it again to accept them.")
         .with("totals", state.totals())
+}
+
+/// Another product, or another variant, has the SKUs of these lines.
+fn items_changed(state: &cart::State, lines: &[u32]) -> Problem {
+    let problem = Problem::new(Code::ItemChanged)
+        .detail("SKUs in the cart name other articles now, and the cart has these. Complete it again to accept them.")
+        .with("totals", state.totals());
+    lines.iter().fold(problem, |problem, place| {
+        let fault = Fault::new(Code::ItemChanged, format!("/lines/{place}/sku"));
+        match state.lines.as_slice().get(*place as usize) {
+            Some(line) => problem.fault(fault.with("sku", &line.sku).with("title", &line.title)),
+            None => problem.fault(fault),
+        }
+    })
 }
 
 /// What a rejected order means to its customer; the cart is open again.

@@ -11,7 +11,7 @@ use super::problem::{Code, Fault, Problem, Result};
 use super::views::inventory::InventoryView;
 use super::{Edge, Path, Read, Reply, Write, outcomes};
 use crate::actors::client::{View, Wait};
-use crate::actors::sku::types::{Command, Rejection, StockUnit};
+use crate::actors::sku::types::{Command, Item, Rejection, StockUnit};
 use crate::actors::values::Sku;
 use tokio::time::Instant;
 
@@ -47,7 +47,8 @@ pub async fn set(
     write: Write<SetStock, Required>,
 ) -> Result<Reply<InventoryView>> {
     let SetStock { on_hand, expected } = write.body;
-    change(&edge, &staff, sku, &write, Command::SetStock { on_hand, expected }, "/on_hand").await
+    let command = |item| Command::SetStock { on_hand, expected, item };
+    change(&edge, &staff, sku, &write, command, "/on_hand").await
 }
 
 #[derive(Clone, Deserialize, ToSchema)]
@@ -69,7 +70,7 @@ pub async fn adjust(
     Path(sku): Path<Sku>,
     write: Write<AdjustStock, Required>,
 ) -> Result<Reply<InventoryView>> {
-    let command = Command::Adjust { delta: write.body.delta, reason: write.body.reason.0.clone() };
+    let command = |item| Command::Adjust { delta: write.body.delta, reason: write.body.reason.0.clone(), item };
     change(&edge, &staff, sku, &write, command, "/delta").await
 }
 
@@ -87,13 +88,15 @@ async fn change<B>(
     staff: &Staff,
     sku: Sku,
     write: &Write<B, Required>,
-    command: Command,
+    command: impl FnOnce(Option<Item>) -> Command,
     pointer: &str,
 ) -> Result<Reply<InventoryView>> {
-    if !staff.is_admin() {
-        own(edge, staff, &sku, write.deadline).await?;
-    }
-    let answered = write.ask::<StockUnit>(edge, &sku, command, Wait::Durable).await?;
+    // What a seller counts is what was his when it was looked at: the SKU may change hands before he is heard.
+    let his = match staff.is_admin() {
+        true => None,
+        false => own(edge, staff, &sku, write.deadline).await?.state.item,
+    };
+    let answered = write.ask::<StockUnit>(edge, &sku, command(his), Wait::Durable).await?;
     if let Err(rejection) = &answered.outcome {
         return Err(refusal(rejection, pointer).replayed(answered.replayed));
     }

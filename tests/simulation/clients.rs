@@ -40,7 +40,7 @@ pub async fn merchant(me: Handle) {
     }
     for sku in &mine {
         let on_hand = 1 + me.below(12) as u64;
-        let set = sku::Command::SetStock { on_hand, expected: None };
+        let set = sku::Command::SetStock { on_hand, expected: None, item: None };
         let request = me.request();
         let _gone_wrong = me.keyed::<StockUnit>(sku, set, request, Wait::Durable).await;
         me.town.lock().skus.push(sku.clone());
@@ -95,12 +95,12 @@ async fn change_product(me: &Handle, id: ProductId, mine: &[Sku]) -> Did {
 async fn count_stock(me: &Handle, mine: &[Sku]) -> Did {
     let sku = &mine[me.below(mine.len())];
     let command = match me.below(3) {
-        0 => sku::Command::SetStock { on_hand: me.below(12) as u64, expected: None },
+        0 => sku::Command::SetStock { on_hand: me.below(12) as u64, expected: None, item: None },
         1 => {
             let (_, state) = me.read::<StockUnit>(sku, Wait::Durable).await?;
-            sku::Command::SetStock { on_hand: state.on_hand + 2, expected: Some(state.on_hand) }
+            sku::Command::SetStock { on_hand: state.on_hand + 2, expected: Some(state.on_hand), item: None }
         }
-        _ => sku::Command::Adjust { delta: me.below(7) as i64 - 2, reason: "found".into() },
+        _ => sku::Command::Adjust { delta: me.below(7) as i64 - 2, reason: "found".into(), item: None },
     };
     let request = me.request();
     me.keyed::<StockUnit>(sku, command, request, Wait::Durable).await.map(drop)

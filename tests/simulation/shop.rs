@@ -8,7 +8,7 @@ use souk::actors::customer::types::Customer;
 use souk::actors::entity::Kind;
 use souk::actors::order::types::{self as order, Order, OrderStatus, StockStep};
 use souk::actors::product::types::Product;
-use souk::actors::sku::types::{self as sku, StockUnit};
+use souk::actors::sku::types::{self as sku, Item, StockUnit};
 use souk::actors::user::types::User;
 use souk::actors::values::{OrderId, Sku, Time};
 use souk::persistence::Record;
@@ -51,12 +51,16 @@ fn judge_sku(record: &Record, history: &History) -> Result<(), Broken> {
     else {
         return Ok(());
     };
-    for (id, _) in now.reservations.iter() {
+    let holds = now.past.ledgers().iter().map(|ledger| &ledger.reservations).chain([&now.reservations]);
+    for (id, _) in holds.flat_map(|holds| holds.iter()) {
         let keeps =
             history.now::<Order>(id).is_some_and(|order| is_decided(&order) && !owes_back(&order, &record.key.id));
         ensure(!keeps, "an order that is decided holds nothing that it does not owe back", || {
             format!("{} holds {id}", record.key.id)
         })?;
+    }
+    if now.item != before.item {
+        return Ok(()); // what was held is held in the past, see below
     }
     // A hold goes when it is committed, when its order gives it back, or when its time is over.
     let mut gone = Vec::new();
@@ -81,7 +85,9 @@ fn judge_order(record: &Record, history: &History) -> Result<(), Broken> {
     let Some(placement) = &order.placement else { return Ok(()) };
     if is_decided(&order) {
         for line in &placement.lines {
-            let holds = history.now::<StockUnit>(&line.sku).is_some_and(|sku| sku.reservations.get(&id).is_some());
+            let holds = history
+                .now::<StockUnit>(&line.sku)
+                .is_some_and(|sku| sku.reservations.get(&id).or_else(|| sku.past.hold(&id)).is_some());
             let keeps = holds && !owes_back(&order, line.sku.as_str());
             ensure(!keeps, "an order that is decided holds nothing that it does not owe back", || {
                 format!("{id} holds {}", line.sku)
@@ -124,24 +130,37 @@ pub fn judge_at_rest(history: &History) -> Result<(), Broken> {
             format!("{}/{} {}", key.kind, key.id, past.json())
         })?;
     }
-    let mut sold: BTreeMap<Sku, i128> = BTreeMap::new();
+    let mut sold: BTreeMap<Sku, Vec<(Item, i128)>> = BTreeMap::new();
     for (id, order) in history.all::<Order>() {
         ensure(is_decided(&order), "every order is decided in the end", || id.to_string())?;
         let stands = matches!(order.status, OrderStatus::Confirmed | OrderStatus::Completed);
         for line in order.placement.iter().flat_map(|placement| &placement.lines).filter(|_| stands) {
-            *sold.entry(line.sku.clone()).or_default() += i128::from(line.quantity.get());
+            let pieces = i128::from(line.quantity.get());
+            sold.entry(line.sku.clone()).or_default().push((line.item(), pieces));
         }
     }
     for (id, state) in history.all::<StockUnit>() {
-        judge_stock(&id, &state, sold.get(&id).copied().unwrap_or(0))?;
+        judge_stock(&id, &state, sold.get(&id).map_or(&[], Vec::as_slice))?;
     }
     judge_names(history)
 }
 
-fn judge_stock(id: &Sku, state: &sku::State, sold: i128) -> Result<(), Broken> {
-    let gone = i128::from(state.sold) - i128::from(state.returned);
-    ensure(gone == sold, "what is sold is what confirmed orders have", || format!("{id}: {gone} left, orders {sold}"))?;
-    ensure(state.reservations.is_empty(), "at rest nothing is held", || format!("{id}: {:?}", state.reservations))
+/// `sold`: what orders that stand have bought under this SKU.
+fn judge_stock(id: &Sku, state: &sku::State, sold: &[(Item, i128)]) -> Result<(), Broken> {
+    let left = |pieces: &sku::Pieces| i128::from(pieces.sold) - i128::from(pieces.returned);
+    let past = state.past.ledgers().iter().map(|ledger| (ledger.item, ledger.pieces, &ledger.reservations));
+    let present = state.item.map(|item| (item, state.pieces(), &state.reservations));
+    let mut all = left(state.past.forgotten());
+    for (item, pieces, holds) in past.chain(present) {
+        let (gone, bought) = (left(&pieces), sold.iter().filter(|(of, _)| *of == item).map(|(_, n)| n).sum::<i128>());
+        ensure(gone == bought, "what is sold of a variant is what confirmed orders have of it", || {
+            format!("{id} {item:?}: {gone} left, orders {bought}")
+        })?;
+        ensure(holds.is_empty(), "at rest nothing is held", || format!("{id}: {holds:?}"))?;
+        all += gone;
+    }
+    let bought = sold.iter().map(|(_, pieces)| pieces).sum::<i128>();
+    ensure(all == bought, "what is sold is what confirmed orders have", || format!("{id}: {all} left, orders {bought}"))
 }
 
 /// Names belong to one.

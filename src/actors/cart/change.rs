@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::types::{LINE_FAULTS_MAX, LINES_MAX, Line, LineFault, LineFaultCode, NewLine, Rejection, Reply, State};
 use super::{Event, expiry};
 use crate::actors::entity::{Ctx, Decision, DecisionOf};
-use crate::actors::sku::types::Offer;
+use crate::actors::sku::types::{Item, Offer};
 use crate::actors::values::{Contact, LineId, Quantity, Sku};
 
 impl State {
@@ -64,12 +64,14 @@ impl State {
         Ok(Decision::new(vec![event], Reply::Changed))
     }
 
-    /// The line that `there` becomes with more pieces at the offer's price, or a new one. `place`: in the list.
+    /// The line that `there` becomes with more pieces at the offer's price, or a new one. When the SKU names another
+    /// item by now, pieces of the two do not add up: the newcomer takes the line. `place`: in the list.
     fn with_more(&self, there: Option<&Line>, new: NewLine, (place, ctx): (u32, &Ctx)) -> Result<Line, LineFault> {
         let NewLine { sku, quantity, offer } = new;
         let fault = |code, currency| LineFault { place, sku: sku.clone(), code, currency };
         let offer = offer.ok_or_else(|| fault(LineFaultCode::UnknownSku, None))?;
-        let Offer { product, title, price: unit_price, published, .. } = offer;
+        let item = Item::of(&offer);
+        let Offer { product, variant, title, price: unit_price, published, .. } = offer;
         if !published {
             return Err(fault(LineFaultCode::Unpublished, None));
         }
@@ -77,13 +79,14 @@ impl State {
             return Err(fault(LineFaultCode::OtherCurrency, Some(unit_price.currency)));
         }
         let (id, quantity) = match there {
+            Some(gone) if !gone.item().is(&item) => (gone.id, quantity),
             Some(there) => {
                 let quantity = grown(there.quantity, quantity);
                 (there.id, quantity.map_err(|_| fault(LineFaultCode::QuantityTooLarge, None))?)
             }
             None => (LineId::derived(&ctx.request, place), quantity),
         };
-        Ok(Line { id, sku, product, title, quantity, unit_price })
+        Ok(Line { id, sku, product, variant: Some(variant), title, quantity, unit_price })
     }
 
     /// The fault of a line that was asked for alone.

@@ -3,13 +3,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::types::{CartStatus, Command, Completing, Completion, CompletionRefused, Line, Rejection, Reply, State};
+use super::types::{
+    CartStatus, Command, Completing, Completion, CompletionRefused, ITEMS_TOLD_MAX, Line, Rejection, Reply, State,
+};
 use super::{Event, expiry, noted};
 use crate::actors::entity::{Ctx, Decision, DecisionOf, Outcome, Owed};
 use crate::actors::order::types::{self as order, Order, OrderLine, OrderRefusal, Placement, RefusalCode};
 use crate::actors::payment::types::PaymentIntent;
-use crate::actors::sku::types::Offer;
+use crate::actors::sku::types::{Item, Offer};
 use crate::actors::values::{Money, OrderId, RequestId, Sku};
+
+/// What the catalogue makes of a cart.
+struct AsOffered {
+    /// The lines that it sees otherwise, as they are now.
+    lines: Vec<Line>,
+    /// The places of those whose SKU names another item now; at most [`ITEMS_TOLD_MAX`].
+    others: Vec<u32>,
+    /// At its prices.
+    total: Money,
+}
 
 impl State {
     pub(super) fn complete(&self, completing: Completing, ctx: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
@@ -37,10 +49,13 @@ impl State {
             return Err(Rejection::NotReady { requirements });
         }
         let Completing { order, payment, expected_total, offers } = completing;
-        let (lines, total) = self.at_prices_of(&offers)?;
+        let AsOffered { lines, others, total } = self.as_offered(&offers)?;
         let mut events = Vec::with_capacity(2);
         if !lines.is_empty() {
             events.push(Event::Repriced { lines, expires_at: expiry(ctx) });
+        }
+        if !others.is_empty() {
+            return Ok(Decision::new(events, Reply::ItemsChanged { lines: others }));
         }
         if total != expected_total.unwrap_or(self.totals().total) {
             return Ok(Decision::new(events, Reply::Repriced { total }));
@@ -49,25 +64,30 @@ impl State {
         Ok(Decision::new(events, Reply::Started { order }))
     }
 
-    /// The lines that the catalogue now sees otherwise, and the total at its prices.
-    fn at_prices_of(&self, offers: &[(Sku, Option<Offer>)]) -> Result<(Vec<Line>, Money), Rejection> {
+    /// The cart as the catalogue sees it now.
+    fn as_offered(&self, offers: &[(Sku, Option<Offer>)]) -> Result<AsOffered, Rejection> {
         let offers: BTreeMap<_, _> = offers.iter().map(|(sku, offer)| (sku, offer)).collect();
-        let mut changed = Vec::new();
+        let (mut lines, mut others) = (Vec::new(), Vec::new());
         let mut subtotal = self.lines.subtotal();
         for (place, line) in (0..).zip(&self.lines) {
             let sku = &line.sku;
             let offer = offers.get(sku).ok_or_else(|| Rejection::OfferMissing { sku: sku.clone() })?;
             let sold = |offer: &&Offer| offer.published && offer.price.currency == self.currency;
-            let Some(Offer { product, title, price, .. }) = offer.as_ref().filter(sold) else {
+            let Some(offer) = offer.as_ref().filter(sold) else {
                 return Err(Rejection::SkuGone { line: place, sku: sku.clone() });
             };
-            if (line.product, &line.title, line.unit_price) != (*product, title, *price) {
-                let now = Line { product: *product, title: title.clone(), unit_price: *price, ..line.clone() };
+            let Offer { product, variant, title, price, .. } = offer;
+            let (product, variant, unit_price) = (*product, Some(*variant), *price);
+            if !line.item().is(&Item::of(offer)) && others.len() < ITEMS_TOLD_MAX {
+                others.push(place);
+            }
+            if (line.product, line.variant, &line.title, line.unit_price) != (product, variant, title, unit_price) {
+                let now = Line { product, variant, title: title.clone(), unit_price, ..line.clone() };
                 subtotal = subtotal.saturating_sub(line.total().amount).saturating_add(now.total().amount);
-                changed.push(now);
+                lines.push(now);
             }
         }
-        Ok((changed, Money::new(subtotal, self.currency)))
+        Ok(AsOffered { lines, others, total: Money::new(subtotal, self.currency) })
     }
 
     pub(super) fn place_answered(&self, order: OrderId) -> DecisionOf<Self> {
@@ -132,6 +152,7 @@ impl State {
             id: line.id,
             sku: line.sku.clone(),
             product: line.product,
+            variant: line.variant,
             title: line.title.to_string(),
             quantity: line.quantity,
             unit_price: line.unit_price,

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::actors::values::{LineId, Money, ProductId, Quantity, Sku};
+use crate::actors::sku::types::Item;
+use crate::actors::values::{LineId, Money, ProductId, Quantity, Sku, VariantId};
 
 /// A line. Its price is a copy of the catalogue's, taken when the line was added or the cart repriced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,12 +18,37 @@ pub struct Line {
     pub id: LineId,
     pub sku: Sku,
     pub product: ProductId,
+    /// `None` in lines that were stored before they knew it.
+    pub variant: Option<VariantId>,
     pub title: Arc<str>,
     pub quantity: Quantity,
     pub unit_price: Money,
 }
 
+/// A line as it was stored before it knew its variant.
+#[derive(Serialize, Deserialize)]
+pub(super) struct LineV1 {
+    id: LineId,
+    sku: Sku,
+    product: ProductId,
+    title: Arc<str>,
+    quantity: Quantity,
+    unit_price: Money,
+}
+
+impl From<LineV1> for Line {
+    fn from(old: LineV1) -> Line {
+        let LineV1 { id, sku, product, title, quantity, unit_price } = old;
+        Line { id, sku, product, variant: None, title, quantity, unit_price }
+    }
+}
+
 impl Line {
+    /// What it is a line of.
+    pub fn item(&self) -> Item {
+        Item { product: self.product, variant: self.variant }
+    }
+
     pub fn total(&self) -> Money {
         Money::new(self.amount(), self.unit_price.currency)
     }

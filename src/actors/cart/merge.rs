@@ -88,6 +88,11 @@ impl State {
                 continue;
             };
             let merged = match strategy {
+                // Pieces of two items do not add up. As when a SKU is added again, the newcomer takes the place; the
+                // catalogue judges it when the cart is shown and completed.
+                MergeStrategy::Sum | MergeStrategy::Max if !ours.item().is(&theirs.item()) => {
+                    Line { id: ours.id, ..theirs }
+                }
                 MergeStrategy::Sum => {
                     let quantity = grown(ours.quantity, theirs.quantity).map_err(|_| MergeRefusal::QuantityTooLarge)?;
                     Line { quantity, ..ours.clone() }

@@ -46,12 +46,13 @@ mod tests;
 use std::collections::BTreeMap;
 
 use crate::actors::customer::types::{self as customer, Customer};
-use crate::actors::entity::{Answer, Ctx, Decision, DecisionOf, Entity, Owed};
+use crate::actors::entity::{Answer, Ctx, Decision, DecisionOf, Entity, Owed, codec};
 use crate::actors::order::types::{Order, OrderRefusal};
 use crate::actors::payment::types::PaymentIntent;
 use crate::actors::values::{CartId, Contact, Currency, LineId, OrderId, Quantity, RequestId, Time, UserId};
 use crate::stored_enum;
 
+use lines::LineV1;
 use types::{
     Cart, CartStatus, Command, Completion, CompletionRefused, LINES_MAX, Line, Lines, Listing, MergeRefusal,
     MergeStrategy, NewLine, Rejection, Reply, State,
@@ -68,7 +69,7 @@ stored_enum! {
             expires_at: Time,
         },
         /// A new line, or the whole line as it is now.
-        (2, 1) => LineSet { line: Line, expires_at: Time },
+        (2, 2) => LineSet { line: Line, expires_at: Time },
         (3, 1) => QuantitySet { line: LineId, quantity: Quantity, expires_at: Time },
         (4, 1) => LineRemoved { line: LineId, expires_at: Time },
         (5, 1) => ContactSet { contact: Box<Contact>, expires_at: Time },
@@ -79,7 +80,7 @@ stored_enum! {
         /// The source would not.
         (8, 1) => MergeRefused { refusal: MergeRefusal },
         /// Lines that are new here or have changed, as they are now.
-        (9, 1) => LinesTaken { lines: Vec<Line>, expires_at: Time },
+        (9, 2) => LinesTaken { lines: Vec<Line>, expires_at: Time },
         /// They do not fit.
         (10, 1) => LinesRefused { refusal: MergeRefusal },
         (11, 1) => MergeEnded,
@@ -87,8 +88,8 @@ stored_enum! {
         (13, 1) => Surrendered,
         (14, 1) => Reopened { expires_at: Time },
 
-        /// Lines whose price or name is another in the catalogue, as they are now.
-        (15, 1) => Repriced { lines: Vec<Line>, expires_at: Time },
+        /// Lines whose price, name or item is another in the catalogue, as they are now.
+        (15, 2) => Repriced { lines: Vec<Line>, expires_at: Time },
         (16, 1) => CompletionStarted { request: RequestId, order: OrderId, payment: PaymentIntent },
         (17, 1) => Placed,
         (18, 1) => Completed { order_version: u64 },
@@ -98,7 +99,25 @@ stored_enum! {
         (21, 1) => CustomerTold,
 
         /// Lines of one list that are new here or have grown, as they are now.
-        (22, 1) => LinesAdded { lines: Vec<Line>, expires_at: Time },
+        (22, 2) => LinesAdded { lines: Vec<Line>, expires_at: Time },
+    }
+    old {
+        (2, 1) => |bytes| {
+            let (line, expires_at): (LineV1, Time) = codec::decode(bytes)?;
+            Ok(Event::LineSet { line: line.into(), expires_at })
+        },
+        (9, 1) => |bytes| {
+            let (lines, expires_at): (Vec<LineV1>, Time) = codec::decode(bytes)?;
+            Ok(Event::LinesTaken { lines: lines.into_iter().map(Line::from).collect(), expires_at })
+        },
+        (15, 1) => |bytes| {
+            let (lines, expires_at): (Vec<LineV1>, Time) = codec::decode(bytes)?;
+            Ok(Event::Repriced { lines: lines.into_iter().map(Line::from).collect(), expires_at })
+        },
+        (22, 1) => |bytes| {
+            let (lines, expires_at): (Vec<LineV1>, Time) = codec::decode(bytes)?;
+            Ok(Event::LinesAdded { lines: lines.into_iter().map(Line::from).collect(), expires_at })
+        },
     }
 }
 
@@ -129,7 +148,7 @@ impl Default for State {
 impl Entity for State {
     type Kind = Cart;
     type Event = Event;
-    const STATE_VERSION: u16 = 1;
+    const STATE_VERSION: u16 = 2;
 
     fn decide(&self, command: Command, ctx: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
         match command {

@@ -2,6 +2,7 @@
 
 mod completion;
 mod golden;
+mod items;
 mod merge;
 mod schedules;
 
@@ -50,8 +51,16 @@ fn contact() -> Contact {
 }
 
 fn line(id: u128, name: &str, quantity: u64, price: i64) -> Line {
-    let Offer { product, title, price: unit_price, .. } = offer(price);
-    Line { id: LineId(id), sku: sku(name), product, title, quantity: pieces(quantity), unit_price }
+    let Offer { product, variant, title, price: unit_price, .. } = offer(price);
+    Line {
+        id: LineId(id),
+        sku: sku(name),
+        product,
+        variant: Some(variant),
+        title,
+        quantity: pieces(quantity),
+        unit_price,
+    }
 }
 
 fn create(id: CartId, user: Option<UserId>) -> Command {

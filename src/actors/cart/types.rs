@@ -37,6 +37,8 @@ pub const LINES_MAX: usize = 2_000;
 pub const LINES_AT_ONCE_MAX: usize = 500;
 /// The most faults that a refusal of a list names, in the order of the list: refusals are kept with their keys.
 pub const LINE_FAULTS_MAX: usize = 32;
+/// The most lines that a refused completion names: its receipt stays small.
+pub const ITEMS_TOLD_MAX: usize = 100;
 
 coded_enum! {
     pub enum CartStatus {
@@ -198,6 +200,9 @@ stored_enum! {
         (9, 1) => Already { order: OrderId },
         /// To answers, decisions and the wake.
         (10, 1) => Noted,
+        /// To Complete: the SKUs of these lines (from 0, at most [`ITEMS_TOLD_MAX`]) name other items now. The cart has
+        /// what the catalogue says.
+        (11, 1) => ItemsChanged { lines: Vec<u32> },
     }
 }
 

@@ -57,6 +57,7 @@ pub mod types;
 
 mod evolve;
 mod invariants;
+mod old;
 mod owed;
 mod phase;
 mod process;
@@ -76,7 +77,7 @@ use types::{Command, Limits, Order, OrderRefusal, Placement, Rejection, Reply, S
 
 stored_enum! {
     pub enum Event {
-        (1, 2) => Placed { placement: Arc<Placement>, limits: Option<Limits> },
+        (1, 3) => Placed { placement: Arc<Placement>, limits: Option<Limits> },
         (2, 1) => NumberTaken,
         (3, 1) => Numbered { number: OrderNumber },
         (4, 1) => Reserved { line: u32 },
@@ -116,8 +117,13 @@ stored_enum! {
     old {
         // Before orders had limits.
         (1, 1) => |bytes| {
-            let (placement,): (Arc<Placement>,) = codec::decode(bytes)?;
-            Ok(Event::Placed { placement, limits: None })
+            let (placement,): (old::PlacementV1,) = codec::decode(bytes)?;
+            Ok(Event::Placed { placement: Arc::new(placement.into()), limits: None })
+        },
+        // Before lines knew their variant.
+        (1, 2) => |bytes| {
+            let (placement, limits): (old::PlacementV1, Option<Limits>) = codec::decode(bytes)?;
+            Ok(Event::Placed { placement: Arc::new(placement.into()), limits })
         },
     }
 }
@@ -125,7 +131,7 @@ stored_enum! {
 impl Entity for State {
     type Kind = Order;
     type Event = Event;
-    const STATE_VERSION: u16 = 2;
+    const STATE_VERSION: u16 = 3;
 
     fn decide(&self, command: Command, ctx: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
         match command {

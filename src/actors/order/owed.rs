@@ -67,7 +67,7 @@ impl State {
         let (order, quantity, placed_at) = (placement.order, ordered.quantity, self.created_at);
         match step {
             StockStep::Waiting => {
-                let reserve = sku::Command::Reserve { order, quantity, placed_at };
+                let reserve = sku::Command::Reserve { order, quantity, placed_at, item: ordered.item() };
                 Some(Owed::to::<StockUnit>(reserve_key(line, self.attempt(line)), &ordered.sku, reserve))
             }
             StockStep::Held | StockStep::Committing => {
@@ -79,12 +79,14 @@ impl State {
 
     fn backward(&self, step: StockStep, line: u32, placement: &Placement) -> Option<Owed> {
         let ordered = placement.lines.get(line as usize)?;
-        let (order, quantity) = (placement.order, ordered.quantity);
+        let (order, quantity, item) = (placement.order, ordered.quantity, ordered.item());
         match step {
             // In flight: first the answer, under the key under which it was asked.
             StockStep::Waiting | StockStep::Committing => self.forward(step, line, placement),
             StockStep::Held => Some(ask_sku("release", line, ordered, sku::Command::ReleaseHold { order })),
-            StockStep::Committed => Some(ask_sku("restock", line, ordered, sku::Command::Restock { order, quantity })),
+            StockStep::Committed => {
+                Some(ask_sku("restock", line, ordered, sku::Command::Restock { order, quantity, item }))
+            }
             StockStep::Cleared | StockStep::Contended => None,
         }
     }

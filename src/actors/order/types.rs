@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::actors::entity::Kind;
 use crate::actors::payment::types::{GATEWAY, PaymentIntent};
+use crate::actors::sku::types::Item;
 use crate::actors::values::{
     CartId, Contact, Currency, LineId, Money, OrderId, ProductId, Quantity, RefundId, RequestId, Sku, Totals, UserId,
+    VariantId,
 };
 use crate::{coded_enum, stored_enum};
 
@@ -63,11 +65,20 @@ pub struct OrderLine {
     pub id: LineId,
     pub sku: Sku,
     pub product: ProductId,
+    /// `None` in orders that were stored before lines knew it.
+    pub variant: Option<VariantId>,
     pub title: String,
     pub quantity: Quantity,
     pub unit_price: Money,
     /// unit_price * quantity
     pub total: Money,
+}
+
+impl OrderLine {
+    /// What was bought, whatever its SKU names later.
+    pub fn item(&self) -> Item {
+        Item { product: self.product, variant: self.variant }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::actors::categories::types::{Categories, State as CategoriesState};
 use crate::actors::client::View;
 use crate::actors::product::types::{Product, ProductStatus};
-use crate::actors::sku::types::StockUnit;
+use crate::actors::sku::types::{Item, StockUnit};
 use crate::actors::values::{CategoryId, Money, ProductId, Sku, Time, UserId};
 
 #[derive(Default)]
@@ -32,6 +32,8 @@ pub struct SkuRow {
     pub available: u64,
     /// `None` when no product sells it (any more), or not now.
     pub price: Option<Money>,
+    /// What it names, or named last.
+    pub item: Option<Item>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -166,8 +168,12 @@ impl Catalogue {
     pub fn note_sku(&self, view: &View<StockUnit>) {
         let Some(sku) = view.state.sku.clone() else { return };
         let offer = view.state.offer.as_ref().filter(|offer| offer.published);
-        let row =
-            SkuRow { version: view.version, available: view.state.available(), price: offer.map(|offer| offer.price) };
+        let row = SkuRow {
+            version: view.version,
+            available: view.state.available(),
+            price: offer.map(|offer| offer.price),
+            item: view.state.item,
+        };
         let mut skus = self.skus.write();
         if skus.get(&sku).is_none_or(|known| known.version <= row.version) {
             skus.insert(sku, row);

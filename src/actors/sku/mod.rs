@@ -1,8 +1,21 @@
 //! A SKU: what is offered under a merchant's stock-keeping name, and how many pieces of it there are.
 //!
 //! **The offer** belongs to one product at a time: products claim SKUs, set the offer and release it as
-//! steps of a change (see [`super::product`]). Carts copy it. Stock belongs to the SKU itself and stays
-//! when its product goes.
+//! steps of a change (see [`super::product`]). Carts copy it.
+//!
+//! **The item.** What is sold is a product's variant; the SKU is only its name ([`types::Item`]). The counts, the
+//! holds and the band belong to the variant that claimed the SKU last. A new claim starts with 0 pieces, also when a
+//! product takes back a SKU that it gave up itself: its variant is a new one then. The ledger before it is set aside
+//! ([`past`]) with its pieces and holds.
+//!
+//! - `Reserve` says which item it means, and any but the present one is refused as unknown: an order that was placed
+//!   before the SKU changed hands gets nothing of the newcomer's.
+//! - `Commit` and `ReleaseHold` find their hold in the ledger in which it was made: what was promised before is kept.
+//! - `Restock` says what was sold, and the pieces go back to that ledger, or are counted among the forgotten ones.
+//! - on_hand + sold - returned = received + adjusted holds in each ledger by itself.
+//! - The past is bounded ([`past::PAST_MAX`]); what happens at the limit stands there.
+//! - Lines of orders and carts that were stored before lines knew their variant mean the present one of their
+//!   product. A claim that was stored before (version 1) kept the stock, and is replayed so.
 //!
 //! **The stock.** An order holds pieces (`Reserve`) until it is paid for (`Commit`: they are sold), until it
 //! gives them back (`ReleaseHold`), or until the hold is too old and the SKU's own wake ends it
@@ -26,6 +39,7 @@
 //!
 //! Speed: one SKU can be what everybody wants. No step looks at every hold: see [`reservations`].
 
+mod past;
 mod reservations;
 mod stock;
 pub mod types;
@@ -35,14 +49,15 @@ mod tests;
 
 use crate::actors::entity::{Answer, Ctx, Decision, DecisionOf, Entity, Owed, codec};
 use crate::actors::product::types::{self as product, Product};
-use crate::actors::values::{OrderId, Quantity, Sku, StockBand, Time};
+use crate::actors::values::{OrderId, Quantity, Sku, StockBand, Time, VariantId};
 use crate::stored_enum;
 
-use types::{BandNews, Command, Offer, Rejection, Reply, Reservation, Reservations, State, StockUnit};
+use types::{BandNews, Command, Item, Offer, Past, Rejection, Reply, Reservation, Reservations, State, StockUnit};
 
 stored_enum! {
     pub enum Event {
-        (1, 1) => Claimed { sku: Sku, offer: Offer },
+        /// `fresh`: with no pieces. A claim of version 1 kept those of the variant before.
+        (1, 2) => Claimed { sku: Sku, offer: Offer, fresh: bool },
         (2, 1) => OfferSet { offer: Offer },
         (3, 1) => Released,
         /// The pieces that were counted.
@@ -55,8 +70,14 @@ stored_enum! {
         (10, 1) => Restocked { order: OrderId, quantity: Quantity },
         (11, 1) => BandChanged { band: StockBand },
         (12, 1) => BandTold { seq: u64 },
+        /// Pieces are back that were sold by a variant of the past; `None`: by one that is forgotten.
+        (13, 1) => RestockedPast { order: OrderId, quantity: Quantity, variant: Option<VariantId> },
     }
     old {
+        (1, 1) => |bytes| {
+            let (sku, offer): (Sku, Offer) = codec::decode(bytes)?;
+            Ok(Event::Claimed { sku, offer, fresh: false })
+        },
         // Before holds kept their order's age.
         (6, 1) => |bytes| {
             let (order, quantity, expires_at): (OrderId, Quantity, Time) = codec::decode(bytes)?;
@@ -73,6 +94,7 @@ impl Default for State {
         State {
             sku: None,
             offer: None,
+            item: None,
             on_hand: 0,
             received: 0,
             adjusted: 0,
@@ -82,6 +104,7 @@ impl Default for State {
             band: StockBand::OutOfStock,
             band_seq: 0,
             telling: None,
+            past: Past::default(),
         }
     }
 }
@@ -89,21 +112,14 @@ impl Default for State {
 impl Entity for State {
     type Kind = StockUnit;
     type Event = Event;
-    const STATE_VERSION: u16 = 2;
+    const STATE_VERSION: u16 = 3;
 
     fn decide(&self, command: Command, ctx: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
         match command {
-            Command::Claim { sku, offer } => {
-                let claimed = Reply::Claimed { band: self.band, seq: self.band_seq };
-                match &self.offer {
-                    None => Ok(Decision::new(vec![Event::Claimed { sku, offer }], claimed)),
-                    Some(held) if held.product == offer.product => Ok(Decision::unchanged(claimed)),
-                    Some(held) => Err(Rejection::Taken { by: held.product }),
-                }
-            }
+            Command::Claim { sku, offer } => self.claim(sku, offer),
             Command::SetOffer { offer } => match &self.offer {
                 None => Err(Rejection::Unknown),
-                Some(held) if held.product != offer.product => Err(Rejection::Taken { by: held.product }),
+                Some(held) if Item::of(held) != Item::of(&offer) => Err(Rejection::Taken { by: held.product }),
                 Some(held) if *held == offer => Ok(Decision::unchanged(Reply::OfferSet)),
                 Some(_) => Ok(Decision::new(vec![Event::OfferSet { offer }], Reply::OfferSet)),
             },
@@ -111,12 +127,14 @@ impl Entity for State {
                 Some(held) if held.product == product => Ok(Decision::new(vec![Event::Released], Reply::Released)),
                 Some(_) | None => Ok(Decision::unchanged(Reply::Released)),
             },
-            Command::SetStock { on_hand, expected } => self.set_stock(on_hand, expected, ctx),
-            Command::Adjust { delta, reason } => self.adjust(delta, reason, ctx),
-            Command::Reserve { order, quantity, placed_at } => self.reserve(order, quantity, placed_at, ctx),
+            Command::SetStock { on_hand, expected, item } => self.set_stock(on_hand, expected, item, ctx),
+            Command::Adjust { delta, reason, item } => self.adjust(delta, reason, item, ctx),
+            Command::Reserve { order, quantity, placed_at, item } => {
+                self.reserve(order, quantity, placed_at, item, ctx)
+            }
             Command::Commit { order } => self.commit(order, ctx),
             Command::ReleaseHold { order } => Ok(self.release_hold(order, ctx)),
-            Command::Restock { order, quantity } => Ok(self.restock(order, quantity, ctx)),
+            Command::Restock { order, quantity, item } => Ok(self.restock(order, quantity, item, ctx)),
             Command::Expire => Ok(self.expire(ctx)),
             Command::BandTold { seq } if self.telling.is_some_and(|news| news.seq == seq) => {
                 Ok(Decision::new(vec![Event::BandTold { seq }], Reply::Noted))
@@ -127,11 +145,18 @@ impl Entity for State {
 
     fn evolve(&mut self, event: &Event, _: Time) {
         match event {
-            Event::Claimed { sku, offer } => {
+            Event::Claimed { sku, offer, fresh } => {
+                if *fresh {
+                    self.start_anew();
+                }
                 self.sku = Some(sku.clone());
+                self.item = Some(Item::of(offer));
                 self.offer = Some(offer.clone());
             }
-            Event::OfferSet { offer } => self.offer = Some(offer.clone()),
+            Event::OfferSet { offer } => {
+                self.item = Some(Item::of(offer));
+                self.offer = Some(offer.clone());
+            }
             Event::Released => {
                 self.offer = None;
                 self.telling = None;
@@ -152,23 +177,19 @@ impl Entity for State {
                 let (quantity, expires_at, placed_at) = (*quantity, *expires_at, *placed_at);
                 self.reservations.put(*order, Reservation { quantity, expires_at, placed_at });
             }
+            Event::Committed { order, .. } if self.past.hold(order).is_some() => self.past.commit(order),
             Event::Committed { order, quantity } => {
                 self.reservations.remove(order);
                 self.on_hand = self.on_hand.saturating_sub(u64::from(quantity.get()));
                 self.sold += u64::from(quantity.get());
             }
-            Event::HoldReleased { order } => {
-                self.reservations.remove(order);
-            }
-            Event::Expired { orders } => {
-                for order in orders {
-                    self.reservations.remove(order);
-                }
-            }
+            Event::HoldReleased { order } => self.let_go(order),
+            Event::Expired { orders } => orders.iter().for_each(|order| self.let_go(order)),
             Event::Restocked { quantity, .. } => {
                 self.on_hand += u64::from(quantity.get());
                 self.returned += u64::from(quantity.get());
             }
+            Event::RestockedPast { quantity, variant, .. } => self.past.restock(*variant, *quantity),
             Event::BandChanged { band } => {
                 self.band = *band;
                 self.band_seq += 1;
@@ -198,7 +219,7 @@ impl Entity for State {
     }
 
     fn wake_at(&self) -> Option<Time> {
-        self.reservations.next_expiry()
+        self.reservations.next_expiry().into_iter().chain(self.past.next_expiry()).min()
     }
 
     fn wake() -> Option<Command> {
@@ -206,13 +227,13 @@ impl Entity for State {
     }
 
     fn violations(&self) -> Vec<&'static str> {
-        let signed = |pieces: u64| i128::from(pieces);
-        let balance = signed(self.on_hand) + signed(self.sold) - signed(self.returned)
-            == signed(self.received) + i128::from(self.adjusted);
-        let consistent = !cfg!(debug_assertions) || self.reservations.is_consistent();
+        let consistent = !cfg!(debug_assertions) || (self.reservations.is_consistent() && self.past.is_consistent());
+        let item = self.offer.as_ref().is_none_or(|offer| self.item == Some(Item::of(offer)));
         let rules = [
-            (balance, "on_hand + sold - returned = received + adjusted"),
+            (self.pieces().balance(), "on_hand + sold - returned = received + adjusted"),
             (self.reserved() <= self.on_hand, "reserved <= on_hand"),
+            (self.past.is_balanced(), "the same in each ledger of the past"),
+            (item, "the pieces are those of the variant that is offered"),
             (self.telling.is_none() || self.offer.is_some(), "bands are told to the product that offers the SKU"),
             (consistent, "the reservations' sum and order are those of the reservations"),
         ];
@@ -225,5 +246,6 @@ impl Entity for State {
             + title
             + self.sku.as_ref().map_or(0, |sku| sku.as_str().len())
             + self.reservations.heap_bytes()
+            + self.past.heap_bytes()
     }
 }

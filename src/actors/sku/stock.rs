@@ -1,19 +1,63 @@
-//! How a SKU judges commands about pieces. Each decision ends with [`State::banded`]: when what is
+//! How a SKU judges claims and commands about pieces. Each decision ends with [`State::banded`]: when what is
 //! available changes its band, the record says so.
 
-use super::types::{Rejection, Reply, STOCK_MAX, State};
+use super::types::{Item, Ledger, Offer, Rejection, Reply, STOCK_MAX, State};
 use super::{EXPIRED_MAX, Event};
 use crate::actors::entity::{Ctx, Decision, DecisionOf};
-use crate::actors::values::{OrderId, Quantity, StockBand, Time};
+use crate::actors::values::{OrderId, Quantity, Sku, StockBand, Time};
 
 impl State {
+    /// A product's variant wants the SKU: it starts with nothing.
+    pub(super) fn claim(&self, sku: Sku, offer: Offer) -> Result<DecisionOf<Self>, Rejection> {
+        let claimed = |seq| Reply::Claimed { band: self.band, seq };
+        let mut events = Vec::with_capacity(2);
+        match &self.offer {
+            Some(held) if held.product != offer.product => return Err(Rejection::Taken { by: held.product }),
+            Some(held) if held.variant == offer.variant => return Ok(Decision::unchanged(claimed(self.band_seq))),
+            // Another variant of the same product.
+            Some(_) => events.push(Event::Released),
+            None => {}
+        }
+        if let Some(by) = self.ledger().and_then(|ledger| self.past.in_the_way_of(&ledger)) {
+            return Err(Rejection::Taken { by: by.product });
+        }
+        events.push(Event::Claimed { sku, offer, fresh: true });
+        Ok(Decision::new(events, Reply::Claimed { band: StockBand::OutOfStock, seq: self.seq_of_nothing() }))
+    }
+
+    /// The number of the band once there is nothing: news of what was there before are older.
+    fn seq_of_nothing(&self) -> u64 {
+        self.band_seq + u64::from(self.band != StockBand::OutOfStock)
+    }
+
+    fn ledger(&self) -> Option<Ledger> {
+        Some(Ledger { item: self.item?, pieces: self.pieces(), reservations: self.reservations.clone() })
+    }
+
+    /// Sets aside what there is.
+    pub(super) fn start_anew(&mut self) {
+        if let Some(ledger) = self.ledger() {
+            self.past.set_aside(ledger);
+        }
+        let (band, seq) = (StockBand::OutOfStock, self.seq_of_nothing());
+        let (sku, past) = (self.sku.take(), std::mem::take(&mut self.past));
+        *self = State { sku, past, band, band_seq: seq, ..State::default() };
+    }
+
+    pub(super) fn let_go(&mut self, order: &OrderId) {
+        if self.reservations.remove(order).is_none() {
+            self.past.let_go(order);
+        }
+    }
+
     pub(super) fn set_stock(
         &self,
         on_hand: u64,
         expected: Option<u64>,
+        item: Option<Item>,
         ctx: &Ctx,
     ) -> Result<DecisionOf<Self>, Rejection> {
-        self.must_be_known()?;
+        self.must_sell(item.as_ref())?;
         if expected.is_some_and(|expected| expected != self.on_hand) {
             return Err(Rejection::StockChanged { on_hand: self.on_hand });
         }
@@ -25,8 +69,14 @@ impl State {
         Ok(self.banded(vec![Event::StockSet { on_hand }], reply, on_hand - self.reserved(), ctx))
     }
 
-    pub(super) fn adjust(&self, delta: i64, reason: String, ctx: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
-        self.must_be_known()?;
+    pub(super) fn adjust(
+        &self,
+        delta: i64,
+        reason: String,
+        item: Option<Item>,
+        ctx: &Ctx,
+    ) -> Result<DecisionOf<Self>, Rejection> {
+        self.must_sell(item.as_ref())?;
         let on_hand = self.judge_on_hand(i128::from(self.on_hand) + i128::from(delta))?;
         let reply = Reply::StockSet { on_hand };
         Ok(self.banded(vec![Event::Adjusted { delta, reason }], reply, on_hand - self.reserved(), ctx))
@@ -37,9 +87,15 @@ impl State {
         order: OrderId,
         quantity: Quantity,
         placed_at: Time,
+        item: Item,
         ctx: &Ctx,
     ) -> Result<DecisionOf<Self>, Rejection> {
-        self.must_be_known()?;
+        // An order holds in one ledger at most.
+        match self.past.hold(&order) {
+            Some(held) if held.quantity == quantity => return Ok(Decision::unchanged(Reply::Reserved)),
+            Some(_) => return Err(Rejection::Unknown),
+            None => self.must_sell(Some(&item))?,
+        }
         let held = self.reservations.get(&order).copied();
         if held.is_some_and(|held| held.quantity == quantity && held.expires_at > ctx.now) {
             return Ok(Decision::unchanged(Reply::Reserved));
@@ -82,12 +138,18 @@ impl State {
     }
 
     pub(super) fn commit(&self, order: OrderId, ctx: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
+        if let Some(held) = self.past.hold(&order) {
+            return Ok(Decision::new(vec![Event::Committed { order, quantity: held.quantity }], Reply::Committed));
+        }
         let held = self.reservations.get(&order).ok_or(Rejection::NotReserved)?;
         let event = Event::Committed { order, quantity: held.quantity };
         Ok(self.banded(vec![event], Reply::Committed, self.available(), ctx))
     }
 
     pub(super) fn release_hold(&self, order: OrderId, ctx: &Ctx) -> DecisionOf<Self> {
+        if self.past.hold(&order).is_some() {
+            return Decision::new(vec![Event::HoldReleased { order }], Reply::HoldReleased);
+        }
         let Some(held) = self.reservations.get(&order) else {
             return Decision::unchanged(Reply::HoldReleased);
         };
@@ -95,23 +157,37 @@ impl State {
         self.banded(vec![Event::HoldReleased { order }], Reply::HoldReleased, available, ctx)
     }
 
-    pub(super) fn restock(&self, order: OrderId, quantity: Quantity, ctx: &Ctx) -> DecisionOf<Self> {
+    pub(super) fn restock(&self, order: OrderId, quantity: Quantity, item: Item, ctx: &Ctx) -> DecisionOf<Self> {
+        if !self.was_sold_here(&item, quantity) {
+            let variant = self.past.variant_of(&item, quantity);
+            return Decision::new(vec![Event::RestockedPast { order, quantity, variant }], Reply::Restocked);
+        }
         let available = self.available() + u64::from(quantity.get());
         self.banded(vec![Event::Restocked { order, quantity }], Reply::Restocked, available, ctx)
     }
 
+    /// Whether what comes back was sold from the present ledger. A line that does not know its variant may be of one
+    /// before: it is of the present one only when so much of that is out.
+    fn was_sold_here(&self, item: &Item, quantity: Quantity) -> bool {
+        let enough_out = item.variant.is_some() || self.pieces().out() >= u64::from(quantity.get());
+        enough_out && self.item.is_some_and(|present| item.is(&present))
+    }
+
     pub(super) fn expire(&self, ctx: &Ctx) -> DecisionOf<Self> {
         let due: Vec<_> = self.reservations.due(ctx.now).take(EXPIRED_MAX).collect();
-        if due.is_empty() {
+        let freed: u64 = due.iter().map(|(_, hold)| u64::from(hold.quantity.get())).sum();
+        let past = self.past.due(ctx.now).take(EXPIRED_MAX - due.len());
+        let orders: Vec<_> = due.iter().copied().chain(past).map(|(order, _)| order).collect();
+        if orders.is_empty() {
             return Decision::unchanged(Reply::Noted);
         }
-        let freed: u64 = due.iter().map(|(_, hold)| u64::from(hold.quantity.get())).sum();
-        let orders = due.into_iter().map(|(order, _)| order).collect();
         self.banded(vec![Event::Expired { orders }], Reply::Noted, self.available() + freed, ctx)
     }
 
-    fn must_be_known(&self) -> Result<(), Rejection> {
-        if self.offer.is_some() { Ok(()) } else { Err(Rejection::Unknown) }
+    /// That the SKU is sold, as `item` if that is said.
+    pub(super) fn must_sell(&self, item: Option<&Item>) -> Result<(), Rejection> {
+        let present = self.offer.as_ref().map(Item::of).ok_or(Rejection::Unknown)?;
+        if item.is_none_or(|item| item.is(&present)) { Ok(()) } else { Err(Rejection::Unknown) }
     }
 
     /// An on_hand that someone wants to set: not below what orders hold, and in range.

@@ -1,3 +1,5 @@
+mod past;
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -11,6 +13,8 @@ const TEE: ProductId = ProductId(1);
 const MUG: ProductId = ProductId(2);
 const ADA: OrderId = OrderId(1);
 const BOB: OrderId = OrderId(2);
+/// The tee's.
+const ITEM: Item = Item { product: TEE, variant: Some(VariantId(7)) };
 const TTL_MS: u64 = 15 * 60_000;
 
 fn sku() -> Sku {
@@ -37,12 +41,12 @@ fn claim(product: ProductId) -> Command {
 }
 
 fn set(on_hand: u64) -> Command {
-    Command::SetStock { on_hand, expected: None }
+    Command::SetStock { on_hand, expected: None, item: None }
 }
 
 fn reserve(order: OrderId, n: u64) -> Command {
     // ADA is older than BOB.
-    Command::Reserve { order, quantity: pieces(n), placed_at: START }
+    Command::Reserve { order, quantity: pieces(n), placed_at: START, item: ITEM }
 }
 
 /// Claimed by the tee, with so many pieces, and the product knows the band.
@@ -55,7 +59,7 @@ fn stocked(on_hand: u64) -> Given<State> {
 }
 
 #[test]
-fn a_sku_belongs_to_one_product_at_a_time_and_keeps_its_stock() {
+fn a_sku_belongs_to_one_product_at_a_time_and_starts_with_nothing() {
     Given::<State>::new()
         .when(set(3))
         .refused(Rejection::Unknown)
@@ -75,9 +79,17 @@ fn a_sku_belongs_to_one_product_at_a_time_and_keeps_its_stock() {
         .when(reserve(ADA, 1))
         .refused(Rejection::Unknown)
         .when(claim(MUG))
-        .then(Reply::Claimed { band: StockBand::InStock, seq: 1 })
+        .then(Reply::Claimed { band: StockBand::OutOfStock, seq: 2 })
+        .events([Event::Claimed { sku: sku(), offer: offer(MUG, 1999), fresh: true }])
+        .again()
+        .then(Reply::Claimed { band: StockBand::OutOfStock, seq: 2 })
+        .unchanged()
         .owes([])
-        .state(|sku| assert_eq!(sku.on_hand, 30));
+        .state(|sku| {
+            assert_eq!((sku.on_hand, sku.received, sku.band, sku.band_seq), (0, 0, StockBand::OutOfStock, 2));
+            let forgotten = sku.past.forgotten();
+            assert_eq!((sku.past.ledgers().len(), forgotten.on_hand, forgotten.received), (0, 30, 30));
+        });
 }
 
 #[test]
@@ -97,12 +109,12 @@ fn only_the_product_that_holds_it_sets_the_offer() {
 
 #[test]
 fn stock_is_counted_and_adjusted_but_not_below_what_orders_hold() {
-    let adjust = |delta| Command::Adjust { delta, reason: "broken".into() };
+    let adjust = |delta| Command::Adjust { delta, reason: "broken".into(), item: None };
     stocked(10)
-        .when(Command::SetStock { on_hand: 5, expected: Some(9) })
+        .when(Command::SetStock { on_hand: 5, expected: Some(9), item: None })
         .refused(Rejection::StockChanged { on_hand: 10 })
         .when(reserve(ADA, 8))
-        .when(Command::SetStock { on_hand: 7, expected: Some(10) })
+        .when(Command::SetStock { on_hand: 7, expected: Some(10), item: None })
         .refused(Rejection::StockReserved { reserved: 8 })
         .when(adjust(-3))
         .refused(Rejection::StockReserved { reserved: 8 })
@@ -142,7 +154,7 @@ fn an_order_holds_pieces_and_then_has_them() {
         .wakes_at(None)
         .again()
         .refused(Rejection::NotReserved)
-        .when(Command::Restock { order: ADA, quantity: pieces(60) })
+        .when(Command::Restock { order: ADA, quantity: pieces(60), item: ITEM })
         .then(Reply::Restocked)
         .state(|sku| assert_eq!((sku.on_hand, sku.sold, sku.returned, sku.available()), (100, 60, 60, 100)));
 }
@@ -274,11 +286,11 @@ fn any_command() -> impl Strategy<Value = (Command, u64)> {
         1 => product.clone().prop_map(claim),
         1 => product.prop_map(|product| Command::Release { product }),
         2 => (0..30_u64).prop_map(set),
-        2 => (-20..20_i64).prop_map(|delta| Command::Adjust { delta, reason: String::new() }),
-        8 => (order.clone(), some.clone()).prop_map(|(order, quantity)| Command::Reserve { order, quantity, placed_at: START }),
+        2 => (-20..20_i64).prop_map(|delta| Command::Adjust { delta, reason: String::new(), item: None }),
+        8 => (order.clone(), some.clone()).prop_map(|(order, quantity)| Command::Reserve { order, quantity, placed_at: START, item: ITEM }),
         4 => order.clone().prop_map(|order| Command::Commit { order }),
         2 => order.clone().prop_map(|order| Command::ReleaseHold { order }),
-        1 => (order, some).prop_map(|(order, quantity)| Command::Restock { order, quantity }),
+        1 => (order, some).prop_map(|(order, quantity)| Command::Restock { order, quantity, item: ITEM }),
         2 => Just(Command::Expire),
         1 => (0..9_u64).prop_map(|seq| Command::BandTold { seq }),
     ];
@@ -294,8 +306,8 @@ proptest! {
             given = given.after_ms(wait_ms);
             let before = given.state.clone();
             given = given.when(command.clone());
-            let Command::Reserve { order, quantity, placed_at } = command else { continue };
-            if before.offer.is_none() {
+            let Command::Reserve { order, quantity, placed_at, .. } = command else { continue };
+            if before.offer.as_ref().map(Item::of) != Some(ITEM) || before.past.hold(&order).is_some() {
                 continue;
             }
             let kept: u64 = before
@@ -341,8 +353,12 @@ fn stored_bytes_stay_what_they_are() {
     let quantity = pieces(300);
     assert_golden(&[
         (
-            Event::Claimed { sku: sku(), offer: sold },
+            Event::Claimed { sku: sku(), offer: sold.clone(), fresh: false },
             "1.1 055445452d4d00000000000000000000000000000001000000000000000000000000000000070354656501474250000100000000000000000000000000000005",
+        ),
+        (
+            Event::Claimed { sku: sku(), offer: sold, fresh: true },
+            "1.2 055445452d4d0000000000000000000000000000000100000000000000000000000000000007035465650147425000010000000000000000000000000000000501",
         ),
         (
             Event::OfferSet { offer: offer(MUG, 1999) },
@@ -368,6 +384,10 @@ fn stored_bytes_stay_what_they_are() {
         (Event::Restocked { order: BOB, quantity }, "10.1 00000000000000000000000000000002fb2c01"),
         (Event::BandChanged { band: StockBand::LowStock }, "11.1 02"),
         (Event::BandTold { seq: 4 }, "12.1 04"),
+        (
+            Event::RestockedPast { order: BOB, quantity, variant: Some(VariantId(7)) },
+            "13.1 00000000000000000000000000000002fb2c010100000000000000000000000000000007",
+        ),
     ]);
     assert_golden(&[
         (Reply::Claimed { band: StockBand::InStock, seq: 3 }, "1.1 0103"),

@@ -8,6 +8,7 @@ use crate::actors::entity::Kind;
 use crate::actors::values::{Money, OrderId, ProductId, Quantity, Sku, StockBand, Time, UserId, VariantId};
 use crate::stored_enum;
 
+pub use super::past::{Ledger, PAST_MAX, Past, Pieces};
 pub use super::reservations::{Reservation, Reservations};
 
 pub enum StockUnit {}
@@ -38,6 +39,26 @@ pub struct Offer {
     pub seller: Option<UserId>,
 }
 
+/// What a line, a hold and a sold piece are of: a variant of a product, whatever its SKU comes to name later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    pub product: ProductId,
+    /// `None` in lines that were stored before they knew it: whichever variant of the product has the SKU.
+    pub variant: Option<VariantId>,
+}
+
+impl Item {
+    pub fn of(offer: &Offer) -> Item {
+        Item { product: offer.product, variant: Some(offer.variant) }
+    }
+
+    /// Whether both are the same, as far as they say.
+    pub fn is(&self, other: &Item) -> bool {
+        let unsaid = self.variant.is_none() || other.variant.is_none();
+        self.product == other.product && (unsaid || self.variant == other.variant)
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Command {
     /// From a product: the SKU is its variant's from now on. `sku` is this entity's own name.
@@ -49,7 +70,7 @@ pub enum Command {
     SetOffer {
         offer: Offer,
     },
-    /// From a product that no longer has it. The stock stays.
+    /// From a product that no longer has it. Its pieces and holds stay with its variant.
     Release {
         product: ProductId,
     },
@@ -58,30 +79,36 @@ pub enum Command {
     SetStock {
         on_hand: u64,
         expected: Option<u64>,
+        /// What the caller may count. `None`: whatever the SKU names.
+        item: Option<Item>,
     },
     Adjust {
         delta: i64,
         reason: String,
+        item: Option<Item>,
     },
 
     /// Holds pieces for an order until they are committed, released, or the hold expires. A repeat with
     /// another quantity changes the hold. `placed_at`: when the order was placed, which with its id is its age.
+    /// Of any item but the present one it is refused as unknown.
     Reserve {
         order: OrderId,
         quantity: Quantity,
         placed_at: Time,
+        item: Item,
     },
-    /// The order is paid for: what it holds is sold.
+    /// The order is paid for: what it holds is sold, also of an item that has given up the SKU meanwhile.
     Commit {
         order: OrderId,
     },
     ReleaseHold {
         order: OrderId,
     },
-    /// A sold piece is back (an order was cancelled, or undone after a commit).
+    /// A sold piece is back (an order was cancelled, or undone after a commit): to the item that it was sold as.
     Restock {
         order: OrderId,
         quantity: Quantity,
+        item: Item,
     },
 
     /// The wake: ends what has been held too long.
@@ -113,9 +140,9 @@ stored_enum! {
 
 stored_enum! {
     pub enum Rejection {
-        /// Another product holds the SKU.
+        /// Another product holds the SKU, or so many past ones have pieces on hold that no more can be remembered.
         (1, 1) => Taken { by: ProductId },
-        /// No product has a variant with this SKU.
+        /// No product has a variant with this SKU; or it is not the one that was meant.
         (2, 1) => Unknown,
         /// `expected` was not the present on_hand.
         (3, 1) => StockChanged { on_hand: u64 },
@@ -139,13 +166,16 @@ pub struct BandNews {
     pub seq: u64,
 }
 
-/// on_hand + sold - returned = received + adjusted, and 0 <= reserved <= on_hand, always.
+/// Counts and holds are those of `item`: on_hand + sold - returned = received + adjusted, and
+/// 0 <= reserved <= on_hand, always.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct State {
     /// The SKU's own name: `None` until a product first claims it.
     pub sku: Option<Sku>,
     /// `None`: no product has this SKU (now). To the edge it is unknown then.
     pub offer: Option<Offer>,
+    /// Who claimed the SKU last, also when it has been released since.
+    pub item: Option<Item>,
     /// Pieces that lie in the shop.
     pub on_hand: u64,
     /// Pieces that came in by setting the stock higher.
@@ -164,9 +194,16 @@ pub struct State {
     pub band_seq: u64,
     /// At most one band is on its way to the product.
     pub telling: Option<BandNews>,
+    /// What the SKU named before.
+    pub past: Past,
 }
 
 impl State {
+    pub fn pieces(&self) -> Pieces {
+        let State { on_hand, received, adjusted, sold, returned, .. } = *self;
+        Pieces { on_hand, received, adjusted, sold, returned }
+    }
+
     pub fn reserved(&self) -> u64 {
         self.reservations.total()
     }

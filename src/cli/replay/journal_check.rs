@@ -6,7 +6,7 @@
 //! events; for the first rejection of each SKU it is also held against the state that time travel shows (where the
 //! decisive moment is what a version came to).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
@@ -188,6 +188,8 @@ struct Stock {
     held: HashMap<String, u64>,
     /// The sum of what is held.
     reserved: u64,
+    /// Orders that hold pieces of what the SKU named before: these are not counted here any more.
+    before: HashSet<String>,
 }
 
 impl Stock {
@@ -203,6 +205,7 @@ impl Stock {
                 self.held.insert(data["order"].as_str()?.to_owned(), quantity);
                 self.reserved += quantity;
             }
+            "committed" if self.before.remove(data["order"].as_str()?) => {}
             "committed" => {
                 self.let_go(&data["order"])?;
                 self.on_hand = self.on_hand.checked_sub(data["quantity"].as_u64()?)?;
@@ -210,8 +213,13 @@ impl Stock {
             "hold_released" => self.let_go(&data["order"])?,
             "expired" => data["orders"].as_array()?.iter().try_for_each(|order| self.let_go(order))?,
             "restocked" => self.on_hand = self.on_hand.checked_add(data["quantity"].as_u64()?)?,
-            // of the offer and of what the product is told
-            "claimed" | "offer_set" | "released" | "band_changed" | "band_told" => {}
+            // Another variant has it now, and none of the pieces.
+            "claimed" if data["fresh"].as_bool()? => {
+                self.before.extend(self.held.drain().map(|(order, _)| order));
+                (self.on_hand, self.reserved) = (0, 0);
+            }
+            // of the offer, of what the product is told, and of what it was before
+            "claimed" | "offer_set" | "released" | "band_changed" | "band_told" | "restocked_past" => {}
             _ => return None,
         }
         Some(())

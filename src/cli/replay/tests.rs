@@ -164,7 +164,7 @@ fn countries_of_the_file_have_codes_and_unknown_ones_are_home() {
 #[test]
 fn a_sku_s_journal_tells_what_was_available_when() {
     let journal = json!([
-        {"version": 1, "at": "2026-01-01T00:00:00.000Z", "events": [{"type": "claimed", "data": {}}]},
+        {"version": 1, "at": "2026-01-01T00:00:00.000Z", "events": [{"type": "claimed", "data": {"fresh": true}}]},
         {"version": 2, "at": "2026-01-01T00:00:01.000Z", "events": [{"type": "stock_set", "data": {"on_hand": 10}}]},
         {"version": 3, "at": "2026-01-01T00:00:02.000Z", "events": [
             {"type": "reserved", "data": {"order": "a", "quantity": 4}},
@@ -172,6 +172,13 @@ fn a_sku_s_journal_tells_what_was_available_when() {
         {"version": 4, "at": "2026-01-01T00:00:03.000Z", "events": [
             {"type": "committed", "data": {"order": "a", "quantity": 4}}, {"type": "band_changed", "data": {}}]},
         {"version": 5, "at": "2026-01-01T00:00:04.000Z", "events": [{"type": "hold_released", "data": {"order": "b"}}]},
+        {"version": 6, "at": "2026-01-01T00:00:10.000Z", "events": [
+            {"type": "reserved", "data": {"order": "c", "quantity": 2}}, {"type": "released"}]},
+        {"version": 7, "at": "2026-01-01T00:00:11.000Z", "events": [{"type": "claimed", "data": {"fresh": true}}]},
+        {"version": 8, "at": "2026-01-01T00:00:12.000Z", "events": [{"type": "stock_set", "data": {"on_hand": 5}}]},
+        {"version": 9, "at": "2026-01-01T00:00:13.000Z", "events": [
+            {"type": "committed", "data": {"order": "c", "quantity": 2}},
+            {"type": "restocked_past", "data": {"order": "c", "quantity": 2}}]},
     ]);
     let entries: Vec<Entry> = serde_json::from_value(journal).expect("entries");
     let history = History::of(&entries).expect("a consistent journal");
@@ -185,6 +192,8 @@ fn a_sku_s_journal_tells_what_was_available_when() {
     assert_eq!(decisive("02.500", "03.600", 6), None);
     assert_eq!(decisive("01.500", "02.600", 6), Some((3, false)), "within a record");
     assert_eq!(decisive("02.500", "03.600", 10), None);
+    assert_eq!(decisive("11.500", "11.600", 0), Some((7, true)), "another variant has none of the pieces");
+    assert_eq!(decisive("13.500", "13.600", 5), Some((9, true)), "what was sold before is not of it");
 
     let wrong: Vec<Entry> = serde_json::from_value(json!([
         {"version": 1, "at": "", "events": [{"type": "reserved", "data": {"order": "a", "quantity": 4}}]},

@@ -24,6 +24,9 @@ coded_enum! {
         PriceChanged = 2 "price_changed",
         /// It is not sold (any more).
         Unavailable = 3 "unavailable",
+        /// The SKU is another product's now, or another variant's: the line is not what it was; completing asks for a
+        /// new confirmation.
+        ItemChanged = 4 "item_changed",
     }
 }
 
@@ -236,6 +239,10 @@ fn line_warnings(line: &cart::Line, row: &SkuRow) -> Vec<WarningView> {
         return vec![warning(WarningWord::Unavailable, format!("SKU {sku} is not for sale."))];
     };
     let mut warnings = Vec::new();
+    if row.item.is_some_and(|item| !line.item().is(&item)) {
+        let message = format!("SKU {sku} is no longer {}: another article is sold under it.", line.title);
+        warnings.push(warning(WarningWord::ItemChanged, message));
+    }
     if row.available < u64::from(line.quantity.get()) {
         let message = format!("SKU {sku} has {} available, {} requested.", row.available, line.quantity.get());
         warnings.push(warning(WarningWord::InsufficientStock, message));

@@ -17,7 +17,7 @@ use crate::actors::order::types::{
 use crate::actors::payment::types::{PaymentIntent, PaymentMethod};
 use crate::actors::product::types::{Content, ProductStatus, State as Product, Variant};
 use crate::actors::projections::catalogue::SkuRow;
-use crate::actors::sku::types::{Offer, State as StockUnit};
+use crate::actors::sku::types::{Item, Offer, State as StockUnit};
 use crate::actors::values::{
     Address, CartId, CategoryId, Contact, Currency, LineId, Money, OrderId, ProductId, Quantity, RequestId, Secret,
     Sku, StockBand, Time, Totals, VariantId,
@@ -40,6 +40,7 @@ fn line(id: u128, name: &str, quantity: u64) -> Line {
         id: LineId(id),
         sku: sku(name),
         product: ProductId(1),
+        variant: Some(VariantId(2)),
         title: "Blue tee".into(),
         quantity: Quantity::new(quantity).expect("a quantity"),
         unit_price: gbp(1999),
@@ -61,7 +62,7 @@ fn contact() -> Contact {
 #[test]
 fn a_cart_shows_lines_totals_and_what_is_missing() {
     let state = Cart { id: Some(CartId(3)), lines: Lines::from(vec![line(5, "TEE-M", 2)]), ..Cart::default() };
-    let row = SkuRow { version: 1, available: 9, price: Some(gbp(1999)) };
+    let row = SkuRow { version: 1, available: 9, price: Some(gbp(1999)), item: None };
     assert_eq!(
         show(CartView::of(&state, 4, &[Some(row)])),
         json!({
@@ -78,10 +79,13 @@ fn a_cart_shows_lines_totals_and_what_is_missing() {
 
 #[test]
 fn an_open_cart_warns_of_stock_price_and_what_is_gone() {
-    let lines = vec![line(1, "FEW", 3), line(2, "DEARER", 1), line(3, "GONE", 1), line(4, "UNSEEN", 1)];
+    let lines =
+        vec![line(1, "FEW", 3), line(2, "DEARER", 1), line(3, "GONE", 1), line(4, "UNSEEN", 1), line(5, "OTHER", 1)];
     let state = Cart { id: Some(CartId(3)), lines: Lines::from(lines), ..Cart::default() };
-    let row = |available, price| Some(SkuRow { version: 1, available, price });
-    let skus = [row(2, Some(gbp(1999))), row(9, Some(gbp(2105))), row(9, None), None];
+    let item = |variant| Some(Item { product: ProductId(1), variant: Some(VariantId(variant)) });
+    let row = |available, price| Some(SkuRow { version: 1, available, price, item: item(2) });
+    let other = row(9, Some(gbp(1999))).map(|row| SkuRow { item: item(3), ..row });
+    let skus = [row(2, Some(gbp(1999))), row(9, Some(gbp(2105))), row(9, None), None, other];
     let shown = show(CartView::of(&state, 1, &skus));
     assert_eq!(
         shown["warnings"],
@@ -89,6 +93,8 @@ fn an_open_cart_warns_of_stock_price_and_what_is_gone() {
             {"code": "insufficient_stock", "target": LineId(1), "message": "SKU FEW has 2 available, 3 requested."},
             {"code": "price_changed", "target": LineId(2), "message": "SKU DEARER costs 21.05 GBP now, not 19.99 GBP."},
             {"code": "unavailable", "target": LineId(3), "message": "SKU GONE is not for sale."},
+            {"code": "item_changed", "target": LineId(5),
+             "message": "SKU OTHER is no longer Blue tee: another article is sold under it."},
         ])
     );
     let closed = Cart { status: CartStatus::Merged, ..state };
@@ -193,6 +199,7 @@ fn a_rejected_order_says_why_and_shows_no_secret() {
             id: LineId(5),
             sku: sku("TEE-M"),
             product: ProductId(1),
+            variant: Some(VariantId(2)),
             title: "Blue tee".into(),
             quantity: Quantity::new(3).expect("a quantity"),
             unit_price: gbp(10),

@@ -5,13 +5,13 @@ use crate::actors::payment::types::PaymentMethod;
 use crate::actors::testkit::request;
 use crate::actors::values::Secret;
 
-const ORDER: OrderId = OrderId(11);
+pub(super) const ORDER: OrderId = OrderId(11);
 
 fn payment() -> PaymentIntent {
     PaymentIntent { method: PaymentMethod::Mock, token: Secret("tok_ok".into()) }
 }
 
-fn complete(order: OrderId, expected: Option<i64>, offers: &[(&str, Option<Offer>)]) -> Command {
+pub(super) fn complete(order: OrderId, expected: Option<i64>, offers: &[(&str, Option<Offer>)]) -> Command {
     Command::Complete(Box::new(Completing {
         order,
         payment: payment(),
@@ -25,11 +25,11 @@ fn decided(order: OrderId, refusal: Option<OrderRefusal>) -> Command {
 }
 
 /// Two of A at 1.00 and one of B at 0.50, with a contact: 2.50.
-fn ready() -> Given<State> {
+pub(super) fn ready() -> Given<State> {
     with(&[("A", 2, 100), ("B", 1, 50)]).when(Command::SetContact { contact: Box::new(contact()) })
 }
 
-fn now(a: i64, b: i64) -> [(&'static str, Option<Offer>); 2] {
+pub(super) fn now(a: i64, b: i64) -> [(&'static str, Option<Offer>); 2] {
     [("A", Some(offer(a))), ("B", Some(offer(b)))]
 }
 

@@ -17,13 +17,14 @@ fn stored_events_stay_what_they_are() {
     let opened =
         Event::Opened { id: CART, user: Some(USER), currency: Currency::GBP, reference, metadata, expires_at: AT };
     let lines = vec![line(2, "B", 3, 250)];
+    let old = vec![Line { variant: None, ..line(2, "B", 3, 250) }];
     assert_golden(&[
         (
             opened,
             "1.1 0000000000000000000000000000000101000000000000000000000000000000074742500104504f2d370101610162fbd007",
         ),
         (
-            Event::LineSet { line: line(1, "A", 300, 1999), expires_at: AT },
+            Event::LineSet { line: Line { variant: None, ..line(1, "A", 300, 1999) }, expires_at: AT },
             "2.1 0000000000000000000000000000000101410000000000000000000000000000000303546565fb2c01fb9e0f474250fbd007",
         ),
         (
@@ -42,8 +43,20 @@ fn stored_events_stay_what_they_are() {
         (Event::SurrenderAccepted, "7.1"),
         (Event::MergeRefused { refusal: MergeRefusal::SourceClosed }, "8.1 02"),
         (
-            Event::LinesTaken { lines: lines.clone(), expires_at: AT },
+            Event::LinesTaken { lines: old.clone(), expires_at: AT },
             "9.1 01000000000000000000000000000000020142000000000000000000000000000000030354656503fbf401474250fbd007",
+        ),
+        (
+            Event::LineSet { line: line(1, "A", 300, 1999), expires_at: AT },
+            "2.2 00000000000000000000000000000001014100000000000000000000000000000003010000000000000000000000000000000403546565fb2c01fb9e0f474250fbd007",
+        ),
+        (
+            Event::LinesTaken { lines: lines.clone(), expires_at: AT },
+            "9.2 010000000000000000000000000000000201420000000000000000000000000000000301000000000000000000000000000000040354656503fbf401474250fbd007",
+        ),
+        (
+            Event::Repriced { lines: lines.clone(), expires_at: AT },
+            "15.2 010000000000000000000000000000000201420000000000000000000000000000000301000000000000000000000000000000040354656503fbf401474250fbd007",
         ),
         (Event::LinesRefused { refusal: MergeRefusal::OtherCurrency }, "10.1 05"),
         (Event::MergeEnded, "11.1"),
@@ -54,7 +67,7 @@ fn stored_events_stay_what_they_are() {
         (Event::Surrendered, "13.1"),
         (Event::Reopened { expires_at: AT }, "14.1 fbd007"),
         (
-            Event::Repriced { lines, expires_at: AT },
+            Event::Repriced { lines: old.clone(), expires_at: AT },
             "15.1 01000000000000000000000000000000020142000000000000000000000000000000030354656503fbf401474250fbd007",
         ),
         (
@@ -67,7 +80,11 @@ fn stored_events_stay_what_they_are() {
         (Event::Expired, "20.1"),
         (Event::CustomerTold, "21.1"),
         (
-            Event::LinesAdded { lines: vec![line(2, "B", 3, 250)], expires_at: AT },
+            Event::LinesAdded { lines, expires_at: AT },
+            "22.2 010000000000000000000000000000000201420000000000000000000000000000000301000000000000000000000000000000040354656503fbf401474250fbd007",
+        ),
+        (
+            Event::LinesAdded { lines: old, expires_at: AT },
             "22.1 01000000000000000000000000000000020142000000000000000000000000000000030354656503fbf401474250fbd007",
         ),
     ]);
@@ -87,6 +104,7 @@ fn stored_outcomes_stay_what_they_are() {
         (Reply::Repriced { total: gbp(250) }, "8.1 fbf401474250"),
         (Reply::Already { order }, "9.1 00000000000000000000000000000003"),
         (Reply::Noted, "10.1"),
+        (Reply::ItemsChanged { lines: vec![0, 300] }, "11.1 0200fb2c01"),
     ]);
     let sku = sku("A");
     assert_golden(&[

@@ -6,7 +6,7 @@ fn merge(strategy: MergeStrategy) -> Command {
     Command::Merge { from: OTHER, strategy }
 }
 
-fn take(merge: RequestId, lines: Vec<Line>) -> Command {
+pub(super) fn take(merge: RequestId, lines: Vec<Line>) -> Command {
     Command::TakeLines { merge, currency: Currency::GBP, lines }
 }
 
@@ -15,7 +15,7 @@ fn key(step: &str, merge: RequestId) -> String {
 }
 
 /// A target with 2 A at 100 and 5 B at 50 that was asked to merge (request 2) and awaits the lines.
-fn target(strategy: MergeStrategy) -> Given<State> {
+pub(super) fn target(strategy: MergeStrategy) -> Given<State> {
     with(&[("A", 2, 100), ("B", 5, 50)])
         .when(merge(strategy))
         .then(Reply::Merging)

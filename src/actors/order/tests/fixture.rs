@@ -7,6 +7,7 @@ use crate::actors::order::types::{OrderLine, Placement};
 use crate::actors::payment::types::{PaymentIntent, PaymentMethod};
 use crate::actors::values::{
     Address, CartId, Contact, Currency, LineId, Money, OrderId, ProductId, Quantity, RequestId, Secret, Totals, UserId,
+    VariantId,
 };
 
 pub(super) const ORDER: OrderId = OrderId(0x0de4);
@@ -27,6 +28,7 @@ pub(super) fn placement(user: Option<UserId>, lines: &[(&str, u32, i64)]) -> Pla
         id: LineId(n as u128 + 1),
         sku: sku.parse().expect("a SKU"),
         product: ProductId(n as u128 + 101),
+        variant: Some(VariantId(n as u128 + 201)),
         title: format!("Article {n}"),
         quantity: pieces(*quantity),
         unit_price: gbp(*price),

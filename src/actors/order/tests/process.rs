@@ -55,9 +55,9 @@ fn the_straight_way() {
 fn what_is_asked_of_a_sku_names_order_and_quantity() {
     let (id, command) = placed().number_claimed().reserved(1).owed::<StockUnit>("reserve:0");
     assert_eq!(id, "TEE-M");
-    assert!(
-        matches!(command, sku::Command::Reserve { order: ORDER, quantity, placed_at: START } if quantity == pieces(2))
-    );
+    let sku::Command::Reserve { order, quantity, placed_at, item } = command else { panic!("{command:?}") };
+    assert_eq!((order, quantity, placed_at), (ORDER, pieces(2), START));
+    assert_eq!(item, placement(None, &[("TEE-M", 2, 1000)]).lines[0].item());
 }
 
 #[test]

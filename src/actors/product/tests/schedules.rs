@@ -52,7 +52,7 @@ fn play(world: &mut World, act: Act) {
             let _ = world.send::<Product>(&product, Command::Archive { if_version: None });
         }
         Act::Stock { sku: name, on_hand } => {
-            let set = sku::Command::SetStock { on_hand, expected: None };
+            let set = sku::Command::SetStock { on_hand, expected: None, item: None };
             let _ = world.send::<StockUnit>(&sku(SKUS[name]), set);
         }
         Act::Messages(steps) => steps.into_iter().for_each(|step| world.step(step)),
