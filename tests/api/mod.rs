@@ -11,6 +11,7 @@ mod catalogue;
 mod completion;
 mod contract;
 mod conventions;
+mod freed_skus;
 mod idempotency;
 mod inventory;
 mod limits;
