@@ -128,8 +128,13 @@ impl Member {
             let sent = Moment::now();
             match self.renew(sent).await {
                 Ok(()) => sleep(RENEW_EVERY).await,
-                Err(error @ (StoreError::Fatal(_) | StoreError::Damaged(_))) => return error,
-                Err(error) => {
+                Err(error @ StoreError::Fatal(_)) => return error,
+                // Nobody can take over either who cannot read the list. Once it is repaired this node goes on.
+                Err(error @ StoreError::Damaged(_)) => {
+                    tracing::error!(%error, "the lease is not renewed: the node list is damaged");
+                    sleep(RENEW_EVERY).await;
+                }
+                Err(error @ (StoreError::Unavailable(_) | StoreError::Unknown(_))) => {
                     tracing::warn!(%error, "the lease is not renewed");
                     sleep(AGAIN).await;
                 }

@@ -39,6 +39,8 @@ metrics! {
     panics: IntCounter,
     /// Entities quarantined after repeated panics.
     quarantined: IntCounter,
+    /// Slots that are not served because their stored data is damaged. Page someone.
+    slots_quarantined: IntGauge,
     /// Broken invariants found after applying an event, by name. Page someone.
     violations: IntCounterVec(&["invariant"]),
     /// Records committed to the journal.

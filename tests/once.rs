@@ -5,6 +5,7 @@ mod deploy;
 mod hostile;
 mod orders;
 mod postgres;
+mod quarantine;
 mod readme;
 mod redis;
 mod runtime;

@@ -34,6 +34,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Someone who wants to know which entities have changed.
 pub trait Follower: Send + Sync + 'static {
     fn changed(&self, keys: &[EntityKey]);
+    /// Entities that could not be read, because their slot was quarantined, can be read again.
+    fn readable_again(&self);
 }
 
 /// Whom a runtime calls: complete before it begins, and the same for as long as it runs.
@@ -186,6 +188,12 @@ impl Outlet for Dispatcher {
             if catch_unwind(AssertUnwindSafe(|| follower.changed(&keys))).is_err() {
                 tracing::error!("a follower panicked");
             }
+        }
+    }
+
+    fn readable_again(&self) {
+        for follower in &self.courier.surroundings.followers {
+            follower.readable_again();
         }
     }
 

@@ -16,6 +16,7 @@ pub mod sku;
 pub mod slug;
 pub mod user;
 
+mod appending;
 pub mod client;
 pub mod coded_enum;
 pub mod dispatcher;

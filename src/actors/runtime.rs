@@ -19,11 +19,11 @@ use super::kinds::Kinds;
 use super::pruning::prune_for_ever;
 use super::router::Router;
 use super::slot::actor::{SlotActor, SlotMessage, SlotSeat, Start};
-use super::slot::{Common, Memory, SlotLimits, SlotShared};
+use super::slot::{Common, Memory, SlotLimits, SlotShared, claim_all};
 use super::writer::{Ended, Gathering, JournalWriter, Outlet, Room, WriterArguments, WriterLimits};
 use crate::cluster::{Lease, NodeId, Ownership};
 use crate::metrics::Metrics;
-use crate::persistence::{Journal, Refusal, Slot, SlotHead, StoreError};
+use crate::persistence::{Journal, Slot, StoreError};
 
 /// How a runtime is set up.
 pub struct RuntimeConfig {
@@ -94,18 +94,18 @@ impl Prepared {
         self
     }
 
-    /// Claims every slot, and starts to serve.
+    /// Claims every slot, and starts to serve. A slot whose stored data is damaged is quarantined.
     pub async fn start(self) -> Result<Runtime, StartError> {
         let gateways = &self.surroundings.gateways;
         if let Some((kind, gateway)) = self.config.kinds.gateways().find(|(_, name)| !gateways.contains_key(name)) {
             return Err(StartError::NoGateway { kind, gateway });
         }
-        let heads = claim_all(&*self.journal, &self.config.node).await?;
-        Ok(self.begin(heads).await?)
+        let starts = claim_all(&*self.journal, self.config.node.as_str()).await?;
+        Ok(self.begin(starts).await?)
     }
 
     /// Starts the writer and the slots.
-    async fn begin(self, heads: Vec<SlotHead>) -> Result<Runtime, StoreError> {
+    async fn begin(self, starts: Vec<Start>) -> Result<Runtime, StoreError> {
         let Prepared { config, journal, lease, metrics, ownership, router, surroundings } = self;
         let dispatcher = Dispatcher::new(router.clone(), metrics.clone(), surroundings);
         let room = Arc::new(Room::new(config.queue_records_max, config.queue_bytes_max));
@@ -130,7 +130,7 @@ impl Prepared {
             writer,
         };
         let (ready, started) = oneshot::channel();
-        let arguments = (nursery, heads, ready);
+        let arguments = (nursery, starts, ready);
         let (supervisor, _) = Actor::spawn(None, Supervisor, arguments)
             .await
             .map_err(|error| StoreError::Fatal(format!("the runtime cannot start: {error}")))?;
@@ -229,14 +229,6 @@ fn prune(journal: Arc<dyn Journal>, metrics: Arc<Metrics>) -> DropGuard {
     stopped.drop_guard()
 }
 
-async fn claim_all(journal: &dyn Journal, node: &NodeId) -> Result<Vec<SlotHead>, StoreError> {
-    let wanted: Vec<(Slot, u64)> =
-        journal.heads().await?.iter().enumerate().map(|(slot, head)| (slot as Slot, head.epoch)).collect();
-    let claimed = journal.claim(node.as_str(), &wanted).await?;
-    let refused = |refusal: Refusal| StoreError::Unavailable(format!("a slot cannot be claimed: {refusal}"));
-    claimed.into_iter().map(|head| head.map_err(refused)).collect()
-}
-
 /// What slots and the writer are started from, the first time and again.
 struct Nursery {
     common: Arc<Common>,
@@ -286,17 +278,17 @@ const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
 impl Actor for Supervisor {
     type Msg = SupervisorMessage;
     type State = SupervisorState;
-    type Arguments = (Nursery, Vec<SlotHead>, oneshot::Sender<()>);
+    type Arguments = (Nursery, Vec<Start>, oneshot::Sender<()>);
 
     async fn pre_start(
         &self,
         myself: ActorRef<SupervisorMessage>,
-        (nursery, heads, ready): Self::Arguments,
+        (nursery, starts, ready): Self::Arguments,
     ) -> Result<SupervisorState, ActorProcessingErr> {
         let mut state = SupervisorState { nursery, children: HashMap::new(), failures: HashMap::new() };
         state.start_writer(&myself).await?;
-        for (slot, head) in heads.into_iter().enumerate() {
-            state.start_slot(&myself, slot as Slot, Start::Claimed(head)).await?;
+        for (slot, start) in (0..).zip(starts) {
+            state.start_slot(&myself, slot, start).await?;
         }
         myself.send_interval(SWEEP_EVERY, || SupervisorMessage::Sweep);
         let _ = ready.send(()); // the starter waits for it unless it has given up

@@ -12,7 +12,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -47,25 +46,28 @@ pub enum Effect {
 }
 
 /// Why a slot's generation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
     /// The store refused for certain: nothing of it was written.
     Refused,
     /// It may have been written.
     Unknown,
+    /// The store met damage in what it has of the slot, this: it may have been written.
+    Damaged(Arc<str>),
 }
 
 impl Ended {
-    pub fn word(self) -> &'static str {
+    pub fn word(&self) -> &'static str {
         match self {
             Ended::Refused => "refused",
             Ended::Unknown => "unknown",
+            Ended::Damaged(_) => "damaged",
         }
     }
-    fn ask_error(self) -> AskError {
+    fn ask_error(&self) -> AskError {
         match self {
             Ended::Refused => AskError::Unavailable,
-            Ended::Unknown => AskError::Unknown,
+            Ended::Unknown | Ended::Damaged(_) => AskError::Unknown,
         }
     }
 }
@@ -118,6 +120,8 @@ pub trait Outlet: Send + Sync + 'static {
     fn dispatch(&self, dispatch: Dispatch);
     /// Entities whose records have become durable.
     fn changed(&self, keys: Vec<EntityKey>);
+    /// A slot that was quarantined is served again.
+    fn readable_again(&self);
     /// The slot must end its generation.
     fn ended(&self, slot: Slot, generation: u64, why: Ended);
     /// The store must not be used any more.
@@ -196,7 +200,7 @@ impl Gathering {
         let batch: Vec<Submission> = queue.waiting.drain(..count).collect();
         queue.poked = !batch.is_empty();
         let ended = |s: &Submission| {
-            queue.ended.get(&s.slot).filter(|(generation, _)| s.generation <= *generation).map(|(_, why)| *why)
+            queue.ended.get(&s.slot).filter(|(generation, _)| s.generation <= *generation).map(|(_, why)| why.clone())
         };
         batch
             .into_iter()
@@ -317,80 +321,40 @@ impl WriterArguments {
         self.settle(pending, ended);
     }
 
-    /// Appends the batch; the answer says which slots' generations end.
-    async fn append(&self, batch: Batch) -> Result<HashMap<Slot, Ended>, Ended> {
-        if batch.records.is_empty() && batch.snapshots.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let count = batch.records.len();
-        let started = Instant::now();
-        let result = self.journal.append(batch).await;
-        self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
-        self.metrics.commit_records.observe(count as f64);
-        match result {
-            Ok(refused) => {
-                self.metrics.records_committed.inc_by(count as u64);
-                for (slot, why) in &refused {
-                    tracing::warn!(slot, %why, "the store refused a slot's records");
-                }
-                Ok(refused.into_iter().map(|(slot, _)| (slot, Ended::Refused)).collect())
-            }
-            Err(StoreError::Unavailable(why)) => {
-                tracing::warn!(why, "the store is unavailable: nothing was written");
-                Err(Ended::Refused)
-            }
-            Err(StoreError::Unknown(why)) => {
-                tracing::warn!(why, "the outcome of a commit is unknown");
-                Err(Ended::Unknown)
-            }
-            Err(error @ (StoreError::Damaged(_) | StoreError::Fatal(_))) => {
-                tracing::error!(%error, "the store has failed: this node stops");
-                self.outlet.store_failed(error);
-                Err(Ended::Unknown)
-            }
-        }
-    }
-
-    fn settle(&self, pending: Vec<Pending>, appended: Result<HashMap<Slot, Ended>, Ended>) {
+    /// `ended`: slots whose records were not written, or may not have been.
+    fn settle(&self, pending: Vec<Pending>, ended: HashMap<Slot, Ended>) {
         let mut changed = Vec::new();
         let mut newly_ended: HashMap<Slot, (u64, Ended)> = HashMap::new();
         // Only slots that had something written can lose it; a barrier alone follows its slot.
-        if let Err(why) = appended {
-            for pending in pending.iter().filter(|pending| pending.record.is_some()) {
-                newly_ended.insert(pending.slot, (pending.generation, why));
-            }
-        }
-        if let Ok(refused) = &appended {
-            for pending in pending.iter().filter(|pending| pending.record.is_some()) {
-                if let Some(why) = refused.get(&pending.slot) {
-                    newly_ended.insert(pending.slot, (pending.generation, *why));
-                }
+        for pending in pending.iter().filter(|pending| pending.record.is_some()) {
+            if let Some(why) = ended.get(&pending.slot) {
+                newly_ended.insert(pending.slot, (pending.generation, why.clone()));
             }
         }
         for (slot, (generation, why)) in &newly_ended {
-            self.gathering.end_generation(*slot, *generation, *why);
+            self.gathering.end_generation(*slot, *generation, why.clone());
             self.metrics.generations_ended.with_label_values(&[why.word()]).inc();
         }
         // A mark that a slot has not heard of (it was recovering) must not refuse it in silence.
         for pending in &pending {
-            if let Some(why) = pending.ended
+            if let Some(why) = &pending.ended
                 && self.slots[usize::from(pending.slot)].generation() == pending.generation
             {
-                newly_ended.entry(pending.slot).or_insert((pending.generation, why));
+                newly_ended.entry(pending.slot).or_insert((pending.generation, why.clone()));
             }
         }
         let lease_is_valid = self.lease.is_valid();
         for Pending { slot, generation, ended, record, effects } in pending {
-            let ended =
-                ended.or_else(|| newly_ended.get(&slot).filter(|(ended, _)| generation <= *ended).map(|(_, why)| *why));
-            if let (None, Some((seq, key))) = (ended, record) {
+            let newly = || newly_ended.get(&slot).filter(|(ended, _)| generation <= *ended);
+            let ended = ended.or_else(|| newly().map(|(_, why)| why.clone()));
+            if let (None, Some((seq, key))) = (&ended, record) {
                 let shared = &self.slots[usize::from(slot)];
                 if shared.generation() == generation {
                     shared.set_durable_seq(seq);
                 }
                 changed.push(key);
             }
-            self.carry_out(effects, ended, lease_is_valid);
+            self.carry_out(effects, ended.as_ref(), lease_is_valid);
         }
         if !changed.is_empty() {
             self.outlet.changed(changed);
@@ -400,7 +364,7 @@ impl WriterArguments {
         }
     }
 
-    fn carry_out(&self, effects: Vec<Effect>, ended: Option<Ended>, lease_is_valid: bool) {
+    fn carry_out(&self, effects: Vec<Effect>, ended: Option<&Ended>, lease_is_valid: bool) {
         for effect in effects {
             match (effect, ended) {
                 (Effect::Settled(sender), _) => drop(sender.send(())),

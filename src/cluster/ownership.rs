@@ -1,9 +1,11 @@
 //! Which slots this node owns, and whether it still may speak for them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use tokio::sync::watch;
 
 /// One incarnation of one process: a restart is a new node.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,15 +52,18 @@ impl Lease for SoleOwner {
     }
 }
 
-/// The slot map as this node knows it: the epoch of every slot that it owns.
+/// The slot map as this node knows it: the epoch of every slot that it owns, and which of them it cannot serve.
 pub struct Ownership {
     pub node: NodeId,
     epochs: RwLock<Vec<Option<u64>>>,
+    /// Slots whose stored data is damaged, each with what was found.
+    quarantined: watch::Sender<BTreeMap<u16, Arc<str>>>,
 }
 
 impl Ownership {
     pub fn new(node: NodeId, slots: u16) -> Ownership {
-        Ownership { node, epochs: RwLock::new(vec![None; usize::from(slots)]) }
+        let quarantined = watch::Sender::default();
+        Ownership { node, epochs: RwLock::new(vec![None; usize::from(slots)]), quarantined }
     }
     pub fn slots(&self) -> u16 {
         self.epochs.read().len() as u16
@@ -71,5 +76,22 @@ impl Ownership {
         if let Some(entry) = self.epochs.write().get_mut(usize::from(slot)) {
             *entry = epoch;
         }
+    }
+    /// The slots in quarantine, now and whenever that changes.
+    pub fn quarantined(&self) -> watch::Receiver<BTreeMap<u16, Arc<str>>> {
+        self.quarantined.subscribe()
+    }
+    pub fn is_quarantined(&self, slot: u16) -> bool {
+        self.quarantined.borrow().contains_key(&slot)
+    }
+    /// The slot is not served, because of this. Says whether it was, until now.
+    pub fn quarantine(&self, slot: u16, why: &str) -> bool {
+        let mut is_new = false;
+        self.quarantined.send_modify(|slots| is_new = slots.insert(slot, why.into()).is_none());
+        is_new
+    }
+    /// The slot is served. Says whether it was not, until now.
+    pub fn end_quarantine(&self, slot: u16) -> bool {
+        self.quarantined.send_if_modified(|slots| slots.remove(&slot).is_some())
     }
 }

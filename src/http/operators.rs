@@ -39,6 +39,9 @@ pub struct ClusterSlot {
     /// Id of the node that owns it; none while nobody does.
     pub owner: Option<String>,
     pub epoch: u64,
+    /// What is damaged in its stored data: while it is there, none of its entities is served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]

@@ -159,3 +159,18 @@ async fn a_store_that_refuses_writes_is_given_up_at_last() {
     assert!(why.contains("the store cannot be entered: store unavailable"), "{why}");
     assert!((PATIENCE..PATIENCE + LEASE).contains(&before.elapsed()), "{:?}", before.elapsed());
 }
+
+/// The list may be repaired while the node runs: then it goes on.
+#[tokio::test(start_paused = true)]
+async fn a_node_list_that_is_damaged_for_a_while_ends_no_node() {
+    let store = Arc::new(Faulty::new(Memory::new(4)));
+    let mut member = enter(store.clone()).await.expect("nobody is there");
+    for _ in 0..3 {
+        store.fail_next(Call::Member, Fault::Damaged);
+        let ended = tokio::time::timeout(RENEW_EVERY / 2, member.stay()).await;
+        assert!(ended.is_err(), "{ended:?}");
+    }
+    let before = member.row.lease;
+    let ended = tokio::time::timeout(RENEW_EVERY / 2, member.stay()).await;
+    assert!(ended.is_err() && member.row.lease > before, "{ended:?}");
+}

@@ -24,9 +24,15 @@ impl ClusterView for OneNode {
     }
 
     fn slots(&self) -> Vec<ClusterSlot> {
+        let quarantined = self.ownership.quarantined().borrow().clone();
         let of = |slot| {
             let epoch = self.ownership.epoch(slot);
-            ClusterSlot { slot, owner: epoch.map(|_| self.ownership.node.to_string()), epoch: epoch.unwrap_or(0) }
+            ClusterSlot {
+                slot,
+                owner: epoch.map(|_| self.ownership.node.to_string()),
+                epoch: epoch.unwrap_or(0),
+                quarantined: quarantined.get(&slot).map(|why| why.to_string()),
+            }
         };
         (0..self.ownership.slots()).map(of).collect()
     }

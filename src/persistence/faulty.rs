@@ -2,7 +2,7 @@
 //! set for the n-th call of a sort, or drawn from a seed; what went wrong, and when, is the same in every
 //! run with the same seed and the same calls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,8 +46,22 @@ pub enum Fault {
     /// Every slot of an append is refused as fenced, or every slot of a claim; nothing is written. (Other
     /// calls: no fault.)
     Fenced,
+    /// [`StoreError::Damaged`]; nothing is written.
+    Damaged,
     /// [`StoreError::Fatal`], for this call and all later ones.
     Fatal,
+}
+
+/// What of a slot's stored data may be damaged: every call that needs it fails with [`StoreError::Damaged`], and writes
+/// nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// What a claim needs.
+    Head,
+    /// What an append needs.
+    Records,
+    OwedIndex,
+    WakeIndex,
 }
 
 /// How often a seeded journal fails, in thousandths of all calls.
@@ -81,6 +95,7 @@ struct Program {
     injected: Vec<(Call, u64, Fault)>,
     /// Appends that are still on their way.
     late: Vec<Batch>,
+    damaged: BTreeSet<(Slot, Part)>,
     dead: bool,
 }
 
@@ -110,6 +125,24 @@ impl<J: Journal> Faulty<J> {
         let mut program = self.program.lock();
         let next = program.calls.get(&call).copied().unwrap_or_default() + 1;
         program.planned.insert((call, next), fault);
+    }
+
+    /// Damages what is stored of a slot.
+    pub fn damage(&self, slot: Slot, part: Part) {
+        self.program.lock().damaged.insert((slot, part));
+    }
+
+    /// Repairs everything.
+    pub fn repair(&self) {
+        self.program.lock().damaged.clear();
+    }
+
+    fn check(&self, slots: impl IntoIterator<Item = Slot>, part: Part) -> Result<(), StoreError> {
+        let program = self.program.lock();
+        match slots.into_iter().find(|slot| program.damaged.contains(&(*slot, part))) {
+            Some(slot) => Err(StoreError::Damaged(format!("injected: slot {slot}"))),
+            None => Ok(()),
+        }
     }
 
     /// How many calls of a sort there were.
@@ -142,6 +175,7 @@ impl<J: Journal> Faulty<J> {
             None | Some(Fault::Duplicate | Fault::Fenced) => work.await,
             Some(Fault::FailBefore | Fault::FailAfter | Fault::Lost | Fault::Late) => Err(unavailable()),
             Some(Fault::Slow { before_ms, after_ms }) => slowly(before_ms, after_ms, work).await,
+            Some(Fault::Damaged) => Err(damaged()),
             Some(Fault::Fatal) => Err(fatal()),
         }
     }
@@ -211,6 +245,9 @@ fn unavailable() -> StoreError {
 fn unknown() -> StoreError {
     StoreError::Unknown("injected: the answer was lost".to_owned())
 }
+fn damaged() -> StoreError {
+    StoreError::Damaged("injected".to_owned())
+}
 fn fatal() -> StoreError {
     StoreError::Fatal("injected: the store is gone".to_owned())
 }
@@ -229,6 +266,7 @@ async fn write<T>(fault: Option<Fault>, work: impl Future<Output = Result<T, Sto
         Some(Fault::FailAfter) => work.await.and_then(|_| Err(unknown())),
         Some(Fault::Lost | Fault::Late) => Err(unknown()),
         Some(Fault::Slow { before_ms, after_ms }) => slowly(before_ms, after_ms, work).await,
+        Some(Fault::Damaged) => Err(damaged()),
         Some(Fault::Fatal) => Err(fatal()),
     }
 }
@@ -247,6 +285,7 @@ impl<J: Journal> Journal for Faulty<J> {
     }
 
     async fn append(&self, batch: Batch) -> Result<Vec<(Slot, Refusal)>, StoreError> {
+        self.check(batch.records.iter().map(|record| record.slot), Part::Records)?;
         match self.next_fault(Call::Append) {
             None => self.inner.append(batch).await,
             Some(Fault::FailBefore) => Err(unavailable()),
@@ -273,6 +312,7 @@ impl<J: Journal> Journal for Faulty<J> {
                 let slots: BTreeMap<Slot, Refusal> = batch.records.iter().map(fenced).collect();
                 Ok(slots.into_iter().collect())
             }
+            Some(Fault::Damaged) => Err(damaged()),
             Some(Fault::Fatal) => Err(fatal()),
         }
     }
@@ -310,6 +350,7 @@ impl<J: Journal> Journal for Faulty<J> {
         after: Option<(i64, EntityKey)>,
         limit: usize,
     ) -> Result<Vec<(EntityKey, OwedRow)>, StoreError> {
+        self.check([slot], Part::OwedIndex)?;
         self.read(self.inner.owed(slot, after, limit)).await
     }
 
@@ -319,6 +360,7 @@ impl<J: Journal> Journal for Faulty<J> {
         after: Option<(i64, EntityKey)>,
         limit: usize,
     ) -> Result<Vec<WakeRow>, StoreError> {
+        self.check([slot], Part::WakeIndex)?;
         self.read(self.inner.wakes(slot, after, limit)).await
     }
 
@@ -331,6 +373,7 @@ impl<J: Journal> Journal for Faulty<J> {
     }
 
     async fn claim(&self, owner: &str, slots: &[(Slot, Epoch)]) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
+        self.check(slots.iter().map(|(slot, _)| *slot), Part::Head)?;
         self.hand(slots, self.inner.claim(owner, slots)).await
     }
 

@@ -43,6 +43,7 @@ impl Outlet for SimOutlet {
         self.0.lock().push_back(Out::Dispatch(dispatch));
     }
     fn changed(&self, _keys: Vec<EntityKey>) {}
+    fn readable_again(&self) {}
     fn ended(&self, slot: Slot, generation: u64, _why: Ended) {
         self.0.lock().push_back(Out::Ended { slot, generation });
     }

@@ -166,6 +166,10 @@ impl Follower for Projections {
             self.dirty.mark(&followed);
         }
     }
+
+    fn readable_again(&self) {
+        self.dirty.lose();
+    }
 }
 
 fn id<K: Kind>(key: &EntityKey) -> Result<K::Id, AskError> {

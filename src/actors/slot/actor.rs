@@ -1,6 +1,8 @@
 //! The ractor actor around the slot's core: it carries the outputs out, in tasks of their own where
 //! they wait for something, and brings the results back as messages.
 
+mod quarantine;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,14 +18,16 @@ use super::alarms;
 use super::core::{Lookup, Output, SlotCore};
 use super::desk::{Common, Dispatch};
 use super::load::{fresh, load};
-use super::recovery::claim_again;
+use super::recovery::{claim_again, look_again};
 use super::resident::Resident;
 use crate::actors::envelope::{AskError, Envelope};
 use crate::actors::history::ask_error;
 use crate::actors::values::Time;
 use crate::actors::writer::{Ended, Gathering, Outlet};
 use crate::cluster::{Lease, Ownership};
-use crate::persistence::{EntityKey, Journal, OwedRow, Record, SlotHead, StoreError, WakeRow};
+use crate::persistence::{EntityKey, Epoch, Journal, OwedRow, Record, SlotHead, StoreError, WakeRow};
+use quarantine::Backoff;
+pub use quarantine::Damage;
 
 /// Rows of the owed index read at once.
 const OWED_PAGE: usize = 64;
@@ -76,6 +80,12 @@ pub enum SlotMessage {
         generation: u64,
         head: SlotHead,
     },
+    /// From a task of the slot: it has met stored data of the slot that is damaged.
+    Damaged {
+        generation: u64,
+        damage: Damage,
+        why: String,
+    },
 }
 
 /// What a slot needs around it.
@@ -95,16 +105,21 @@ pub enum Start {
     Claimed(SlotHead),
     /// Its actor failed: nothing of the generation before is trusted.
     Recover,
+    /// It could not be claimed at this epoch, because what is stored of it is damaged.
+    Damaged { epoch: Epoch, why: String },
 }
 
 pub struct SlotActor;
 
 pub struct SlotState {
     seat: SlotSeat,
-    /// `None` while the slot recovers: it serves nothing, and its inbox fills.
+    /// `None` while the slot recovers: it serves nothing, and its inbox fills. (In quarantine, it is emptied.)
     core: Option<SlotCore>,
     /// Messages from before the recovery.
     held: Vec<Envelope>,
+    /// The epoch of the slot when it could not be claimed.
+    unclaimed: Epoch,
+    backoff: Backoff,
     timer: Option<(Time, JoinHandle<()>)>,
     /// What this slot has added to the node's gauges: entities, bytes, owed requests.
     gauged: [i64; 3],
@@ -124,7 +139,16 @@ impl Actor for SlotActor {
     type Arguments = SlotSeat;
 
     async fn pre_start(&self, _: ActorRef<SlotMessage>, seat: SlotSeat) -> Result<SlotState, ActorProcessingErr> {
-        Ok(SlotState { seat, core: None, held: Vec::new(), timer: None, gauged: [0; 3], draining: false })
+        Ok(SlotState {
+            seat,
+            core: None,
+            held: Vec::new(),
+            unclaimed: 0,
+            backoff: Backoff::default(),
+            timer: None,
+            gauged: [0; 3],
+            draining: false,
+        })
     }
 
     async fn handle(
@@ -153,8 +177,22 @@ impl Actor for SlotActor {
                 if generation == state.seat.shared.generation() && !state.draining =>
             {
                 tracing::warn!(slot = state.seat.shared.slot, generation, why = why.word(), "generation ended");
-                state.leave_core();
-                state.recover(&myself, generation);
+                if let Ended::Damaged(why) = why {
+                    state.quarantine(&myself, generation, Damage::Append, &why);
+                } else {
+                    state.leave_core();
+                    state.recover(&myself, generation, None);
+                }
+                return Ok(());
+            }
+            (SlotMessage::Damaged { generation, damage, why }, _)
+                if generation == state.seat.shared.generation() && !state.draining =>
+            {
+                state.quarantine(&myself, generation, damage, &why);
+                return Ok(());
+            }
+            (SlotMessage::Poke, None) if state.seat.ownership.is_quarantined(state.seat.shared.slot) => {
+                state.turn_away();
                 return Ok(());
             }
             (SlotMessage::Recovered { generation, head }, None)
@@ -164,7 +202,8 @@ impl Actor for SlotActor {
                 return Ok(());
             }
             (SlotMessage::ReceiptFound { lookup, .. }, None) if !state.draining => state.held.push(lookup.envelope),
-            (_, None) | (SlotMessage::Ended { .. } | SlotMessage::Recovered { .. }, Some(_)) => {}
+            (_, None) => {}
+            (SlotMessage::Ended { .. } | SlotMessage::Recovered { .. } | SlotMessage::Damaged { .. }, Some(_)) => {}
             (SlotMessage::Poke, Some(_)) => state.turn(&myself, now),
             (SlotMessage::Again { generation, envelope }, Some(core)) => {
                 if generation == core.generation() {
@@ -214,7 +253,12 @@ impl SlotState {
                 shared.restarts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 let before = shared.generation();
                 gathering.end_generation(shared.slot, before, Ended::Unknown);
-                self.recover(myself, before);
+                self.recover(myself, before, None);
+            }
+            Start::Damaged { epoch, why } => {
+                self.unclaimed = epoch;
+                let before = shared.generation();
+                self.quarantine(myself, before, Damage::Claim, &why);
             }
         }
     }
@@ -270,6 +314,7 @@ impl SlotState {
     fn serve(&mut self, myself: &ActorRef<SlotMessage>, generation: u64, head: &SlotHead) {
         let SlotSeat { shared, common, ownership, .. } = &self.seat;
         ownership.set(shared.slot, Some(head.epoch));
+        self.end_quarantine();
         let now = now();
         let mut core = SlotCore::new(shared.clone(), common.clone(), generation, head);
         for envelope in self.held.drain(..) {
@@ -283,18 +328,25 @@ impl SlotState {
     }
 
     /// Raises the slot's epoch, which waits for or fences whatever is still in flight, and reads what
-    /// is durable. Until then the slot serves nothing.
-    fn recover(&mut self, myself: &ActorRef<SlotMessage>, ended: u64) {
+    /// is durable. Until then the slot serves nothing. `again`: after this pause, and only if the damage is gone.
+    fn recover(&mut self, myself: &ActorRef<SlotMessage>, ended: u64, again: Option<(Damage, Duration)>) {
         let SlotSeat { shared, journal, gathering, ownership, outlet, .. } = &self.seat;
         let generation = shared.next_generation();
         let outlet = outlet.clone();
         let (slot, journal, gathering) = (shared.slot, journal.clone(), gathering.clone());
-        let (owner, epoch) = (ownership.node.shared(), ownership.epoch(slot).unwrap_or(0));
+        let (owner, epoch) = (ownership.node.shared(), ownership.epoch(slot).unwrap_or(self.unclaimed));
         let myself = myself.clone();
         tokio::spawn(async move {
             gathering.settle(slot, ended).await;
-            let message = match claim_again(&*journal, &owner, slot, epoch).await {
+            let (damage, pause) = again.unwrap_or((Damage::Claim, Duration::ZERO));
+            tokio::time::sleep(pause).await;
+            let (damage, claimed) = match look_again(&*journal, slot, &damage).await {
+                Ok(()) => (Damage::Claim, claim_again(&*journal, &owner, slot, epoch).await),
+                Err(error) => (damage, Err(error)),
+            };
+            let message = match claimed {
                 Ok(head) => SlotMessage::Recovered { generation, head },
+                Err(StoreError::Damaged(why)) => SlotMessage::Damaged { generation, damage, why },
                 Err(error) => {
                     tracing::error!(slot, %error, "the slot cannot recover");
                     outlet.store_failed(error);
@@ -438,16 +490,23 @@ impl SlotState {
         let SlotSeat { shared, journal, outlet, .. } = &self.seat;
         let (slot, journal, outlet, myself) = (shared.slot, journal.clone(), outlet.clone(), myself.clone());
         tokio::spawn(async move {
-            let rows = loop {
+            let message = loop {
                 match journal.owed(slot, after.clone(), OWED_PAGE).await {
-                    Ok(rows) => break rows,
-                    Err(error @ (StoreError::Fatal(_) | StoreError::Damaged(_))) => return outlet.store_failed(error),
-                    Err(error) => tracing::warn!(slot, %error, "the owed index cannot be read"),
+                    Ok(rows) => {
+                        let is_last = rows.len() < OWED_PAGE;
+                        break SlotMessage::OwedPage { generation, rows, is_last };
+                    }
+                    Err(StoreError::Damaged(why)) => {
+                        break SlotMessage::Damaged { generation, damage: Damage::Owed(after), why };
+                    }
+                    Err(error @ StoreError::Fatal(_)) => return outlet.store_failed(error),
+                    Err(error @ (StoreError::Unavailable(_) | StoreError::Unknown(_))) => {
+                        tracing::warn!(slot, %error, "the owed index cannot be read");
+                    }
                 }
                 tokio::time::sleep(AGAIN).await;
             };
-            let is_last = rows.len() < OWED_PAGE;
-            let _ = myself.cast(SlotMessage::OwedPage { generation, rows, is_last }); // gone: its successor reads again
+            let _ = myself.cast(message); // gone: its successor reads again
         });
     }
 
@@ -456,12 +515,16 @@ impl SlotState {
         let (slot, journal, gathering, myself) = (shared.slot, journal.clone(), gathering.clone(), myself.clone());
         tokio::spawn(async move {
             gathering.settle(slot, generation).await;
-            let rows = journal.wakes(slot, Some(after), alarms::PAGE).await;
-            if let Err(error) = &rows {
-                tracing::warn!(slot, %error, "the wake index cannot be read");
-                tokio::time::sleep(AGAIN).await;
-            }
-            let _ = myself.cast(SlotMessage::WakePage { generation, rows: rows.ok() }); // gone: its successor reads again
+            let message = match journal.wakes(slot, Some(after.clone()), alarms::PAGE).await {
+                Ok(rows) => SlotMessage::WakePage { generation, rows: Some(rows) },
+                Err(StoreError::Damaged(why)) => SlotMessage::Damaged { generation, damage: Damage::Wakes(after), why },
+                Err(error) => {
+                    tracing::warn!(slot, %error, "the wake index cannot be read");
+                    tokio::time::sleep(AGAIN).await;
+                    SlotMessage::WakePage { generation, rows: None }
+                }
+            };
+            let _ = myself.cast(message); // gone: its successor reads again
         });
     }
 

@@ -40,6 +40,7 @@ pub use inbox::{Inbox, Pushed};
 pub use load::{fresh, load};
 pub use memory::Memory;
 pub use receipts::ReceiptLimits;
+pub use recovery::claim_all;
 pub use resident::Resident;
 pub use views::Views;
 

@@ -1,9 +1,10 @@
-//! Claiming a slot again after its generation has ended.
+//! Claiming a slot: again after its generation has ended, and all of them at a start.
 
 use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::actor::{Damage, Start};
 use crate::persistence::{Epoch, Journal, Refusal, Slot, SlotHead, StoreError};
 
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
@@ -11,7 +12,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Raises the slot's epoch, for as long as it takes: that waits for or fences whatever is still in flight.
 ///
-/// Errors: the store has failed, or another node owns the slot. Then this node has nothing to say any more.
+/// Errors: what is stored of the slot is damaged; the store has failed, or another node owns the slot: then this
+/// node has nothing to say any more.
 pub async fn claim_again(
     journal: &dyn Journal,
     owner: &str,
@@ -36,6 +38,47 @@ pub async fn claim_again(
         sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
+}
+
+/// Reads again where damage was met, until there is an answer: it is gone, it is still there, or the store has failed.
+pub async fn look_again(journal: &dyn Journal, slot: Slot, damage: &Damage) -> Result<(), StoreError> {
+    let mut pause = PAUSE_FIRST;
+    loop {
+        match damage.look_again(journal, slot).await {
+            Ok(()) => return Ok(()),
+            Err(error) => bear(slot, error)?,
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Claims every slot, whoever had it. Where that meets damage, each slot is claimed by itself: the damage of one is no
+/// other's concern.
+pub async fn claim_all(journal: &dyn Journal, owner: &str) -> Result<Vec<Start>, StoreError> {
+    let heads = journal.heads().await?;
+    let wanted: Vec<(Slot, Epoch)> = (0..).zip(&heads).map(|(slot, head)| (slot, head.epoch)).collect();
+    let refused = |refusal: Refusal| StoreError::Unavailable(format!("a slot cannot be claimed: {refusal}"));
+    match journal.claim(owner, &wanted).await {
+        Ok(claimed) => claimed.into_iter().map(|head| head.map(Start::Claimed).map_err(refused)).collect(),
+        Err(StoreError::Damaged(why)) => {
+            tracing::warn!(why, "not all slots can be claimed together: each is claimed by itself");
+            claim_each(journal, owner, &wanted).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn claim_each(journal: &dyn Journal, owner: &str, wanted: &[(Slot, Epoch)]) -> Result<Vec<Start>, StoreError> {
+    let mut starts = Vec::with_capacity(wanted.len());
+    for &(slot, epoch) in wanted {
+        starts.push(match claim_again(journal, owner, slot, epoch).await {
+            Ok(head) => Start::Claimed(head),
+            Err(StoreError::Damaged(why)) => Start::Damaged { epoch, why },
+            Err(error) => return Err(error),
+        });
+    }
+    Ok(starts)
 }
 
 /// Lets pass what may be over the next time.

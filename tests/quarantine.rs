@@ -1,0 +1,157 @@
+//! A store in which the data of one slot is damaged: the other slots serve as if nothing were, that one says what is
+//! wrong, and it serves again once the store is repaired. No restart is needed, and none is made.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use souk::actors::client::{AskError, Asking, Client, Keyed, Wait};
+use souk::actors::dispatcher::Follower;
+use souk::actors::entity::{Caller, Kind};
+use souk::actors::gateways::payment::MockPayments;
+use souk::actors::kinds;
+use souk::actors::login::types::{Command, Login};
+use souk::actors::payment::types::GATEWAY;
+use souk::actors::projections::Projections;
+use souk::actors::runtime::{Runtime, RuntimeConfig};
+use souk::actors::values::{Email, RequestId, UserId};
+use souk::cluster::{NodeId, SoleOwner, slot_of};
+use souk::metrics::Metrics;
+use souk::persistence::faulty::{Faulty, Part};
+use souk::persistence::memory::Memory;
+use souk::persistence::{EntityKey, Slot};
+use tokio::time::Instant;
+
+const SLOTS: Slot = 8;
+
+struct Node {
+    runtime: Runtime,
+    metrics: Arc<Metrics>,
+    projections: Arc<Projections>,
+    told: Arc<Told>,
+}
+
+async fn start(store: &Arc<Faulty<Memory>>) -> Node {
+    let metrics = Arc::new(Metrics::new());
+    let config = RuntimeConfig::new(NodeId::incarnate("test"), kinds::all());
+    let prepared = Runtime::prepare(config, store.clone(), Arc::new(SoleOwner), metrics.clone());
+    let payments = Arc::new(MockPayments::new(prepared.client()));
+    let projections = Projections::new(prepared.client(), store.clone(), metrics.clone());
+    let prepared = prepared.with_gateway(GATEWAY, payments).with_follower(projections.clone());
+    let told = Arc::new(Told::default());
+    let prepared = prepared.with_follower(told.clone());
+    let runtime = prepared.start().await.expect("a damaged slot does not keep the runtime from starting");
+    projections.start().await.expect("the read models start");
+    Node { runtime, metrics, projections, told }
+}
+
+impl Node {
+    /// Until exactly these slots are in quarantine.
+    async fn quarantined(&self, wanted: &[Slot]) {
+        let mut quarantined = self.runtime.ownership.quarantined();
+        let seen = quarantined.wait_for(|slots| slots.keys().copied().eq(wanted.iter().copied())).await;
+        seen.expect("the runtime is there");
+    }
+
+    fn has_failed(&self) -> bool {
+        self.runtime.failed().borrow().is_some()
+    }
+}
+
+/// Counts how often it is told to read anew.
+#[derive(Default)]
+struct Told(AtomicUsize);
+
+impl Follower for Told {
+    fn changed(&self, _keys: &[EntityKey]) {}
+    fn readable_again(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn login(n: usize) -> Email {
+    format!("somebody-{n}@example.com").parse().expect("an address")
+}
+
+fn slot(login: &Email) -> Slot {
+    slot_of(Login::NUMBER, login.as_str(), SLOTS)
+}
+
+/// A command whose outcome is kept: each makes a record.
+async fn claim(client: &Client, login: &Email, request: &str) -> Result<(), AskError> {
+    let asking = Asking {
+        request: RequestId::of("test", &[login.as_str().as_bytes(), request.as_bytes()]),
+        keyed: Some(Keyed { fingerprint: [1; 16], keep_ms: 60_000 }),
+        caller: Caller::System,
+        deadline: Instant::now() + Duration::from_secs(10),
+        if_version: None,
+        wait: Wait::Durable,
+    };
+    client.ask::<Login>(login, Command::Claim { user: UserId(1) }, asking).await.map(drop)
+}
+
+async fn read(client: &Client, login: &Email) -> Result<u64, AskError> {
+    Ok(client.read::<Login>(login, Instant::now() + Duration::from_secs(10)).await?.version)
+}
+
+/// A store with a login in each of two slots.
+async fn store() -> (Arc<Faulty<Memory>>, Email, Email) {
+    let store = Arc::new(Faulty::new(Memory::new(SLOTS)));
+    let ill = login(0);
+    let well = (1..).map(login).find(|login| slot(login) != slot(&ill)).expect("there are several slots");
+    let node = start(&store).await;
+    for login in [&ill, &well] {
+        claim(&node.runtime.client, login, "first").await.expect("claimed");
+    }
+    node.projections.stop();
+    node.runtime.stop().await.expect("it stops");
+    (store, ill, well)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_serves_the_other_slots_and_that_one_as_soon_as_it_is_repaired() {
+    for part in [Part::Head, Part::OwedIndex, Part::WakeIndex] {
+        let (store, ill, well) = store().await;
+        store.damage(slot(&ill), part);
+        let node = start(&store).await;
+        node.quarantined(&[slot(&ill)]).await;
+        let client = &node.runtime.client;
+        assert_eq!(read(client, &ill).await, Err(AskError::Damaged), "{part:?}");
+        assert_eq!(claim(client, &ill, "next").await, Err(AskError::Damaged), "{part:?}");
+        assert_eq!(read(client, &well).await, Ok(1), "{part:?}");
+        assert!(claim(client, &well, "next").await.is_ok(), "{part:?}");
+        assert_eq!(node.metrics.slots_quarantined.get(), 1, "{part:?}");
+        node.projections.completed().await;
+        let why = node.runtime.ownership.quarantined().borrow()[&slot(&ill)].clone();
+        assert!(why.contains("injected"), "{why}");
+        assert_eq!(node.told.0.load(Ordering::SeqCst), 0, "{part:?}");
+
+        store.repair();
+        node.quarantined(&[]).await;
+        assert_eq!(read(client, &ill).await, Ok(1), "{part:?}");
+        assert!(claim(client, &ill, "next").await.is_ok(), "{part:?}");
+        assert_eq!(node.metrics.slots_quarantined.get(), 0, "{part:?}");
+        assert_eq!(node.told.0.load(Ordering::SeqCst), 1, "{part:?}: the read models were told");
+        assert!(!node.has_failed(), "{part:?}");
+        node.runtime.stop().await.expect("it stops");
+    }
+}
+
+/// While it serves: it is noticed by a write, which nobody is told to have been done.
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_is_damaged_under_a_node_is_left_alone_and_comes_back() {
+    let (store, ill, well) = store().await;
+    let node = start(&store).await;
+    let client = &node.runtime.client;
+    assert_eq!(read(client, &ill).await, Ok(1));
+    store.damage(slot(&ill), Part::Records);
+    let (of_ill, of_well) = tokio::join!(claim(client, &ill, "next"), claim(client, &well, "next"));
+    assert_eq!(of_ill, Err(AskError::Unknown));
+    assert!(of_well.is_ok(), "{of_well:?}");
+    assert_eq!(read(client, &ill).await, Err(AskError::Damaged));
+    store.repair();
+    node.quarantined(&[]).await;
+    assert!(claim(client, &ill, "last").await.is_ok());
+    assert!(!node.has_failed());
+    node.runtime.stop().await.expect("it stops");
+}
