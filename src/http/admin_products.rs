@@ -208,8 +208,7 @@ pub async fn change(
         status: body.status,
         variants: body.variants.map(|variants| new_variants(&variants, &write.request)).transpose()?,
     };
-    // The precondition is about the product as clients see it, not about every news of its stock.
-    let if_version = write.if_version.take();
+    let if_version = if_version(&edge, &mut write, id).await?;
     if let Some(named) = &patch.category_ids
         && write.repeat::<Product>(&edge, &id, Wait::Settled).await?.is_none()
     {
@@ -232,9 +231,19 @@ pub async fn archive(
 ) -> Result<Reply<ProductView>> {
     write.must_match()?;
     let id = own_id(&edge, &staff, place, &write).await?;
-    let if_version = write.if_version.take();
+    let if_version = if_version(&edge, &mut write, id).await?;
     let (view, replayed) = settle(&edge, &write, id, Command::Archive { if_version }).await?;
     Ok(products::show(&edge, &view.state, write.deadline).await?.replayed(replayed))
+}
+
+/// The version that the precondition wants. It is about the product as clients see it, not about every news of its
+/// stock; so it is the command's, and no longer the request's.
+async fn if_version<B>(edge: &Edge, write: &mut Write<B>, id: ProductId) -> Result<Option<u64>> {
+    let wanted = std::mem::take(&mut write.if_match);
+    match wanted.decided() {
+        Some(if_version) => Ok(if_version),
+        None => Ok(wanted.at(edge.client.read::<Product>(&id, write.deadline).await?.state.version)),
+    }
 }
 
 /// The product, if it is one that this one may touch.

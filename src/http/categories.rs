@@ -131,7 +131,14 @@ async fn ask_about<B>(
         }
     };
     // The precondition is about the category, not about the tree.
-    let if_version = write.if_version.take();
+    let wanted = std::mem::take(&mut write.if_match);
+    let if_version = match wanted.decided() {
+        Some(if_version) => if_version,
+        None => {
+            let tree = edge.client.read::<Categories>(&Only, write.deadline).await?;
+            wanted.at(tree.state.categories.get(&id).map_or(0, |category| category.version))
+        }
+    };
     write.ask::<Categories>(edge, &Only, command(id, if_version), Wait::Durable).await
 }
 

@@ -90,7 +90,8 @@ async fn until_decided(edge: &Edge, id: CartId, write: &CompleteCart) -> Result<
     for _ in 0..patience::TRIES_MAX {
         let view = edge.client.read::<Cart>(&id, write.deadline).await?;
         let command = command(edge, &view, write).await?;
-        let answered = match edge.client.ask::<Cart>(&id, command, write.asking(Wait::Settled)).await {
+        let asking = write.asking(write.if_match.at(view.version), Wait::Settled);
+        let answered = match edge.client.ask::<Cart>(&id, command, asking).await {
             Ok(answered) => answered,
             Err(AskError::DeadlinePassed) => return undecided(edge, id, write.request).await,
             Err(error) => return Err(error.into()),

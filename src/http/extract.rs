@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::Edge;
 use super::caller::Who;
+use super::conditional::Named;
 use super::context::Context;
 use super::idempotency::{self, Key, Optional, Rule};
 use super::json::{self, Nothing};
@@ -82,28 +83,59 @@ pub struct Write<B = Nothing, R: Rule = Optional> {
     pub deadline: Instant,
     /// The identity: ids of what the request creates are derived from it.
     pub request: RequestId,
-    /// The version that `If-Match` names. [`NEVER`] when it names none of ours.
-    pub if_version: Option<u64>,
+    pub if_match: IfMatch,
     /// `Prefer: return=minimal`.
     pub minimal: bool,
-    /// `If-Match: *` asks for no version, but it is there.
-    has_if_match: bool,
     keyed: Option<Keyed>,
     rule: std::marker::PhantomData<R>,
 }
 
+/// What `If-Match` asks of a write.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum IfMatch {
+    #[default]
+    Absent,
+    /// `*`
+    Any,
+    /// One of these, in ascending order. Empty when the tags are none of ours: then nothing matches.
+    Versions(Vec<u64>),
+}
+
 /// A version that no entity has: for an `If-Match` that cannot match.
-pub const NEVER: u64 = u64::MAX;
+const NEVER: u64 = u64::MAX;
+
+impl IfMatch {
+    /// The version to ask for, where nobody has to know which one it is now. `None` where somebody has: an entity
+    /// compares with one version, and several are named.
+    pub fn decided(&self) -> Option<Option<u64>> {
+        match self {
+            IfMatch::Absent | IfMatch::Any => Some(None),
+            IfMatch::Versions(versions) => match versions[..] {
+                [] => Some(Some(NEVER)),
+                [version] => Some(Some(version)),
+                _ => None,
+            },
+        }
+    }
+
+    /// The version to ask for of something that is at version `now`.
+    pub fn at(&self, now: u64) -> Option<u64> {
+        match self {
+            IfMatch::Absent | IfMatch::Any => None,
+            IfMatch::Versions(versions) => Some(if versions.contains(&now) { now } else { NEVER }),
+        }
+    }
+}
 
 impl<B, R: Rule> Write<B, R> {
-    /// How a command of this request is asked. For one command per entity.
-    pub fn asking(&self, wait: Wait) -> Asking {
+    /// How a command of this request is asked, of an entity that must be at `if_version`. For one command per entity.
+    pub fn asking(&self, if_version: Option<u64>, wait: Wait) -> Asking {
         Asking {
             request: self.request,
             keyed: self.keyed,
             caller: self.who.caller(),
             deadline: self.deadline,
-            if_version: self.if_version,
+            if_version,
             wait,
         }
     }
@@ -113,7 +145,11 @@ impl<B, R: Rule> Write<B, R> {
     /// Errors: those of [`AskError`]; when the deadline passes although the entity has taken the command
     /// (its process still runs), 409 `request_in_progress`.
     pub async fn ask<K: Kind>(&self, edge: &Edge, id: &K::Id, command: K::Command, wait: Wait) -> Result<Answered<K>> {
-        match edge.client.ask::<K>(id, command, self.asking(wait)).await {
+        let if_version = match self.if_match.decided() {
+            Some(if_version) => if_version,
+            None => self.if_match.at(edge.client.read::<K>(id, self.deadline).await?.version),
+        };
+        match edge.client.ask::<K>(id, command, self.asking(if_version, wait)).await {
             Ok(answered) => Ok(answered),
             Err(AskError::DeadlinePassed) => Err(self.late::<K>(edge, id).await),
             Err(AskError::Unknown) if self.keyed.is_none() => Err(unknown()),
@@ -150,7 +186,7 @@ impl<B, R: Rule> Write<B, R> {
 
     /// Errors: 428 when the request has no `If-Match`.
     pub fn must_match(&self) -> Result<()> {
-        if self.has_if_match { Ok(()) } else { Err(Code::PreconditionRequired.into()) }
+        if self.if_match == IfMatch::Absent { Err(Code::PreconditionRequired.into()) } else { Ok(()) }
     }
 }
 
@@ -170,8 +206,7 @@ impl<B: DeserializeOwned + Send, R: Rule> FromRequest<Edge> for Write<B, R> {
         let who = Who::from_request_parts(&mut parts, edge).await?;
         let context = Context::from_parts(&parts)?;
         let key = Key::of(&parts.headers)?;
-        let if_version = if_match(&parts)?;
-        let has_if_match = parts.headers.contains_key(header::IF_MATCH);
+        let if_match = preconditions(&parts)?;
         let bytes = read_body(body).await?;
         // The key comes before the content, so that a missing one is told first.
         let place = (&parts.method, &parts.uri);
@@ -186,9 +221,8 @@ impl<B: DeserializeOwned + Send, R: Rule> FromRequest<Edge> for Write<B, R> {
             body,
             deadline: context.deadline,
             request: identity.request,
-            if_version,
+            if_match,
             minimal: prefer::wants_minimal(&parts.headers),
-            has_if_match,
             keyed: identity.keyed,
             rule: std::marker::PhantomData,
         })
@@ -225,24 +259,18 @@ async fn read_body(body: axum::body::Body) -> Result<axum::body::Bytes> {
     }
 }
 
-/// The version that `If-Match` wants. `*` wants any.
-fn if_match(parts: &Parts) -> Result<Option<u64>> {
-    let Some(value) = parts.headers.get(header::IF_MATCH) else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default().trim();
-    match text {
-        "*" => Ok(None),
-        text if text.contains(',') => {
-            Err(Problem::new(Code::InvalidHeader).detail("If-Match takes one entity tag here."))
-        }
-        text => Ok(Some(version_of_tag(text).unwrap_or(NEVER))),
+/// The versions that `If-Match` names. There is nothing here that `If-None-Match` could be asked of: a write that came
+/// with it would be done whatever it says. So it is refused. Errors: 400.
+fn preconditions(parts: &Parts) -> Result<IfMatch> {
+    if parts.headers.contains_key(header::IF_NONE_MATCH) {
+        return Err(
+            Problem::new(Code::InvalidHeader).detail("If-None-Match is for GET and HEAD; writes take If-Match.")
+        );
     }
-}
-
-/// The version in a strong entity tag of ours: `"v17"` or `"v17-HASH"`.
-pub fn version_of_tag(tag: &str) -> Option<u64> {
-    let inside = tag.strip_prefix("\"v")?.strip_suffix('"')?;
-    let version = inside.split('-').next()?;
-    version.bytes().all(|byte| byte.is_ascii_digit()).then(|| version.parse().ok())?
+    Ok(match Named::of(&parts.headers, header::IF_MATCH) {
+        None => IfMatch::Absent,
+        Some(named) => named.versions().map_or(IfMatch::Any, IfMatch::Versions),
+    })
 }
 
 #[cfg(test)]
@@ -251,31 +279,17 @@ mod tests {
     use crate::actors::values::ProductId;
 
     #[test]
-    fn a_tag_of_ours_has_a_version() {
-        for (tag, version) in [
-            ("\"v17\"", Some(17)),
-            ("\"v17-abcdef\"", Some(17)),
-            ("W/\"v17\"", None),
-            ("v17", None),
-            ("\"17\"", None),
-            ("\"v\"", None),
-            ("\"v+1\"", None),
-            ("\"v-1\"", None),
-        ] {
-            assert_eq!(version_of_tag(tag), version, "{tag}");
-        }
-    }
-
-    #[test]
-    fn if_match_names_a_version_any_or_none_of_ours() {
-        let parts = |value: &str| {
+    fn if_match_names_versions_any_or_none_of_ours() {
+        let if_match = |value: &str| {
             let request = axum::http::Request::builder().header(header::IF_MATCH, value).body(()).expect("a request");
-            request.into_parts().0
+            preconditions(&request.into_parts().0).expect("a precondition")
         };
-        assert_eq!(if_match(&parts("\"v3\"")), Ok(Some(3)));
-        assert_eq!(if_match(&parts("*")), Ok(None));
-        assert_eq!(if_match(&parts("\"other\"")), Ok(Some(NEVER)));
-        assert!(if_match(&parts("\"v3\", \"v4\"")).is_err());
+        assert_eq!(if_match("\"v3\"").decided(), Some(Some(3)));
+        assert_eq!(if_match("*").decided(), Some(None));
+        assert_eq!(if_match("\"other\"").decided(), Some(Some(NEVER)));
+        let several = if_match("\"v3\", \"v4-ab\"");
+        assert_eq!(several.decided(), None);
+        assert_eq!([2, 3, 4, 5].map(|now| several.at(now)), [Some(NEVER), Some(3), Some(4), Some(NEVER)]);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use tower::{Layer, Service};
 use super::Edge;
 use super::admission::Admitted;
 use super::arrival::{self, Room};
+use super::conditional::{self, Conditions};
 use super::context::Context;
 use super::limits::{self, Verdict};
 use super::problem::{Code, Problem, Result};
@@ -65,7 +66,7 @@ pub struct FrontService<S> {
 struct Asked {
     method: Method,
     route: Option<MatchedPath>,
-    if_none_match: Option<HeaderValue>,
+    conditions: Conditions,
 }
 
 impl<S> Service<Request> for FrontService<S>
@@ -87,7 +88,7 @@ where
         let asked = Asked {
             method: request.method().clone(),
             route: request.extensions().get::<MatchedPath>().cloned(),
-            if_none_match: request.headers().get(header::IF_NONE_MATCH).cloned(),
+            conditions: Conditions::of_read(request.method(), request.headers()),
         };
         request.extensions_mut().insert(context.clone());
         let head_is_too_large = head_bytes(request.headers()) > edge.config.header_limit_bytes;
@@ -105,11 +106,16 @@ where
             };
             drop(running);
             let shed = is_shed(&answer);
+            let answer = answer.and_then(|response| match asked.conditions.refuse(&response) {
+                Some(problem) => Err(problem),
+                None => Ok(response),
+            });
             let mut response = match answer {
                 Ok(response) => own_words(response, &asked, &context, &allowed),
                 Err(problem) => problem.render(&context.request_id(), &context.trace_id()),
             };
-            conditional(&mut response, &asked);
+            conditional::mark_encoding(&mut response);
+            asked.conditions.shorten(&mut response);
             if class == Class::Documents {
                 response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, OWN_SCRIPTS);
             }
@@ -245,28 +251,6 @@ fn is_problem(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(|value| value == "application/problem+json")
 }
 
-/// A GET whose entity the caller has already: 304, and no body.
-fn conditional(response: &mut Response, asked: &Asked) {
-    let Some(known) = asked.if_none_match.as_ref().and_then(|value| value.to_str().ok()) else { return };
-    let safe = asked.method == Method::GET || asked.method == Method::HEAD;
-    if !safe || response.status() != StatusCode::OK {
-        return;
-    }
-    let tag = response.headers().get(header::ETAG).and_then(|value| value.to_str().ok());
-    if tag.is_some_and(|tag| has_tag(known, tag)) {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        *response.body_mut() = axum::body::Body::empty();
-        response.headers_mut().remove(header::CONTENT_TYPE);
-        response.headers_mut().remove(header::CONTENT_LENGTH);
-    }
-}
-
-/// The weak comparison of RFC 9110, 13.1.2. Our tags hold no comma.
-fn has_tag(known: &str, tag: &str) -> bool {
-    let strong = |text: &str| text.trim().trim_start_matches("W/").to_owned();
-    known.trim() == "*" || known.split(',').any(|one| strong(one) == strong(tag))
-}
-
 /// Headers of every answer. What a route has set stays.
 const SECURITY: [(HeaderName, HeaderValue); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -353,25 +337,5 @@ fn known_method(method: &Method) -> &'static str {
         "DELETE" => "DELETE",
         "OPTIONS" => "OPTIONS",
         _ => "other",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tag_is_known_in_a_list_weak_or_by_a_star() {
-        for (known, same) in [
-            ("\"v17\"", true),
-            ("W/\"v17\"", true),
-            ("\"v16\", \"v17\"", true),
-            ("*", true),
-            ("\"v1\"", false),
-            ("\"v17-ab\"", false),
-            ("v17", false),
-        ] {
-            assert_eq!(has_tag(known, "\"v17\""), same, "{known}");
-        }
     }
 }

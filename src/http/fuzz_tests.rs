@@ -144,7 +144,7 @@ fn fuzz_headers() {
         if HeaderValue::try_from(context.request_id()).is_err() || context.trace_id().len() != 32 {
             return Verdict::Wrong("ids are fit for headers".into());
         }
-        let _ = (value.to_str().ok().and_then(extract::version_of_tag), context.trace_response());
+        let _ = (value.to_str().ok().and_then(conditional::version_of_tag), context.trace_response());
         match idempotency::Key::of(request.headers()) {
             Ok(_) => Verdict::Accepted,
             Err(problem) => Verdict::accepted(problem.render("", "").status() == 400, "it is the caller's fault"),

@@ -70,6 +70,7 @@ pub mod carts;
 pub mod categories;
 pub mod codes;
 pub mod completion;
+pub mod conditional;
 pub mod config;
 pub mod connection;
 pub mod context;

@@ -127,6 +127,8 @@ fn may_be_empty(operation: &mut Operation, undemanding: &[Ref]) {
 fn may_be_known(operation: &mut Operation) {
     let unchanged = ResponseBuilder::new().description("Still as If-None-Match says").build();
     operation.responses.responses.entry("304".into()).or_insert(unchanged.into());
+    let (status, problem) = outcomes::problem(412);
+    operation.responses.responses.entry(status).or_insert(problem);
 }
 
 /// Every unsafe operation takes an idempotency key. Where it must have one, the handler has said so.

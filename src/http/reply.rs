@@ -151,6 +151,6 @@ mod tests {
         };
         assert_ne!(tag("a", 1), tag("b", 1));
         assert_eq!(tag("a", 1), tag("a", 1));
-        assert_eq!(super::super::extract::version_of_tag(&tag("a", 12)), Some(12));
+        assert_eq!(super::super::conditional::version_of_tag(&tag("a", 12)), Some(12));
     }
 }

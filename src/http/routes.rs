@@ -103,11 +103,12 @@ pub fn router(edge: Edge) -> Router {
         .quality(CompressionLevel::Fastest)
         .compress_when(SizeAbove::new(COMPRESS_ABOVE_BYTES));
     let shop: Router<Edge> = shop().into();
-    let shop = shop.fallback(nothing_here).layer(front(Class::Shop)).layer(compression.clone());
+    // The front layer sees what is sent: a compressed answer has an entity tag of its own.
+    let shop = shop.fallback(nothing_here).layer(compression.clone()).layer(front(Class::Shop));
     let operations: Router<Edge> = operations().into();
     let operations = operations.layer(front(Class::Operations));
     let docs: Router<Edge> = SwaggerUi::new("/docs").config(Config::from("/openapi.json")).into();
-    let docs = docs.layer(front(Class::Documents)).layer(compression);
+    let docs = docs.layer(compression).layer(front(Class::Documents));
     let router = shop.merge(operations).merge(docs);
     match cors(&edge.config.cors_origins) {
         Some(cors) => router.layer(cors).with_state(edge),

@@ -1,8 +1,9 @@
 //! Entity tags: conditional reads and writes.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Shop, gbp, unique};
+use crate::support::{ADDRESS, Shop, gbp, unique};
 
 fn path_of(product: &Value) -> String {
     format!("/v1/admin/products/{}", product["id"].as_str().expect("an id"))
@@ -124,4 +125,80 @@ async fn of_two_who_edit_the_same_version_one_is_told() {
     let mut statuses = [one.status.as_u16(), two.status.as_u16()];
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 412]);
+}
+
+#[tokio::test]
+async fn a_compressed_answer_and_a_plain_one_have_tags_of_their_own() {
+    let shop = Shop::open().await;
+    let admin = shop.admin().await;
+    let product = shop.product(&unique("PACKED"), 100, 9).await;
+    let path = path_of(&product);
+    let long = json!({"description": "Warm. ".repeat(400)});
+    shop.patch(&path, long).by(&admin).if_match("*").send().await.is(200);
+    // HEAD: its answer has the fields of GET's, and nothing to unpack.
+    let ask = |encoding: &str, known: &str| {
+        let ask = shop.ask(Method::HEAD, &path).by(&admin).header("accept-encoding", encoding);
+        if known.is_empty() { ask.send() } else { ask.header("if-none-match", known).send() }
+    };
+    let (plain, packed) = (ask("identity", "").await, ask("gzip", "").await);
+    assert_eq!((plain.is(200).header("content-encoding"), packed.is(200).header("content-encoding")), ("", "gzip"));
+    let marked = format!("{}-gzip\"", plain.tag().trim_end_matches('"'));
+    assert_eq!(packed.tag(), marked);
+    for (encoding, own, other) in [("identity", plain.tag(), packed.tag()), ("gzip", packed.tag(), plain.tag())] {
+        let known = ask(encoding, &format!("\"a,b\", W/{own}")).await;
+        assert_eq!((known.is(304).tag(), known.header("vary")), (own, "accept-encoding"));
+        assert_eq!(known.header("cache-control"), "private, no-cache");
+        assert_eq!((known.header("content-encoding"), known.header("content-length")), ("", ""));
+        ask(encoding, other).await.is(200);
+    }
+    // Either names the version, and a write compares nothing else.
+    shop.patch(&path, json!({"title": "New"})).by(&admin).if_match(&marked).send().await.is(200);
+}
+
+#[tokio::test]
+async fn conditions_may_be_lists_over_several_fields() {
+    let shop = Shop::open().await;
+    let admin = shop.admin().await;
+    let product = path_of(&shop.product(&unique("LISTS"), 100, 9).await);
+    let category = shop.post("/v1/admin/categories", json!({"title": unique("Lists")})).by(&admin).send().await;
+    let category = format!("/v1/admin/categories/{}", category.is(201).body["id"].as_str().expect("an id"));
+    for (path, title) in [(&product, unique("Listed")), (&category, unique("Listed"))] {
+        let change = |lines: [&str; 2]| {
+            let ask = shop.patch(path, json!({"title": title})).by(&admin);
+            lines.iter().fold(ask, |ask, line| ask.if_match(line)).send()
+        };
+        change(["\"v90\", W/\"v1\"", "\"v91\""]).await.is_problem(412, "stale_version");
+        let first = change(["\"v90\", \"v1\"", "\"v91\""]).await;
+        change(["\"v90\"", first.is(200).tag()]).await.is(200);
+    }
+    let cart = shop.guest_cart().await;
+    let add = |lines: &str| {
+        let body = json!({"email": "ada@example.com", "shipping_address": *ADDRESS});
+        shop.put(&format!("{}/contact", cart.path()), body).cart_token(&cart.token).if_match(lines).send()
+    };
+    add("\"v8\", \"v9\"").await.is_problem(412, "stale_version");
+    add("\"v9\", \"v1\"").await.is(200);
+    let read = |name: &str, lines: [&str; 2]| {
+        let ask = shop.get(&product).by(&admin);
+        lines.iter().fold(ask, |ask, line| ask.header(name, line)).send()
+    };
+    let tag = read("x-nothing", ["", ""]).await.is(200).tag().to_owned();
+    read("if-none-match", ["\"other\"", &tag]).await.is(304);
+    read("if-none-match", ["\"other\"", "\"more\""]).await.is(200);
+    read("if-match", ["\"other\"", &tag]).await.is(200);
+    let stale = read("if-match", ["\"v99\"", &format!("W/{tag}")]).await;
+    assert!(stale.is_problem(412, "stale_version").body["current_version"].is_u64(), "{}", stale.body);
+    read("if-match", ["*", ""]).await.is(200);
+}
+
+#[tokio::test]
+async fn a_write_is_no_304_and_takes_no_if_none_match() {
+    let shop = Shop::open().await;
+    let ada = shop.customer().await;
+    let tag = shop.get("/v1/me").by(&ada).send().await.is(200).tag().to_owned();
+    let change =
+        |name: &str, known: &str| shop.patch("/v1/me", json!({"name": "A"})).by(&ada).header(name, known).send();
+    change("if-none-match", "*").await.is_problem(400, "invalid_header");
+    change("if-none-match", &tag).await.is_problem(400, "invalid_header");
+    change("if-match", &tag).await.is(200);
 }
