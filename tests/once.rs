@@ -3,6 +3,7 @@
 
 mod deploy;
 mod hostile;
+mod old_accounts;
 mod orders;
 mod postgres;
 mod quarantine;

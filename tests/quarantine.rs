@@ -14,7 +14,7 @@ use souk::actors::login::types::{Command, Login};
 use souk::actors::payment::types::GATEWAY;
 use souk::actors::projections::Projections;
 use souk::actors::runtime::{Runtime, RuntimeConfig};
-use souk::actors::values::{Email, RequestId, UserId};
+use souk::actors::values::{LoginName, RequestId, UserId};
 use souk::cluster::{NodeId, SoleOwner, slot_of};
 use souk::metrics::Metrics;
 use souk::persistence::faulty::{Faulty, Part};
@@ -69,16 +69,16 @@ impl Follower for Told {
     }
 }
 
-fn login(n: usize) -> Email {
+fn login(n: usize) -> LoginName {
     format!("somebody-{n}@example.com").parse().expect("an address")
 }
 
-fn slot(login: &Email) -> Slot {
+fn slot(login: &LoginName) -> Slot {
     slot_of(Login::NUMBER, login.as_str(), SLOTS)
 }
 
 /// A command whose outcome is kept: each makes a record.
-async fn claim(client: &Client, login: &Email, request: &str) -> Result<(), AskError> {
+async fn claim(client: &Client, login: &LoginName, request: &str) -> Result<(), AskError> {
     let asking = Asking {
         request: RequestId::of("test", &[login.as_str().as_bytes(), request.as_bytes()]),
         keyed: Some(Keyed { fingerprint: [1; 16], keep_ms: 60_000 }),
@@ -90,12 +90,12 @@ async fn claim(client: &Client, login: &Email, request: &str) -> Result<(), AskE
     client.ask::<Login>(login, Command::Claim { user: UserId(1) }, asking).await.map(drop)
 }
 
-async fn read(client: &Client, login: &Email) -> Result<u64, AskError> {
+async fn read(client: &Client, login: &LoginName) -> Result<u64, AskError> {
     Ok(client.read::<Login>(login, Instant::now() + Duration::from_secs(10)).await?.version)
 }
 
 /// A store with a login in each of two slots.
-async fn store() -> (Arc<Faulty<Memory>>, Email, Email) {
+async fn store() -> (Arc<Faulty<Memory>>, LoginName, LoginName) {
     let store = Arc::new(Faulty::new(Memory::new(SLOTS)));
     let ill = login(0);
     let well = (1..).map(login).find(|login| slot(login) != slot(&ill)).expect("there are several slots");

@@ -2,7 +2,7 @@
 
 use super::entity::Payload;
 use super::kinds;
-use super::values::{CartId, Currency, Email, OrderId, ProductId, Sku, Slug, Time, UserId};
+use super::values::{CartId, Currency, Email, LoginName, OrderId, ProductId, Sku, Slug, Time, UserId};
 use crate::fuzz::{Verdict, decoder};
 
 /// Kind, what it is (reply, rejection, state or the code of an event), version, and the bytes.
@@ -58,6 +58,7 @@ fn fuzz_values() {
             shows_itself::<Sku>(text),
             shows_itself::<Slug>(text),
             shows_itself::<Email>(text),
+            text.parse::<Email>().ok().and_then(|email| shows_itself::<LoginName>(email.as_str())),
             shows_itself::<Currency>(text),
             shows_itself::<Time>(text),
         ];

@@ -6,6 +6,7 @@
 //! [`coded_enum!`](crate::coded_enum)).
 
 mod ids;
+pub mod spelling;
 mod texts;
 mod time;
 

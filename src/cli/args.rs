@@ -13,7 +13,7 @@ use super::Misuse;
 use super::client::Api;
 use super::session::Session;
 use super::store::StoreCommand;
-use crate::actors::values::{Email, Invalid};
+use crate::actors::values::{Email, Invalid, LoginName};
 use crate::config::Sources;
 use crate::node::Bootstrap;
 
@@ -183,7 +183,7 @@ pub struct ServerArgs {
     pub url: String,
     /// Email of an administrator.
     #[arg(long, value_name = "EMAIL", env = "SOUK_EMAIL")]
-    pub email: Option<Email>,
+    pub email: Option<LoginName>,
     #[command(flatten)]
     pub password: PasswordArgs,
     /// How long to go on trying when the server does not answer, in seconds.

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::caller::Admin;
 use super::fields::MoneyBody;
 use super::idempotency::Money as MoneyRule;
-use super::json::Text;
+use super::json::{Lines, Text};
 use super::lists::{self, PageParameters};
 use super::orders::{change, show};
 use super::problem::{Code, Result};
@@ -125,7 +125,7 @@ pub struct RefundBody {
     /// Everything that is left when it is not given.
     amount: Option<MoneyBody>,
     #[schema(value_type = String, max_length = 500)]
-    reason: Text<500>,
+    reason: Lines<500>,
 }
 
 /// Pays back; never restocks.

@@ -25,10 +25,9 @@ use super::tokens::RefreshToken;
 use super::{Edge, Reply, limits, outcomes, users};
 use crate::actors::client::{View, Wait};
 use crate::actors::entity::Caller;
-use crate::actors::login::types::Login;
 use crate::actors::session::types::{Command as SessionCommand, Reply as SessionReply, Session};
 use crate::actors::user::types::{Command, User};
-use crate::actors::values::{Email, RequestId, Role, UserId};
+use crate::actors::values::{Email, RequestId, Role, TypedEmail, UserId};
 
 /// What is kept of a client's name for itself.
 const USER_AGENT_MAX: usize = 200;
@@ -54,15 +53,16 @@ pub async fn register(
     headers: HeaderMap,
     Json(body): Json<Register>,
 ) -> Result<Reply<Tokens>> {
-    // Looked at first only to spare the hashing; what counts is the claim that registering makes.
-    if edge.client.read::<Login>(&body.email, context.deadline).await?.state.user.is_some() {
+    // Of its own name this is looked at only to spare the hashing: what counts is the claim that registering makes.
+    // Under its old spellings nobody registers any more, so who is there was there before.
+    if users::named(&edge.client, &body.email.names(), context.deadline).await?.is_some() {
         return Err(Code::EmailTaken.into());
     }
-    let password_hash = edge.passwords.hash(body.password, asker(&context, &body.email)).await?;
+    let password_hash = edge.passwords.hash(body.password, asker(&context, body.email.as_str())).await?;
     let asking = unkeyed(Caller::Anonymous, context.deadline, Wait::Settled);
     let id = UserId::derived(&asking.request, 0);
     let (email, name) = (body.email, body.name.map(|name| name.0));
-    let known = place(&context, &email);
+    let known = place(&context, email.as_str());
     let proven = password_hash.clone();
     let command = Command::Register { id, email, name, password_hash, roles: [Role::Customer].into() };
     let answered = edge.client.ask::<User>(&id, command, asking).await?;
@@ -79,7 +79,7 @@ pub async fn register(
 #[serde(deny_unknown_fields)]
 pub struct LogIn {
     #[schema(value_type = String, format = Email)]
-    email: Email,
+    email: TypedEmail,
     #[schema(value_type = String, format = Password)]
     password: Presented,
 }
@@ -94,7 +94,9 @@ pub async fn log_in(
     Json(body): Json<LogIn>,
 ) -> Result<Reply<Tokens>> {
     let (id, view) = find(&edge, &body.email, context.deadline).await?;
-    if !proves(&edge, &context, &body.email, &view, body.password).await? {
+    // What is guessed counts for the account, however its address is spelt.
+    let account = view.state.active().map_or(body.email.as_str(), |account| account.email.as_str());
+    if !proves(&edge, &context, account, &view, body.password).await? {
         return Err(Code::InvalidCredentials.into());
     }
     let proven = &view.state.active().ok_or(Code::InvalidCredentials)?.password_hash;
@@ -104,20 +106,20 @@ pub async fn log_in(
 
 /// The user of an email address. For an unknown one a user whom nobody has ever been, looked up in the
 /// same way: that takes the same time.
-async fn find(edge: &Edge, email: &Email, deadline: Instant) -> Result<(UserId, View<User>)> {
-    let login = edge.client.read::<Login>(email, deadline).await?;
+async fn find(edge: &Edge, email: &TypedEmail, deadline: Instant) -> Result<(UserId, View<User>)> {
+    let named = users::named(&edge.client, &email.names(), deadline).await?;
     let nobody = || UserId::derived(&RequestId::of("nobody", &[email.as_str().as_bytes()]), 0);
-    let id = login.state.user.unwrap_or_else(nobody);
+    let id = named.unwrap_or_else(nobody);
     Ok((id, edge.client.read::<User>(&id, deadline).await?))
 }
 
 /// Where somebody tries to sign in to an account: what failures are counted by.
-fn place(context: &Context, email: &Email) -> String {
+fn place(context: &Context, email: &str) -> String {
     format!("{email} {}", context.origin.key())
 }
 
 /// Who waits for a turn to hash: the address, and the account where an address stands for many.
-pub fn asker<'a>(context: &'a Context, email: &Email) -> Asker<'a> {
+pub fn asker<'a>(context: &'a Context, email: &str) -> Asker<'a> {
     let exempt = context.origin.exempt;
     let caller = if exempt { email.to_string() } else { context.origin.key() };
     Asker { said: &context.said, caller, exempt, deadline: context.deadline }
@@ -127,7 +129,7 @@ pub fn asker<'a>(context: &'a Context, email: &Email) -> Asker<'a> {
 pub async fn proves(
     edge: &Edge,
     context: &Context,
-    email: &Email,
+    email: &str,
     user: &View<User>,
     password: Presented,
 ) -> Result<bool> {
@@ -206,7 +208,7 @@ pub async fn refresh(
     }
     let id = answered.view.state.user;
     let tokens = sessions::tokens(&edge, id, &next, context.deadline).await?;
-    limits::remember_place(&*edge.limiter, &place(&context, tokens.email())).await;
+    limits::remember_place(&*edge.limiter, &place(&context, tokens.email().as_str())).await;
     Ok(Reply::ok(tokens))
 }
 

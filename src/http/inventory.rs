@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::caller::Staff;
 use super::idempotency::Required;
-use super::json::Text;
+use super::json::Lines;
 use super::problem::{Code, Fault, Problem, Result};
 use super::views::inventory::InventoryView;
 use super::{Edge, Path, Read, Reply, Write, outcomes};
@@ -57,7 +57,7 @@ pub struct AdjustStock {
     /// Pieces more, or (negative) fewer.
     delta: i64,
     #[schema(value_type = String, max_length = 500)]
-    reason: Text<500>,
+    reason: Lines<500>,
 }
 
 /// Changes what lies in the shop by so many pieces.

@@ -10,6 +10,7 @@ use serde_json::Value;
 use serde_path_to_error::Segment;
 
 use super::problem::{Code, Fault, Problem, Result};
+use crate::actors::values::spelling;
 
 /// The body of a request that takes none; `{}` and an empty body are both that.
 #[derive(Debug, Clone, Copy, Default, serde::Deserialize, serde::Serialize, utoipa::ToSchema)]
@@ -186,19 +187,30 @@ fn write_canonical(value: &Value, text: &mut Vec<u8>) {
     }
 }
 
-/// A text of 1 to `MAX` characters, trimmed.
+/// A text of 1 to `MAX` characters on one line, as [`spelling::one_line`] keeps it. Something of it shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text<const MAX: usize>(pub String);
 
 impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let text = text.trim();
-        if !(1..=MAX).contains(&text.chars().count()) || text.chars().any(|c| c.is_control() && !c.is_whitespace()) {
-            return Err(de::Error::custom(format!("expected a text of 1 to {MAX} characters")));
-        }
-        Ok(Text(text.to_owned()))
+        let why = || de::Error::custom(format!("expected a text of 1 to {MAX} characters on one line"));
+        spelt::<MAX>(spelling::one_line(&String::deserialize(deserializer)?)).map(Text).ok_or_else(why)
     }
+}
+
+/// A text of 1 to `MAX` characters on any number of lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lines<const MAX: usize>(pub String);
+
+impl<'de, const MAX: usize> Deserialize<'de> for Lines<MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let why = || de::Error::custom(format!("expected a text of 1 to {MAX} characters"));
+        spelt::<MAX>(spelling::lines(&String::deserialize(deserializer)?)).map(Lines).ok_or_else(why)
+    }
+}
+
+fn spelt<const MAX: usize>(text: Option<String>) -> Option<String> {
+    text.filter(|text| (1..=MAX).contains(&text.chars().count()) && spelling::shows(text))
 }
 
 /// For a field of a PATCH that is always there: it can be changed, and `null` is a 422.

@@ -87,11 +87,11 @@ pub async fn change_password(
     }
     let user = edge.client.read::<User>(&me.user, write.deadline).await?;
     let account = user.state.active().ok_or(Code::NotFound)?;
-    if !auth::proves(&edge, &context, &account.email, &user, write.body.current_password.clone()).await? {
+    if !auth::proves(&edge, &context, account.email.as_str(), &user, write.body.current_password.clone()).await? {
         return Err(Problem::new(Code::InvalidCredentials).detail("The current password is wrong."));
     }
     let password_hash =
-        edge.passwords.hash(write.body.new_password.clone(), auth::asker(&context, &account.email)).await?;
+        edge.passwords.hash(write.body.new_password.clone(), auth::asker(&context, account.email.as_str())).await?;
     // Somebody else who knew it may have changed it meanwhile.
     let proven = account.password_hash.clone();
     let command = Command::ChangePassword { password_hash, proven, keep: me.session };

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::caller::SignedIn;
 use super::idempotency::{Money, Rule};
-use super::json::Text;
+use super::json::Lines;
 use super::lists::{self, PageParameters, Plain};
 use super::problem::{Code, Fault, Problem, Result};
 use super::query::{List, Page, Query};
@@ -16,7 +16,7 @@ use crate::actors::client::{View, Wait};
 use crate::actors::customer::types::Customer;
 use crate::actors::order::types::{Command, Order, Rejection};
 use crate::actors::order_number::types::OrderNumber;
-use crate::actors::values::{Email, OrderId, OrderNumber as Number};
+use crate::actors::values::{OrderId, OrderNumber as Number, TypedEmail};
 
 /// An order: for its owner, an administrator, or a guest with its token.
 #[utoipa::path(get, path = "/v1/orders/{id}", tag = "orders",
@@ -35,7 +35,7 @@ pub async fn get(State(edge): State<Edge>, Path(id): Path<OrderId>, read: Read) 
 #[serde(deny_unknown_fields)]
 pub struct Cancel {
     #[schema(value_type = Option<String>, max_length = 500)]
-    reason: Option<Text<500>>,
+    reason: Option<Lines<500>>,
 }
 
 /// Cancels an order of which nothing is fulfilled: it is restocked and refunded.
@@ -102,11 +102,11 @@ pub async fn lookup(
     read: Read,
 ) -> Result<Reply<OrderView>> {
     let number: Number = number.parse().map_err(|_| Code::NotFound)?;
-    let email: Email = email.parse().map_err(|_| Code::NotFound)?;
+    let email: TypedEmail = email.parse().map_err(|_| Code::NotFound)?;
     let holder = edge.client.read::<OrderNumber>(&number, read.deadline).await?;
     let view = edge.client.read::<Order>(&holder.state.order.ok_or(Code::NotFound)?, read.deadline).await?;
     let placement = view.state.placement.as_ref().ok_or(Code::NotFound)?;
-    if placement.user.is_some() || placement.contact.email != email {
+    if placement.user.is_some() || !email.means(&placement.contact.email) {
         return Err(Code::NotFound.into());
     }
     show(&view)

@@ -18,23 +18,24 @@ use super::config::EdgeConfig;
 use super::problem::{Code, Problem, Result};
 use super::tokens::random;
 use super::waiting::Said;
-use crate::actors::values::{Invalid, Secret};
+use crate::actors::values::{Invalid, Secret, spelling};
 
 /// The fewest characters of a password.
 pub const PASSWORD_MIN: usize = 10;
 /// The most bytes: more would only be work for us.
 pub const PASSWORD_MAX_BYTES: usize = 1_024;
 
-/// A new password, long enough.
+/// A new password, long enough, and spelt as [`spelling::password`] says.
 #[derive(Debug, Clone)]
 pub struct NewPassword(Secret<String>);
 
 impl NewPassword {
     pub fn new(text: String) -> std::result::Result<NewPassword, Invalid> {
-        if text.chars().count() < PASSWORD_MIN || text.len() > PASSWORD_MAX_BYTES {
+        let spelt = spelling::password(&text);
+        if spelt.chars().count() < PASSWORD_MIN || text.len() > PASSWORD_MAX_BYTES {
             return Err(Invalid("a password has at least 10 characters and at most 1,024 bytes"));
         }
-        Ok(NewPassword(Secret(text)))
+        Ok(NewPassword(Secret(spelt.into_owned())))
     }
 }
 
@@ -154,7 +155,14 @@ impl Passwords {
         let Secret(stored) = stored.unwrap_or(&self.nobody).clone();
         let Presented(Secret(password)) = password;
         let argon2 = self.argon2.clone();
-        let matches = move || password.len() <= PASSWORD_MAX_BYTES && verify(&argon2, &password, &stored);
+        // Before there was one spelling, what was typed was hashed. Only a password with two costs twice.
+        let matches = move || {
+            if password.len() > PASSWORD_MAX_BYTES {
+                return false;
+            }
+            let spelt = spelling::password(&password);
+            verify(&argon2, &spelt, &stored) || (spelt != password && verify(&argon2, &password, &stored))
+        };
         Ok(self.run(asker, allowed, matches).await?.map(|matches| matches && known))
     }
 
@@ -250,6 +258,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_password_is_one_in_every_spelling_and_old_hashes_are_of_what_was_typed() {
+        let cost = argon2::Params::new(64, 1, 1, None).expect("good parameters");
+        let passwords = Passwords::new(&EdgeConfig { password_cost: cost, ..EdgeConfig::default() });
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let (composed, apart) = ("Z\u{fc}rich 2026", "Zu\u{308}rich\u{a0}2026");
+        let matches = async |typed: &str, stored: &Secret<String>| {
+            passwords.verify(presented(typed), Some(stored), asker(&Said::default(), "ada", false), async || true).await
+        };
+        for new in [composed, apart] {
+            let new = NewPassword::new(new.into()).expect("long enough");
+            let stored = passwords.hash_alone(new, deadline).await.expect("hashes");
+            assert_eq!(matches(composed, &stored).await, Ok(Some(true)));
+            assert_eq!(matches(apart, &stored).await, Ok(Some(true)));
+            assert_eq!(matches("Zurich 2026", &stored).await, Ok(Some(false)));
+        }
+        let old = Secret(hash(&passwords.argon2, apart).expect("hashes"));
+        assert_eq!(matches(apart, &old).await, Ok(Some(true)));
+        assert_eq!(matches(composed, &old).await, Ok(Some(false)), "nobody can tell how it was typed");
+    }
+
+    #[tokio::test]
     async fn a_new_password_costs_what_is_configured_and_an_old_one_what_it_did() {
         let deadline = Instant::now() + Duration::from_secs(60);
         let new = || serde_json::from_str("\"correct horse\"").expect("long enough");
@@ -317,9 +346,13 @@ mod tests {
 
     #[test]
     fn a_new_password_is_long_enough_and_not_endless() {
-        for (text, good) in
-            [("123456789", false), ("1234567890", true), ("äöüäöüäöü", false), (&"x".repeat(1025), false)]
-        {
+        for (text, good) in [
+            ("123456789", false),
+            ("1234567890", true),
+            ("äöüäöüäöü", false),
+            ("a\u{308}o\u{308}u\u{308}a\u{308}o\u{308}", false),
+            (&"x".repeat(1025), false),
+        ] {
             let json = serde_json::Value::from(text);
             assert_eq!(serde_json::from_value::<NewPassword>(json).is_ok(), good, "{text}");
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::caller::Admin;
@@ -11,10 +12,10 @@ use super::patience;
 use super::problem::{Code, Problem, Result};
 use super::query::{List, Listing, Page};
 use super::{Edge, Path, Read, Reply, Write, outcomes, schema};
-use crate::actors::client::Wait;
+use crate::actors::client::{AskError, Client, Wait};
 use crate::actors::login::types::Login;
 use crate::actors::user::types::{Account, Command, Rejection, User};
-use crate::actors::values::{Email, Role, Time, UserId};
+use crate::actors::values::{Email, LoginName, Role, Time, TypedEmail, UserId};
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = User)]
@@ -36,6 +37,21 @@ pub struct UserView {
 pub fn show(id: UserId, account: &Account, version: u64) -> UserView {
     let Account { email, name, password_hash: _, roles, created_at } = account.clone();
     UserView { id, email, name, roles, created_at, version }
+}
+
+/// Whose account has one of these names: the first that anybody has. All are looked up in any case, so that it takes the
+/// same time whether there is one.
+pub async fn named(
+    client: &Client,
+    names: &[LoginName],
+    deadline: Instant,
+) -> std::result::Result<Option<UserId>, AskError> {
+    let mut found = None;
+    for name in names {
+        let login = client.read::<Login>(name, deadline).await?;
+        found = found.or(login.state.user);
+    }
+    Ok(found)
 }
 
 /// What a user's rejection means to a client.
@@ -67,10 +83,9 @@ impl Listing for Users {
     responses((status = 200, body = Page<UserView>)))]
 pub async fn find(State(edge): State<Edge>, _: Admin, list: List<Users>, read: Read) -> Result<Reply<Page<UserView>>> {
     let missing = || Problem::new(Code::InvalidParameter).detail("email: expected the address to look for.");
-    let email: Email = list.parsed("email")?.ok_or_else(missing)?;
-    let login = edge.client.read::<Login>(&email, read.deadline).await?;
+    let email: TypedEmail = list.parsed("email")?.ok_or_else(missing)?;
     let mut found = Vec::new();
-    if let Some(id) = login.state.user {
+    if let Some(id) = named(&edge.client, &email.names(), read.deadline).await? {
         let user = edge.client.read_settled::<User>(&id, read.deadline).await?;
         found.extend(user.state.active().map(|account| show(id, account, user.version)));
     }

@@ -9,7 +9,6 @@ use super::STEP;
 use crate::actors::client::{Asking, Client, Wait};
 use crate::actors::entity::Caller;
 use crate::actors::keyring::types::Keyring;
-use crate::actors::login::types::Login;
 use crate::actors::user::types::{Command, Status, User};
 use crate::actors::values::{Email, Only, Role, UserId};
 use crate::config::{Config, StoreKind};
@@ -82,7 +81,7 @@ pub async fn make_administrator(
         if_version: None,
         wait: Wait::Settled,
     };
-    if let Some(user) = client.read::<Login>(email, deadline).await?.state.user {
+    if let Some(user) = http::users::named(client, &email.names(), deadline).await? {
         let answered = client.ask::<User>(&user, Command::SetRoles { roles }, asking()).await?;
         answered
             .outcome

@@ -22,5 +22,6 @@ mod operators;
 mod orders;
 mod products;
 mod repeats;
+mod spelling;
 mod undecided;
 mod versions;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::actors::entity::Kind;
-use crate::actors::values::{Email, UserId};
+use crate::actors::values::{LoginName, UserId};
 use crate::stored_enum;
 
 pub enum Login {}
@@ -11,7 +11,7 @@ pub enum Login {}
 impl Kind for Login {
     const NUMBER: u8 = 3;
     const NAME: &'static str = "login";
-    type Id = Email;
+    type Id = LoginName;
     type Command = Command;
     type Reply = Reply;
     type Rejection = Rejection;

@@ -285,11 +285,10 @@ impl Entity for State {
     }
 
     fn owed(&self) -> Vec<Owed> {
-        let claim = self
-            .account
-            .as_ref()
-            .filter(|_| self.status == Status::Registering)
-            .map(|account| Owed::to::<Login>(CLAIM, &account.email, login::Command::Claim { user: self.id }));
+        let claim =
+            self.account.as_ref().filter(|_| self.status == Status::Registering).map(|account| {
+                Owed::to::<Login>(CLAIM, &(&account.email).into(), login::Command::Claim { user: self.id })
+            });
         let revokes = self.revoking.iter().take(REVOKES_AT_ONCE);
         let revokes = revokes.map(|id| Owed::to::<Session>(format!("{REVOKE}{id}"), id, session::Command::Revoke {}));
         claim.into_iter().chain(self.notice()).chain(revokes).collect()
