@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::actors::gateways::payment::MockPayments;
-use crate::actors::history::{self, Until};
+use crate::actors::history::{self, StateAt, Until};
 use crate::actors::kinds;
 use crate::actors::projections::Projections;
 use crate::actors::runtime::{Prepared, Runtime, RuntimeConfig};
@@ -223,7 +223,14 @@ pub async fn inspect_at_rest(
         }
         Question::StateAt { version } => {
             let past = history::replay(&*journal, spec, slot, &key, Until::Version(version)).await?;
-            (past.version == version && version > 0).then(|| json!({"version": version, "state": past.state.json()}))
+            match StateAt::of(&past, Some(version)) {
+                StateAt::Found { version, state } => Some(json!({"version": version, "state": state})),
+                StateAt::Absent => None,
+                StateAt::Beyond { last } => {
+                    journal.close().await?;
+                    bail!("{kind} {id} has no version {version}: its journal ends at version {last}");
+                }
+            }
         }
         Question::Present => {
             let heads = journal.heads().await?;

@@ -14,7 +14,7 @@ use super::entity::{Caller, Kind, Outcome};
 pub use super::envelope::{AskError, Wait};
 use super::envelope::{Body, Envelope, Keep, Reply, ReplyTo, Residence};
 use super::erased::Erased;
-use super::history::{self, Until};
+use super::history::{self, StateAt, Until};
 use super::router::Router;
 use super::values::{RequestId, Time};
 use crate::persistence::EntityKey;
@@ -322,18 +322,11 @@ impl Client {
         history::entries(&*self.router.journal(), spec, self.router.slot_of(&key), &key, after_version, limit).await
     }
 
-    /// The state at a version (the present one for `None`) with that version; `None` when the entity
-    /// was never touched or never got that far.
-    pub async fn state_at(
-        &self,
-        kind: &str,
-        id: &str,
-        version: Option<u64>,
-    ) -> Result<Option<(u64, serde_json::Value)>, AskError> {
+    /// The state at a version; the present one for `None`.
+    pub async fn state_at(&self, kind: &str, id: &str, version: Option<u64>) -> Result<StateAt, AskError> {
         let (_, key) = self.named(kind, id)?;
         let past = self.past(&key, Until::Version(version.unwrap_or(u64::MAX))).await?;
-        let reached = past.version > 0 && version.is_none_or(|v| v == past.version);
-        Ok(reached.then(|| (past.version, past.state.json())))
+        Ok(StateAt::of(&past, version))
     }
 
     fn named(&self, kind: &str, id: &str) -> Result<(&'static str, EntityKey), AskError> {

@@ -27,6 +27,32 @@ pub struct Past {
     pub at: Time,
 }
 
+/// What an entity was at a version, in JSON.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StateAt {
+    Found {
+        version: u64,
+        state: serde_json::Value,
+    },
+    /// It never got that far: `last` is the version at which its journal ends.
+    Beyond {
+        last: u64,
+    },
+    /// Nobody has ever touched the entity, or there is no such version: the first one is 1.
+    Absent,
+}
+
+impl StateAt {
+    /// What has come of a replay to version `wanted`, or to the last one.
+    pub fn of(past: &Past, wanted: Option<u64>) -> StateAt {
+        match (past.version, wanted) {
+            (0, _) => StateAt::Absent,
+            (last, Some(wanted)) if last < wanted => StateAt::Beyond { last },
+            (version, _) => StateAt::Found { version, state: past.state.json() },
+        }
+    }
+}
+
 /// Replays an entity: from its snapshot where that is not too new, else from its first record.
 pub async fn replay(
     journal: &dyn Journal,

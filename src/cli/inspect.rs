@@ -52,6 +52,10 @@ async fn ask(args: &InspectArgs, question: Question) -> anyhow::Result<Option<Va
     };
     match found {
         Ok(found) => Ok(found),
+        // It says so when only the version does not exist.
+        Err(ApiError::Refused(problem)) if problem.status == 404 && args.at.is_some() && !problem.detail.is_empty() => {
+            bail!("{}", problem.detail)
+        }
         Err(ApiError::Refused(problem)) if problem.status == 404 => Ok(None),
         Err(error) => Err(error).context("asking the server"),
     }

@@ -7,10 +7,11 @@ use utoipa::ToSchema;
 
 use super::caller::Admin;
 use super::json::Nothing;
-use super::problem::{Code, Result};
+use super::problem::{Code, Problem, Result};
 use super::query::{List, Listing, Page, Query};
 use super::{Edge, Path, Read, Reply};
 use crate::actors::client::{Inspection, JournalEntry};
+use crate::actors::history::StateAt;
 
 /// What the node knows of its cluster.
 pub trait ClusterView: Send + Sync + 'static {
@@ -115,7 +116,7 @@ pub struct StateView {
     state: serde_json::Value,
 }
 
-/// An entity's state at a version, or now.
+/// An entity's state at a version, or now. Of a version beyond the end of its journal the 404 says where that ends.
 #[utoipa::path(get, path = "/v1/admin/entities/{kind}/{id}/state", tag = "operators",
     params(("kind" = String, Path), ("id" = String, Path), ("at" = Option<u64>, Query)),
     responses((status = 200, body = StateView)))]
@@ -125,6 +126,13 @@ pub async fn state(
     Path((kind, id)): Path<(String, String)>,
     Query(At { at }): Query<At>,
 ) -> Result<Reply<StateView>> {
-    let (version, state) = edge.client.state_at(&kind, &id, at).await?.ok_or(Code::NotFound)?;
+    let (version, state) = match edge.client.state_at(&kind, &id, at).await? {
+        StateAt::Found { version, state } => (version, state),
+        StateAt::Absent => return Err(Code::NotFound.into()),
+        StateAt::Beyond { last } => {
+            let detail = format!("The journal of {kind} {id} ends at version {last}.");
+            return Err(Problem::new(Code::NotFound).detail(detail));
+        }
+    };
     Ok(Reply::ok(StateView { kind, id, version, state }).version(version))
 }

@@ -115,7 +115,12 @@ async fn every_past_state_can_be_seen() {
         assert_eq!(lines.first().and_then(|line| line["quantity"].as_u64()), quantity, "{}", past.body);
     }
     assert_eq!(shop.get(&path).by(&admin).send().await.is(200).body["version"], 4);
-    shop.get(&format!("{path}?at=5")).by(&admin).send().await.is_problem(404, "not_found");
+    let told = shop.get(&format!("{path}?at=5")).by(&admin).send().await;
+    let end = format!("The journal of cart {} ends at version 4.", cart.id);
+    assert_eq!(told.is_problem(404, "not_found").body["detail"], end);
+    let never = "/v1/admin/entities/cart/cart_00000000000000000000000000/state?at=5";
+    let told = shop.get(never).by(&admin).send().await;
+    assert!(told.is_problem(404, "not_found").body.get("detail").is_none(), "{}", told.body);
     shop.get(&format!("{path}?at=x")).by(&admin).send().await.is_problem(400, "invalid_parameter");
     shop.get(&format!("{path}?on=1")).by(&admin).send().await.is_problem(400, "unknown_parameter");
 }
