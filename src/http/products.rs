@@ -60,14 +60,31 @@ pub async fn list(State(edge): State<Edge>, list: List<Products>, read: Read) ->
 /// A published product.
 #[utoipa::path(get, path = "/v1/products/{id}", tag = "catalogue", security(()),
     params(("id" = String, Path, description = "Id or slug")),
-    responses((status = 200, body = ProductView), outcomes::Missing))]
+    responses((status = 200, body = ProductView),
+        (status = 301, description = "Its slug has changed", headers(("Location" = String))), outcomes::Missing))]
 pub async fn get(
     State(edge): State<Edge>,
     Path(place): Path<IdOrSlug<ProductId>>,
     read: Read,
 ) -> Result<Reply<ProductView>> {
-    let view = find(&edge, place, read.deadline).await?.filter(is_published).ok_or(Code::NotFound)?;
-    show(&edge, &view.state, read.deadline).await
+    match find(&edge, place.clone(), read.deadline).await? {
+        Some(view) if is_published(&view) => show(&edge, &view.state, read.deadline).await,
+        Some(_) => Err(Code::NotFound.into()),
+        None => {
+            let view = renamed(&edge, place, read.deadline).await?.filter(is_published).ok_or(Code::NotFound)?;
+            let slug = view.state.slug.as_ref().ok_or(Code::NotFound)?;
+            // One step, however often it was renamed.
+            Ok(Reply::moved(format!("/v1/products/{slug}")))
+        }
+    }
+}
+
+/// The product whose slug this was, while no other product has it.
+async fn renamed(edge: &Edge, place: IdOrSlug<ProductId>, deadline: Instant) -> Result<Option<View<Product>>> {
+    let IdOrSlug::Slug(slug) = place else { return Ok(None) };
+    let Some(id) = edge.client.read::<ProductSlug>(&slug, deadline).await?.state.moved_to() else { return Ok(None) };
+    let view = edge.client.read::<Product>(&id, deadline).await?;
+    Ok(view.state.content.is_some().then_some(view))
 }
 
 fn is_published(view: &View<Product>) -> bool {

@@ -50,6 +50,10 @@ impl<T: Serialize> Reply<T> {
     pub fn accepted(location: impl Into<String>, body: T) -> Reply<T> {
         Reply { location: Some(location.into()), ..Reply::new(StatusCode::ACCEPTED, Some(body)) }
     }
+    /// 301 without a body; `location` is a path.
+    pub fn moved(location: impl Into<String>) -> Reply<T> {
+        Reply { location: Some(location.into()), ..Reply::new(StatusCode::MOVED_PERMANENTLY, None) }
+    }
 
     /// `ETag: "v17"`.
     pub fn version(self, version: u64) -> Reply<T> {

@@ -147,14 +147,50 @@ async fn variants_are_replaced_as_a_whole_and_a_sku_that_stays_is_the_same_varia
 }
 
 #[tokio::test]
-async fn a_renamed_product_is_found_by_its_new_slug_only() {
+async fn an_old_slug_leads_to_the_new_one_until_somebody_else_has_it() {
     let shop = Shop::open().await;
     let product = shop.product(&unique("RENAMED"), 1, 1).await;
-    let slug = unique("new-name");
-    patch(&shop, &product, json!({"slug": slug})).await.is(200);
-    shop.get(&format!("/v1/products/{slug}")).send().await.is(200);
-    let old = product["slug"].as_str().expect("a slug");
-    shop.get(&format!("/v1/products/{old}")).send().await.is_problem(404, "not_found");
+    let first = product["slug"].as_str().expect("a slug").to_owned();
+    let (second, third) = (unique("second-name"), unique("third-name"));
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+    let leads = async |slug: &str| {
+        let told = client.get(format!("{}/v1/products/{slug}", shop.server.url())).send().await.expect("an answer");
+        let location = told.headers().get("location").and_then(|location| location.to_str().ok());
+        (told.status().as_u16(), location.unwrap_or_default().to_owned())
+    };
+    for slug in [&second, &third] {
+        patch(&shop, &product, json!({"slug": slug})).await.is(200);
+    }
+    assert_eq!(leads(&third).await, (200, String::new()));
+    for old in [&first, &second] {
+        assert_eq!(leads(old).await, (301, format!("/v1/products/{third}")), "one step, to the newest");
+    }
+    // What follows redirects finds it. The routes of administrators know present names only.
+    assert_eq!(shop.get(&format!("/v1/products/{first}")).send().await.is(200).body["id"], product["id"]);
+    let admin = shop.admin().await;
+    let told = shop.get(&format!("/v1/admin/products/{first}")).by(&admin).send().await;
+    told.is_problem(404, "not_found");
+    // A change that is refused never gave the product that name.
+    let (claimed, taken) = (unique("never-name"), unique("TAKEN"));
+    shop.product(&taken, 1, 1).await;
+    let refused = json!({"slug": claimed, "variants": [{"sku": taken, "price": gbp(1)}]});
+    patch(&shop, &product, refused).await.is_problem(409, "sku_taken");
+    assert_eq!(leads(&claimed).await.0, 404);
+    // Who claims the old slug has it; the other one still leads.
+    let heir = json!({"title": "Heir", "slug": first, "status": "published"});
+    let heir = create(&shop, heir).await.is(201).body.clone();
+    assert_eq!(leads(&first).await, (200, String::new()));
+    assert_eq!(leads(&second).await.0, 301);
+    // It leads to the heir when he is renamed, and nowhere when he is hidden.
+    let fourth = unique("fourth-name");
+    patch(&shop, &heir, json!({"slug": fourth})).await.is(200);
+    assert_eq!(leads(&first).await, (301, format!("/v1/products/{fourth}")));
+    patch(&shop, &heir, json!({"status": "archived"})).await.is(200);
+    assert_eq!(leads(&first).await.0, 404);
+    // A name that is taken again is its own again.
+    patch(&shop, &product, json!({"slug": second})).await.is(200);
+    assert_eq!(leads(&second).await, (200, String::new()));
+    assert_eq!(leads(&third).await, (301, format!("/v1/products/{second}")));
 }
 
 #[tokio::test]

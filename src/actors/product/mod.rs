@@ -210,7 +210,9 @@ impl State {
                 Some(Owed::to::<StockUnit>(key, &name.parse().ok()?, sku::Command::Release { product: id }))
             }
             ErrandKind::ReleaseSlug => {
-                Some(Owed::to::<ProductSlug>(key, &name.parse().ok()?, slug::Command::Release { product: id }))
+                // What a refused change has claimed never was its name.
+                let command = slug::Command::Release { product: id, moved: self.last_refusal.is_none() };
+                Some(Owed::to::<ProductSlug>(key, &name.parse().ok()?, command))
             }
         }
     }

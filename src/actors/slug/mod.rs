@@ -6,7 +6,8 @@
 //! the slug held or free, never in between.
 //!
 //! A slug remembers who held it lately: a request that named a product by it may be repeated after the product
-//! has another one, and finds its answer there.
+//! has another one, and finds its answer there. Until somebody else claims it, it leads to the one who held it last,
+//! so that links to a product that was renamed go on.
 
 pub mod types;
 
@@ -22,7 +23,10 @@ use types::{Command, FORMER_MAX, ProductSlug, Rejection, Reply, State};
 stored_enum! {
     pub enum Event {
         (1, 1) => Claimed { product: ProductId },
+        /// Its holder is named otherwise now.
         (2, 1) => Released,
+        /// It was claimed for a change that did not come about, and never was the holder's name.
+        (3, 1) => GivenBack,
     }
 }
 
@@ -36,8 +40,9 @@ impl Entity for State {
             (Command::Claim { product }, None) => Ok(Decision::new(vec![Event::Claimed { product }], Reply::Claimed)),
             (Command::Claim { product }, Some(by)) if by != product => Err(Rejection::Taken { by }),
             (Command::Claim { .. }, Some(_)) => Ok(Decision::unchanged(Reply::Claimed)),
-            (Command::Release { product }, Some(by)) if by == product => {
-                Ok(Decision::new(vec![Event::Released], Reply::Released))
+            (Command::Release { product, moved }, Some(by)) if by == product => {
+                let event = if moved { Event::Released } else { Event::GivenBack };
+                Ok(Decision::new(vec![event], Reply::Released))
             }
             (Command::Release { .. }, _) => Ok(Decision::unchanged(Reply::Released)),
         }
@@ -46,6 +51,7 @@ impl Entity for State {
     fn evolve(&mut self, event: &Event, _: Time) {
         match event {
             Event::Claimed { product } => self.product = Some(*product),
+            Event::GivenBack => self.product = None,
             Event::Released => {
                 let Some(product) = self.product.take() else { return };
                 self.former.retain(|former| *former != product);

@@ -23,9 +23,11 @@ pub enum Command {
     Claim {
         product: ProductId,
     },
-    /// Frees the slug if this product holds it.
+    /// Frees the slug if this product holds it. `moved`: it was the product's name, and the product has another one now;
+    /// otherwise it was claimed for a change that did not come about.
     Release {
         product: ProductId,
+        moved: bool,
     },
 }
 
@@ -50,6 +52,14 @@ pub const FORMER_MAX: usize = 8;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct State {
     pub product: Option<ProductId>,
-    /// The products that held it before, the last one last: what was asked of them by this name is repeated by it.
+    /// The products whose name it was before, the last one last: what was asked of them by this name is repeated by it,
+    /// and while nobody holds the slug, it leads to the last one.
     pub former: Vec<ProductId>,
+}
+
+impl State {
+    /// Whom a slug that nobody holds leads to: the product whose name it was last.
+    pub fn moved_to(&self) -> Option<ProductId> {
+        self.former.last().copied().filter(|_| self.product.is_none())
+    }
 }
