@@ -179,6 +179,7 @@ pub struct Address {
     pub line2: Option<String>,
     pub city: String,
     pub region: Option<String>,
+    /// Empty where a country has none.
     pub postal_code: String,
     pub country: String,
     pub phone: Option<String>,

@@ -215,7 +215,7 @@ pub struct InspectArgs {
     #[arg(long, env = "SOUK_INSPECT_JOURNAL", conflicts_with = "at", value_parser = FalseyValueParser::new())]
     pub journal: bool,
     /// Show its state as it was at this version.
-    #[arg(long, value_name = "VERSION", env = "SOUK_INSPECT_AT")]
+    #[arg(long, value_name = "VERSION", env = "SOUK_INSPECT_AT", value_parser = clap::value_parser!(u64).range(1..))]
     pub at: Option<u64>,
     /// Print JSON.
     #[arg(long, env = "SOUK_INSPECT_JSON", value_parser = FalseyValueParser::new())]

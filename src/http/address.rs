@@ -3,11 +3,11 @@
 use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::ToSchema;
 
-use super::json::Text;
+use super::json::{self, Text};
 use crate::actors::user::types::SavedAddress;
 use crate::actors::values::{Address, AddressId};
 
-/// The assigned codes of ISO 3166-1 alpha-2.
+/// The assigned codes of ISO 3166-1 alpha-2, and XK: the code that Kosovo uses until it is assigned one.
 const COUNTRIES: &str = "\
     AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ \
     CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO \
@@ -15,7 +15,13 @@ const COUNTRIES: &str = "\
     JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO \
     MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW \
     PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM \
-    TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW";
+    TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS XK YE YT ZA ZM ZW";
+
+/// Countries in which post is delivered without a code: there is none, or hardly anybody knows his. There the code may be
+/// left out; that of another address is as it comes, because nobody here knows all their forms.
+const WITHOUT_POSTAL_CODES: &str = "\
+    AE AG AO AW BF BI BJ BO BQ BS BW BZ CD CF CG CI CK CM CW DJ DM ER FJ GA GD GH GM GN GQ GY HK JM KI KM KN KP LC LY \
+    ML MO MR MW NA NR NU PA QA RW SB SC SL SO SR SS ST SX SY TD TG TK TL TO TV TZ UG VC VU WS YE ZW";
 
 /// A country that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,30 +40,48 @@ impl<'de> Deserialize<'de> for Country {
 
 /// An address as a client sends it.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct AddressBody {
     #[schema(value_type = String, max_length = 200)]
     pub name: Text<200>,
     #[schema(value_type = String, max_length = 200)]
     pub line1: Text<200>,
+    #[serde(default, deserialize_with = "json::filled")]
     #[schema(value_type = Option<String>, max_length = 200)]
     pub line2: Option<Text<200>>,
     #[schema(value_type = String, max_length = 100)]
     pub city: Text<100>,
+    #[serde(default, deserialize_with = "json::filled")]
     #[schema(value_type = Option<String>, max_length = 100)]
     pub region: Option<Text<100>>,
-    #[schema(value_type = String, max_length = 20)]
-    pub postal_code: Text<20>,
+    /// May be absent where a country has none.
+    #[serde(default, deserialize_with = "json::filled")]
+    #[schema(value_type = Option<String>, max_length = 20)]
+    pub postal_code: Option<Text<20>>,
     /// ISO 3166 alpha-2.
     #[schema(value_type = String, example = "GB")]
     pub country: Country,
+    #[serde(default, deserialize_with = "json::filled")]
     #[schema(value_type = Option<String>, max_length = 40)]
     pub phone: Option<Text<40>>,
     /// Makes it the only default of an address book; without meaning elsewhere.
     pub default: Option<bool>,
     /// Without meaning: so that an address can be sent as it was read.
+    #[serde(default, deserialize_with = "json::filled")]
     #[schema(value_type = Option<String>)]
     pub id: Option<AddressId>,
+}
+
+impl<'de> Deserialize<'de> for AddressBody {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The derived one (`remote`), and then what no field knows alone.
+        let body = AddressBody::deserialize(deserializer)?;
+        let has_none = WITHOUT_POSTAL_CODES.split_whitespace().any(|code| code == body.country.0);
+        if body.postal_code.is_none() && !has_none {
+            return Err(de::Error::missing_field("postal_code"));
+        }
+        Ok(body)
+    }
 }
 
 /// The address, and whether it is to be the default.
@@ -69,7 +93,7 @@ impl From<AddressBody> for (Address, bool) {
             line2: body.line2.map(|text| text.0),
             city: body.city.0,
             region: body.region.map(|text| text.0),
-            postal_code: body.postal_code.0,
+            postal_code: body.postal_code.map(|text| text.0).unwrap_or_default(),
             country: body.country.0,
             phone: body.phone.map(|text| text.0),
         };
@@ -92,7 +116,9 @@ pub struct AddressView {
     pub city: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    pub postal_code: String,
+    /// Absent where a country has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub postal_code: Option<String>,
     /// ISO 3166 alpha-2.
     pub country: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,6 +131,7 @@ pub struct AddressView {
 impl From<&Address> for AddressView {
     fn from(address: &Address) -> AddressView {
         let Address { name, line1, line2, city, region, postal_code, country, phone } = address.clone();
+        let postal_code = Some(postal_code).filter(|code| !code.is_empty());
         AddressView { id: None, name, line1, line2, city, region, postal_code, country, phone, default: None }
     }
 }
@@ -120,10 +147,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_are_249_countries_and_the_united_kingdom_is_gb() {
-        assert_eq!(COUNTRIES.split_whitespace().count(), 249);
+    fn there_are_249_countries_and_kosovo_and_the_united_kingdom_is_gb() {
+        assert_eq!(COUNTRIES.split_whitespace().count(), 250);
         let country = |code: &str| serde_json::from_value::<Country>(code.into()).is_ok();
-        assert!(country("GB") && country("ZW") && country("AD"));
+        assert!(country("GB") && country("ZW") && country("AD") && country("XK"));
+        assert!(WITHOUT_POSTAL_CODES.split_whitespace().all(country));
         assert!(!country("UK") && !country("gb") && !country("") && !country("A") && !country("GB US"));
     }
 }

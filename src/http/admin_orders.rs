@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::caller::Admin;
 use super::fields::MoneyBody;
 use super::idempotency::Money as MoneyRule;
-use super::json::{Lines, Text};
+use super::json::{self, Lines, Text};
 use super::lists::{self, PageParameters};
 use super::orders::{change, show};
 use super::problem::{Code, Result};
@@ -91,6 +91,7 @@ pub async fn get(State(edge): State<Edge>, _: Admin, Path(id): Path<OrderId>, re
 pub struct Fulfil {
     /// Everything that is left when it is not given.
     lines: Option<Vec<FulfilLine>>,
+    #[serde(default, deserialize_with = "json::filled")]
     #[schema(value_type = Option<String>, max_length = 255)]
     tracking: Option<Text<255>>,
 }

@@ -96,6 +96,7 @@ pub struct NewProductBody {
     #[schema(value_type = String, max_length = 255)]
     title: Text<255>,
     /// Made from the title when it is not given.
+    #[serde(default, deserialize_with = "json::filled")]
     #[schema(value_type = Option<String>)]
     slug: Option<Slug>,
     #[schema(value_type = Option<String>, max_length = 20000)]

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use super::caller::SignedIn;
 use super::context::Context;
 use super::extract::Json;
-use super::json::{Nothing, Text};
+use super::json::{self, Nothing, Text};
 use super::passwords::{Asker, NewPassword, Presented};
 use super::problem::{Code, Problem, Result};
 use super::query::Query;
@@ -40,6 +40,7 @@ pub struct Register {
     /// At least 10 characters.
     #[schema(value_type = String, format = Password, min_length = 10)]
     password: NewPassword,
+    #[serde(default, deserialize_with = "json::filled")]
     #[schema(value_type = Option<String>, max_length = 200)]
     name: Option<Text<200>>,
 }

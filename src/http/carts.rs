@@ -32,9 +32,11 @@ pub use refusals::refusal;
 #[serde(deny_unknown_fields)]
 pub struct NewCart {
     /// GBP when it is not given.
+    #[serde(default, deserialize_with = "json::filled")]
     #[schema(value_type = Option<String>, example = "GBP")]
     currency: Option<Currency>,
     /// The client's own name for it.
+    #[serde(default, deserialize_with = "json::filled")]
     #[schema(value_type = Option<String>, max_length = 255)]
     reference: Option<Text<255>>,
     #[serde(default, deserialize_with = "json::or_empty")]
@@ -267,6 +269,7 @@ pub struct Merge {
     #[schema(value_type = String)]
     from_cart_id: CartId,
     /// Opens it, when it is a guest's.
+    #[serde(default, deserialize_with = "json::filled")]
     from_token: Option<String>,
     #[schema(value_type = MergeStrategy)]
     strategy: Strategy,

@@ -31,8 +31,10 @@ pub struct NewCategory {
     #[schema(value_type = String, max_length = 200)]
     title: Text<200>,
     /// Made from the title when it is not given.
+    #[serde(default, deserialize_with = "json::filled")]
     #[schema(value_type = Option<String>)]
     slug: Option<Slug>,
+    #[serde(default, deserialize_with = "json::filled")]
     #[schema(value_type = Option<String>)]
     parent_id: Option<CategoryId>,
     /// Behind its siblings when it is not given.
@@ -63,7 +65,7 @@ pub struct PatchCategory {
     #[schema(value_type = String, required = false)]
     slug: Option<Slug>,
     /// `null` makes it a root.
-    #[serde(default, deserialize_with = "json::nullable")]
+    #[serde(default, deserialize_with = "json::filled_or_none")]
     #[schema(value_type = Option<String>)]
     parent_id: Option<Option<CategoryId>>,
     #[serde(default, deserialize_with = "json::given")]

@@ -4,7 +4,7 @@
 mod strict;
 
 use axum::http::{HeaderMap, header};
-use serde::de::{self, DeserializeOwned};
+use serde::de::{self, DeserializeOwned, IntoDeserializer};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_path_to_error::Segment;
@@ -211,6 +211,26 @@ impl<'de, const MAX: usize> Deserialize<'de> for Lines<MAX> {
 
 fn spelt<const MAX: usize>(text: Option<String>) -> Option<String> {
     text.filter(|text| (1..=MAX).contains(&text.chars().count()) && spelling::shows(text))
+}
+
+/// A text that need not be there, or a value that is written as one: an empty text is as if it were absent, like `null`,
+/// because forms send their empty fields so. Use with `#[serde(default, deserialize_with = "json::filled")]`.
+pub fn filled<'de, T, D>(deserializer: D) -> std::result::Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    let text = Option::<String>::deserialize(deserializer)?.filter(|text| !text.trim().is_empty());
+    text.map(|text| T::deserialize(text.into_deserializer())).transpose()
+}
+
+/// The same for a field of a PATCH that can be taken away: an empty text takes it away, like `null`.
+pub fn filled_or_none<'de, T, D>(deserializer: D) -> std::result::Result<Option<Option<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    filled(deserializer).map(Some)
 }
 
 /// For a field of a PATCH that is always there: it can be changed, and `null` is a 422.

@@ -32,8 +32,8 @@ pub async fn profile(State(edge): State<Edge>, me: SignedIn, read: Read) -> Resu
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PatchProfile {
-    /// `null` takes it away.
-    #[serde(default, deserialize_with = "json::nullable")]
+    /// `null` takes it away, and so does an empty text.
+    #[serde(default, deserialize_with = "json::filled_or_none")]
     #[schema(value_type = Option<String>, max_length = 200)]
     name: Option<Option<Text<200>>>,
 }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::caller::SignedIn;
 use super::idempotency::{Money, Rule};
-use super::json::Lines;
+use super::json::{self, Lines};
 use super::lists::{self, PageParameters, Plain};
 use super::problem::{Code, Fault, Problem, Result};
 use super::query::{List, Page, Query};
@@ -34,6 +34,7 @@ pub async fn get(State(edge): State<Edge>, Path(id): Path<OrderId>, read: Read) 
 #[derive(Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cancel {
+    #[serde(default, deserialize_with = "json::filled")]
     #[schema(value_type = Option<String>, max_length = 500)]
     reason: Option<Lines<500>>,
 }

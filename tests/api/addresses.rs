@@ -33,6 +33,43 @@ async fn an_address_book_has_one_default() {
 }
 
 #[tokio::test]
+async fn an_address_has_a_postal_code_where_its_country_has_them() {
+    let shop = Shop::open().await;
+    let me = shop.customer().await;
+    let add = |address: &serde_json::Value| shop.post("/v1/me/addresses", address.clone()).by(&me).send();
+    let mut address = ADDRESS.clone();
+    for country in ["HK", "AE", "QA", "PA"] {
+        address["country"] = json!(country);
+        for none in [None, Some(json!("")), Some(json!(" ")), Some(json!(null))] {
+            address.as_object_mut().expect("an object").remove("postal_code");
+            if let Some(none) = none {
+                address["postal_code"] = none;
+            }
+            assert!(add(&address).await.is(201).body.get("postal_code").is_none());
+        }
+        address["postal_code"] = json!("999077");
+        assert_eq!(add(&address).await.is(201).body["postal_code"], "999077");
+    }
+    for country in ["GB", "DE", "XK"] {
+        (address["country"], address["postal_code"]) = (json!(country), json!("10000"));
+        add(&address).await.is(201);
+        address["postal_code"] = json!("");
+        add(&address).await.has_fault("required", "/postal_code");
+        address.as_object_mut().expect("an object").remove("postal_code");
+        add(&address).await.has_fault("required", "/postal_code");
+    }
+    let cart = shop.guest_cart().await;
+    let contact = json!({"email": "ada@example.com", "shipping_address": address});
+    let path = format!("{}/contact", cart.path());
+    let told = shop.put(&path, contact.clone()).cart_token(&cart.token).send().await;
+    told.has_fault("required", "/shipping_address/postal_code");
+    let mut contact = contact;
+    contact["shipping_address"]["country"] = json!("HK");
+    let told = shop.put(&path, contact).cart_token(&cart.token).send().await;
+    assert!(told.is(200).body["contact"]["shipping_address"].get("postal_code").is_none());
+}
+
+#[tokio::test]
 async fn an_address_can_be_sent_as_it_was_read() {
     let shop = Shop::open().await;
     let me = shop.customer().await;

@@ -115,6 +115,34 @@ async fn null_in_a_post_is_as_if_the_field_were_absent() {
 }
 
 #[tokio::test]
+async fn an_empty_text_is_as_if_the_field_were_absent() {
+    let shop = Shop::open().await;
+    let (admin, me) = (shop.admin().await, shop.customer().await);
+    let told = shop.post("/v1/carts", json!({"currency": "", "reference": " "})).send().await;
+    assert_eq!((&told.is(201).body["currency"], told.body.get("reference")), (&json!("GBP"), None));
+    let email = format!("{}@example.com", unique("nameless"));
+    let body = json!({"email": email, "password": "correct horse battery", "name": ""});
+    assert_eq!(shop.post("/v1/auth/register", body).send().await.is(201).body["user"].get("name"), None);
+    shop.patch("/v1/me", json!({"name": "Ada"})).by(&me).send().await.is(200);
+    assert_eq!(shop.patch("/v1/me", json!({"name": ""})).by(&me).send().await.is(200).body.get("name"), None);
+    let mut address = crate::support::ADDRESS.clone();
+    for field in ["line2", "region", "phone", "id"] {
+        address[field] = json!("");
+    }
+    let told = shop.post("/v1/me/addresses", address).by(&me).send().await;
+    for field in ["line2", "region", "phone"] {
+        assert_eq!(told.is(201).body.get(field), None, "{field}");
+    }
+    for path in ["/v1/admin/products", "/v1/admin/categories"] {
+        let body = json!({"title": unique("Slugless"), "slug": ""});
+        let told = shop.post(path, body).by(&admin).send().await;
+        assert!(told.is(201).body["slug"].as_str().is_some_and(|slug| slug.starts_with("slugless")), "{}", told.body);
+        shop.post(path, json!({"title": ""})).by(&admin).send().await.has_fault("invalid_value", "/title");
+        shop.post(path, json!({"title": "T", "slug": 7})).by(&admin).send().await.has_fault("wrong_type", "/slug");
+    }
+}
+
+#[tokio::test]
 async fn a_member_twice_and_control_characters_are_refused_in_maps_too() {
     let shop = Shop::open().await;
     let admin = shop.admin().await;
