@@ -59,6 +59,10 @@ metrics! {
     owed_outstanding: IntGauge,
     /// Owed requests that had to be sent again.
     owed_resent: IntCounter,
+    /// Owed requests put off because their receiver keeps as many receipts of such as it may.
+    receipts_full: IntCounter,
+    /// Snapshots that were not kept because they are larger than a store takes.
+    snapshots_too_large: IntCounter,
     /// Entities read anew for the read models.
     projection_reads: IntCounter,
     /// Receipts forgotten because nobody needs them any more, where the store deletes them one by one.

@@ -1,8 +1,9 @@
 //! The money path over the whole runtime, with the mock provider: carts are completed, and what comes of
 //! it is read from the order, the SKU, the customer and the provider's own book.
 
-use std::any::Any;
-use std::collections::BTreeSet;
+#[path = "orders/owed.rs"]
+mod owed;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,13 +11,13 @@ use std::time::Duration;
 use souk::actors::cart::types::{self as cart, Cart, CartStatus, Completing};
 use souk::actors::client::{Asking, Client, View, Wait};
 use souk::actors::customer::types::Customer;
-use souk::actors::entity::{Answer, Caller, Kind, Outcome};
+use souk::actors::entity::{Caller, Kind, Outcome};
+use souk::actors::gateways::Gateway;
 use souk::actors::gateways::payment::MockPayments;
-use souk::actors::gateways::{Gateway, GatewayError};
 use souk::actors::kinds;
 use souk::actors::mock_charge::types::{ChargeStatus, MockCharge};
 use souk::actors::order::types::{self as order, Order, OrderStatus, PaymentStatus, RefusalCode};
-use souk::actors::payment::types::{GATEWAY, PaymentIntent, PaymentMethod, PaymentRequest, PaymentStep};
+use souk::actors::payment::types::{GATEWAY, PaymentIntent, PaymentMethod};
 use souk::actors::runtime::{Runtime, RuntimeConfig};
 use souk::actors::sku::types::{self as sku, Offer, StockUnit};
 use souk::actors::values::{
@@ -27,7 +28,6 @@ use souk::cluster::{NodeId, SoleOwner};
 use souk::metrics::Metrics;
 use souk::persistence::Journal;
 use souk::persistence::memory::Memory;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 const ADA: UserId = UserId(7);
@@ -330,49 +330,4 @@ async fn an_order_survives_its_node_at_any_point() {
         assert_eq!(shop.read::<Customer>(&ADA).await.state.orders.len(), 8);
         shop.runtime.stop().await.expect("the runtime stops");
     }
-}
-
-/// A provider that authorises, and is away whenever a capture is asked. It tells which were.
-struct NoCaptures {
-    mock: MockPayments,
-    asked: watch::Sender<BTreeSet<OrderId>>,
-}
-
-#[async_trait::async_trait]
-impl Gateway for NoCaptures {
-    async fn call(&self, request: RequestId, body: &(dyn Any + Send + Sync)) -> Result<Answer, GatewayError> {
-        match body.downcast_ref::<PaymentRequest>() {
-            Some(PaymentRequest { order, step: PaymentStep::Capture { .. }, .. }) => {
-                self.asked.send_if_modified(|asked| asked.insert(*order));
-                Err(GatewayError::Unavailable)
-            }
-            _ => self.mock.call(request, body).await,
-        }
-    }
-}
-
-/// Whatever a start finds owed is sent: a slot that serves has everything that it takes.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_orders_that_owe_their_capture_are_confirmed_after_a_restart() {
-    const ORDERS: u128 = 100;
-    let (journal, asked) = (memory(), watch::Sender::new(BTreeSet::new()));
-    let no_captures = |client| {
-        let (mock, asked) = (MockPayments::new(client), asked.clone());
-        Arc::new(NoCaptures { mock, asked }) as Arc<dyn Gateway>
-    };
-    let shop = Shop::open_with(journal.clone(), 60_000, no_captures).await.with_stock(1_000).await;
-    for number in 1..=ORDERS {
-        let cart = shop.fill(number, 1).await;
-        shop.begin_to_complete(cart, OrderId(number)).await;
-    }
-    asked.subscribe().wait_for(|asked| asked.len() == ORDERS as usize).await.expect("the provider is there");
-    shop.runtime.stop().await.expect("the runtime stops");
-
-    let shop = Shop::open(journal).await;
-    for number in 1..=ORDERS {
-        let order = shop.read::<Order>(&OrderId(number)).await.state;
-        assert_eq!((order.status, order.payment_status()), (OrderStatus::Confirmed, PaymentStatus::Captured));
-    }
-    assert_eq!(shop.stock().await, (900, 0, 100, 0));
-    shop.runtime.stop().await.expect("the runtime stops");
 }

@@ -50,7 +50,7 @@ pub fn admit(batch: Batch, present: &mut impl Present) -> Result<Admitted, Store
     snapshots.retain(|snapshot| {
         let Some(held) = present.slot(snapshot.slot).filter(|held| held.owner == Some(&owner)) else { return false };
         let written = last_seqs.get(&snapshot.slot).copied().unwrap_or(held.seq);
-        snapshot.seq <= written && !refused.contains_key(&snapshot.slot) && snapshot.check().is_ok()
+        snapshot.seq <= written && !refused.contains_key(&snapshot.slot) && snapshot.fits()
     });
     keep_newest(&mut snapshots);
     Ok(Admitted { records, snapshots, refusals: refused.into_iter().collect() })

@@ -199,6 +199,15 @@ impl Snapshot {
         }
     }
 
+    /// Whether a store takes it; if not the log says why. (Slots ask before they hand one over.)
+    pub fn fits(&self) -> bool {
+        let checked = self.check();
+        if let Err(why) = &checked {
+            tracing::warn!(kind = self.key.kind, id = %self.key.id, why, "a snapshot was dropped");
+        }
+        checked.is_ok()
+    }
+
     /// How many bytes [`Snapshot::encode`] gives.
     pub fn encoded_len(&self) -> usize {
         let receipts: usize = self.receipts.iter().map(|(_, _, receipt)| 16 + 8 + 1 + receipt_len(receipt)).sum();

@@ -104,6 +104,7 @@ impl World {
             snapshot_records: random.between(1, 8),
             receipts: ReceiptLimits {
                 clients_max: random.between(1, 12) as usize,
+                owed_max: random.between(2, 24) as usize,
                 swept_from: random.between(2, 24) as usize,
                 filters_max: *random.pick(&[0, 1]),
                 lookups_max: random.between(1, 4) as usize,

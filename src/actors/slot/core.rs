@@ -15,7 +15,7 @@ use super::receipts::Kept;
 use super::resident::{Resident, Watcher};
 use crate::actors::envelope::{AskError, Body, Envelope, Reply, ReplyTo};
 use crate::actors::values::Time;
-use crate::actors::writer::{Item, Submission};
+use crate::actors::writer::Submission;
 use crate::persistence::{EntityKey, OwedRow, Record, SlotHead, WakeRow};
 
 /// What the slot wants done. Submissions go first, in their order: what else is done may depend on them.
@@ -96,7 +96,6 @@ impl SlotCore {
                 senders: HashMap::new(),
                 next_lookup: 0,
                 resuming: HashMap::new(),
-                owed_read: false,
                 alarms: Alarms::unread(),
                 out: Vec::new(),
             },
@@ -223,9 +222,7 @@ impl SlotCore {
         for envelope in waiting {
             if !envelope.body.is_internal() {
                 self.desk.answer(envelope.reply, Err(error.clone()));
-            } else if error == AskError::Damaged {
-                self.desk.never_resumed(key);
-            } else {
+            } else if error != AskError::Damaged {
                 self.later(envelope, STORE_AGAIN_MS);
             }
         }
@@ -355,12 +352,11 @@ impl SlotCore {
         }
         let next = rows.last().map(|(key, row)| (row.due_ms, key.clone()));
         for (key, row) in rows {
-            self.desk.resuming.insert(key.clone(), row.items.iter().map(|item| item.number).collect());
+            self.desk.about_to_resume(&key, &row);
             self.message(Envelope::internal(key, self.desk.slot, Body::Resume), now);
         }
         if is_last {
-            self.desk.owed_read = true;
-            self.desk.all_resumed();
+            self.desk.shared.outstanding().all_read();
         } else {
             self.owed_next = Some(next);
         }
@@ -438,11 +434,9 @@ impl SlotCore {
         self.desk.shared.views.hide(key, &mut resident);
         self.holding.resize(resident.size_bytes, 0);
         if resident.wants_snapshot_on_leaving() {
-            let slot = self.desk.slot;
-            // Without its snapshot it is only loaded more slowly the next time.
-            if let Ok(snapshot) = catch_unwind(AssertUnwindSafe(|| resident.snapshot(slot, key, now))) {
-                self.desk.submit(Item::Snapshot(Box::new(snapshot)), Vec::new());
-            }
+            let desk = &mut self.desk;
+            // A panic leaves it without its snapshot: it is only loaded more slowly the next time.
+            let _ = catch_unwind(AssertUnwindSafe(|| desk.snapshot(&mut resident, key, now)));
         }
     }
 

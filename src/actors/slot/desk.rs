@@ -16,7 +16,7 @@ use crate::actors::kinds::Kinds;
 use crate::actors::values::{RequestId, Time};
 use crate::actors::writer::{Effect, Item, Room};
 use crate::metrics::Metrics;
-use crate::persistence::{EntityKey, Epoch, Origin, OwedChange, Payload, Receipt, Record, Slot, WakeChange};
+use crate::persistence::{EntityKey, Epoch, Origin, OwedChange, OwedRow, Payload, Receipt, Record, Slot, WakeChange};
 
 /// What every slot of a node has in common.
 pub struct Common {
@@ -55,8 +55,6 @@ pub(super) struct Desk {
     pub next_lookup: u64,
     /// Entities of an earlier life whose owed requests are about to be sent again, with their numbers.
     pub resuming: HashMap<EntityKey, Vec<u64>>,
-    /// Whether the last page of the owed index has been read.
-    pub owed_read: bool,
     pub alarms: Alarms,
     pub out: Vec<Output>,
 }
@@ -132,6 +130,10 @@ impl Desk {
                     self.answer(envelope.reply, Err(error));
                     return Judged::Refused;
                 }
+                if self.has_no_place(resident, keep, at_ms) {
+                    self.busy(envelope.reply);
+                    return Judged::Refused;
+                }
                 if matches!(keep, Some(Keep::Client { .. })) {
                     if resident.receipts.is_crowded(&self.common.limits.receipts) {
                         self.busy(envelope.reply);
@@ -167,6 +169,21 @@ impl Desk {
         let Some(Keep::Owed { slot, number, .. }) = keep else { return None };
         let known = self.senders.get(&slot).copied().unwrap_or(0).max(resident.receipts.dropped_below(slot));
         (number < known).then_some(AskError::AnsweredLongAgo)
+    }
+
+    /// Whether the receipt of this request, if it is an owed one, has no place. The one that holds its sender's
+    /// watermark back always has: what is kept here may be waiting for just that.
+    fn has_no_place(&self, resident: &mut Resident, keep: Option<Keep>, now_ms: i64) -> bool {
+        let Some(Keep::Owed { number, watermark, .. }) = keep else { return false };
+        if number <= watermark {
+            return false;
+        }
+        let watermark_of = |slot| self.senders.get(&slot).copied().unwrap_or(0);
+        let is_full = resident.receipts.is_full_of_owed(&self.common.limits.receipts, now_ms, watermark_of);
+        if is_full {
+            self.common.metrics.receipts_full.inc();
+        }
+        is_full
     }
 
     fn command(&mut self, resident: &mut Resident, envelope: Envelope, now: Time) -> Judged {
@@ -218,32 +235,28 @@ impl Desk {
     /// from the index: it may have been answered since.
     fn resume(&mut self, resident: &mut Resident, key: &EntityKey) {
         let owes = resident.state.owed();
-        self.shared.outstanding().add_all(resident.owed.iter().flat_map(|row| &row.items).map(|item| item.number));
-        self.resuming.remove(key);
-        self.all_resumed();
+        let mut outstanding = self.shared.outstanding();
+        let read = self.resuming.remove(key).into_iter().flatten();
+        read.filter(|number| !resident.owes(*number)).for_each(|number| outstanding.was_not_owed(number));
         let Some(row) = &resident.owed else { return };
         let mut sends = Vec::new();
         for owed in owes {
             if let Some(item) = row.items.iter().find(|item| item.key == owed.key) {
+                outstanding.add(item.number, &owed.to);
                 sends.push(Effect::Dispatch(self.dispatch(key, item.number, owed.key, owed.to)));
             }
         }
+        drop(outstanding);
         self.submit(Item::Barrier, sends);
     }
 
-    /// The entity's stored data is damaged: what it owes stays outstanding, and bounds the watermark.
-    pub fn never_resumed(&mut self, key: &EntityKey) {
-        if let Some(numbers) = self.resuming.remove(key) {
-            self.shared.outstanding().add_all(numbers);
-            self.all_resumed();
-        }
-    }
-
-    /// Once every earlier request is known to be outstanding, there is a watermark again.
-    pub fn all_resumed(&self) {
-        if self.owed_read && self.resuming.is_empty() {
-            self.shared.outstanding().all_read();
-        }
+    /// A row of the owed index. Until the entity has resumed, and for ever if its stored data is damaged, what it owes
+    /// holds the watermark back.
+    pub fn about_to_resume(&mut self, key: &EntityKey, row: &OwedRow) {
+        let numbers: Vec<u64> = row.items.iter().map(|item| item.number).collect();
+        let mut outstanding = self.shared.outstanding();
+        numbers.iter().for_each(|number| outstanding.add_unknown(*number));
+        self.resuming.insert(key.clone(), numbers);
     }
 
     pub(super) fn dispatch(&self, from: &EntityKey, number: u64, key: String, to: Target) -> Dispatch {
@@ -344,7 +357,7 @@ impl Desk {
         if applied.owed.is_some() {
             let mut outstanding = self.shared.outstanding();
             applied.gone.iter().for_each(|number| outstanding.answered_by(self.next_seq, *number));
-            applied.newly.iter().for_each(|dispatch| outstanding.add(dispatch.number));
+            applied.newly.iter().for_each(|dispatch| outstanding.add(dispatch.number, &dispatch.to));
         }
         let mut effects: Vec<Effect> = applied.newly.drain(..).map(Effect::Dispatch).collect();
         let version = resident.version + u64::from(!payloads.is_empty());
@@ -401,8 +414,23 @@ impl Desk {
             resident.measure(key);
         }
         if resident.wants_snapshot(self.common.limits.snapshot_records, at) {
-            let snapshot = resident.snapshot(self.slot, key, at);
-            self.submit(Item::Snapshot(Box::new(snapshot)), Vec::new());
+            self.snapshot(resident, key, at);
+        }
+    }
+
+    /// Hands a snapshot over, unless it is larger than a store takes. Without it the entity is only loaded more slowly
+    /// the next time.
+    pub fn snapshot(&mut self, resident: &mut Resident, key: &EntityKey, at: Time) {
+        let snapshot = resident.snapshot(self.slot, key, at);
+        match snapshot.check() {
+            Ok(()) => self.submit(Item::Snapshot(Box::new(snapshot)), Vec::new()),
+            Err(why) => {
+                // Tried again once as much has come since.
+                resident.snapshot_bytes = snapshot.encoded_len();
+                self.common.metrics.snapshots_too_large.inc();
+                let receipts = snapshot.receipts.len();
+                tracing::warn!(kind = key.kind, id = %key.id, why, receipts, "no snapshot is kept of an entity");
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The receipts an entity keeps in memory, so that the same question never gets two answers.
 //!
 //! A client's receipt lives until it expires; an owed one until its sender's watermark passes it. Only
-//! clients' receipts are ever pushed out by their number. What was pushed out is remembered in filters
+//! clients' receipts are ever pushed out by their number: for an owed request without a place for its receipt there
+//! is no answer yet, and it is sent again. What was pushed out is remembered in filters
 //! ([`super::pushed_out`]): only a request that may be among them has to be looked up in the index.
 //!
 //! A look-up reads what was durable when it began. What is recorded later must be found here, so while one
@@ -19,6 +20,9 @@ use crate::persistence::{Origin, Receipt, RequestBytes, Slot};
 pub struct ReceiptLimits {
     /// The most clients' receipts; beyond, the oldest are left to the index.
     pub clients_max: usize,
+    /// The most receipts of owed requests. They stay while their sender's watermark stands still, and so it does for
+    /// as long as an entity that its slot owes something cannot answer. Beyond, owed requests are put off.
+    pub owed_max: usize,
     /// With fewer than this a sweep does not pay.
     pub swept_from: usize,
     /// Filters that remember what was pushed out, each of 16 KiB; beyond, every new key is looked up.
@@ -29,7 +33,7 @@ pub struct ReceiptLimits {
 
 impl Default for ReceiptLimits {
     fn default() -> Self {
-        ReceiptLimits { clients_max: 1_024, swept_from: 64, filters_max: 8, lookups_max: 256 }
+        ReceiptLimits { clients_max: 1_024, owed_max: 262_144, swept_from: 64, filters_max: 8, lookups_max: 256 }
     }
 }
 
@@ -46,6 +50,9 @@ impl Kept {
             Origin::Client { expires_ms } => expires_ms > now_ms,
             Origin::Owed { .. } => true,
         }
+    }
+    fn is_owed(&self) -> bool {
+        matches!(self.receipt.origin, Origin::Owed { .. })
     }
     fn size_bytes(&self) -> usize {
         128 + self.receipt.outcome.bytes.len()
@@ -73,8 +80,11 @@ pub struct Receipts {
     next: u64,
     /// What `kept` takes in memory.
     kept_bytes: usize,
+    /// How many of `kept` are of owed requests.
+    owed: usize,
     /// Swept again when this many are kept.
     sweep_at: usize,
+    swept_ms: i64,
     /// Clients' receipts that have not expired and are not here.
     pushed_out: PushedOut,
     /// Oldest first.
@@ -117,10 +127,12 @@ impl Receipts {
     pub fn insert(&mut self, request: RequestBytes, version: u64, receipt: Receipt) {
         let kept = Kept { version, receipt };
         self.kept_bytes += kept.size_bytes();
+        self.owed += usize::from(kept.is_owed());
         let numbered = Numbered { number: self.next, kept };
         self.next += 1;
         if let Some(before) = self.kept.get_or_insert_default().insert(request, numbered) {
             self.kept_bytes -= before.kept.size_bytes();
+            self.owed -= usize::from(before.kept.is_owed());
         }
     }
 
@@ -151,12 +163,22 @@ impl Receipts {
         self.len() >= self.sweep_at.max(limits.swept_from)
     }
 
+    /// Whether there is no place for the receipt of another owed request.
+    pub fn is_full_of_owed(&mut self, limits: &ReceiptLimits, now_ms: i64, watermark_of: impl Fn(Slot) -> u64) -> bool {
+        const SWEEP_PAUSE_MS: i64 = 1_000;
+        if self.owed >= limits.owed_max && now_ms.saturating_sub(self.swept_ms) >= SWEEP_PAUSE_MS {
+            self.sweep(limits, now_ms, watermark_of);
+        }
+        self.owed >= limits.owed_max
+    }
+
     /// Drops what no repeat can ask for any more, and leaves the oldest excess to the index.
     pub fn sweep(&mut self, limits: &ReceiptLimits, now_ms: i64, watermark_of: impl Fn(Slot) -> u64) {
         self.pushed_out.forget_expired(now_ms);
+        self.swept_ms = now_ms;
         let Some(kept) = &mut self.kept else { return };
         let (dropped, bytes) = (&mut self.dropped, &mut self.kept_bytes);
-        let mut clients = 0;
+        let (mut clients, mut owed) = (0, 0);
         kept.retain(|_, numbered| {
             let keep = match numbered.kept.receipt.origin {
                 Origin::Client { expires_ms } => {
@@ -167,6 +189,7 @@ impl Receipts {
                 Origin::Owed { slot, number, .. } => {
                     let watermark = watermark_of(slot);
                     let keep = number >= watermark;
+                    owed += usize::from(keep);
                     if !keep {
                         raise(dropped, slot, watermark);
                     }
@@ -176,6 +199,7 @@ impl Receipts {
             *bytes -= if keep { 0 } else { numbered.kept.size_bytes() };
             keep
         });
+        self.owed = owed;
         if clients > limits.clients_max {
             self.push_out(limits, clients - limits.clients_max);
         }

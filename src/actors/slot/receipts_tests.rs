@@ -2,7 +2,8 @@ use super::*;
 use crate::actors::values::RequestId;
 use crate::persistence::Payload;
 
-const LIMITS: ReceiptLimits = ReceiptLimits { clients_max: 1_024, swept_from: 64, filters_max: 8, lookups_max: 256 };
+const LIMITS: ReceiptLimits =
+    ReceiptLimits { clients_max: 1_024, owed_max: 200, swept_from: 64, filters_max: 8, lookups_max: 256 };
 const FOR_EVER: i64 = i64::MAX;
 
 fn receipt(origin: Origin) -> Receipt {
@@ -148,4 +149,21 @@ fn a_hot_entity_does_not_ask_the_index_for_new_keys() {
     assert!(asked < 500, "{asked} of 10,000");
     let restored = Receipts::restore(receipts.saved(), receipts.elsewhere_until_ms(0), receipts.dropped());
     assert!(restored.may_be_elsewhere(&id(70_000), 0), "what was pushed out in an earlier life is not known");
+}
+
+/// A sender whose watermark stands still must not fill the memory.
+#[test]
+fn owed_receipts_have_a_bound_and_make_place_when_the_watermark_moves_on() {
+    let mut receipts = Receipts::default();
+    let mut number = 0;
+    while !receipts.is_full_of_owed(&LIMITS, 0, |_| 0) {
+        receipts.insert(id(number), 1, owed(number));
+        number += 1;
+        assert!(number <= 200);
+    }
+    insert(&mut receipts, 1_000..1_100, FOR_EVER, 0);
+    assert!(receipts.is_full_of_owed(&LIMITS, 5_000, |_| 0), "and stays full, whatever clients do");
+    assert!(receipts.is_full_of_owed(&LIMITS, 5_999, |_| 150), "it is looked at once a second");
+    assert!(!receipts.is_full_of_owed(&LIMITS, 6_000, |_| 150));
+    assert!(receipts.get(&id(149), 0).is_none() && receipts.get(&id(150), 0).is_some());
 }

@@ -31,7 +31,7 @@ pub fn plan(batch: Batch) -> (Arc<str>, Vec<SlotPlan>) {
     for record in batch.records {
         plans.entry(record.slot).or_insert_with(|| of(record.slot)).records.push(record);
     }
-    for snapshot in batch.snapshots.into_iter().filter(|snapshot| snapshot.check().is_ok()) {
+    for snapshot in batch.snapshots.into_iter().filter(Snapshot::fits) {
         plans.entry(snapshot.slot).or_insert_with(|| of(snapshot.slot)).snapshots.push(snapshot);
     }
     let mut plans: Vec<SlotPlan> = plans.into_values().collect();

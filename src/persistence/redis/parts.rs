@@ -27,7 +27,7 @@ pub(super) fn parts(batch: Batch) -> Vec<Part> {
     for record in batch.records {
         parts.entry(record.slot).or_insert_with(|| of(record.slot)).records.push(record);
     }
-    for snapshot in batch.snapshots.into_iter().filter(|snapshot| snapshot.check().is_ok()) {
+    for snapshot in batch.snapshots.into_iter().filter(Snapshot::fits) {
         parts.entry(snapshot.slot).or_insert_with(|| of(snapshot.slot)).snapshots.push(snapshot);
     }
     parts.into_values().collect()
