@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::wanted::{Wanted, WantedVariant};
+use super::wanted::{Wanted, WantedVariant, spelt};
 use crate::actors::values::{Money, Sku};
 use crate::cli::client::{Api, ApiError, As, Call};
 use crate::cli::meter::Op;
@@ -117,7 +117,7 @@ impl CategoryIds {
     fn gather(&mut self, above: &[String], categories: Vec<PresentCategory>) {
         for category in categories {
             let mut path = above.to_vec();
-            path.push(category.title);
+            path.push(spelt(&category.title));
             self.gather(&path, category.children);
             self.0.insert(path, category.id);
         }
@@ -170,7 +170,7 @@ pub fn difference(
 fn given(wanted: &Wanted, categories: &CategoryIds) -> Map<String, Value> {
     let ids = |paths: &Vec<Vec<String>>| paths.iter().filter_map(|path| categories.get(path)).collect::<Vec<_>>();
     let fields = [
-        ("title", Some(json!(wanted.title))),
+        ("title", Some(json!(spelt(&wanted.title)))),
         ("slug", wanted.slug.as_ref().map(|slug| json!(slug))),
         ("description", wanted.description.as_ref().map(|description| json!(description))),
         ("status", wanted.status.map(|status| json!(status))),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::actors::values::{Currency, Money, PRICE_MAX, Sku, Slug};
+use crate::actors::values::{Currency, Money, PRICE_MAX, Sku, Slug, spelling};
 
 /// A product. What is `None` is left as the shop has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +90,12 @@ pub struct Parsed {
 
 /// `Home > Candles` as a path.
 pub fn category_path(text: &str) -> Vec<String> {
-    text.split('>').map(str::trim).filter(|title| !title.is_empty()).map(str::to_owned).collect()
+    text.split('>').map(spelt).filter(|title| !title.is_empty()).collect()
+}
+
+/// A title as the shop keeps it, so that the two compare. One that the shop refuses stays as it is.
+pub fn spelt(title: &str) -> String {
+    spelling::one_line(title).unwrap_or_else(|| title.trim().to_owned())
 }
 
 pub fn status(text: &str) -> Result<Option<&'static str>, String> {
