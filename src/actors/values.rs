@@ -6,6 +6,7 @@
 //! [`coded_enum!`](crate::coded_enum)).
 
 mod ids;
+pub mod old;
 pub mod spelling;
 mod texts;
 mod time;
@@ -183,6 +184,8 @@ pub struct Address {
     pub postal_code: String,
     pub country: String,
     pub phone: Option<String>,
+    /// The firm that `name` works for.
+    pub company: Option<String>,
 }
 
 /// Who buys and where it goes.

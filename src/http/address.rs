@@ -44,6 +44,9 @@ impl<'de> Deserialize<'de> for Country {
 pub struct AddressBody {
     #[schema(value_type = String, max_length = 200)]
     pub name: Text<200>,
+    #[serde(default, deserialize_with = "json::filled")]
+    #[schema(value_type = Option<String>, max_length = 200)]
+    pub company: Option<Text<200>>,
     #[schema(value_type = String, max_length = 200)]
     pub line1: Text<200>,
     #[serde(default, deserialize_with = "json::filled")]
@@ -96,6 +99,7 @@ impl From<AddressBody> for (Address, bool) {
             postal_code: body.postal_code.map(|text| text.0).unwrap_or_default(),
             country: body.country.0,
             phone: body.phone.map(|text| text.0),
+            company: body.company.map(|text| text.0),
         };
         (address, body.default.unwrap_or(false))
     }
@@ -110,6 +114,8 @@ pub struct AddressView {
     #[schema(value_type = Option<String>)]
     pub id: Option<AddressId>,
     pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub company: Option<String>,
     pub line1: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line2: Option<String>,
@@ -130,9 +136,9 @@ pub struct AddressView {
 
 impl From<&Address> for AddressView {
     fn from(address: &Address) -> AddressView {
-        let Address { name, line1, line2, city, region, postal_code, country, phone } = address.clone();
+        let Address { name, line1, line2, city, region, postal_code, country, phone, company } = address.clone();
         let postal_code = Some(postal_code).filter(|code| !code.is_empty());
-        AddressView { id: None, name, line1, line2, city, region, postal_code, country, phone, default: None }
+        AddressView { id: None, name, company, line1, line2, city, region, postal_code, country, phone, default: None }
     }
 }
 

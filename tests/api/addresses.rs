@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{ADDRESS, Shop};
+use crate::support::{ADDRESS, Shop, unique};
 
 #[tokio::test]
 async fn an_address_book_has_one_default() {
@@ -77,6 +77,28 @@ async fn an_address_can_be_sent_as_it_was_read() {
     let path = format!("/v1/me/addresses/{}", saved["id"].as_str().expect("an id"));
     let again = shop.put(&path, saved.clone()).by(&me).send().await;
     assert_eq!(again.is(200).body, saved);
+}
+
+#[tokio::test]
+async fn an_address_has_a_company_from_the_cart_to_the_order() {
+    let shop = Shop::open().await;
+    let me = shop.customer().await;
+    let mut address = ADDRESS.clone();
+    address["company"] = json!(" Acme\u{200b} Ltd ");
+    let saved = shop.post("/v1/me/addresses", address.clone()).by(&me).send().await.is(201).body.clone();
+    assert_eq!(saved["company"], "Acme Ltd");
+    let path = format!("/v1/me/addresses/{}", saved["id"].as_str().expect("an id"));
+    assert_eq!(shop.put(&path, saved.clone()).by(&me).send().await.is(200).body, saved);
+    assert!(shop.put(&path, ADDRESS.clone()).by(&me).send().await.is(200).body.get("company").is_none());
+
+    let sku = unique("COMPANY");
+    shop.product(&sku, 100, 1).await;
+    let cart = shop.ready_cart(&sku, 1).await;
+    let contact = json!({"email": "ada@example.com", "shipping_address": address});
+    let told = shop.put(&format!("{}/contact", cart.path()), contact).cart_token(&cart.token).send().await;
+    assert_eq!(told.is(200).body["contact"]["shipping_address"]["company"], "Acme Ltd");
+    let order = shop.pay(&cart, "tok_ok", &unique("pay")).await.is(201).body.clone();
+    assert_eq!(order["contact"]["shipping_address"]["company"], "Acme Ltd");
 }
 
 #[tokio::test]

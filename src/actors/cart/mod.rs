@@ -49,6 +49,7 @@ use crate::actors::customer::types::{self as customer, Customer};
 use crate::actors::entity::{Answer, Ctx, Decision, DecisionOf, Entity, Owed, codec};
 use crate::actors::order::types::{Order, OrderRefusal};
 use crate::actors::payment::types::PaymentIntent;
+use crate::actors::values::old::ContactV1;
 use crate::actors::values::{CartId, Contact, Currency, LineId, OrderId, Quantity, RequestId, Time, UserId};
 use crate::stored_enum;
 
@@ -72,7 +73,7 @@ stored_enum! {
         (2, 2) => LineSet { line: Line, expires_at: Time },
         (3, 1) => QuantitySet { line: LineId, quantity: Quantity, expires_at: Time },
         (4, 1) => LineRemoved { line: LineId, expires_at: Time },
-        (5, 1) => ContactSet { contact: Box<Contact>, expires_at: Time },
+        (5, 2) => ContactSet { contact: Box<Contact>, expires_at: Time },
 
         (6, 1) => MergeStarted { request: RequestId, from: CartId, strategy: MergeStrategy },
         /// The source is frozen and will send its lines.
@@ -102,6 +103,11 @@ stored_enum! {
         (22, 2) => LinesAdded { lines: Vec<Line>, expires_at: Time },
     }
     old {
+        // Before addresses had a company.
+        (5, 1) => |bytes| {
+            let (contact, expires_at): (ContactV1, Time) = codec::decode(bytes)?;
+            Ok(Event::ContactSet { contact: Box::new(contact.into()), expires_at })
+        },
         (2, 1) => |bytes| {
             let (line, expires_at): (LineV1, Time) = codec::decode(bytes)?;
             Ok(Event::LineSet { line: line.into(), expires_at })
@@ -148,7 +154,7 @@ impl Default for State {
 impl Entity for State {
     type Kind = Cart;
     type Event = Event;
-    const STATE_VERSION: u16 = 2;
+    const STATE_VERSION: u16 = 3;
 
     fn decide(&self, command: Command, ctx: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
         match command {

@@ -77,7 +77,7 @@ use types::{Command, Limits, Order, OrderRefusal, Placement, Rejection, Reply, S
 
 stored_enum! {
     pub enum Event {
-        (1, 3) => Placed { placement: Arc<Placement>, limits: Option<Limits> },
+        (1, 4) => Placed { placement: Arc<Placement>, limits: Option<Limits> },
         (2, 1) => NumberTaken,
         (3, 1) => Numbered { number: OrderNumber },
         (4, 1) => Reserved { line: u32 },
@@ -120,6 +120,11 @@ stored_enum! {
             let (placement,): (old::PlacementV1,) = codec::decode(bytes)?;
             Ok(Event::Placed { placement: Arc::new(placement.into()), limits: None })
         },
+        // Before addresses had a company.
+        (1, 3) => |bytes| {
+            let (placement, limits): (old::PlacementV2, Option<Limits>) = codec::decode(bytes)?;
+            Ok(Event::Placed { placement: Arc::new(placement.into()), limits })
+        },
         // Before lines knew their variant.
         (1, 2) => |bytes| {
             let (placement, limits): (old::PlacementV1, Option<Limits>) = codec::decode(bytes)?;
@@ -131,7 +136,7 @@ stored_enum! {
 impl Entity for State {
     type Kind = Order;
     type Event = Event;
-    const STATE_VERSION: u16 = 3;
+    const STATE_VERSION: u16 = 4;
 
     fn decide(&self, command: Command, ctx: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
         match command {

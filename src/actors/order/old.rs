@@ -6,28 +6,34 @@ use serde::{Deserialize, Serialize};
 
 use super::types::{OrderLine, Placement};
 use crate::actors::payment::types::PaymentIntent;
+use crate::actors::values::old::ContactV1;
 use crate::actors::values::{
-    CartId, Contact, Currency, LineId, Money, OrderId, ProductId, Quantity, RequestId, Sku, Totals, UserId,
+    CartId, Currency, LineId, Money, OrderId, ProductId, Quantity, RequestId, Sku, Totals, UserId,
 };
 
 /// A placement whose lines did not know their variant.
+pub(super) type PlacementV1 = PlacementOf<OrderLineV1>;
+
+/// A placement whose addresses had no company. Who changes [`OrderLine`] freezes it here as it is now.
+pub(super) type PlacementV2 = PlacementOf<OrderLine>;
+
 #[derive(Serialize, Deserialize)]
-pub(super) struct PlacementV1 {
+pub(super) struct PlacementOf<Line> {
     order: OrderId,
     cart: CartId,
     request: RequestId,
     user: Option<UserId>,
     currency: Currency,
-    lines: Vec<OrderLineV1>,
+    lines: Vec<Line>,
     totals: Totals,
-    contact: Contact,
+    contact: ContactV1,
     reference: Option<String>,
     metadata: BTreeMap<String, String>,
     payment: PaymentIntent,
 }
 
 #[derive(Serialize, Deserialize)]
-struct OrderLineV1 {
+pub(super) struct OrderLineV1 {
     id: LineId,
     sku: Sku,
     product: ProductId,
@@ -37,11 +43,11 @@ struct OrderLineV1 {
     total: Money,
 }
 
-impl From<PlacementV1> for Placement {
-    fn from(old: PlacementV1) -> Placement {
-        let PlacementV1 { order, cart, request, user, currency, lines, totals, contact, reference, metadata, payment } =
+impl<Line: Into<OrderLine>> From<PlacementOf<Line>> for Placement {
+    fn from(old: PlacementOf<Line>) -> Placement {
+        let PlacementOf { order, cart, request, user, currency, lines, totals, contact, reference, metadata, payment } =
             old;
-        let lines = lines.into_iter().map(OrderLine::from).collect();
+        let (lines, contact) = (lines.into_iter().map(Line::into).collect(), contact.into());
         Placement { order, cart, request, user, currency, lines, totals, contact, reference, metadata, payment }
     }
 }

@@ -35,10 +35,11 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-use super::entity::{Answer, Ctx, Decision, DecisionOf, Entity, Owed};
+use super::entity::{Answer, Ctx, Decision, DecisionOf, Entity, Owed, codec};
 use super::keyring::types::Keyring;
 use super::login::types::{self as login, Login};
 use super::session::types::{self as session, Session};
+use super::values::old::AddressV1;
 use super::values::{Address, AddressId, Email, RequestId, Role, Secret, SessionId, Time, UserId};
 use crate::stored_enum;
 use types::{
@@ -63,8 +64,8 @@ stored_enum! {
         (5, 1) => PasswordChanged { password_hash: Secret<String>, keep: SessionId },
         (6, 1) => RolesSet { roles: BTreeSet<Role> },
         /// When it is the default, no other one is.
-        (7, 1) => AddressAdded { address: SavedAddress },
-        (8, 1) => AddressReplaced { address: SavedAddress },
+        (7, 2) => AddressAdded { address: SavedAddress },
+        (8, 2) => AddressReplaced { address: SavedAddress },
         (9, 1) => AddressRemoved { id: AddressId },
         (10, 1) => SessionOpened { session: SessionId },
         (11, 1) => SessionClosed { session: SessionId },
@@ -77,6 +78,16 @@ stored_enum! {
         /// It does not: this is the last administrator.
         (15, 1) => RolesRefused,
     }
+    old {
+        // Before addresses had a company.
+        (7, 1) => |bytes| Ok(Event::AddressAdded { address: old_address(bytes)? }),
+        (8, 1) => |bytes| Ok(Event::AddressReplaced { address: old_address(bytes)? }),
+    }
+}
+
+fn old_address(bytes: &[u8]) -> Result<SavedAddress, codec::CodecError> {
+    let ((id, address, default),): ((AddressId, AddressV1, bool),) = codec::decode(bytes)?;
+    Ok(SavedAddress { id, address: address.into(), default })
 }
 
 /// How many revokes are owed at once; the rest waits its turn (see [`super::entity::OWED_MAX`]).
@@ -209,7 +220,7 @@ impl State {
 impl Entity for State {
     type Kind = User;
     type Event = Event;
-    const STATE_VERSION: u16 = 2;
+    const STATE_VERSION: u16 = 3;
 
     fn decide(&self, command: Command, ctx: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
         let events = match command {
@@ -363,9 +374,9 @@ impl Entity for State {
 
 /// What the texts of an address take on the heap.
 fn text_bytes(address: &Address) -> usize {
-    let Address { name, line1, line2, city, region, postal_code, country, phone } = address;
+    let Address { name, line1, line2, city, region, postal_code, country, phone, company } = address;
     let always = [name, line1, city, postal_code, country];
-    let maybe = [line2, region, phone];
+    let maybe = [line2, region, phone, company];
     always.iter().map(|text| text.capacity()).sum::<usize>()
         + maybe.iter().filter_map(|text| text.as_ref()).map(String::capacity).sum::<usize>()
 }

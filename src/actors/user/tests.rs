@@ -322,7 +322,9 @@ fn stored_bytes_stay_what_they_are() {
         postal_code: "E".into(),
         country: "GB".into(),
         phone: Some("F".into()),
+        company: Some("G".into()),
     };
+    let old = SavedAddress { id: HOME, address: Address { company: None, ..full.clone() }, default: true };
     let kept = SavedAddress { id: HOME, address: full, default: true };
     assert_golden(&[
         (
@@ -338,12 +340,20 @@ fn stored_bytes_stay_what_they_are() {
         ),
         (Event::RolesSet { roles: roles(&[Role::Admin]) }, "6.1 0103"),
         (
-            Event::AddressAdded { address: kept.clone() },
+            Event::AddressAdded { address: old.clone() },
             "7.1 0000000000000000000000000000000a01410142010143014400014502474201014601",
         ),
         (
-            Event::AddressReplaced { address: kept },
+            Event::AddressAdded { address: kept.clone() },
+            "7.2 0000000000000000000000000000000a01410142010143014400014502474201014601014701",
+        ),
+        (
+            Event::AddressReplaced { address: old },
             "8.1 0000000000000000000000000000000a01410142010143014400014502474201014601",
+        ),
+        (
+            Event::AddressReplaced { address: kept },
+            "8.2 0000000000000000000000000000000a01410142010143014400014502474201014601014701",
         ),
         (Event::AddressRemoved { id: HOME }, "9.1 0000000000000000000000000000000a"),
         (Event::SessionOpened { session }, "10.1 00000000000000000000000000000002"),

@@ -18,6 +18,8 @@ fn stored_events_stay_what_they_are() {
         Event::Opened { id: CART, user: Some(USER), currency: Currency::GBP, reference, metadata, expires_at: AT };
     let lines = vec![line(2, "B", 3, 250)];
     let old = vec![Line { variant: None, ..line(2, "B", 3, 250) }];
+    let mut at_work = contact();
+    at_work.shipping_address.company = Some("Acme".into());
     assert_golden(&[
         (
             opened,
@@ -35,6 +37,10 @@ fn stored_events_stay_what_they_are() {
         (
             Event::ContactSet { contact: Box::new(contact()), expires_at: AT },
             "5.1 0f616461406578616d706c652e636f6d034164610000000000000000fbd007",
+        ),
+        (
+            Event::ContactSet { contact: Box::new(at_work), expires_at: AT },
+            "5.2 0f616461406578616d706c652e636f6d0341646100000000000000010441636d6500fbd007",
         ),
         (
             Event::MergeStarted { request: REQUEST, from: OTHER, strategy: MergeStrategy::Replace },
