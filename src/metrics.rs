@@ -49,6 +49,8 @@ metrics! {
     commit_records: Histogram(&[1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0]),
     /// Seconds that one group commit took.
     commit_seconds: Histogram(&[0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0]),
+    /// Commits sent again because the store was unavailable.
+    commits_repeated: IntCounter,
     /// Slots whose generation ended because the store refused or lost a commit, by reason.
     generations_ended: IntCounterVec(&["reason"]),
     /// Entities in memory.

@@ -382,6 +382,7 @@ impl SupervisorState {
             outlet: dispatcher.clone(),
             limits: writer.limits.clone(),
             metrics: metrics.clone(),
+            sleep: |time| Box::pin(tokio::time::sleep(time)),
         };
         let (actor, _) = Actor::spawn_linked(None, JournalWriter, arguments, myself.get_cell()).await?;
         self.children.insert(actor.get_id(), Child::Writer);

@@ -5,14 +5,17 @@
 //! carries its effects (answers, owed requests), which happen only after its record, and everything the
 //! same slot submitted before it, is durable. So no answer leaves before what it is based on is safe.
 //!
-//! When the store refuses a slot's records, or loses the outcome, that slot's generation ends: its
+//! While the store is unavailable the same batch is sent again, for as long as the lease is valid. When the store
+//! refuses a slot's records, or loses the outcome, that slot's generation ends: its
 //! submissions that still queue here are refused too, since they were built on records that do not
 //! exist. The other slots of the batch are not touched.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
@@ -249,6 +252,8 @@ pub struct WriterArguments {
     pub outlet: Arc<dyn Outlet>,
     pub limits: WriterLimits,
     pub metrics: Arc<Metrics>,
+    /// Lets time pass. (The simulation has no timers.)
+    pub sleep: fn(Duration) -> BoxFuture<'static, ()>,
 }
 
 #[async_trait::async_trait]

@@ -31,6 +31,8 @@ pub enum Call {
 pub enum Fault {
     /// Nothing is written, and the caller is told so: [`StoreError::Unavailable`].
     FailBefore,
+    /// An append is written, and the caller is told that it is not, against the contract. (Other calls: as `FailBefore`.)
+    Denied,
     /// It is written, and the caller is told [`StoreError::Unknown`]. (A read: [`StoreError::Unavailable`].)
     FailAfter,
     /// It is not written, and the caller is told [`StoreError::Unknown`]. (A read as above.)
@@ -173,7 +175,9 @@ impl<J: Journal> Faulty<J> {
     async fn read<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         match self.next_fault(Call::Read) {
             None | Some(Fault::Duplicate | Fault::Fenced) => work.await,
-            Some(Fault::FailBefore | Fault::FailAfter | Fault::Lost | Fault::Late) => Err(unavailable()),
+            Some(Fault::FailBefore | Fault::Denied | Fault::FailAfter | Fault::Lost | Fault::Late) => {
+                Err(unavailable())
+            }
             Some(Fault::Slow { before_ms, after_ms }) => slowly(before_ms, after_ms, work).await,
             Some(Fault::Damaged) => Err(damaged()),
             Some(Fault::Fatal) => Err(fatal()),
@@ -262,7 +266,7 @@ async fn pause(ms: u64) {
 async fn write<T>(fault: Option<Fault>, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     match fault {
         None | Some(Fault::Duplicate | Fault::Fenced) => work.await,
-        Some(Fault::FailBefore) => Err(unavailable()),
+        Some(Fault::FailBefore | Fault::Denied) => Err(unavailable()),
         Some(Fault::FailAfter) => work.await.and_then(|_| Err(unknown())),
         Some(Fault::Lost | Fault::Late) => Err(unknown()),
         Some(Fault::Slow { before_ms, after_ms }) => slowly(before_ms, after_ms, work).await,
@@ -289,6 +293,7 @@ impl<J: Journal> Journal for Faulty<J> {
         match self.next_fault(Call::Append) {
             None => self.inner.append(batch).await,
             Some(Fault::FailBefore) => Err(unavailable()),
+            Some(Fault::Denied) => self.inner.append(batch).await.and_then(|_| Err(unavailable())),
             Some(Fault::FailAfter) => self.inner.append(batch).await.and_then(|_| Err(unknown())),
             Some(Fault::Lost) => Err(unknown()),
             Some(Fault::Late) => {

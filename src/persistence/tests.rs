@@ -93,7 +93,9 @@ async fn each_fault_is_what_it_says() {
             Fault::FailBefore => assert!(matches!(answer, Err(StoreError::Unavailable(_)))),
             Fault::Lost | Fault::Late | Fault::FailAfter => assert!(matches!(answer, Err(StoreError::Unknown(_)))),
             Fault::Fenced => assert_eq!(answer.expect("refused"), [(0, Refusal::Fenced { current: 2 })]),
-            Fault::Slow { .. } | Fault::Duplicate | Fault::Damaged | Fault::Fatal => unreachable!("not in the list"),
+            Fault::Denied | Fault::Slow { .. } | Fault::Duplicate | Fault::Damaged | Fault::Fatal => {
+                unreachable!("not in the list")
+            }
         }
         assert_eq!(scribe.feed(0).await.len(), usize::from(is_written), "{fault:?}");
     }

@@ -23,6 +23,8 @@ pub struct Question {
     pub is_repeat: bool,
     /// The highest version that anybody had been told when it was asked.
     pub floor: u64,
+    /// Whether somebody had been given the outcome of this request when it was asked.
+    pub was_told: bool,
     /// Asked at rest: the answer must be the last durable version.
     pub exact: bool,
 }
@@ -41,6 +43,11 @@ fn ensure(holds: bool, invariant: &'static str, detail: impl FnOnce() -> String)
 impl Answers {
     pub fn floor(&self, key: &EntityKey) -> u64 {
         self.floors.get(key).copied().unwrap_or(0)
+    }
+
+    /// Whether the outcome of a request was given to anybody.
+    pub fn was_told(&self, key: &EntityKey, request: RequestId) -> bool {
+        self.first.contains_key(&(key.clone(), request.0))
     }
 
     /// Judges an answer at the moment at which it leaves.
@@ -73,8 +80,8 @@ impl Answers {
         match &reply.outcome {
             Some(outcome) => self.judge_outcome(question, outcome, reply, history, kinds),
             None if question.is_repeat => {
-                let told = self.first.contains_key(&(key.clone(), question.request.0));
-                ensure(!told, "an answer that was given is never forgotten", what)
+                // One that was given since does not count: the question may have been judged before it.
+                ensure(!question.was_told, "an answer that was given is never forgotten", what)
             }
             None => Ok(()),
         }

@@ -185,12 +185,13 @@ impl World {
     fn append(&mut self, id: u64) {
         let fate = match self.random.chance(self.chaos.failing_appends) {
             false => Fate::Complete,
-            true => match self.random.below(6) {
-                0 => Fate::FailBefore,
-                1 => Fate::Lost { written: u64::MAX },
-                2 => Fate::Lost { written: self.random.next() },
-                3 => Fate::Late,
-                4 => Fate::Twice,
+            true => match self.random.below(8) {
+                0 | 1 => Fate::FailBefore,
+                7 => Fate::Denied,
+                2 => Fate::Lost { written: u64::MAX },
+                3 => Fate::Lost { written: self.random.next() },
+                4 => Fate::Late,
+                5 => Fate::Twice,
                 _ => Fate::RefuseOne,
             },
         };

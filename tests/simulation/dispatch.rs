@@ -110,6 +110,7 @@ impl World {
                 let (reply, answer) = ReplyTo::channel();
                 let question = Question {
                     floor: self.answers.floor(&key),
+                    was_told: self.answers.was_told(&key, request),
                     key: key.clone(),
                     request,
                     keep: Some(keep),

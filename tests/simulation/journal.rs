@@ -31,6 +31,8 @@ pub enum Fate {
     Twice,
     /// Nothing is written, and the writer knows.
     FailBefore,
+    /// Everything is written, and the writer is told that nothing is.
+    Denied,
     /// The slots whose bit is set are written, and the writer does not know.
     Lost {
         written: u64,
@@ -113,13 +115,17 @@ impl SimJournal {
         let mut batch = std::mem::take(&mut append.batch);
         let unknown = || Err(StoreError::Unknown("the connection is gone".into()));
         let done = match fate {
-            Fate::Complete => self.write(state, batch),
+            Fate::Complete => self.complete(state, batch),
             Fate::Twice => {
                 let done = self.write(state, batch.clone());
                 let _refused = self.write(state, batch);
                 done
             }
             Fate::FailBefore => Err(StoreError::Unavailable("no connection".into())),
+            Fate::Denied => {
+                let _denied = self.write(state, batch);
+                Err(StoreError::Unavailable("no connection, it is said".into()))
+            }
             Fate::Lost { written } => {
                 let is_written = |slot: Slot| written & (1 << slot) != 0;
                 batch.records.retain(|record| is_written(record.slot));
@@ -197,6 +203,31 @@ impl SimJournal {
             }
         }
         appended
+    }
+
+    fn complete(&self, state: &mut State, batch: Batch) -> Appended {
+        let mut appended = self.write(state, batch.clone());
+        if let (Some(Mutation::RepeatTaken), Ok(refused)) = (state.mutation, &mut appended) {
+            refused.retain(|(slot, _)| !self.take_again(state, &batch, *slot));
+        }
+        appended
+    }
+
+    /// Writes records of a slot once more, behind the end, if they are there.
+    fn take_again(&self, state: &mut State, batch: &Batch, slot: Slot) -> bool {
+        let mut part = Batch { snapshots: Vec::new(), ..batch.clone() };
+        part.records.retain(|record| record.slot == slot);
+        let log = self.durable.feed(slot, 0, usize::MAX).now_or_never().and_then(Result::ok).unwrap_or_default();
+        if part.records.is_empty() || !part.records.iter().all(|record| log.contains(record)) {
+            return false;
+        }
+        let mut versions: BTreeMap<_, _> = log.iter().map(|record| (record.key.clone(), record.version)).collect();
+        for (record, seq) in part.records.iter_mut().zip(log.len() as u64 + 1..) {
+            let version = versions.entry(record.key.clone()).or_default();
+            *version += u64::from(!record.events.is_empty());
+            (record.seq, record.version) = (seq, *version);
+        }
+        self.write(state, part).is_ok_and(|refused| refused.is_empty())
     }
 
     /// Writes each slot's part as if whoever owns the slot now had sent it.

@@ -29,6 +29,8 @@ pub enum Mutation {
     SnapshotMissesField,
     /// The store takes records of an epoch that is over.
     EpochNotChecked,
+    /// The store takes an append that it has already: behind what is there.
+    RepeatTaken,
     /// An owed request has another identity each time it is sent.
     RequestIdNotTheSame,
     /// Senders call their own open requests answered.
@@ -44,7 +46,7 @@ pub enum Mutation {
 }
 
 impl Mutation {
-    pub const ALL: [Mutation; 18] = [
+    pub const ALL: [Mutation; 19] = [
         Mutation::ReplyBeforeCommit,
         Mutation::ReadBeforeCommit,
         Mutation::ClientReceiptNotStored,
@@ -57,6 +59,7 @@ impl Mutation {
         Mutation::SnapshotWithoutWake,
         Mutation::SnapshotMissesField,
         Mutation::EpochNotChecked,
+        Mutation::RepeatTaken,
         Mutation::RequestIdNotTheSame,
         Mutation::WatermarkTooHigh,
         Mutation::LookupFindsNothing,

@@ -157,6 +157,7 @@ impl Node {
             outlet: outlet.clone(),
             limits: WriterLimits { batch_records_max: batch_max, ..WriterLimits::default() },
             metrics,
+            sleep: |_| Box::pin(yield_once()),
         });
         let seat = |shared| Seat {
             shared,

@@ -20,7 +20,7 @@ use crate::{Broken, Summary, shop};
 /// A world that is still busy after so many steps without anything new never comes to rest.
 const STEPS_MAX: u64 = 200_000;
 /// What has to happen now and then, if these runs are to mean anything.
-pub const EXPECTED: [&str; 21] = [
+pub const EXPECTED: [&str; 22] = [
     "orders confirmed",
     "orders rejected",
     "orders fulfilled",
@@ -40,6 +40,7 @@ pub const EXPECTED: [&str; 21] = [
     "entities quarantined",
     "writers failed",
     "generations ended",
+    "commits sent again",
     "snapshots loaded",
     "refused as answered long ago",
 ];
@@ -74,6 +75,7 @@ impl World {
         summary.insert("refused for want of room", self.metrics.busy.get());
         summary.insert("snapshots loaded", self.journal.snapshots_loaded());
         summary.insert("generations ended", self.generations_ended());
+        summary.insert("commits sent again", self.metrics.commits_repeated.get());
         let mut count = |what| *summary.entry(what).or_default() += 1;
         for (_, order) in self.history.all::<Order>() {
             count(match order.status {

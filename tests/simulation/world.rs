@@ -245,7 +245,8 @@ impl World {
         let (reply, receiver) = ReplyTo::channel();
         let keep = if let Body::Command { keep, .. } = &body { *keep } else { None };
         let is_repeat = matches!(body, Body::Repeat { .. });
-        let question = Question { floor: self.answers.floor(&key), key: key.clone(), request, keep, is_repeat, exact };
+        let (floor, was_told) = (self.answers.floor(&key), self.answers.was_told(&key, request));
+        let question = Question { floor, was_told, key: key.clone(), request, keep, is_repeat, exact };
         self.waiting.push(Waiting { question, answer: receiver, to: To::Client(answer) });
         let slot = self.slot_of(&key);
         let deadline = Instant::now();

@@ -1,6 +1,7 @@
 //! What becomes of each slot's records when the store does not simply take an append.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::FutureExt;
 use parking_lot::Mutex;
@@ -10,12 +11,12 @@ use super::super::envelope::{AskError, Reply, ReplyTo};
 use super::super::slot::{Dispatch, SlotShared};
 use super::super::writer::{Effect, Ended, Gathering, Item, Outlet, Room, Submission, WriterArguments, WriterLimits};
 use crate::actors::values::Time;
-use crate::cluster::SoleOwner;
+use crate::cluster::{Lease, SoleOwner};
 use crate::metrics::Metrics;
 use crate::persistence::conformance::{SCRIBE, Scribe};
-use crate::persistence::faulty::{Faulty, Part};
+use crate::persistence::faulty::{Call, Fault, Faulty, Part};
 use crate::persistence::memory::Memory;
-use crate::persistence::{EntityKey, Record, Slot, StoreError};
+use crate::persistence::{Batch, EntityKey, Journal, Record, Slot, StoreError};
 
 /// What left the writer.
 #[derive(Default)]
@@ -45,6 +46,10 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Bench {
+        Bench::under(Arc::new(SoleOwner)).await
+    }
+
+    async fn under(lease: Arc<dyn Lease>) -> Bench {
         let store = Arc::new(Faulty::new(Memory::new(4)));
         let scribe = Scribe::claim(store.clone()).await;
         let slots: Vec<_> = (0..4).map(|slot| SlotShared::new(slot, 8)).collect();
@@ -54,11 +59,12 @@ impl Bench {
             gathering: Gathering::new(Arc::new(Room::new(100, 1 << 20))),
             owner: SCRIBE.into(),
             journal: store.clone(),
-            lease: Arc::new(SoleOwner),
+            lease,
             slots,
             outlet: seen.clone(),
             limits: WriterLimits::default(),
             metrics: Arc::new(Metrics::new()),
+            sleep: |time| Box::pin(tokio::time::sleep(time)),
         };
         Bench { store, scribe, writer, seen }
     }
@@ -101,4 +107,89 @@ async fn the_damage_of_one_slot_ends_no_other_and_not_the_node() {
     assert_eq!(bench.scribe.feed(2).await, []);
     assert_eq!(bench.scribe.feed(3).await, records[2..]);
     assert_eq!(bench.writer.metrics.records_committed.get(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_waits_for_a_store_that_is_unavailable_and_is_made_once() {
+    let mut bench = Bench::new().await;
+    for call in 1..=5 {
+        bench.store.fail_at(Call::Append, call, Fault::FailBefore);
+    }
+    let records = [bench.scribe.record(1, "a"), bench.scribe.record(2, "b")];
+    let answers = records.clone().map(|record| bench.submit(record));
+    bench.writer.commit_gathered().await;
+    assert_eq!(answers.map(answer), [Ok(1), Ok(1)]);
+    assert_eq!(bench.store.calls(Call::Append), 6);
+    assert_eq!(*bench.seen.ended.lock(), [], "what is in memory stays");
+    assert_eq!(
+        (bench.scribe.feed(1).await, bench.scribe.feed(2).await),
+        (records[..1].to_vec(), records[1..].to_vec())
+    );
+    assert_eq!((bench.writer.metrics.commits_repeated.get(), bench.writer.metrics.records_committed.get()), (5, 2));
+}
+
+/// The store is not to say so, and a proxy before it may.
+#[tokio::test(start_paused = true)]
+async fn an_append_that_was_made_though_the_store_denied_it_is_acknowledged_once() {
+    let mut bench = Bench::new().await;
+    bench.store.fail_at(Call::Append, 1, Fault::Denied);
+    bench.store.fail_at(Call::Read, 1, Fault::FailBefore);
+    let records = [bench.scribe.record(1, "a"), bench.scribe.record(2, "b")];
+    let answers = records.clone().map(|record| bench.submit(record));
+    bench.writer.commit_gathered().await;
+    assert_eq!(answers.map(answer), [Ok(1), Ok(1)]);
+    assert_eq!(*bench.seen.ended.lock(), []);
+    assert_eq!(
+        (bench.scribe.feed(1).await, bench.scribe.feed(2).await),
+        (records[..1].to_vec(), records[1..].to_vec())
+    );
+    assert_eq!(bench.writer.metrics.records_committed.get(), 2);
+}
+
+/// Whoever has claimed the slot meanwhile wrote something else there.
+#[tokio::test(start_paused = true)]
+async fn what_another_node_wrote_meanwhile_is_not_taken_for_ones_own() {
+    let mut bench = Bench::new().await;
+    bench.store.fail_at(Call::Append, 1, Fault::FailBefore);
+    let record = bench.scribe.record(1, "a");
+    let ours = bench.submit(record);
+    let mut other = Scribe::claim(bench.store.clone()).await;
+    let theirs = other.record(1, "b");
+    let appending = bench.writer.commit_gathered();
+    let claiming = async {
+        tokio::task::yield_now().await; // the first attempt was made
+        bench.store.inner().append(batch(&theirs)).await.expect("appended")
+    };
+    let ((), refused) = tokio::join!(appending, claiming);
+    assert_eq!(refused, []);
+    assert_eq!(answer(ours), Err(AskError::Unknown));
+    assert!(matches!(bench.seen.ended.lock()[..], [(1, Ended::Unknown)]));
+    assert_eq!(other.feed(1).await, [theirs]);
+}
+
+fn batch(record: &Record) -> Batch {
+    Batch { owner: SCRIBE.into(), records: vec![record.clone()], snapshots: Vec::new() }
+}
+
+/// A lease that is valid for so many more looks at it.
+struct Lapsing(AtomicUsize);
+
+impl Lease for Lapsing {
+    fn is_valid(&self) -> bool {
+        self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_lease_lapses_gives_an_append_up() {
+    let mut bench = Bench::under(Arc::new(Lapsing(AtomicUsize::new(3)))).await;
+    for call in 1..=10 {
+        bench.store.fail_at(Call::Append, call, Fault::FailBefore);
+    }
+    let record = bench.scribe.record(1, "a");
+    let refused = bench.submit(record);
+    bench.writer.commit_gathered().await;
+    assert_eq!(bench.store.calls(Call::Append), 4);
+    assert_eq!(answer(refused), Err(AskError::Unavailable));
+    assert_eq!(*bench.seen.ended.lock(), [(1, Ended::Refused)]);
 }
