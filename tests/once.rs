@@ -3,6 +3,7 @@
 
 mod deploy;
 mod hostile;
+mod inspect;
 mod old_accounts;
 mod orders;
 mod postgres;
