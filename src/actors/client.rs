@@ -214,10 +214,14 @@ impl Client {
             Wait::Settled if outcome.is_ok() => Until::SettledFrom(version),
             Wait::Settled | Wait::Durable => Until::Version(version),
         };
-        let past = timeout_at(deadline, self.past(key, until)).await.map_err(|_| AskError::DeadlinePassed)??;
+        let replay =
+            || async { timeout_at(deadline, self.past(key, until)).await.map_err(|_| AskError::DeadlinePassed)? };
+        let mut past = replay().await?;
         if matches!(until, Until::SettledFrom(_)) && !past.state.settled() {
             let id = key.id.parse::<K::Id>().map_err(|_| AskError::UnknownKind)?;
-            return self.read_settled::<K>(&id, deadline).await;
+            // What it is by then is not yet the answer: it may have taken other commands after it settled.
+            self.read_settled::<K>(&id, deadline).await?;
+            past = replay().await?;
         }
         view::<K>(past.version, past.at, past.state.share())
     }

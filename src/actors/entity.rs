@@ -43,6 +43,11 @@ pub trait Kind: Sized + Send + Sync + 'static {
         let _ = rejection;
         false
     }
+
+    /// Whether such a moment is so short that a client's request waits for its end.
+    fn passes_soon(rejection: &Self::Rejection) -> bool {
+        Self::is_momentary(rejection)
+    }
 }
 
 /// Data with a versioned stored form; made by [`stored_enum!`](crate::stored_enum).

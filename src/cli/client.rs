@@ -312,7 +312,6 @@ async fn read_answer(mut response: reqwest::Response, body: Body) -> Attempt {
 fn may_pass(status: StatusCode, problem: &Problem) -> bool {
     match status {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => true,
-        StatusCode::CONFLICT => problem.code == "request_in_progress" || problem.code == "completion_in_progress",
         status => status.is_server_error() || problem.retryable,
     }
 }

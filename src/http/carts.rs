@@ -1,5 +1,6 @@
 //! Carts: creating, filling, merging. How one is completed stands in [`completion`](super::completion).
 
+mod merging;
 mod refusals;
 
 use std::collections::{BTreeSet, HashMap};
@@ -287,9 +288,9 @@ pub async fn merge(State(edge): State<Edge>, Path(id): Path<CartId>, write: Writ
         must_open(&edge, &write.who, from, write.deadline).await?;
     }
     let command = Command::Merge { from, strategy };
-    let answered = patience::ask::<Cart, _, _>(&edge, &write, &id, command, Wait::Settled).await?;
+    let merging::Merged { answered, refusal } = merging::merge(&edge, &write, (id, from), command).await?;
     let answer = accepted(&edge, &write, &answered, Touched::Everything)?;
-    match answered.view.state.merge_refused(&write.request) {
+    match refusal {
         Some(refusal) => Err(merge_refused(refusal).replayed(answered.replayed)),
         None => Ok(reply(answer).replayed(answered.replayed)),
     }

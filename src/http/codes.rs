@@ -70,7 +70,7 @@ problem_codes! {
     PriceChanged = 409 "price_changed" "Prices have changed";
     CartNotReady = 409 "cart_not_ready" "Something is missing before the cart can be completed";
     CartClosed = 409 "cart_closed" "The cart is no longer open";
-    CompletionInProgress = 409 "completion_in_progress" "The cart is being completed";
+    CompletionInProgress = 409 "completion_in_progress" "The cart is being completed" retryable;
     TooManyLines = 409 "too_many_lines" "The cart is full";
     MergeNotPossible = 409 "merge_not_possible" "These carts cannot be merged";
     OrderCancelled = 409 "order_cancelled" "The order was cancelled before it was confirmed";

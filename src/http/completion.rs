@@ -97,7 +97,7 @@ async fn until_decided(edge: &Edge, id: CartId, write: &CompleteCart) -> Result<
             Err(error) => return Err(error.into()),
         };
         match &answered.outcome {
-            Err(rejection) if Cart::is_momentary(rejection) => {
+            Err(rejection) if Cart::passes_soon(rejection) => {
                 patience::until_free::<Cart>(edge, &id, write).await?;
             }
             Ok(_) | Err(_) => return decided(edge, &answered, write.request).await,

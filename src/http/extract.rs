@@ -179,6 +179,20 @@ impl<B, R: Rule> Write<B, R> {
         }
     }
 
+    /// The same request under the identity of its `n`th try.
+    pub fn attempt(&self, n: u32) -> Self
+    where
+        B: Clone,
+    {
+        Write {
+            who: self.who.clone(),
+            body: self.body.clone(),
+            request: self.request.attempt(n),
+            if_match: self.if_match.clone(),
+            ..*self
+        }
+    }
+
     /// Whether its outcome is kept for a repeat.
     pub fn is_keyed(&self) -> bool {
         self.keyed.is_some()

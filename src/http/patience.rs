@@ -27,7 +27,7 @@ pub async fn ask<K: Kind, B, R: Rule>(
     for _ in 0..TRIES_MAX {
         let answered = write.ask::<K>(edge, id, command.clone(), wait).await?;
         match &answered.outcome {
-            Err(rejection) if K::is_momentary(rejection) => until_free::<K>(edge, id, write).await?,
+            Err(rejection) if K::passes_soon(rejection) => until_free::<K>(edge, id, write).await?,
             Ok(_) | Err(_) => return Ok(answered),
         }
     }
@@ -43,6 +43,7 @@ pub async fn until_free<K: Kind>(edge: &Edge, id: &K::Id, write: &Write<impl Siz
     }
 }
 
-fn busy() -> Problem {
+/// What is said when it stays busy: 409 `change_in_progress`.
+pub fn busy() -> Problem {
     Problem::new(Code::ChangeInProgress).retry_after_s(1)
 }

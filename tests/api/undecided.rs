@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Shop, Told, unique};
+use crate::support::{GuestCart, Shop, Told, unique};
 
 const IMPATIENT: &[(&str, &str)] = &[("SOUK_PAYMENT__TIMEOUT_MS", "1500"), ("SOUK_COMPLETE__DEADLINE_MS", "300")];
 
@@ -22,7 +22,7 @@ async fn decided(shop: &Shop, order: &Value) -> Value {
     }
 }
 
-async fn undecided(shop: &Shop, sku: &str) -> (crate::support::GuestCart, String, Told) {
+async fn undecided(shop: &Shop, sku: &str) -> (GuestCart, String, Told) {
     let cart = shop.ready_cart(sku, 2).await;
     let key = unique("pay");
     let told = shop.pay(&cart, "tok_timeout", &key).await;
@@ -69,8 +69,46 @@ async fn a_provider_that_never_answers_leaves_a_pending_order_and_then_nothing()
         "a repeat shows the present outcome"
     );
     assert!(again.is_replayed());
-    shop.pay(&cart, "tok_ok", &other).await.repeats(&refused);
-    shop.pay(&cart, "tok_ok", &unique("pay")).await.is(201);
+    assert_eq!(refused.body["retryable"], true);
+    shop.pay(&cart, "tok_ok", &other).await.is(201);
+}
+
+/// Merges a cart into another under this key.
+async fn merge(shop: &Shop, target: &GuestCart, from: &GuestCart, key: &str) -> Told {
+    let body = json!({"from_cart_id": from.id, "from_token": from.token, "strategy": "sum"});
+    let path = format!("{}/merge", target.path());
+    shop.post(&path, body).cart_token(&target.token).key(key).send().await
+}
+
+#[tokio::test]
+async fn a_merge_from_a_cart_that_is_being_completed_waits_for_what_becomes_of_it() {
+    let shop = Shop::with(IMPATIENT).await;
+    let sku = shop.sku(100, 5).await;
+    let (cart, _, told) = undecided(&shop, &sku).await;
+    let (target, key) = (shop.guest_cart().await, unique("merge"));
+    let (merged, rejected) = tokio::join!(merge(&shop, &target, &cart, &key), decided(&shop, &told.body));
+    assert_eq!(rejected["status"], "rejected");
+    assert_eq!(merged.is(200).body["lines"][0]["quantity"], 2);
+    merge(&shop, &target, &cart, &key).await.repeats(&merged);
+}
+
+#[tokio::test]
+async fn a_merge_whose_time_is_up_while_the_other_cart_is_completed_is_not_refused_for_good() {
+    let settings = [("SOUK_PAYMENT__TIMEOUT_MS", "2500"), ("SOUK_COMPLETE__DEADLINE_MS", "300")];
+    let shop = Shop::with(&[&settings[..], &[("SOUK_HTTP__REQUEST_DEADLINE_MS", "600")]].concat()).await;
+    let sku = shop.sku(100, 5).await;
+    let (cart, _, told) = undecided(&shop, &sku).await;
+    let (target, key) = (shop.guest_cart().await, unique("merge"));
+    let tag = shop.get(&target.path()).cart_token(&target.token).send().await.tag().to_owned();
+    let busy = merge(&shop, &target, &cart, &key).await;
+    assert_eq!(busy.is_problem(409, "change_in_progress").body["retryable"], true);
+    assert_eq!(decided(&shop, &told.body).await["status"], "rejected");
+    // That a try was refused is no change which a client who compares versions has to know.
+    let body = json!({"from_cart_id": cart.id, "from_token": cart.token, "strategy": "sum"});
+    let path = format!("{}/merge", target.path());
+    let merged = shop.post(&path, body).cart_token(&target.token).key(&key).if_match(&tag).send().await;
+    assert_eq!(merged.is(200).body["lines"][0]["quantity"], 2);
+    merge(&shop, &target, &cart, &key).await.repeats(&merged);
 }
 
 #[tokio::test]

@@ -69,7 +69,7 @@ async fn one_cart_into_many_goes_into_one_of_them() {
     }
 }
 
-/// Each of two carts is to take the other's lines. One of them may, or neither.
+/// Each of two carts is to take the other's lines. One of them does: that both are busy for a moment is no outcome.
 #[tokio::test]
 async fn two_carts_into_each_other_keep_every_line_and_come_to_an_end() {
     let shop = Shop::alone(&[]).await;
@@ -84,7 +84,6 @@ async fn two_carts_into_each_other_keep_every_line_and_come_to_an_end() {
             let expected: [(u64, Value); 2] = match statuses {
                 [200, 409] => [(12, "open".into()), (11, "merged".into())],
                 [409, 200] => [(1, "merged".into()), (12, "open".into())],
-                [409, 409] => [(1, "open".into()), (11, "open".into())],
                 other => panic!("{other:?}: {} {}", answers[pair].body, answers[pair + 1].body),
             };
             let found = [&first, &second].map(|cart| (cart["status"].clone(), cart));
@@ -96,6 +95,40 @@ async fn two_carts_into_each_other_keep_every_line_and_come_to_an_end() {
                 }
             }
         }
+        let again = prepare(clients, async |n| merge(&shop, &carts[n], &carts[n ^ 1], &keys[n]).await).await;
+        for (first, again) in answers.iter().zip(&again) {
+            again.repeats(first);
+        }
+    }
+}
+
+/// Repeats come while their merge runs and while later ones run: each is told how its own merge ended.
+#[tokio::test]
+async fn repeats_of_merges_at_once_are_told_of_their_own_merge() {
+    let shop = Shop::alone(&[]).await;
+    let sku = shop.sku(10, 10).await;
+    for clients in CROWDS {
+        let target = cart_with(&shop, &[(&sku, 1)]).await;
+        // Every other source is no longer open, so its merge is refused for good.
+        let sources = prepare(clients / 2, async |n| {
+            let source = cart_with(&shop, &[(&sku, 1)]).await;
+            if n % 2 == 1 {
+                let elsewhere = cart_with(&shop, &[]).await;
+                merge(&shop, &elsewhere, &source, &unique("merge")).await.is(200);
+            }
+            source
+        })
+        .await;
+        let keys = keys(clients / 2);
+        let merge = async |n: usize| merge(&shop, &target, &sources[n / 2], &keys[n / 2]).await;
+        let answers = at_once(&shop, clients, merge).await;
+        for (n, told) in answers.iter().enumerate() {
+            if n / 2 % 2 == 1 {
+                told.is_problem(409, "merge_not_possible");
+            }
+            assert_eq!((told.status, &told.body["lines"]), (answers[n ^ 1].status, &answers[n ^ 1].body["lines"]));
+        }
+        assert_eq!(quantity(&cart(&shop, &target).await, &sku), 1 + clients.div_ceil(4) as u64);
     }
 }
 

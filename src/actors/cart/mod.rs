@@ -27,7 +27,7 @@
 //! The lines change hands in one event of the target (3). A crash before it leaves them with the source,
 //! frozen, and asking; a crash after it leaves a source that is still frozen, so that the lines can be
 //! neither sold twice nor changed behind the target's back, until it learns of 3, which two owed
-//! requests see to. Two carts that merge into each other refuse each other.
+//! requests see to. Two carts that merge into each other refuse each other; the edge tries again then.
 //!
 //! # The customer's list
 //!

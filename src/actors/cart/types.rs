@@ -27,6 +27,11 @@ impl Kind for Cart {
     type State = State;
 
     fn is_momentary(rejection: &Rejection) -> bool {
+        Self::passes_soon(rejection) || matches!(rejection, Rejection::CompletionInProgress { .. })
+    }
+
+    /// A completion waits for a payment provider: nobody else waits for that.
+    fn passes_soon(rejection: &Rejection) -> bool {
         matches!(rejection, Rejection::MergeInProgress | Rejection::OfferMissing { .. })
     }
 }
@@ -263,6 +268,13 @@ coded_enum! {
         OtherCurrency = 5 "other_currency",
         TooManyLines = 6 "too_many_lines",
         QuantityTooLarge = 7 "quantity_too_large",
+    }
+}
+
+impl MergeRefusal {
+    /// Whether the source was only busy: the same merge may well succeed a moment later.
+    pub fn is_momentary(self) -> bool {
+        matches!(self, MergeRefusal::SourceCompleting | MergeRefusal::SourceMerging)
     }
 }
 

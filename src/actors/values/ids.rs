@@ -128,6 +128,14 @@ impl RequestId {
         RequestId(id)
     }
 
+    /// The identity of the `n`th try of this request, for one that must be asked anew. The first try is itself.
+    pub fn attempt(&self, n: u32) -> RequestId {
+        match n {
+            0 => *self,
+            n => RequestId(self.derive_u128("attempt", n).to_be_bytes()),
+        }
+    }
+
     /// A further 128 bits that belong to this request, `what` and `n`.
     pub fn derive_u128(&self, what: &str, n: u32) -> u128 {
         u128::from_be_bytes(RequestId::of("derived", &[&self.0, what.as_bytes(), &n.to_be_bytes()]).0)

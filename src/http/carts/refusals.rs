@@ -84,10 +84,8 @@ pub fn merge_refused(refusal: MergeRefusal) -> Problem {
     match refusal {
         MergeRefusal::SourceNotFound => Code::NotFound.into(),
         MergeRefusal::SourceClosed => Problem::new(Code::MergeNotPossible).detail("The other cart is no longer open."),
-        MergeRefusal::SourceCompleting => {
-            Problem::new(Code::CompletionInProgress).detail("The other cart is being completed.")
-        }
-        MergeRefusal::SourceMerging => Problem::new(Code::MergeNotPossible).detail("The other cart is being merged."),
+        // Asked again before it comes to this.
+        MergeRefusal::SourceCompleting | MergeRefusal::SourceMerging => Code::ChangeInProgress.into(),
         MergeRefusal::OtherCurrency => {
             Problem::new(Code::OtherCurrency).fault(Fault::new(Code::OtherCurrency, "/from_cart_id"))
         }
