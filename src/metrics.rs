@@ -33,6 +33,8 @@ macro_rules! metrics {
 }
 
 metrics! {
+    /// Records read to show an entity's past: for repeats of requests, and to operators.
+    past_records_read: IntCounter,
     /// Commands that a full queue refused.
     busy: IntCounter,
     /// Panics of entity code, each caught.

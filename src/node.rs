@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::actors::gateways::payment::MockPayments;
 use crate::actors::history::{self, StateAt, Until};
 use crate::actors::kinds;
+use crate::actors::marks::Marks;
 use crate::actors::projections::Projections;
 use crate::actors::runtime::{Prepared, Runtime, RuntimeConfig};
 use crate::actors::slot::{self, SlotLimits};
@@ -218,11 +219,11 @@ pub async fn inspect_at_rest(
     let slot = slot_of(key.kind, &key.id, journal.slots());
     let answer = match question {
         Question::Journal => {
-            let entries = history::entries(&*journal, spec, slot, &key, 0, usize::MAX).await?;
+            let entries = history::entries(&*journal, spec, slot, &key, 0, usize::MAX, &Marks::alone()).await?;
             (!entries.is_empty()).then(|| json!(entries))
         }
         Question::StateAt { version } => {
-            let past = history::replay(&*journal, spec, slot, &key, Until::Version(version)).await?;
+            let past = history::replay(&*journal, spec, slot, &key, Until::Version(version), &Marks::alone()).await?;
             match StateAt::of(&past, Some(version)) {
                 StateAt::Found { version, state } => Some(json!({"version": version, "state": state})),
                 StateAt::Absent => None,

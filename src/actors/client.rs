@@ -228,7 +228,7 @@ impl Client {
 
     async fn past(&self, key: &EntityKey, until: Until) -> Result<history::Past, AskError> {
         let spec = self.router.kinds().by_number(key.kind).ok_or(AskError::UnknownKind)?;
-        history::replay(&*self.router.journal(), spec, self.router.slot_of(key), key, until).await
+        history::replay(&*self.router.journal(), spec, self.router.slot_of(key), key, until, self.router.marks()).await
     }
 
     /// Sends a message, again if need be, until there is an answer or the deadline. What was certainly
@@ -323,7 +323,8 @@ impl Client {
     ) -> Result<Vec<JournalEntry>, AskError> {
         let (_, key) = self.named(kind, id)?;
         let spec = self.router.kinds().by_number(key.kind).ok_or(AskError::UnknownKind)?;
-        history::entries(&*self.router.journal(), spec, self.router.slot_of(&key), &key, after_version, limit).await
+        let (journal, slot) = (self.router.journal(), self.router.slot_of(&key));
+        history::entries(&*journal, spec, slot, &key, after_version, limit, self.router.marks()).await
     }
 
     /// The state at a version; the present one for `None`.

@@ -28,6 +28,7 @@ mod fuzz_tests;
 pub mod gateways;
 pub mod history;
 pub mod kinds;
+pub mod marks;
 pub mod projections;
 pub mod pruning;
 pub mod router;

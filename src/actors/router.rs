@@ -8,6 +8,7 @@ use ractor::ActorRef;
 
 use super::envelope::{AskError, Envelope};
 use super::kinds::Kinds;
+use super::marks::Marks;
 use super::slot::actor::SlotMessage;
 use super::slot::{Pushed, SlotShared};
 use crate::cluster::{Lease, Ownership, slot_of};
@@ -24,6 +25,8 @@ pub struct Router {
     /// The store must not be used any more: what is not done now never will be.
     store_has_failed: AtomicBool,
     metrics: Arc<Metrics>,
+    /// Of every client of this node.
+    marks: Marks,
 }
 
 impl Router {
@@ -36,7 +39,9 @@ impl Router {
         metrics: Arc<Metrics>,
     ) -> Router {
         let actors = slots.iter().map(|_| RwLock::new(None)).collect();
-        Router { slots, actors, kinds, journal, ownership, lease, store_has_failed: AtomicBool::new(false), metrics }
+        let marks = Marks::new(metrics.past_records_read.clone());
+        let store_has_failed = AtomicBool::new(false);
+        Router { slots, actors, kinds, journal, ownership, lease, store_has_failed, metrics, marks }
     }
 
     /// Hands a message to its slot, or answers it: a read with what the slot shows, anything with why it
@@ -76,6 +81,9 @@ impl Router {
     }
     pub fn kinds(&self) -> &'static Kinds {
         self.kinds
+    }
+    pub fn marks(&self) -> &Marks {
+        &self.marks
     }
     pub fn journal(&self) -> Arc<dyn Journal> {
         self.journal.clone()
