@@ -23,6 +23,8 @@ mod retail_sample;
 mod small_disk;
 #[path = "support/stores.rs"]
 mod stores;
+#[path = "support/watchdog.rs"]
+mod watchdog;
 
 use api::support;
 use races::crowd;

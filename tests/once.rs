@@ -41,3 +41,5 @@ mod shoppers;
 mod small_disk;
 #[path = "support/stores.rs"]
 mod stores;
+#[path = "support/watchdog.rs"]
+mod watchdog;

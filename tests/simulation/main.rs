@@ -26,6 +26,8 @@ mod rest;
 mod shop;
 mod spoilt;
 mod task;
+#[path = "../support/watchdog.rs"]
+mod watchdog;
 mod world;
 
 use std::cell::RefCell;
@@ -66,6 +68,7 @@ fn keep_panics() {
 
 /// Runs one seed from its beginning to its rest.
 fn run(seed: u64, mutation: Option<Mutation>, trace: Option<Arc<Mutex<Vec<String>>>>) -> Result<Summary, Broken> {
+    let _noted = watchdog::note(format!("seed {seed}"));
     let whole = || {
         let mut world = World::new(seed, mutation, trace);
         for _ in 0..world.chaos.steps {

@@ -7,5 +7,6 @@ use std::time::Duration;
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 
 pub fn client() -> reqwest::Client {
+    crate::watchdog::watch();
     reqwest::Client::builder().timeout(ANSWER_WITHIN).build().expect("a client")
 }

@@ -46,6 +46,7 @@ pub struct Ended {
 impl Launch {
     /// Working in `home`, where also its log goes (`server.log`), on a free port.
     pub fn new(home: &Path) -> Launch {
+        crate::watchdog::watch();
         let (arguments, environment) = Default::default();
         let (address, under) = ("127.0.0.1:0".to_owned(), vec![SOUK.to_owned()]);
         Launch { home: home.to_owned(), address, under, arguments, environment }

@@ -3,10 +3,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::process::{self, ADMIN_EMAIL, PASSWORD, SOUK, clean, mortal};
 use super::retail_sample::{Sample, generate};
+
+/// How long a replay may do no further invoice on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How long it may take in all.
+const ENDS_WITHIN: Duration = Duration::from_secs(15 * 60);
 
 /// A replay of a generated file, with its state and report in a folder.
 pub struct Replay {
@@ -32,13 +37,21 @@ impl Replay {
 
     /// Waits until so many invoices are done; false: it has ended before.
     pub fn reaches(&mut self, count: usize) -> bool {
-        while self.done() < count {
+        let (mut seen, mut until) = (self.done(), Instant::now() + PATIENCE);
+        loop {
+            let done = self.done();
+            if done >= count {
+                return true;
+            }
             if self.child.try_wait().expect("its status").is_some() {
                 return false;
             }
+            if done > seen {
+                (seen, until) = (done, Instant::now() + PATIENCE);
+            }
+            assert!(Instant::now() < until, "it stands still at {done} of {count} invoices:\n{}", self.said());
             std::thread::sleep(Duration::from_millis(5)); // the file tells nobody when it grows
         }
-        true
     }
 
     pub fn kill(&mut self) {
@@ -53,10 +66,21 @@ impl Replay {
 
     /// Waits for its end: `Err` is what it said when it did not verify.
     pub fn finish(mut self) -> Result<(), String> {
-        let status = self.child.wait().expect("it ends");
-        let text = std::fs::read_to_string(self.dir.join("replay.log")).expect("what it said");
+        let until = Instant::now() + ENDS_WITHIN;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("its status") {
+                break status;
+            }
+            assert!(Instant::now() < until, "it does not end, after {} invoices:\n{}", self.done(), self.said());
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let text = self.said();
         let verified = status.success() && text.lines().any(|line| line.trim() == "verified");
         if verified { Ok(()) } else { Err(text) }
+    }
+
+    fn said(&self) -> String {
+        std::fs::read_to_string(self.dir.join("replay.log")).expect("what it said")
     }
 
     pub fn verified(self) {

@@ -91,6 +91,7 @@ impl TestStore {
     }
 
     pub fn of(kind: Kind, home: &Path) -> TestStore {
+        crate::watchdog::watch();
         let (address, server) = match kind {
             Kind::Embedded(engine) => (embedded(engine, &home.join("data")), Server::Nobody),
             Kind::Postgres => (postgres::shared().make_database(&name()), Server::Nobody),
