@@ -11,6 +11,7 @@
 //! What is not here: the actors around slots and writer (their glue is written out again in [`node`], step
 //! by step), and real stores, which have their conformance suite and the crash tests.
 
+mod age;
 mod answers;
 mod chaos;
 mod clients;

@@ -41,12 +41,16 @@ pub enum Mutation {
     SnapshotHidesReceiptsElsewhere,
     /// What a slot has once shown is shown for ever.
     ViewNotHidden,
+    /// A variant that claims a freed SKU has the pieces of the one before.
+    ClaimKeepsPieces,
+    /// A SKU refuses an order for what younger ones hold.
+    RefusedForYounger,
     /// The way to the provider is given to a node that serves already, and looked up once for each request.
     GatewayAfterServing,
 }
 
 impl Mutation {
-    pub const ALL: [Mutation; 19] = [
+    pub const ALL: [Mutation; 21] = [
         Mutation::ReplyBeforeCommit,
         Mutation::ReadBeforeCommit,
         Mutation::ClientReceiptNotStored,
@@ -65,6 +69,8 @@ impl Mutation {
         Mutation::LookupFindsNothing,
         Mutation::SnapshotHidesReceiptsElsewhere,
         Mutation::ViewNotHidden,
+        Mutation::ClaimKeepsPieces,
+        Mutation::RefusedForYounger,
         Mutation::GatewayAfterServing,
     ];
 }

@@ -9,6 +9,7 @@ use souk::actors::entity::Kind;
 use souk::actors::envelope::{AskError, Body, Keep, Wait};
 use souk::actors::order::types::{Order, OrderStatus};
 use souk::actors::product::types::Product;
+use souk::actors::sku::types::{Pieces, StockUnit};
 use souk::actors::values::RequestId;
 use souk::persistence::{EntityKey, Journal};
 
@@ -20,13 +21,16 @@ use crate::{Broken, Summary, shop};
 /// A world that is still busy after so many steps without anything new never comes to rest.
 const STEPS_MAX: u64 = 200_000;
 /// What has to happen now and then, if these runs are to mean anything.
-pub const EXPECTED: [&str; 22] = [
+pub const EXPECTED: [&str; 25] = [
     "orders confirmed",
     "orders rejected",
     "orders fulfilled",
     "orders cancelled after their confirmation",
     "orders cancelled before",
     "insufficient_stock",
+    "refused stock while others held it",
+    "told that stock is contended",
+    "SKUs that changed hands",
     "payment_failed",
     "payment_timeout",
     "reservation_expired",
@@ -76,6 +80,8 @@ impl World {
         summary.insert("snapshots loaded", self.journal.snapshots_loaded());
         summary.insert("generations ended", self.generations_ended());
         summary.insert("commits sent again", self.metrics.commits_repeated.get());
+        summary.insert("refused stock while others held it", self.refusals.beside_holds);
+        summary.insert("told that stock is contended", self.refusals.contended);
         let mut count = |what| *summary.entry(what).or_default() += 1;
         for (_, order) in self.history.all::<Order>() {
             count(match order.status {
@@ -99,6 +105,11 @@ impl World {
                 CartStatus::Merged => "carts merged",
                 CartStatus::Expired => "carts expired",
             });
+        }
+        for (_, sku) in self.history.all::<StockUnit>() {
+            if !sku.past.ledgers().is_empty() || *sku.past.forgotten() != Pieces::default() {
+                count("SKUs that changed hands");
+            }
         }
         for (_, product) in self.history.all::<Product>() {
             if product.last_refusal.is_some() {

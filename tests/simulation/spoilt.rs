@@ -1,15 +1,17 @@
 //! Kinds that are not what they should be: around the real ones, so that the product's code needs no
-//! switches. One gives back more than it may; others panic now and then, anywhere in their code.
+//! switches. Some do what a SKU must not;
+//! others panic now and then, anywhere in their code.
 
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use souk::actors::entity::{Answer, CodecError, Ctx, Owed, codec};
+use souk::actors::entity::{Answer, CodecError, Ctx, Kind, Outcome, Owed, Stored, codec};
 use souk::actors::erased::{AnyState, Decided, Erased, KindSpec, spec};
 use souk::actors::kinds::Kinds;
 use souk::actors::sku;
+use souk::actors::sku::types::{Rejection, StockUnit};
 use souk::actors::values::Time;
 use souk::actors::*;
 use souk::persistence::Payload;
@@ -21,6 +23,10 @@ use crate::random::Random;
 pub enum Nature {
     /// A hold of a SKU that is given back takes another one with it.
     ReleasesTwice,
+    /// A variant that claims a SKU has the pieces of the variant before.
+    KeepsPieces,
+    /// A SKU refuses an order for what younger ones hold.
+    RefusesForYounger,
     /// Its code panics when the dice say so.
     Panics,
 }
@@ -42,9 +48,13 @@ pub fn rest_dice() {
 /// Every kind, each of this nature.
 pub fn kinds(nature: Nature) -> &'static Kinds {
     static RELEASING: LazyLock<Kinds> = LazyLock::new(|| all(Nature::ReleasesTwice));
+    static KEEPING: LazyLock<Kinds> = LazyLock::new(|| all(Nature::KeepsPieces));
+    static REFUSING: LazyLock<Kinds> = LazyLock::new(|| all(Nature::RefusesForYounger));
     static PANICKING: LazyLock<Kinds> = LazyLock::new(|| all(Nature::Panics));
     match nature {
         Nature::ReleasesTwice => &RELEASING,
+        Nature::KeepsPieces => &KEEPING,
+        Nature::RefusesForYounger => &REFUSING,
         Nature::Panics => &PANICKING,
     }
 }
@@ -122,16 +132,43 @@ impl SpoiltState {
         }
     }
 
-    /// After a hold was given back: the oldest other one is gone too.
-    fn release_another(&mut self) {
+    /// Changes the state of a SKU behind its back.
+    fn spoil(&mut self, change: impl FnOnce(&mut sku::types::State)) {
         let mut payload = self.state.snapshot();
         let Ok(mut state) = codec::decode::<sku::types::State>(&payload.bytes) else { return };
-        let mut holds: BTreeMap<_, _> = state.reservations.iter().map(|(id, held)| (*id, *held)).collect();
-        holds.pop_first();
-        state.reservations = holds.into();
+        change(&mut state);
         payload.bytes = codec::encode(&state);
         if let Some(state) = spec::<sku::types::StockUnit>().restore(&payload) {
             self.state = state;
+        }
+    }
+
+    /// After a hold was given back: the oldest other one is gone too.
+    fn release_another(&mut self) {
+        self.spoil(|state| {
+            let mut holds: BTreeMap<_, _> = state.reservations.iter().map(|(id, held)| (*id, *held)).collect();
+            holds.pop_first();
+            state.reservations = holds.into();
+        });
+    }
+
+    /// After a claim: the pieces are those of the ledger that was set aside.
+    fn keep_pieces(&mut self) {
+        self.spoil(|state| {
+            let Some(before) = state.past.ledgers().last().map(|ledger| ledger.pieces) else { return };
+            (state.on_hand, state.received, state.adjusted) = (before.on_hand, before.received, before.adjusted);
+            (state.sold, state.returned) = (before.sold, before.returned);
+        });
+    }
+
+    /// After an event of a SKU, by its code.
+    fn after(&mut self, event: u8) {
+        const CLAIMED: u8 = 1;
+        const HOLD_RELEASED: u8 = 8;
+        match (self.nature, event) {
+            (Nature::ReleasesTwice, HOLD_RELEASED) => self.release_another(),
+            (Nature::KeepsPieces, CLAIMED) => self.keep_pieces(),
+            _ => {}
         }
     }
 }
@@ -139,24 +176,28 @@ impl SpoiltState {
 impl AnyState for SpoiltState {
     fn decide(&self, command: Erased, ctx: &Ctx) -> Option<Decided> {
         self.perhaps_panic("decide");
-        self.state.decide(command, ctx)
+        let mut decided = self.state.decide(command, ctx)?;
+        let outcome = decided.outcome.downcast_ref::<Outcome<StockUnit>>();
+        if self.nature == Nature::RefusesForYounger && outcome == Some(&Err(Rejection::Contended)) {
+            let refused = Rejection::InsufficientStock { available: 0, requested: 1 };
+            decided.outcome = Arc::new(Outcome::<StockUnit>::Err(refused));
+        }
+        Some(decided)
     }
     fn evolve(&mut self, events: &(dyn Any + Send), at: Time) {
         self.perhaps_panic("evolve, at its begin");
         self.state.evolve(events, at);
         self.perhaps_panic("evolve, at its end");
-        let events = events.downcast_ref::<Vec<sku::Event>>();
-        let released = |event: &sku::Event| matches!(event, sku::Event::HoldReleased { .. });
-        if self.nature == Nature::ReleasesTwice && events.is_some_and(|events| events.iter().any(released)) {
-            self.release_another();
+        for event in events.downcast_ref::<Vec<sku::Event>>().into_iter().flatten() {
+            self.after(event.to_stored().0);
         }
     }
     fn replay(&mut self, event: &Payload, at: Time) -> Result<(), CodecError> {
-        const HOLD_RELEASED: u16 = 9 << 8 | 8;
         self.perhaps_panic("replay");
         self.state.replay(event, at)?;
-        if self.nature == Nature::ReleasesTwice && event.type_number == HOLD_RELEASED {
-            self.release_another();
+        let [kind, code] = event.type_number.to_be_bytes();
+        if kind == StockUnit::NUMBER {
+            self.after(code);
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ use souk::persistence::{Journal, Slot};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::age::Refusals;
 use crate::answers::{Answers, Question};
 use crate::chaos::Chaos;
 use crate::dispatch::Delivery;
@@ -56,6 +57,7 @@ pub struct World {
     pub metrics: Arc<Metrics>,
     pub history: History,
     pub answers: Answers,
+    pub refusals: Refusals,
     pub town: Arc<Mutex<Town>>,
     pub clients: Vec<Task<()>>,
     pub waiting: Vec<Waiting>,
@@ -89,6 +91,11 @@ impl World {
                 let twice = spoilt::kinds(Nature::ReleasesTwice);
                 (twice, twice)
             }
+            Some(Mutation::ClaimKeepsPieces) => {
+                let keeping = spoilt::kinds(Nature::KeepsPieces);
+                (keeping, keeping)
+            }
+            Some(Mutation::RefusedForYounger) => (spoilt::kinds(Nature::RefusesForYounger), kinds::all()),
             Some(_) | None if chaos.panics > 0 => (spoilt::kinds(Nature::Panics), kinds::all()),
             Some(_) | None => (kinds::all(), kinds::all()),
         };
@@ -149,6 +156,7 @@ impl World {
             metrics,
             history: History::new(judges),
             answers: Answers::default(),
+            refusals: Refusals::default(),
             town,
             clients,
             waiting: Vec::new(),
@@ -292,6 +300,7 @@ impl World {
             });
             self.history.note(&record, epoch)?;
             shop::judge(&record, &self.history)?;
+            self.refusals.judge(&record, &self.history)?;
         }
         self.take_answers()?;
         if let Some(node) = &mut self.node {
