@@ -1,4 +1,5 @@
-//! What stays in memory: the node's budget, which its slots share, and who may not leave.
+//! What stays in memory: the node's budget, which its slots share, and who may not leave. And what an entity that an
+//! older program left behind gets when it goes on.
 
 use super::*;
 use crate::actors::entity::{Caller, Policy};
@@ -6,9 +7,9 @@ use crate::actors::envelope::{Keep, Wait};
 use crate::actors::kinds;
 use crate::actors::slot::{Memory, ReceiptLimits, SlotLimits};
 use crate::actors::values::RequestId;
-use crate::actors::writer::Room;
+use crate::actors::writer::{Item, Room, Submission};
 use crate::metrics::Metrics;
-use crate::persistence::Slot;
+use crate::persistence::{OwedItem, Payload, Record, Slot};
 
 const NOW: Time = Time(1_000_000);
 const SLOTS: usize = 4;
@@ -153,4 +154,55 @@ fn an_entity_stays_while_a_receipt_is_looked_up() {
     core.receipt_found(1, Lookup { ticket: 7, envelope }, Err(AskError::Unavailable), idle);
     core.passivate(idle);
     assert_eq!(holds(&core, 0..1), [0usize; 0], "the answer has come: it may leave");
+}
+
+/// `Placed` as it was stored before orders had limits: its version 1.
+const PLACED_V1: &str = "00000000000000000000000000000de40000000000000000000000000000ca4707070707070707070707070707070707\
+    004742500100000000000000000000000000000001055445452d4d000000000000000000000000000000650941727469\
+    636c65203002fbd007474250fba00f474250fba00f474250004742500047425000474250fba00f4742500f6164614065\
+    78616d706c652e636f6d03416461000000000002474200000104504f203701076368616e6e656c037765620106746f6b\
+    5f6f6b";
+
+/// An order that waits for its number and its stock, as a program left it that gave no order a deadline.
+fn old_order() -> Resident {
+    let spec = kinds::all().by_name("order").expect("a kind");
+    let mut resident = Resident::new(spec.fresh());
+    let bytes = data_encoding::HEXLOWER.decode(PLACED_V1.as_bytes()).expect("hexadecimal");
+    let placed = Payload { type_number: u16::from_be_bytes([spec.number(), 1]), version: 1, bytes };
+    resident.state.replay(&placed, NOW).expect("old bytes are read");
+    (resident.version, resident.seq, resident.at) = (1, 1, NOW);
+    let items = resident.state.owed().into_iter().zip(256..);
+    let items = items.map(|(owed, number)| OwedItem { number, key: owed.key }).collect();
+    resident.owed = Some(Box::new(OwedRow { due_ms: NOW.0, items }));
+    resident
+}
+
+fn records(core: &mut SlotCore) -> Vec<Record> {
+    let submitted = core.outputs(NOW).into_iter().filter_map(|output| match output {
+        Output::Submit(Submission { item: Item::Record(record), .. }) => Some(*record),
+        _ => None,
+    });
+    submitted.collect()
+}
+
+#[test]
+fn an_old_order_that_nobody_answers_is_woken_at_its_deadline() {
+    const RESERVE_MS: u64 = 25_000;
+    let mut core = slot(&node(), 0);
+    core.wake_page(1, Some(Vec::new()), NOW);
+    let resident = old_order();
+    let (order, row) = (crate::actors::envelope::key(11, "order"), resident.owed.as_deref().cloned().expect("owed"));
+    core.owed_page(1, vec![(order.clone(), row)], true, NOW);
+    core.loaded(1, order.clone(), Ok(resident), NOW);
+    let deadline = NOW.plus_ms(RESERVE_MS).0;
+    let [moved] = &records(&mut core)[..] else { panic!("one record") };
+    let wake = moved.wake.expect("a wake row");
+    assert_eq!((wake.before_ms, wake.after_ms, moved.version, moved.events.len()), (None, Some(deadline), 1, 0));
+    core.message(Envelope::internal(order, 0, Body::Resume), NOW);
+    assert!(records(&mut core).is_empty(), "its row is there");
+    core.tick(NOW.plus_ms(RESERVE_MS));
+    let woken = records(&mut core);
+    let events: Vec<u16> =
+        woken.iter().flat_map(|record| &record.events).map(|event| event.type_number & 0xff).collect();
+    assert_eq!(events, [10], "refused: its time is up");
 }

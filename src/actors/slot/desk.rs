@@ -104,7 +104,11 @@ struct Entry {
 impl Desk {
     /// Judges a message that may change the entity.
     pub fn judge(&mut self, resident: &mut Resident, envelope: Envelope, now: Time, looked_up: LookedUp) -> Judged {
-        let asks_nothing_new = matches!(envelope.body, Body::Resume | Body::Repeat { .. });
+        let asks_nothing_new = match envelope.body {
+            Body::Resume => !resident.wakes_too_late(),
+            Body::Repeat { .. } => true,
+            Body::Command { .. } | Body::Answered { .. } | Body::Wake | Body::Read { .. } | Body::Inspect => false,
+        };
         if !self.common.room.has_space() && !asks_nothing_new {
             if envelope.body.is_internal() {
                 self.out.push(Output::Later { envelope, after_ms: ROOM_AGAIN_MS });
@@ -155,6 +159,8 @@ impl Desk {
             Body::Wake => self.wake(resident, envelope, now),
             Body::Resume => {
                 self.resume(resident, &envelope.key);
+                // An older program may have wanted to be woken later in the same state, or not at all.
+                self.move_wake_row(resident, &envelope.key, false, now);
                 Judged::Fine
             }
             Body::Repeat { .. } => {
@@ -206,7 +212,7 @@ impl Desk {
                 self.work(resident, key.clone(), work, now)
             }
             Some(_) | None => {
-                self.rearm(resident, &key, now);
+                self.move_wake_row(resident, &key, true, now);
                 Judged::Fine
             }
         };
@@ -216,9 +222,9 @@ impl Desk {
         judged
     }
 
-    /// A wake that came early: only its row moves.
-    fn rearm(&mut self, resident: &mut Resident, key: &EntityKey, now: Time) {
-        if let Some(wake) = resident.wake_change(true) {
+    /// A record of a wake row that moves, if it does, and of nothing else. `rearm`: a wake came early.
+    fn move_wake_row(&mut self, resident: &mut Resident, key: &EntityKey, rearm: bool, now: Time) {
+        if let Some(wake) = resident.wake_change(rearm) {
             let entry = Entry { at: now.max(resident.at), wake: Some(wake), ..Entry::default() };
             self.record(resident, key.clone(), entry, Vec::new());
         }

@@ -142,6 +142,12 @@ impl Resident {
         })
     }
 
+    /// Whether the wake index would miss the time at which the entity wants to be woken.
+    pub fn wakes_too_late(&self) -> bool {
+        let wants = self.state.wake_at().map(|at| at.0);
+        wants.is_some_and(|wants| self.wake_row_ms.is_none_or(|row| row > wants))
+    }
+
     /// Nothing of it is in flight, owed, awaited or looked for: it may leave memory.
     pub fn may_leave(&self, durable_seq: u64) -> bool {
         self.seq <= durable_seq
