@@ -3,6 +3,8 @@
 
 #[path = "orders/owed.rs"]
 mod owed;
+#[path = "orders/records.rs"]
+mod records;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
