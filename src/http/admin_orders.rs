@@ -51,7 +51,7 @@ pub async fn list(
     list: List<AllOrders>,
     read: Read,
 ) -> Result<Reply<Page<OrderView>>> {
-    let found = edge.projections.orders.find(&query(&list)?);
+    let found = edge.projections.orders.find(&query(&list)?).await;
     let next = found.orders.last().filter(|_| found.has_more).map(|(at, id)| format!("{}.{id}", at.0));
     let ids = found.orders.iter().map(|(_, id)| *id).collect();
     let views = lists::read_all::<Order>(&edge, ids, read.deadline).await?;

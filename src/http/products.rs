@@ -159,7 +159,7 @@ pub async fn page<L: Listing>(
     query: ProductQuery,
     deadline: Instant,
 ) -> Result<Reply<Page<ProductView>>> {
-    let found = edge.projections.catalogue.find(&query);
+    let found = edge.projections.catalogue.find(&query).await;
     let next = found.next.map(|position| serde_json::to_string(&position)).transpose();
     let next = next.map_err(|_| Problem::new(Code::Internal))?;
     let views = lists::read_all::<Product>(edge, found.ids, deadline).await?;

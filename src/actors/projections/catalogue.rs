@@ -1,16 +1,21 @@
 //! The catalogue as lists need it: products sorted and filtered, and what every SKU costs and has, for
 //! the warnings of carts.
 //!
-//! Three sorted indexes answer a list without looking at more rows than it shows; a list of one category looks
-//! at that category's products. A page's products are read from the products themselves: a row holds what
-//! filters and sorts, and nothing else.
+//! Three sorted indexes answer a list without looking at more rows than it shows; a list of one category or one
+//! seller looks at these products. A filter that matches little looks at many rows, a bounded number at a time (see
+//! [`listing`]). A page's products are read from the products themselves: a row holds what filters and sorts, and
+//! nothing else.
+
+mod listing;
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
+
+use listing::Scan;
 
 use crate::actors::categories::types::{Categories, State as CategoriesState};
 use crate::actors::client::View;
@@ -54,7 +59,14 @@ struct Products {
     rows: HashMap<ProductId, Row>,
     /// Per sort field.
     sorted: BTreeMap<SortField, BTreeSet<(SortKey, ProductId)>>,
-    by_category: HashMap<CategoryId, HashSet<ProductId>>,
+    groups: HashMap<Group, BTreeSet<ProductId>>,
+}
+
+/// Products that belong together: a list of some of these looks at no others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Group {
+    Category(CategoryId),
+    Seller(UserId),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -203,8 +215,13 @@ impl Catalogue {
         self.categories.read().1.clone()
     }
 
-    pub fn find(&self, query: &ProductQuery) -> ProductsFound {
-        self.products.read().find(query)
+    /// A page of products. Other tasks run meanwhile when many rows must be looked at.
+    pub async fn find(&self, query: &ProductQuery) -> ProductsFound {
+        let mut scan = Scan::new(query);
+        while !scan.step(&self.products.read()) {
+            tokio::task::yield_now().await;
+        }
+        scan.finish()
     }
 }
 
@@ -215,6 +232,10 @@ impl Row {
             SortField::Price => SortKey::Number(self.price.unwrap_or(i64::MAX)),
             SortField::Title => SortKey::Text(self.title.clone()),
         }
+    }
+
+    fn groups(&self) -> impl Iterator<Item = Group> {
+        self.categories.iter().copied().map(Group::Category).chain(self.seller.map(Group::Seller))
     }
 
     fn position(&self, sorts: &[SortBy]) -> Position {
@@ -257,8 +278,8 @@ impl Products {
         for field in SortField::ALL {
             self.sorted.entry(field).or_default().insert((row.key(field), row.id));
         }
-        for category in &row.categories {
-            self.by_category.entry(*category).or_default().insert(row.id);
+        for group in row.groups() {
+            self.groups.entry(group).or_default().insert(row.id);
         }
         self.rows.insert(row.id, row);
     }
@@ -267,94 +288,13 @@ impl Products {
         for (field, index) in &mut self.sorted {
             index.remove(&(row.key(*field), row.id));
         }
-        for category in &row.categories {
-            if let Some(ids) = self.by_category.get_mut(category) {
+        for group in row.groups() {
+            if let Some(ids) = self.groups.get_mut(&group) {
                 ids.remove(&row.id);
                 if ids.is_empty() {
-                    self.by_category.remove(category);
+                    self.groups.remove(&group);
                 }
             }
         }
-    }
-
-    fn find(&self, query: &ProductQuery) -> ProductsFound {
-        const NEWEST_FIRST: [SortBy; 1] = [SortBy { field: SortField::CreatedAt, descending: true }];
-        let sorts = if query.sorts.is_empty() { &NEWEST_FIRST[..] } else { &query.sorts };
-        let (mut page, total) = match &query.categories {
-            Some(categories) => self.of_categories(query, categories, sorts),
-            None => {
-                let count = || self.rows.values().filter(|row| query.accepts(row)).count() as u64;
-                (self.walk(query, sorts), query.count.then(count))
-            }
-        };
-        let has_more = page.len() > query.limit;
-        page.truncate(query.limit);
-        let next = page.last().filter(|_| has_more).cloned();
-        ProductsFound { ids: page.into_iter().map(|position| position.1).collect(), next, total }
-    }
-
-    /// The wanted page of a few categories, and one more: their products are looked at one by one.
-    fn of_categories(
-        &self,
-        query: &ProductQuery,
-        categories: &BTreeSet<CategoryId>,
-        sorts: &[SortBy],
-    ) -> (Vec<Position>, Option<u64>) {
-        let ids: HashSet<_> = categories.iter().filter_map(|id| self.by_category.get(id)).flatten().collect();
-        let rows = ids.into_iter().filter_map(|id| self.rows.get(id)).filter(|row| query.accepts(row));
-        let all: Vec<Position> = rows.map(|row| row.position(sorts)).collect();
-        let total = query.count.then_some(all.len() as u64);
-        let mut page: Vec<_> = all.into_iter().filter(|it| query.is_after(it, sorts)).collect();
-        if page.len() > query.limit + 1 {
-            page.select_nth_unstable_by(query.limit, |a, b| a.compare(b, sorts));
-            page.truncate(query.limit + 1);
-        }
-        page.sort_unstable_by(|a, b| a.compare(b, sorts));
-        (page, total)
-    }
-
-    /// The wanted page of everything, and one more: along the index of the first sort field. Products with the
-    /// same first key are put in order by the others.
-    fn walk(&self, query: &ProductQuery, sorts: &[SortBy]) -> Vec<Position> {
-        let (mut page, mut equals) = (Vec::new(), Vec::new());
-        let Some((first, index)) = sorts.first().and_then(|sort| Some((sort, self.sorted.get(&sort.field)?))) else {
-            return page;
-        };
-        let start = query.after.as_ref().and_then(|after| after.0.first());
-        let entries: Box<dyn Iterator<Item = &(SortKey, ProductId)>> = match (start, first.descending) {
-            (None, false) => Box::new(index.iter()),
-            (None, true) => Box::new(index.iter().rev()),
-            (Some(key), false) => Box::new(index.range((key.clone(), ProductId(0))..)),
-            (Some(key), true) => Box::new(index.range(..=(key.clone(), ProductId(u128::MAX))).rev()),
-        };
-        let mut key_before = None;
-        for (key, id) in entries {
-            if key_before.is_some_and(|before| before != key) {
-                take_equals(&mut page, &mut equals, sorts);
-                if page.len() > query.limit {
-                    return page;
-                }
-            }
-            key_before = Some(key);
-            if let Some(row) = self.rows.get(id).filter(|row| query.accepts(row)) {
-                let position = row.position(sorts);
-                if query.is_after(&position, sorts) {
-                    equals.push(position);
-                }
-            }
-        }
-        take_equals(&mut page, &mut equals, sorts);
-        page
-    }
-}
-
-fn take_equals(page: &mut Vec<Position>, equals: &mut Vec<Position>, sorts: &[SortBy]) {
-    equals.sort_unstable_by(|a, b| a.compare(b, sorts));
-    page.append(equals);
-}
-
-impl ProductQuery {
-    fn is_after(&self, position: &Position, sorts: &[SortBy]) -> bool {
-        self.after.as_ref().is_none_or(|after| position.compare(after, sorts) == Ordering::Greater)
     }
 }

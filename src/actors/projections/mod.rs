@@ -49,6 +49,8 @@ use orders::Orders;
 const FOLLOWED: [u8; 4] = [Categories::NUMBER, Product::NUMBER, StockUnit::NUMBER, Order::NUMBER];
 /// Entities that are read at once.
 const READS_AT_ONCE: usize = 64;
+/// Rows of a read model that a list looks at under one hold of its lock: well below a millisecond.
+const ROWS_AT_ONCE: usize = 1_024;
 /// How long one read may take. A slow one is tried again.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 

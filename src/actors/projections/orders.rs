@@ -9,13 +9,16 @@ use std::ops::Bound;
 
 use parking_lot::RwLock;
 
+use super::ROWS_AT_ONCE;
 use super::catalogue::Range;
 use crate::actors::client::View;
 use crate::actors::order::types::{FulfillmentStatus, Order, OrderStatus, PaymentStatus};
 use crate::actors::values::{OrderId, Time};
 
 #[derive(Default)]
-pub struct Orders(RwLock<BTreeMap<(Time, OrderId), Row>>);
+pub struct Orders(RwLock<Rows>);
+
+type Rows = BTreeMap<(Time, OrderId), Row>;
 
 #[derive(Debug, Clone, Copy)]
 struct Row {
@@ -67,35 +70,72 @@ impl Orders {
         rows.insert(key, row);
     }
 
-    pub fn find(&self, query: &OrderQuery) -> OrdersFound {
-        let rows = self.0.read();
-        let first = (Time(query.created_at.min), OrderId(0));
-        let last = (Time(query.created_at.max), OrderId(u128::MAX));
-        if first > last {
-            return OrdersFound { orders: Vec::new(), has_more: false, total: query.count.then_some(0) };
+    /// A page of orders. Other tasks run meanwhile when many rows must be looked at.
+    pub async fn find(&self, query: &OrderQuery) -> OrdersFound {
+        let mut scan = Scan { query, looked_at: None, orders: Vec::new(), total: 0 };
+        while !scan.step(&self.0.read()) {
+            tokio::task::yield_now().await;
         }
-        let matching = |bounds| rows.range::<(Time, OrderId), _>(bounds).filter(|(_, row)| query.accepts(row));
-        let all = (Bound::Included(first), Bound::Included(last));
-        let total = query.count.then(|| matching(all).count() as u64);
-        let page = match query.after {
-            None => all,
-            Some(after) if query.oldest_first => (Bound::Excluded(after.max(first)), Bound::Included(last)),
-            Some(after) => (Bound::Included(first), Bound::Excluded(after.min(last))),
-        };
-        let beyond = query.after.is_some_and(|after| if query.oldest_first { after >= last } else { after <= first });
-        let wanted = query.limit + 1;
-        let mut orders: Vec<_> = match (beyond, query.oldest_first) {
-            (true, _) => Vec::new(),
-            (false, true) => matching(page).map(|(key, _)| *key).take(wanted).collect(),
-            (false, false) => matching(page).rev().map(|(key, _)| *key).take(wanted).collect(),
-        };
+        let Scan { mut orders, total, .. } = scan;
         let has_more = orders.len() > query.limit;
         orders.truncate(query.limit);
-        OrdersFound { orders, has_more, total }
+        OrdersFound { orders, has_more, total: query.count.then_some(total) }
+    }
+}
+
+/// A list being made, a bounded number of rows at a time: between two looks nobody holds the lock.
+struct Scan<'q> {
+    query: &'q OrderQuery,
+    looked_at: Option<(Time, OrderId)>,
+    /// The page, and one more to know that there is more.
+    orders: Vec<(Time, OrderId)>,
+    total: u64,
+}
+
+impl Scan<'_> {
+    /// Looks at the next rows, [`ROWS_AT_ONCE`] of them at most. Whether that was all.
+    fn step(&mut self, rows: &Rows) -> bool {
+        let query = self.query;
+        let first = (Time(query.created_at.min), OrderId(0));
+        let last = (Time(query.created_at.max), OrderId(u128::MAX));
+        // Who counts everything begins where everything begins.
+        let from = self.looked_at.or(query.after.filter(|_| !query.count));
+        let (below, above) = (from.is_some_and(|from| from < first), from.is_some_and(|from| from > last));
+        let (is_before, is_beyond) = if query.oldest_first { (below, above) } else { (above, below) };
+        if first > last || is_beyond {
+            return true;
+        }
+        let range = match from.filter(|_| !is_before) {
+            None => (Bound::Included(first), Bound::Included(last)),
+            Some(from) if query.oldest_first => (Bound::Excluded(from), Bound::Included(last)),
+            Some(from) => (Bound::Included(first), Bound::Excluded(from)),
+        };
+        let all = rows.range(range);
+        let all: Box<dyn Iterator<Item = _>> = if query.oldest_first { Box::new(all) } else { Box::new(all.rev()) };
+        for (n, (key, row)) in all.enumerate() {
+            if n == ROWS_AT_ONCE {
+                return false;
+            }
+            self.looked_at = Some(*key);
+            if query.accepts(row) {
+                self.total += 1;
+                if query.is_after(*key) && self.orders.len() <= query.limit {
+                    self.orders.push(*key);
+                }
+            }
+            if !query.count && self.orders.len() > query.limit {
+                return true;
+            }
+        }
+        true
     }
 }
 
 impl OrderQuery {
+    fn is_after(&self, key: (Time, OrderId)) -> bool {
+        self.after.is_none_or(|after| if self.oldest_first { key > after } else { key < after })
+    }
+
     fn accepts(&self, row: &Row) -> bool {
         self.status.is_none_or(|status| status == row.status)
             && self.payment.is_none_or(|status| status == row.payment)
