@@ -47,6 +47,7 @@ problem_codes! {
     MethodNotAllowed = 405 "method_not_allowed" "This resource does not know this method";
     RequestTimeout = 408 "request_timeout" "The request took too long to arrive" retryable;
     BodyTooLarge = 413 "body_too_large" "The body is too large";
+    UriTooLong = 414 "uri_too_long" "The request line is too long";
     UnsupportedMediaType = 415 "unsupported_media_type" "Send application/json";
     HeadersTooLarge = 431 "headers_too_large" "The headers are too large";
 
@@ -149,6 +150,7 @@ impl Code {
             405 => Code::MethodNotAllowed,
             408 => Code::RequestTimeout,
             413 => Code::BodyTooLarge,
+            414 => Code::UriTooLong,
             415 => Code::UnsupportedMediaType,
             429 => Code::TooManyRequests,
             431 => Code::HeadersTooLarge,

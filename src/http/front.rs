@@ -24,7 +24,7 @@ use super::conditional::{self, Conditions};
 use super::context::Context;
 use super::limits::{self, Verdict};
 use super::problem::{Code, Problem, Result};
-use super::waiting;
+use super::{spelling, waiting};
 
 /// What the routes behind the layer are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +91,7 @@ where
             conditions: Conditions::of_read(request.method(), request.headers()),
         };
         request.extensions_mut().insert(context.clone());
-        let head_is_too_large = head_bytes(request.headers()) > edge.config.header_limit_bytes;
+        let head = judge_head(&request, edge.config.header_limit_bytes);
         let coming = match class == Class::Shop && arrival::is_awaited(&request) {
             true => Coming::Arriving(Box::new((self.inner.clone(), request))),
             // Made now, run only when it is admitted: a future does nothing until it is polled.
@@ -100,9 +100,9 @@ where
         Box::pin(async move {
             edge.metrics.http_running.inc();
             let running = Running(&edge);
-            let (answer, limit) = match head_is_too_large {
-                true => (Err(Code::HeadersTooLarge.into()), None),
-                false => admitted(&edge, class, &context, coming).await,
+            let (answer, limit) = match head {
+                Err(problem) => (Err(problem), None),
+                Ok(()) => admitted(&edge, class, &context, coming).await,
             };
             drop(running);
             let shed = is_shed(&answer);
@@ -126,10 +126,30 @@ where
     }
 }
 
-/// What the headers of a request take on the wire.
-fn head_bytes(headers: &HeaderMap) -> usize {
+/// Judges a head as a whole. Errors: 414 for a request line that takes more than a whole head may, 431 for a head that
+/// does, 400 for a target that is no URL.
+fn judge_head(request: &Request, limit_bytes: usize) -> Result<()> {
     const COLON_SPACE_AND_LINE_END: usize = 4;
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + COLON_SPACE_AND_LINE_END).sum()
+    let uri = request.uri();
+    let target = [
+        uri.scheme_str().map_or(0, |scheme| scheme.len() + "://".len()),
+        uri.authority().map_or(0, |authority| authority.as_str().len()),
+        uri.path_and_query().map_or(0, |target| target.as_str().len()),
+    ];
+    let line = request.method().as_str().len() + target.iter().sum::<usize>() + "  HTTP/1.1\r\n".len();
+    let fields = request.headers().iter();
+    let fields: usize = fields.map(|(name, value)| name.as_str().len() + value.len() + COLON_SPACE_AND_LINE_END).sum();
+    if line > limit_bytes {
+        return Err(Code::UriTooLong.into());
+    }
+    if line + fields > limit_bytes {
+        return Err(Code::HeadersTooLarge.into());
+    }
+    if spelling::is_malformed(uri) {
+        let why = "Two hexadecimal digits must follow a percent sign in a URL.";
+        return Err(Problem::new(Code::BadRequest).detail(why));
+    }
+    Ok(())
 }
 
 /// Counts a request as running until it is answered or its caller has gone.

@@ -78,7 +78,7 @@ fn may_fail(path: &str, operation: &mut Operation) {
             operation.responses.responses.entry(status).or_insert(problem);
         }
     };
-    add(&[400, 431, 500, 503]);
+    add(&[400, 414, 431, 500, 503]);
     if path.starts_with("/v1/") {
         add(&[401, 429]);
     }

@@ -149,7 +149,8 @@ impl Problem {
         response
     }
 
-    fn to_json(&self, request_id: &str, trace_id: &str) -> Vec<u8> {
+    /// The body alone.
+    pub fn to_json(&self, request_id: &str, trace_id: &str) -> Vec<u8> {
         let Content { code, detail, errors, more, retryable, .. } = &*self.0;
         let document = Document {
             r#type: format!("urn:souk:problem:{}", code.slug()),

@@ -23,7 +23,8 @@ use tower::Service;
 
 use super::connection::{Activity, Patient, Pressure};
 use super::context::Peer;
-use super::{Edge, descriptors, routes};
+use super::unparsed::Worded;
+use super::{Edge, descriptors, routes, spelling};
 
 /// Heads this many times over the limit are not even read. Every connection may make us keep so much.
 const CUT_OFF_FACTOR: usize = 2;
@@ -59,12 +60,16 @@ pub async fn serve(listener: TcpListener, edge: Edge, shutdown: CancellationToke
         press(&pressure, if crowded { Pressure::Crowded } else { Pressure::None });
         let activity = Arc::new(Activity::default());
         let stall = Duration::from_millis(edge.config.write_stall_ms);
-        let io = TokioIo::new(Patient::new(stream, stall, activity.clone()));
+        let stream = Patient::new(stream, stall, activity.clone());
+        let io = TokioIo::new(Worded::new(stream, edge.metrics.clone()));
         let router = router.clone();
         let running = activity.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(peer);
+            if let Some(uri) = spelling::respelt(request.uri()) {
+                *request.uri_mut() = uri;
+            }
             let (activity, mut router) = (running.clone(), router.clone());
             async move {
                 activity.until_taken().await;

@@ -8,7 +8,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use axum::http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -163,7 +163,7 @@ mod tests {
     #[tokio::test]
     async fn a_problem_goes_out_whole_over_a_narrow_stream() {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let metrics = Metrics::new();
+        let metrics = Arc::new(Metrics::new());
         let (near, mut far) = tokio::io::duplex(7);
         let mut stream = Worded::new(near, metrics);
         let write = async {

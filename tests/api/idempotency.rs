@@ -34,6 +34,31 @@ async fn the_same_json_in_other_spelling_is_the_same_request() {
 }
 
 #[tokio::test]
+async fn the_same_url_in_other_spelling_is_the_same_request() {
+    let shop = Shop::open().await;
+    let sku = shop.sku(100, 9).await;
+    let cart = shop.guest_cart().await;
+    let key = unique("k");
+    let path = format!("{}/lines", cart.path());
+    let add = |path: &str| {
+        let ask = shop.post(path, json!({"sku": sku, "quantity": 1}));
+        ask.cart_token(&cart.token).key(&key).send()
+    };
+    let first = add(&path).await;
+    assert_eq!(first.is(200).body["lines"][0]["quantity"], 1);
+    for spelt in [path.replacen("carts", "c%61r%74s", 1), path.replacen("cart_", "cart%5F", 1)] {
+        assert_ne!(spelt, path);
+        add(&spelt).await.repeats(&first);
+    }
+    add(&path.replacen("cart_", "cart%5f", 1)).await.repeats(&first);
+    // An encoded slash separates nothing, and what encodes nothing is told so.
+    shop.get("/v1/products/a%2fb").send().await.is_problem(404, "not_found");
+    for torn in ["/v1/carts/%zz", "/v1/carts/%4", "/v1/categories?x=%g0"] {
+        shop.get(torn).send().await.is_problem(400, "bad_request");
+    }
+}
+
+#[tokio::test]
 async fn the_same_key_with_another_body_is_refused() {
     let shop = Shop::open().await;
     let key = long_key();

@@ -91,6 +91,49 @@ fn heads_without_measure_are_refused_and_take_no_memory() {
     server.serves_others();
 }
 
+/// Bytes for `GET` of a target and fields, and what is told of them.
+fn refusals() -> Vec<(String, u16, &'static str)> {
+    let long = "x".repeat(40_000);
+    let crowd = "X-A: b\r\n".repeat(150);
+    let half = "x".repeat(17_000);
+    vec![
+        ("NONSENSE\r\n\r\n".into(), 400, "bad_request"),
+        ("GET /livez HTTP/9.9\r\n\r\n".into(), 400, "bad_request"),
+        ("GET /a b HTTP/1.1\r\nHost: souk\r\n\r\n".into(), 400, "bad_request"),
+        ("GET /livez HTTP/1.1\r\nHost: souk\r\nBad Name: x\r\n\r\n".into(), 400, "bad_request"),
+        ("GET /livez HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n".into(), 400, "bad_request"),
+        (format!("GET /livez HTTP/1.1\r\n{crowd}\r\n"), 431, "headers_too_large"),
+        (format!("GET /{long} HTTP/1.1\r\nHost: souk\r\n\r\n"), 414, "uri_too_long"),
+        (format!("GET /livez?{long} HTTP/1.1\r\nHost: souk\r\n\r\n"), 414, "uri_too_long"),
+        (format!("GET /livez?{half} HTTP/1.1\r\nX-Half: {half}\r\n\r\n"), 431, "headers_too_large"),
+        ("GET /%zz HTTP/1.1\r\nHost: souk\r\n\r\n".into(), 400, "bad_request"),
+    ]
+}
+
+#[test]
+fn every_refusal_of_a_head_is_a_problem_the_parsers_own_too() {
+    let server = Server::start(&[]);
+    for (bytes, status, code) in refusals() {
+        let answer = server.wire().ask(&bytes);
+        let sent = &bytes[..bytes.len().min(80)];
+        assert_eq!(answer.status, status, "{sent}: {}", answer.head);
+        assert!(answer.head.contains("content-type: application/problem+json"), "{sent}: {}", answer.head);
+        let problem: serde_json::Value = serde_json::from_str(&answer.body).expect("a problem is JSON");
+        assert_eq!((&problem["code"], &problem["status"]), (&code.into(), &status.into()), "{sent}");
+        let id = problem["request_id"].as_str().expect("an id");
+        assert!(answer.head.contains(&format!("x-request-id: {id}")), "{sent}: {}", answer.head);
+        assert!(answer.head.len() + answer.body.len() < 2_048, "{sent}: it is not told what it sent");
+    }
+    // One that is no request ends the connection, behind the answers to what came before.
+    let mut wire = server.wire();
+    wire.send("GET /livez HTTP/1.1\r\nHost: souk\r\n\r\nNONSENSE\r\n\r\n").expect("it is taken");
+    assert_eq!(wire.answer().expect("an answer").status, 200);
+    let told = wire.answer().expect("another");
+    assert!(told.status == 400 && told.head.contains("connection: close"), "{}", told.head);
+    wire.until_ended();
+    server.serves_others();
+}
+
 #[test]
 fn depths_without_measure_are_refused() {
     let server = Server::start(&[]);

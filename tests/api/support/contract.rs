@@ -18,7 +18,8 @@ impl Contract {
 
     /// Whether the document has this answer.
     pub fn check(&self, method: &Method, path: &str, told: &Told) -> Verdict {
-        let path = path.split('?').next().unwrap_or_default();
+        let path = percent_encoding::percent_decode_str(path.split('?').next().unwrap_or_default());
+        let path = &*path.decode_utf8_lossy();
         let Some(item) = self.item(path) else {
             let known = told.status == 404 || path.starts_with("/docs");
             return if known { Ok(()) } else { Err("there is no such path".into()) };
