@@ -183,6 +183,7 @@ pub struct Slots {
     pub resident_bytes_max: usize,
     pub idle_ms: u64,
     pub snapshot_events: u64,
+    pub owed_overdue_ms: u64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -387,6 +388,7 @@ impl Config {
                 resident_bytes_max: r.size("slots.resident_bytes_max", 1 << 20..=1 << 44),
                 idle_ms: r.ms("slots.idle_ms"),
                 snapshot_events: r.number("slots.snapshot_events", 1..=1_000_000),
+                owed_overdue_ms: r.ms("slots.owed_overdue_ms"),
             },
             cart: Cart { ttl_ms: r.ms("cart.ttl_ms") },
             reservation: Reservation { ttl_ms: r.ms("reservation.ttl_ms") },

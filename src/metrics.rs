@@ -61,6 +61,8 @@ metrics! {
     resident_bytes: IntGauge,
     /// Owed requests that are not answered yet.
     owed_outstanding: IntGauge,
+    /// Owed requests that have not been answered for longer than `slots.owed_overdue_ms`.
+    owed_overdue: IntGauge,
     /// Owed requests that had to be sent again.
     owed_resent: IntCounter,
     /// Owed requests put off because their receiver keeps as many receipts of such as it may.

@@ -197,6 +197,7 @@ fn edge_config(config: &Config) -> EdgeConfig {
         idempotency_keep_money_ms: idempotency.keep_money_ms,
         cors_origins: http.cors.origins.clone(),
         hsts_max_age_s: http.hsts_max_age_s,
+        owed_overdue_ms: config.slots.owed_overdue_ms,
     }
 }
 
@@ -236,7 +237,7 @@ pub async fn inspect_at_rest(
         Question::Present => {
             let heads = journal.heads().await?;
             let head = heads.get(usize::from(slot)).cloned().unwrap_or_default();
-            let residence = slot::at_rest(&*journal, spec, slot, &key, head.epoch).await?;
+            let residence = slot::at_rest(&*journal, kinds::all(), slot, &key, head.epoch).await?;
             (residence.version > 0)
                 .then(|| json!({"kind": kind, "id": id, "node": head.owner, "slot": slot, "at_rest": residence}))
         }
@@ -351,6 +352,7 @@ fn prepare_runtime(
             idle_ms: config.slots.idle_ms,
             resident_bytes_max: config.slots.resident_bytes_max,
             snapshot_records: config.slots.snapshot_events,
+            owed_overdue_ms: config.slots.owed_overdue_ms,
             ..SlotLimits::default()
         },
         writer_limits: WriterLimits {

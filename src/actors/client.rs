@@ -10,8 +10,9 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
+use super::attention::{self, OverdueList, Place};
 use super::entity::{Caller, Kind, Outcome};
-pub use super::envelope::{AskError, Wait};
+pub use super::envelope::{AskError, OwedStep, Wait};
 use super::envelope::{Body, Envelope, Keep, Reply, ReplyTo, Residence};
 use super::erased::Erased;
 use super::history::{self, StateAt, Until};
@@ -87,7 +88,7 @@ pub struct Inspection {
     /// Whether it was in memory before it was asked.
     pub resident: bool,
     pub last_activity: Option<Time>,
-    pub owed: Vec<String>,
+    pub owed: Vec<OwedStep>,
     pub wake_at: Option<Time>,
     pub receipts: usize,
     pub restarts: u32,
@@ -311,6 +312,11 @@ impl Client {
             panics,
             size_bytes,
         }))
+    }
+
+    /// What this node's entities have owed since before a time, behind a place, the oldest first.
+    pub fn overdue(&self, before: Time, after: Option<Place>, limit: usize) -> OverdueList {
+        attention::overdue(&self.router, before, after, limit)
     }
 
     /// Versions of an entity after `after_version`, ascending, at most `limit`.

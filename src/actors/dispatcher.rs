@@ -88,7 +88,9 @@ impl Courier {
     }
 
     fn ask(&self, command: &AnyCommand, dispatch: &Dispatch, reply: ReplyTo) {
-        let watermark = self.router.slots[usize::from(dispatch.slot)].watermark();
+        let from = &self.router.slots[usize::from(dispatch.slot)];
+        from.attempted(dispatch.number);
+        let watermark = from.watermark();
         let keep = Some(Keep::Owed { slot: dispatch.slot, number: dispatch.number, watermark });
         let key = EntityKey { kind: command.kind, id: command.id.clone() };
         let slot = self.router.slot_of(&key);
@@ -96,6 +98,14 @@ impl Courier {
         let body = Body::Command { command: command.command.clone(), keep, if_version: None, wait: Wait::Durable };
         let (caller, deadline) = (Caller::System, Instant::now() + ATTEMPT);
         self.router.send(Envelope { key, slot, request, caller, deadline, want_state: false, body, reply });
+    }
+
+    fn failed(&self, dispatch: &Dispatch, failure: &Failure) {
+        if matches!(failure, Failure::NoAnswer(AskError::AnsweredLongAgo)) {
+            tracing::error!(from = %dispatch.from.id, key = dispatch.key, "refused as answered, but still owed");
+        }
+        let slot = &self.router.slots[usize::from(dispatch.slot)];
+        slot.failed(dispatch.generation, dispatch.number, failure.to_string().into());
     }
 
     fn bring_back(&self, dispatch: Dispatch, answer: Answer) {
@@ -107,7 +117,7 @@ impl Courier {
     fn ask_again(self, dispatch: Dispatch, error: &AskError) {
         // Without a runtime the process is ending; the next one finds it in the owed index.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        complain(&dispatch, error);
+        self.failed(&dispatch, &Failure::NoAnswer(error.clone()));
         drop(runtime.spawn(self.deliver(dispatch, Some(BACKOFF_FIRST))));
     }
 
@@ -125,42 +135,55 @@ impl Courier {
                 Target::Entity(command) => {
                     let (reply, answer) = ReplyTo::channel();
                     self.ask(command, &dispatch, reply);
-                    answer.await.unwrap_or(Err(AskError::Unknown)).and_then(answer_of)
+                    answer.await.unwrap_or(Err(AskError::Unknown)).and_then(answer_of).map_err(Failure::NoAnswer)
                 }
                 Target::Gateway { name, body } => match self.surroundings.gateways.get(name) {
-                    Some(gateway) => call(&**gateway, &dispatch, &**body).await,
+                    Some(gateway) => {
+                        self.router.slots[usize::from(dispatch.slot)].attempted(dispatch.number);
+                        call(&**gateway, &dispatch, &**body).await
+                    }
                     None => {
                         tracing::error!(gateway = name, "a kind owes to a gateway that it does not name");
-                        Err(AskError::Unavailable)
+                        Err(Failure::NoGateway)
                     }
                 },
             };
             match answer {
                 Ok(answer) => return self.bring_back(dispatch, answer),
-                Err(error) => complain(&dispatch, &error),
+                Err(failure) => self.failed(&dispatch, &failure),
             }
             pause = Some(pause.map_or(BACKOFF_FIRST, |pause| (pause * 2).min(BACKOFF_MAX)));
         }
     }
 }
 
-async fn call(gateway: &dyn Gateway, dispatch: &Dispatch, body: &(dyn Any + Send + Sync)) -> Result<Answer, AskError> {
+/// Why an attempt came to nothing, as operators read it.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    NoAnswer(AskError),
+    #[error("{0}")]
+    Gateway(GatewayError),
+    #[error("no answer within {} s", ATTEMPT.as_secs())]
+    TooLate,
+    #[error("the gateway's code panicked")]
+    Panicked,
+    #[error("there is no such gateway")]
+    NoGateway,
+}
+
+async fn call(gateway: &dyn Gateway, dispatch: &Dispatch, body: &(dyn Any + Send + Sync)) -> Result<Answer, Failure> {
     let request = owed_request(&dispatch.from, &dispatch.key);
     match AssertUnwindSafe(timeout(ATTEMPT, gateway.call(request, body))).catch_unwind().await {
         Ok(Ok(Ok(answer))) => Ok(answer),
-        Ok(Ok(Err(GatewayError::Unavailable)) | Err(_)) => Err(AskError::Unavailable),
-        Err(_panic) => Err(AskError::Panicked),
+        Ok(Ok(Err(error))) => Err(Failure::Gateway(error)),
+        Ok(Err(_elapsed)) => Err(Failure::TooLate),
+        Err(_panic) => Err(Failure::Panicked),
     }
 }
 
 fn answer_of(reply: Reply) -> Result<Answer, AskError> {
     reply.outcome.map(Answer).ok_or(AskError::Unavailable)
-}
-
-fn complain(dispatch: &Dispatch, error: &AskError) {
-    if *error == AskError::AnsweredLongAgo {
-        tracing::error!(from = %dispatch.from.id, key = dispatch.key, "refused as answered, but still owed");
-    }
 }
 
 /// The identity of an owed request: the same whenever it is sent.

@@ -155,6 +155,21 @@ pub struct Envelope {
     pub reply: ReplyTo,
 }
 
+/// A step that an entity owes.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct OwedStep {
+    /// The entity's own name for it, such as `capture`.
+    pub step: String,
+    /// Who has to answer: `gateway payments`, or kind and id of an entity. `None`: only the entity that owes it knows,
+    /// and it has not been loaded yet.
+    pub waiting_for: Option<String>,
+    /// Since when; at the latest, where the step is older than the slot's generation.
+    pub since: Time,
+    /// How often it was sent, and why the last attempt failed, since the slot began.
+    pub attempts: u32,
+    pub last_error: Option<String>,
+}
+
 /// How an entity stands in memory.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Residence {
@@ -162,7 +177,7 @@ pub struct Residence {
     pub epoch: u64,
     pub version: u64,
     pub last_activity: Option<Time>,
-    pub owed: Vec<String>,
+    pub owed: Vec<OwedStep>,
     pub wake_at: Option<Time>,
     pub receipts: usize,
     pub panics: u32,

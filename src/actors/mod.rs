@@ -17,6 +17,7 @@ pub mod slug;
 pub mod user;
 
 mod appending;
+pub mod attention;
 pub mod client;
 pub mod coded_enum;
 pub mod dispatcher;

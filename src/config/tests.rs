@@ -180,6 +180,7 @@ fn the_limits_in_code_are_those_that_ship() {
     assert_eq!(slots.idle_ms, config.slots.idle_ms);
     assert_eq!(slots.resident_bytes_max, config.slots.resident_bytes_max);
     assert_eq!(slots.snapshot_records, config.slots.snapshot_events);
+    assert_eq!(slots.owed_overdue_ms, config.slots.owed_overdue_ms);
     assert_eq!(writer.batch_records_max, config.journal.batch_records_max);
     assert_eq!(writer.batch_bytes_max, config.journal.batch_bytes_max);
     assert_eq!(runtime.inbox_messages_max, config.slots.mailbox_max);

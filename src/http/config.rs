@@ -80,6 +80,8 @@ pub struct EdgeConfig {
     pub cors_origins: Vec<String>,
     /// `max-age` of Strict-Transport-Security; 0: not sent (TLS ends at the proxy, which may send it).
     pub hsts_max_age_s: u64,
+    /// After how long a step that is owed is listed for the operator.
+    pub owed_overdue_ms: u64,
 }
 
 impl Default for EdgeConfig {
@@ -120,6 +122,7 @@ impl Default for EdgeConfig {
             idempotency_keep_money_ms: 7 * 24 * 3_600_000,
             cors_origins: Vec::new(),
             hsts_max_age_s: 0,
+            owed_overdue_ms: 120_000,
         }
     }
 }

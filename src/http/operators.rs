@@ -1,4 +1,4 @@
-//! `/v1/admin/entities` and `/v1/admin/cluster`: what operators see of the machinery. Secrets are
+//! `/v1/admin/entities`, `/v1/admin/attention` and `/v1/admin/cluster`: what operators see of the machinery. Secrets are
 //! redacted by the values themselves.
 
 use axum::extract::State;
@@ -7,11 +7,15 @@ use utoipa::ToSchema;
 
 use super::caller::Admin;
 use super::json::Nothing;
+use super::lists::{PageParameters, Plain};
 use super::problem::{Code, Problem, Result};
 use super::query::{List, Listing, Page, Query};
-use super::{Edge, Path, Read, Reply};
-use crate::actors::client::{Inspection, JournalEntry};
+use super::{Edge, Path, Read, Reply, schema};
+use crate::actors::attention::{Overdue, Place};
+use crate::actors::client::{Inspection, JournalEntry, OwedStep};
 use crate::actors::history::StateAt;
+use crate::actors::slot::actor::now;
+use crate::actors::values::Time;
 
 /// What the node knows of its cluster.
 pub trait ClusterView: Send + Sync + 'static {
@@ -99,6 +103,48 @@ pub async fn journal(
     entries.truncate(list.limit);
     let next = entries.last().filter(|_| more).map(|entry| entry.version.to_string());
     Ok(list.page(&edge, entries, next, None))
+}
+
+/// A step that has been owed for too long.
+#[derive(Serialize, ToSchema)]
+pub struct OverdueView {
+    /// Who owes it: what `/v1/admin/entities/{kind}/{id}` shows.
+    kind: &'static str,
+    id: String,
+    /// Its name for the step, such as `capture`.
+    step: String,
+    /// Who has to answer: `gateway payments`, or kind and id of an entity. None where only the entity that owes it
+    /// knows, and it cannot be loaded.
+    waiting_for: Option<String>,
+    /// Since when. After a restart: since when the entity has owed anything without a break, which is never too late.
+    #[schema(value_type = schema::Time)]
+    since: Time,
+    /// How often it was sent since the entity's slot began.
+    attempts: u32,
+    /// Why the last of these attempts failed.
+    last_error: Option<String>,
+}
+
+impl From<Overdue> for OverdueView {
+    fn from(Overdue { kind, id, owed, .. }: Overdue) -> OverdueView {
+        let OwedStep { step, waiting_for, since, attempts, last_error } = owed;
+        OverdueView { kind, id: id.to_string(), step, waiting_for, since, attempts, last_error }
+    }
+}
+
+/// What waits for a person: steps that have been owed for longer than `slots.owed_overdue_ms`, the oldest first.
+#[utoipa::path(get, path = "/v1/admin/attention", tag = "operators", params(PageParameters),
+    responses((status = 200, body = Page<OverdueView>)))]
+pub async fn attention(State(edge): State<Edge>, _: Admin, list: List<Plain>) -> Result<Reply<Page<OverdueView>>> {
+    let after: Option<Place> = list.after.as_deref().and_then(|position| position.parse().ok());
+    let overdue_ms = i64::try_from(edge.config.owed_overdue_ms).unwrap_or(i64::MAX);
+    let before = Time(now().0.saturating_sub(overdue_ms));
+    let mut overdue = edge.client.overdue(before, after, list.limit + 1);
+    let more = overdue.steps.len() > list.limit;
+    overdue.steps.truncate(list.limit);
+    let next = overdue.steps.last().filter(|_| more).map(|step| step.place.to_string());
+    let steps = overdue.steps.into_iter().map(OverdueView::from).collect();
+    Ok(list.page(&edge, steps, next, Some(overdue.total as u64)))
 }
 
 #[derive(Deserialize)]

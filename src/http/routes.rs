@@ -73,6 +73,7 @@ fn shop() -> OpenApiRouter<Edge> {
         .routes(routes!(operators::inspect)) //                              GET /v1/admin/entities/{kind}/{id}
         .routes(routes!(operators::journal)) //                              GET /v1/admin/entities/{kind}/{id}/journal
         .routes(routes!(operators::state)) //                                GET /v1/admin/entities/{kind}/{id}/state
+        .routes(routes!(operators::attention)) //                            GET /v1/admin/attention
         .routes(routes!(operators::cluster)) //                              GET /v1/admin/cluster
 }
 

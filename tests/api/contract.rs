@@ -58,6 +58,7 @@ const ROUTES: &str = "
     GET /v1/admin/entities/{kind}/{id}
     GET /v1/admin/entities/{kind}/{id}/journal
     GET /v1/admin/entities/{kind}/{id}/state
+    GET /v1/admin/attention
     GET /v1/admin/cluster
     GET /livez
     GET /readyz

@@ -135,3 +135,33 @@ async fn the_cluster_of_one_node_owns_every_slot() {
     assert_eq!(nodes[0]["slots_owned"], slots.len());
     assert!(slots.iter().all(|slot| slot["owner"] == nodes[0]["id"] && slot["epoch"].as_u64() >= Some(1)));
 }
+
+/// A provider that does not answer leaves an order that owes its authorisation.
+#[tokio::test]
+async fn what_is_owed_for_too_long_asks_for_attention_until_it_is_done() {
+    let settings = [("SOUK_SLOTS__OWED_OVERDUE_MS", "1"), ("SOUK_PAYMENT__TIMEOUT_MS", "5000")];
+    let shop = Shop::alone(&[&settings[..], &[("SOUK_COMPLETE__DEADLINE_MS", "100")]].concat()).await;
+    let (ada, admin, path) = (shop.customer().await, shop.admin().await, "/v1/admin/attention?with_total=true");
+    shop.get(path).by(&ada).send().await.is_problem(403, "forbidden");
+    shop.get(path).send().await.is_problem(401, "unauthenticated");
+    let cart = shop.ready_cart(&shop.sku(100, 5).await, 1).await;
+    let order = shop.pay(&cart, "tok_timeout", &unique("pay")).await.is(202).body.clone();
+    let told = shop.get(path).by(&admin).send().await;
+    let rows = told.is(200).body["data"].as_array().expect("a list");
+    let row = rows.iter().find(|row| row["id"] == order["id"]).unwrap_or_else(|| panic!("{}", told.body));
+    assert_eq!((&row["kind"], &row["waiting_for"]), (&json!("order"), &json!("gateway payments")));
+    assert_eq!((&row["step"], &row["attempts"], &row["last_error"]), (&json!("authorise"), &json!(1), &Value::Null));
+    assert!(row["since"].is_string());
+    assert!(told.body["page"]["total"].as_u64() >= Some(rows.len() as u64));
+    let inspected = shop.get(&format!("/v1/admin/entities/order/{}", id_of(&order))).by(&admin).send().await;
+    assert_eq!(
+        (&inspected.is(200).body["owed"][0]["step"], &inspected.body["owed"][0]["since"]),
+        (&row["step"], &row["since"])
+    );
+    // Rejected once the payment has timed out; nothing is owed any more when the void is confirmed.
+    let listed = || async { shop.get(path).by(&admin).send().await.is(200).body["data"].to_string() };
+    let started = std::time::Instant::now();
+    while listed().await.contains(id_of(&order)) {
+        assert!(started.elapsed() < crate::client::ANSWER_WITHIN, "{}", listed().await);
+    }
+}

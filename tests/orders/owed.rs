@@ -2,10 +2,13 @@
 
 use std::any::Any;
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
 
+use souk::actors::attention::OverdueList;
 use souk::actors::entity::Answer;
 use souk::actors::gateways::GatewayError;
 use souk::actors::payment::types::{PaymentRequest, PaymentStep};
+use souk::actors::slot::actor::now;
 use tokio::sync::watch;
 
 use super::*;
@@ -29,7 +32,7 @@ impl Gateway for NoCaptures {
         match body.downcast_ref::<PaymentRequest>() {
             Some(PaymentRequest { order, step: PaymentStep::Capture { .. }, .. }) if (self.of)(*order) => {
                 self.asked.send_if_modified(|asked| asked.insert(*order));
-                Err(GatewayError::Unavailable)
+                Err(GatewayError::unavailable("the bank is closed"))
             }
             _ => self.mock.call(request, body).await,
         }
@@ -81,5 +84,71 @@ async fn an_order_whose_capture_stays_owed_keeps_nobody_from_dropping_receipts()
     );
     let sku = shop.client.inspect("sku", "TEE-M", deadline()).await.expect("an answer").expect("a SKU");
     assert!(sku.receipts < ORDERS as usize, "{} receipts of {ORDERS} orders", sku.receipts);
+    shop.runtime.stop().await.expect("the runtime stops");
+}
+
+/// A provider that answers nothing while it is closed, and counts what it was asked.
+struct Closing {
+    mock: MockPayments,
+    is_closed: Arc<AtomicBool>,
+    asked: watch::Sender<u32>,
+}
+
+#[async_trait::async_trait]
+impl Gateway for Closing {
+    async fn call(&self, request: RequestId, body: &(dyn Any + Send + Sync)) -> Result<Answer, GatewayError> {
+        self.asked.send_modify(|asked| *asked += 1);
+        if self.is_closed.load(Ordering::SeqCst) {
+            return Err(GatewayError::unavailable("the bank is closed"));
+        }
+        self.mock.call(request, body).await
+    }
+}
+
+/// What is owed now, however young.
+fn owed_by_now(shop: &Shop) -> OverdueList {
+    shop.client.overdue(now().plus_ms(1), None, 10)
+}
+
+/// The order, its step, who has to answer, and why he does not: as the list for operators has it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_owed_is_told_with_its_reason_until_it_is_answered() {
+    let (journal, is_closed, asked) = (memory(), Arc::new(AtomicBool::new(true)), watch::Sender::new(0));
+    let open = |journal| {
+        let payments = |client| {
+            let (mock, is_closed, asked) = (MockPayments::new(client), is_closed.clone(), asked.clone());
+            Arc::new(Closing { mock, is_closed, asked }) as Arc<dyn Gateway>
+        };
+        Shop::open_with(journal, 60_000, payments)
+    };
+    let before = now();
+    let shop = open(journal.clone()).await.with_stock(10).await;
+    let cart = shop.fill(1, 1).await;
+    shop.begin_to_complete(cart, OrderId(1)).await;
+    // Asked again: so the answer to the first time has been heard.
+    asked.subscribe().wait_for(|asked| *asked >= 2).await.expect("the provider is there");
+    let OverdueList { steps, total } = owed_by_now(&shop);
+    assert_eq!((steps.len(), total), (1, 1));
+    let (id, first) = (OrderId(1).to_string(), &steps[0]);
+    assert_eq!((first.kind, &*first.id, first.owed.step.as_str()), ("order", id.as_str(), "authorise"));
+    assert_eq!(first.owed.waiting_for.as_deref(), Some("gateway payments"));
+    assert_eq!(first.owed.last_error.as_deref(), Some("the bank is closed"));
+    assert!(first.owed.attempts >= 2 && first.owed.since >= before && first.owed.since <= now());
+    assert!(shop.client.overdue(first.owed.since, None, 10).steps.is_empty(), "it is not that old");
+    assert!(shop.client.overdue(now().plus_ms(1), Some(first.place), 10).steps.is_empty(), "there is no next page");
+    let inspected = shop.client.inspect("order", &id, deadline()).await.expect("an answer").expect("an order");
+    assert_eq!((inspected.owed.len(), &inspected.owed[0].step), (1, &first.owed.step));
+    assert_eq!(inspected.owed[0].last_error, first.owed.last_error);
+    shop.runtime.stop().await.expect("the runtime stops");
+
+    let so_far = *asked.borrow();
+    let shop = open(journal).await;
+    asked.subscribe().wait_for(|asked| *asked >= so_far + 2).await.expect("the provider is there");
+    let after = owed_by_now(&shop).steps;
+    assert_eq!((after.len(), &after[0].owed.step), (1, &first.owed.step));
+    assert!(after[0].owed.since <= first.owed.since && after[0].owed.since >= before, "known after a restart, too");
+    is_closed.store(false, Ordering::SeqCst);
+    assert_eq!(shop.read::<Order>(&OrderId(1)).await.state.status, OrderStatus::Confirmed);
+    assert!(owed_by_now(&shop).steps.is_empty());
     shop.runtime.stop().await.expect("the runtime stops");
 }

@@ -118,6 +118,7 @@ impl World {
             },
             panics_max: 3,
             quarantine_ms: QUARANTINE_MS,
+            ..SlotLimits::default()
         };
         let policy = Policy {
             cart_ttl_ms: random.between(5_000, 60_000),

@@ -3,6 +3,7 @@
 pub mod payment;
 
 use std::any::Any;
+use std::borrow::Cow;
 
 use async_trait::async_trait;
 
@@ -12,8 +13,15 @@ use super::values::RequestId;
 /// Why a gateway gave no answer. The request stays owed, and is sent again with a backoff.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GatewayError {
-    #[error("the gateway cannot be reached")]
-    Unavailable,
+    /// `why` is shown to operators: no secrets in it.
+    #[error("{why}")]
+    Unavailable { why: Cow<'static, str> },
+}
+
+impl GatewayError {
+    pub fn unavailable(why: impl Into<Cow<'static, str>>) -> GatewayError {
+        GatewayError::Unavailable { why: why.into() }
+    }
 }
 
 /// The way to one outside party.

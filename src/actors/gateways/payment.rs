@@ -47,7 +47,7 @@ impl MockPayments {
         let answered = self.client.ask::<MockCharge>(&asked.payment, entry(asked), asking).await;
         match answered.map_err(unavailable)?.outcome {
             Ok(Reply::Approved) => Ok(PaymentAnswer::Approved),
-            Ok(Reply::Failed) => Err(GatewayError::Unavailable),
+            Ok(Reply::Failed) => Err(GatewayError::unavailable("the provider failed")),
             Err(Rejection::Declined { code }) => Ok(PaymentAnswer::Declined { code: code.to_string() }),
         }
     }
@@ -58,7 +58,7 @@ impl Gateway for MockPayments {
     async fn call(&self, request: RequestId, body: &(dyn Any + Send + Sync)) -> Result<Answer, GatewayError> {
         let Some(asked) = body.downcast_ref::<PaymentRequest>() else {
             tracing::error!(%request, "the payment gateway was asked for something that is not a payment");
-            return Err(GatewayError::Unavailable);
+            return Err(GatewayError::unavailable("it was asked for something that is not a payment"));
         };
         let answer = self.ask(request, asked).await?;
         match (&asked.step, &answer) {
@@ -67,7 +67,7 @@ impl Gateway for MockPayments {
             // A void is owed until it is confirmed: one that is declined is asked again, in its own time.
             (PaymentStep::Void, PaymentAnswer::Declined { code }) => {
                 tracing::warn!(payment = %asked.payment, code, "a void was declined");
-                Err(GatewayError::Unavailable)
+                Err(GatewayError::unavailable(format!("the void was declined: {code}")))
             }
             _ => Ok(Answer(Arc::new(answer))),
         }
@@ -89,5 +89,5 @@ fn entry(asked: &PaymentRequest) -> Command {
 /// Whatever kept the book from answering, the step may or may not be in it: asking again is harmless.
 fn unavailable(error: AskError) -> GatewayError {
     tracing::debug!(%error, "the mock provider did not answer");
-    GatewayError::Unavailable
+    GatewayError::unavailable(format!("the provider did not answer: {error}"))
 }

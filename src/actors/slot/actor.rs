@@ -121,8 +121,8 @@ pub struct SlotState {
     unclaimed: Epoch,
     backoff: Backoff,
     timer: Option<(Time, JoinHandle<()>)>,
-    /// What this slot has added to the node's gauges: entities, bytes, owed requests.
-    gauged: [i64; 3],
+    /// What this slot has added to the node's gauges: entities, bytes, owed requests, overdue ones.
+    gauged: [i64; 4],
     draining: bool,
 }
 
@@ -146,7 +146,7 @@ impl Actor for SlotActor {
             unclaimed: 0,
             backoff: Backoff::default(),
             timer: None,
-            gauged: [0; 3],
+            gauged: [0; 4],
             draining: false,
         })
     }
@@ -221,7 +221,7 @@ impl Actor for SlotActor {
             (SlotMessage::Tick, Some(core)) => core.tick(now),
             (SlotMessage::Passivate, Some(core)) => {
                 core.passivate(now);
-                state.gauge();
+                state.gauge(now);
             }
         }
         state.carry_out(&myself, now);
@@ -235,6 +235,7 @@ impl Drop for SlotState {
         metrics.resident_entities.sub(self.gauged[0]);
         metrics.resident_bytes.sub(self.gauged[1]);
         metrics.owed_outstanding.sub(self.gauged[2]);
+        metrics.owed_overdue.sub(self.gauged[3]);
         if let Some((_, timer)) = self.timer.take() {
             timer.abort();
         }
@@ -422,11 +423,12 @@ impl SlotState {
     }
 
     /// Brings the node's gauges up to date with this slot.
-    fn gauge(&mut self) {
+    fn gauge(&mut self, now: Time) {
         let Some(core) = &self.core else { return };
-        let counts = [core.resident_count(), core.resident_bytes(), core.outstanding_count()];
+        let counts = [core.resident_count(), core.resident_bytes(), core.outstanding_count(), core.overdue_count(now)];
         let metrics = &self.seat.common.metrics;
-        let gauges = [&metrics.resident_entities, &metrics.resident_bytes, &metrics.owed_outstanding];
+        let gauges =
+            [&metrics.resident_entities, &metrics.resident_bytes, &metrics.owed_outstanding, &metrics.owed_overdue];
         for ((gauge, count), gauged) in gauges.into_iter().zip(counts).zip(&mut self.gauged) {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             gauge.add(count - *gauged);

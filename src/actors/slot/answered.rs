@@ -104,6 +104,7 @@ impl Desk {
             for answered in unsettled {
                 if let Some(at) = owes.iter().position(|owed| owed.key == answered.key) {
                     let owed = owes.swap_remove(at);
+                    self.shared.failed(self.generation, answered.number, "answered, and owed all the same".into());
                     let dispatch = self.dispatch(entity, answered.number, owed.key, owed.to);
                     self.out.push(Output::Resend(Dispatch { attempt: answered.attempt + 1, ..dispatch }));
                 }

@@ -13,7 +13,7 @@ use super::memory::Holding;
 use super::outstanding::Outstanding;
 use super::receipts::Kept;
 use super::resident::{Resident, Watcher};
-use crate::actors::envelope::{AskError, Body, Envelope, Reply, ReplyTo};
+use crate::actors::envelope::{AskError, Body, Envelope, Reply, ReplyTo, Residence};
 use crate::actors::values::Time;
 use crate::actors::writer::Submission;
 use crate::persistence::{EntityKey, OwedRow, Record, SlotHead, WakeRow};
@@ -128,6 +128,13 @@ impl SlotCore {
         self.desk.shared.outstanding().len()
     }
 
+    /// How many requests have been owed for too long.
+    pub fn overdue_count(&self, now: Time) -> usize {
+        let overdue_ms = i64::try_from(self.desk.common.limits.owed_overdue_ms).unwrap_or(i64::MAX);
+        let before = Time(now.0.saturating_sub(overdue_ms));
+        self.desk.shared.outstanding().owed_since_before(before).count()
+    }
+
     /// A message for one of the slot's entities. Answers wait for more of them, until the entity gets another
     /// message or the turn ends.
     pub fn message(&mut self, envelope: Envelope, now: Time) {
@@ -219,6 +226,7 @@ impl SlotCore {
         if error == AskError::Panicked {
             self.panicked(key.clone(), false, now);
         }
+        self.desk.not_resumed(key, &error);
         for envelope in waiting {
             if !envelope.body.is_internal() {
                 self.desk.answer(envelope.reply, Err(error.clone()));
@@ -289,7 +297,9 @@ impl SlotCore {
                 desk.answer_when(resident, Watcher { reply, outcome: None, replayed: false, want_state }, wait);
             }
             _ => {
-                let residence = resident.residence(desk.epoch, was_resident, panics);
+                let known = |number| desk.shared.outstanding().get(number).cloned();
+                let owed = resident.owed_steps(desk.common.kinds, &key, known);
+                let residence = Residence { owed, ..resident.residence(desk.epoch, was_resident, panics) };
                 let reply = Reply { residence: Some(Box::new(residence)), ..resident.reply(None, false, false) };
                 desk.answer_durably(resident.seq, envelope.reply, Ok(reply));
             }

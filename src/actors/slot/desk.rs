@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::alarms::Alarms;
 use super::core::{Output, ROOM_AGAIN_MS};
+use super::outstanding::{Debt, Partner};
 use super::receipts::Kept;
 use super::resident::{Resident, Watcher};
 use super::{Memory, SlotLimits, SlotShared};
@@ -248,7 +249,8 @@ impl Desk {
         let mut sends = Vec::new();
         for owed in owes {
             if let Some(item) = row.items.iter().find(|item| item.key == owed.key) {
-                outstanding.add(item.number, &owed.to);
+                let debt = Debt::new(key, &item.key, Partner::from(&owed.to), Time(row.due_ms));
+                outstanding.add(item.number, debt);
                 sends.push(Effect::Dispatch(self.dispatch(key, item.number, owed.key, owed.to)));
             }
         }
@@ -261,8 +263,19 @@ impl Desk {
     pub fn about_to_resume(&mut self, key: &EntityKey, row: &OwedRow) {
         let numbers: Vec<u64> = row.items.iter().map(|item| item.number).collect();
         let mut outstanding = self.shared.outstanding();
-        numbers.iter().for_each(|number| outstanding.add_unknown(*number));
+        for item in &row.items {
+            outstanding.add_unknown(item.number, Debt::new(key, &item.key, Partner::Unknown, Time(row.due_ms)));
+        }
         self.resuming.insert(key.clone(), numbers);
+    }
+
+    /// The entity could not be loaded.
+    pub fn not_resumed(&self, key: &EntityKey, error: &AskError) {
+        let Some(numbers) = self.resuming.get(key) else { return };
+        let mut outstanding = self.shared.outstanding();
+        for number in numbers {
+            outstanding.failed(*number, format!("it cannot be loaded: {error}").into());
+        }
     }
 
     pub(super) fn dispatch(&self, from: &EntityKey, number: u64, key: String, to: Target) -> Dispatch {
@@ -363,7 +376,9 @@ impl Desk {
         if applied.owed.is_some() {
             let mut outstanding = self.shared.outstanding();
             applied.gone.iter().for_each(|number| outstanding.answered_by(self.next_seq, *number));
-            applied.newly.iter().for_each(|dispatch| outstanding.add(dispatch.number, &dispatch.to));
+            for Dispatch { number, key: step, to, .. } in &applied.newly {
+                outstanding.add(*number, Debt::new(&key, step, Partner::from(to), at));
+            }
         }
         let mut effects: Vec<Effect> = applied.newly.drain(..).map(Effect::Dispatch).collect();
         let version = resident.version + u64::from(!payloads.is_empty());

@@ -29,6 +29,7 @@ mod recovery;
 mod resident;
 mod views;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -45,7 +46,7 @@ pub use resident::Resident;
 pub use views::Views;
 
 use super::envelope::{AskError, Body, Envelope, Residence};
-use super::erased::KindSpec;
+use super::kinds::Kinds;
 use crate::persistence::{EntityKey, Epoch, Journal, Slot};
 
 /// What a slot shares with the writer, the router and its dispatchers.
@@ -101,6 +102,16 @@ impl SlotShared {
     pub fn watermark(&self) -> u64 {
         self.outstanding.lock().watermark(self.durable_seq())
     }
+    /// An owed request is being sent.
+    pub(in crate::actors) fn attempted(&self, number: u64) {
+        self.outstanding.lock().attempted(number);
+    }
+    /// An attempt at an owed request came to nothing.
+    pub(in crate::actors) fn failed(&self, generation: u64, number: u64, why: Cow<'static, str>) {
+        if self.generation() == generation {
+            self.outstanding.lock().failed(number, why);
+        }
+    }
     /// Whether an owed request is still to be answered.
     pub fn owes(&self, generation: u64, number: u64) -> bool {
         self.generation() == generation && self.outstanding.lock().contains(number)
@@ -122,12 +133,15 @@ impl SlotShared {
 /// How an entity stands in a store that no node serves.
 pub async fn at_rest(
     journal: &dyn Journal,
-    spec: &dyn KindSpec,
+    kinds: &Kinds,
     slot: Slot,
     key: &EntityKey,
     epoch: Epoch,
 ) -> Result<Residence, AskError> {
-    Ok(load::load(journal, spec, slot, key, &ReceiptLimits::default()).await?.residence(epoch, false, 0))
+    let spec = kinds.by_number(key.kind).ok_or(AskError::UnknownKind)?;
+    let resident = load::load(journal, spec, slot, key, &ReceiptLimits::default()).await?;
+    let owed = resident.owed_steps(kinds, key, |_| None);
+    Ok(Residence { owed, ..resident.residence(epoch, false, 0) })
 }
 
 /// How much a slot may hold. The defaults are those of `config/default.toml`. Every limit is there so that full means a quick, explicit no.
@@ -151,6 +165,8 @@ pub struct SlotLimits {
     pub panics_max: u32,
     /// How long a quarantined entity is left alone, in milliseconds.
     pub quarantine_ms: u64,
+    /// What has been owed for longer is told to the operator, in milliseconds.
+    pub owed_overdue_ms: u64,
 }
 
 impl Default for SlotLimits {
@@ -165,6 +181,7 @@ impl Default for SlotLimits {
             receipts: ReceiptLimits::default(),
             panics_max: 3,
             quarantine_ms: 60_000,
+            owed_overdue_ms: 120_000,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! An entity in memory.
 
 use crate::actors::entity::Owed;
-use crate::actors::envelope::{Reply, ReplyTo, Residence};
+use crate::actors::envelope::{OwedStep, Reply, ReplyTo, Residence};
 use crate::actors::erased::{AnyState, Erased};
+use crate::actors::kinds::Kinds;
 use crate::actors::values::Time;
 use crate::persistence::{EntityKey, OwedChange, OwedItem, OwedRow, Slot, Snapshot, WakeChange};
 
-use super::outstanding::number;
+use super::outstanding::{Debt, Partner, number};
 use super::receipts::Receipts;
 
 /// Someone who waits until the entity has settled.
@@ -199,13 +200,29 @@ impl Resident {
         self.size_bytes
     }
 
+    /// What it owes. `known`: what the slot knows of a request by its number.
+    pub fn owed_steps(&self, kinds: &Kinds, entity: &EntityKey, known: impl Fn(u64) -> Option<Debt>) -> Vec<OwedStep> {
+        let Some(row) = &self.owed else { return Vec::new() };
+        let owes = self.state.owed();
+        let step = |item: &OwedItem| {
+            let debt = known(item.number).unwrap_or_else(|| {
+                let owed = owes.iter().find(|owed| owed.key == item.key);
+                let to = owed.map_or(Partner::Unknown, |owed| Partner::from(&owed.to));
+                Debt::new(entity, &item.key, to, Time(row.due_ms))
+            });
+            debt.step(kinds)
+        };
+        row.items.iter().map(step).collect()
+    }
+
+    /// Without what it owes.
     pub fn residence(&self, epoch: u64, resident: bool, panics: u32) -> Residence {
         Residence {
             resident,
             epoch,
             version: self.version,
             last_activity: (self.version > 0).then_some(self.at),
-            owed: self.owed.iter().flat_map(|row| row.items.iter().map(|item| item.key.clone())).collect(),
+            owed: Vec::new(),
             wake_at: self.state.wake_at(),
             receipts: self.receipts.len(),
             panics,
