@@ -9,6 +9,7 @@
 //! Moments are chosen by chance. The seed is printed; `CRASH_SEED=N` asks for the same choices again (what the
 //! processes were doing at those moments is theirs).
 
+mod completions;
 mod damage;
 mod disk_full;
 mod kills;
