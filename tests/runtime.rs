@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::future::join_all;
 use souk::actors::client::{AskError, Asking, Client, Keyed, Wait};
 use souk::actors::entity::{Caller, Kind};
 use souk::actors::gateways::payment::MockPayments;
@@ -17,6 +18,7 @@ use souk::actors::user::types::{Command, Status, User};
 use souk::actors::values::{RequestId, Role, Secret, UserId};
 use souk::cluster::{Lease, NodeId, SoleOwner, slot_of};
 use souk::metrics::Metrics;
+use souk::persistence::faulty::{Call, Fault, Faulty};
 use souk::persistence::memory::Memory;
 use souk::persistence::{EntityKey, Journal};
 use tokio::time::Instant;
@@ -158,5 +160,23 @@ async fn a_receipt_that_has_expired_is_forgotten() {
     };
     tokio::time::timeout(100 * PRUNE_EVERY, forgotten).await.expect("it is forgotten");
     assert!(found(requests[1]).await, "its time is not over");
+    runtime.stop().await.expect("the runtime stops");
+}
+
+/// After a disturbance of the store everything may be asked for at once.
+#[tokio::test(start_paused = true)]
+async fn loads_are_paced() {
+    const USERS: u64 = 400;
+    let store = Arc::new(Faulty::new(Memory::new(16)));
+    let runtime = start(store.clone()).await;
+    let reads = store.calls(Call::Read);
+    for number in 1..=2 * USERS {
+        store.fail_at(Call::Read, reads + number, Fault::Slow { before_ms: 10, after_ms: 10 });
+    }
+    let client = &runtime.client;
+    let users: Vec<UserId> = (0..u128::from(USERS)).map(UserId).collect();
+    let found = join_all(users.iter().map(|user| client.read::<User>(user, deadline()))).await;
+    assert!(found.iter().all(|view| view.as_ref().is_ok_and(|view| view.version == 0)));
+    assert_eq!(store.loads_at_once_max(), 128);
     runtime.stop().await.expect("the runtime stops");
 }

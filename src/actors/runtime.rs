@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -19,11 +19,14 @@ use super::kinds::Kinds;
 use super::pruning::prune_for_ever;
 use super::router::Router;
 use super::slot::actor::{SlotActor, SlotMessage, SlotSeat, Start};
-use super::slot::{Common, Memory, SlotLimits, SlotShared, claim_all};
+use super::slot::{Claims, Common, Memory, SlotLimits, SlotShared, claim_all};
 use super::writer::{Ended, Gathering, JournalWriter, Outlet, Room, WriterArguments, WriterLimits};
 use crate::cluster::{Lease, NodeId, Ownership};
 use crate::metrics::Metrics;
 use crate::persistence::{Journal, Slot, StoreError};
+
+/// Entities of a node that are read from the store at once. It keeps any store busy, and leaves it room for commits.
+const LOADS_MAX: usize = 128;
 
 /// How a runtime is set up.
 pub struct RuntimeConfig {
@@ -100,12 +103,13 @@ impl Prepared {
         if let Some((kind, gateway)) = self.config.kinds.gateways().find(|(_, name)| !gateways.contains_key(name)) {
             return Err(StartError::NoGateway { kind, gateway });
         }
-        let starts = claim_all(&*self.journal, self.config.node.as_str()).await?;
-        Ok(self.begin(starts).await?)
+        let claims = Claims::new(self.journal.clone(), self.config.node.shared());
+        let starts = claim_all(&*self.journal, &claims).await?;
+        Ok(self.begin(claims, starts).await?)
     }
 
     /// Starts the writer and the slots.
-    async fn begin(self, starts: Vec<Start>) -> Result<Runtime, StoreError> {
+    async fn begin(self, claims: Arc<Claims>, starts: Vec<Start>) -> Result<Runtime, StoreError> {
         let Prepared { config, journal, lease, metrics, ownership, router, surroundings } = self;
         let dispatcher = Dispatcher::new(router.clone(), metrics.clone(), surroundings);
         let room = Arc::new(Room::new(config.queue_records_max, config.queue_bytes_max));
@@ -127,6 +131,8 @@ impl Prepared {
             ownership: ownership.clone(),
             router: router.clone(),
             metrics: metrics.clone(),
+            claims,
+            loads: Arc::new(Semaphore::new(LOADS_MAX)),
             writer,
         };
         let (ready, started) = oneshot::channel();
@@ -238,6 +244,8 @@ struct Nursery {
     ownership: Arc<Ownership>,
     router: Arc<Router>,
     metrics: Arc<Metrics>,
+    claims: Arc<Claims>,
+    loads: Arc<Semaphore>,
     writer: WriterSeat,
 }
 
@@ -362,6 +370,8 @@ impl SupervisorState {
             outlet: dispatcher.clone(),
             ownership: ownership.clone(),
             lease: self.nursery.writer.lease.clone(),
+            claims: self.nursery.claims.clone(),
+            loads: self.nursery.loads.clone(),
         };
         let (actor, _) = Actor::spawn_linked(None, SlotActor, seat, myself.get_cell()).await?;
         self.children.insert(actor.get_id(), Child::Slot(slot));

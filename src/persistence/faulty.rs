@@ -98,6 +98,8 @@ struct Program {
     /// Appends that are still on their way.
     late: Vec<Batch>,
     damaged: BTreeSet<(Slot, Part)>,
+    /// Loads that are on their way, and the most that were at once.
+    loads: (usize, usize),
     dead: bool,
 }
 
@@ -150,6 +152,11 @@ impl<J: Journal> Faulty<J> {
     /// How many calls of a sort there were.
     pub fn calls(&self, call: Call) -> u64 {
         self.program.lock().calls.get(&call).copied().unwrap_or_default()
+    }
+
+    /// The most loads that were on their way at once.
+    pub fn loads_at_once_max(&self) -> usize {
+        self.program.lock().loads.1
     }
 
     /// What was injected so far: call, its number, fault.
@@ -323,7 +330,14 @@ impl<J: Journal> Journal for Faulty<J> {
     }
 
     async fn load(&self, slot: Slot, key: &EntityKey) -> Result<History, StoreError> {
-        self.read(self.inner.load(slot, key)).await
+        {
+            let (now, most) = &mut self.program.lock().loads;
+            *now += 1;
+            *most = (*most).max(*now);
+        }
+        let found = self.read(self.inner.load(slot, key)).await;
+        self.program.lock().loads.0 -= 1;
+        found
     }
 
     async fn records(

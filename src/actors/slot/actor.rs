@@ -9,12 +9,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::SlotShared;
 use super::alarms;
+use super::claims::Claims;
 use super::core::{Lookup, Output, SlotCore};
 use super::desk::{Common, Dispatch};
 use super::load::{fresh, load};
@@ -97,6 +98,10 @@ pub struct SlotSeat {
     pub outlet: Arc<dyn Outlet>,
     pub ownership: Arc<Ownership>,
     pub lease: Arc<dyn Lease>,
+    pub claims: Arc<Claims>,
+    /// Of the whole node: each load takes a permit, so that slots that all begin anew do not ask the store for
+    /// everything at once.
+    pub loads: Arc<Semaphore>,
 }
 
 /// How a slot begins.
@@ -331,18 +336,18 @@ impl SlotState {
     /// Raises the slot's epoch, which waits for or fences whatever is still in flight, and reads what
     /// is durable. Until then the slot serves nothing. `again`: after this pause, and only if the damage is gone.
     fn recover(&mut self, myself: &ActorRef<SlotMessage>, ended: u64, again: Option<(Damage, Duration)>) {
-        let SlotSeat { shared, journal, gathering, ownership, outlet, .. } = &self.seat;
+        let SlotSeat { shared, journal, gathering, ownership, outlet, claims, .. } = &self.seat;
         let generation = shared.next_generation();
-        let outlet = outlet.clone();
+        let (outlet, claims) = (outlet.clone(), claims.clone());
         let (slot, journal, gathering) = (shared.slot, journal.clone(), gathering.clone());
-        let (owner, epoch) = (ownership.node.shared(), ownership.epoch(slot).unwrap_or(self.unclaimed));
+        let epoch = ownership.epoch(slot).unwrap_or(self.unclaimed);
         let myself = myself.clone();
         tokio::spawn(async move {
             gathering.settle(slot, ended).await;
             let (damage, pause) = again.unwrap_or((Damage::Claim, Duration::ZERO));
             tokio::time::sleep(pause).await;
             let (damage, claimed) = match look_again(&*journal, slot, &damage).await {
-                Ok(()) => (Damage::Claim, claim_again(&*journal, &owner, slot, epoch).await),
+                Ok(()) => (Damage::Claim, claim_again(&claims, slot, epoch).await),
                 Err(error) => (damage, Err(error)),
             };
             let message = match claimed {
@@ -454,13 +459,19 @@ impl SlotState {
     }
 
     fn load(&self, myself: &ActorRef<SlotMessage>, generation: u64, key: EntityKey, settle: bool) {
-        let SlotSeat { shared, common, journal, gathering, .. } = &self.seat;
-        let (slot, kinds, journal, gathering) = (shared.slot, common.kinds, journal.clone(), gathering.clone());
-        let receipts = common.limits.receipts;
+        let SlotSeat { shared, common, journal, gathering, loads, .. } = &self.seat;
+        let loads = loads.clone();
+        let (shared, kinds, journal, gathering) = (shared.clone(), common.kinds, journal.clone(), gathering.clone());
+        let (slot, receipts) = (shared.slot, common.limits.receipts);
         let myself = myself.clone();
         tokio::spawn(async move {
             if settle {
                 gathering.settle(slot, generation).await;
+            }
+            // Whoever has a place waits for the store alone, which bounds its reads. (It is never closed.)
+            let _permit = loads.acquire().await;
+            if shared.generation() != generation {
+                return; // nobody waits for it any more
             }
             let result = match kinds.by_number(key.kind) {
                 Some(spec) => {

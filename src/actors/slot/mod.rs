@@ -17,6 +17,7 @@ pub mod actor;
 mod alarms;
 mod answered;
 mod answers;
+mod claims;
 pub mod core;
 mod desk;
 mod inbox;
@@ -36,6 +37,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use outstanding::Outstanding;
 use parking_lot::{Mutex, MutexGuard};
 
+pub use claims::Claims;
 pub use desk::{Common, Dispatch};
 pub use inbox::{Inbox, Pushed};
 pub use load::{fresh, load};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::actor::{Damage, Start};
+use super::claims::{Claimed, Claims};
 use crate::persistence::{Epoch, Journal, Refusal, Slot, SlotHead, StoreError};
 
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
@@ -14,25 +15,14 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 ///
 /// Errors: what is stored of the slot is damaged; the store has failed, or another node owns the slot: then this
 /// node has nothing to say any more.
-pub async fn claim_again(
-    journal: &dyn Journal,
-    owner: &str,
-    slot: Slot,
-    mut epoch: Epoch,
-) -> Result<SlotHead, StoreError> {
+pub async fn claim_again(claims: &Claims, slot: Slot, mut epoch: Epoch) -> Result<SlotHead, StoreError> {
     let mut pause = PAUSE_FIRST;
     loop {
-        match journal.claim(owner, &[(slot, epoch)]).await.map(|mut heads| heads.pop()) {
-            Ok(Some(Ok(head))) => return Ok(head),
+        match claims.claim(slot, epoch).await {
+            Ok(Claimed::Head(head)) => return Ok(head),
             // The claim before may have been made without our hearing of it.
-            Ok(Some(Err(Refusal::Fenced { .. }))) => match journal.heads().await {
-                Ok(heads) => epoch = own(heads, slot, owner)?,
-                Err(error) => bear(slot, error)?,
-            },
-            Ok(Some(Err(Refusal::Conflict(why) | Refusal::Rejected(why) | Refusal::NotMember(why)))) => {
-                tracing::warn!(slot, why, "the slot is not claimed yet");
-            }
-            Ok(None) => tracing::warn!(slot, "the store gave no answer to a claim"),
+            Ok(Claimed::Fenced(head)) => epoch = own(head, slot, claims.owner())?,
+            Ok(Claimed::Refused(why)) => tracing::warn!(slot, %why, "the slot is not claimed yet"),
             Err(error) => bear(slot, error)?,
         }
         sleep(pause).await;
@@ -55,24 +45,24 @@ pub async fn look_again(journal: &dyn Journal, slot: Slot, damage: &Damage) -> R
 
 /// Claims every slot, whoever had it. Where that meets damage, each slot is claimed by itself: the damage of one is no
 /// other's concern.
-pub async fn claim_all(journal: &dyn Journal, owner: &str) -> Result<Vec<Start>, StoreError> {
+pub async fn claim_all(journal: &dyn Journal, claims: &Claims) -> Result<Vec<Start>, StoreError> {
     let heads = journal.heads().await?;
     let wanted: Vec<(Slot, Epoch)> = (0..).zip(&heads).map(|(slot, head)| (slot, head.epoch)).collect();
     let refused = |refusal: Refusal| StoreError::Unavailable(format!("a slot cannot be claimed: {refusal}"));
-    match journal.claim(owner, &wanted).await {
+    match journal.claim(claims.owner(), &wanted).await {
         Ok(claimed) => claimed.into_iter().map(|head| head.map(Start::Claimed).map_err(refused)).collect(),
         Err(StoreError::Damaged(why)) => {
             tracing::warn!(why, "not all slots can be claimed together: each is claimed by itself");
-            claim_each(journal, owner, &wanted).await
+            claim_each(claims, &wanted).await
         }
         Err(error) => Err(error),
     }
 }
 
-async fn claim_each(journal: &dyn Journal, owner: &str, wanted: &[(Slot, Epoch)]) -> Result<Vec<Start>, StoreError> {
+async fn claim_each(claims: &Claims, wanted: &[(Slot, Epoch)]) -> Result<Vec<Start>, StoreError> {
     let mut starts = Vec::with_capacity(wanted.len());
     for &(slot, epoch) in wanted {
-        starts.push(match claim_again(journal, owner, slot, epoch).await {
+        starts.push(match claim_again(claims, slot, epoch).await {
             Ok(head) => Start::Claimed(head),
             Err(StoreError::Damaged(why)) => Start::Damaged { epoch, why },
             Err(error) => return Err(error),
@@ -93,8 +83,7 @@ fn bear(slot: Slot, error: StoreError) -> Result<(), StoreError> {
 }
 
 /// The slot's epoch, if it is this owner's.
-fn own(heads: Vec<SlotHead>, slot: Slot, owner: &str) -> Result<Epoch, StoreError> {
-    let head = heads.into_iter().nth(usize::from(slot)).unwrap_or_default();
+fn own(head: SlotHead, slot: Slot, owner: &str) -> Result<Epoch, StoreError> {
     match head.owner {
         Some(other) if other != owner => {
             Err(StoreError::Fatal(format!("another node has taken over: slot {slot} belongs to {other}")))
