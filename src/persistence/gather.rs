@@ -7,7 +7,9 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 
+use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Batch, Record, Refusal, Slot, Snapshot, StoreError};
@@ -41,7 +43,7 @@ impl Gatherer {
         F: Future<Output = Answer> + Send + 'static,
     {
         let (sender, queue) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(commit(append, queue));
+        tokio::spawn(work(append, queue));
         Gatherer { sender }
     }
 
@@ -63,7 +65,24 @@ impl Waiting {
     }
 }
 
-async fn commit<F, A>(append: A, mut queue: mpsc::Receiver<Waiting>)
+/// However the work ends, nobody waits for an answer that never comes: a batch may still be put in while the queue is
+/// given up, and would stay there as long as the gatherer.
+async fn work<F, A>(append: A, mut queue: mpsc::Receiver<Waiting>)
+where
+    A: Fn(Batch) -> F,
+    F: Future<Output = Answer> + Send,
+{
+    let ended = AssertUnwindSafe(commit(append, &mut queue)).catch_unwind().await;
+    queue.close();
+    while let Some(waiting) = queue.recv().await {
+        drop(waiting); // and with it who would have answered
+    }
+    if let Err(panic) = ended {
+        resume_unwind(panic);
+    }
+}
+
+async fn commit<F, A>(append: A, queue: &mut mpsc::Receiver<Waiting>)
 where
     A: Fn(Batch) -> F,
     F: Future<Output = Answer> + Send,

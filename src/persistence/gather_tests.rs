@@ -205,3 +205,19 @@ async fn a_committer_that_has_stopped_says_so() {
     assert!(matches!(waiting.await, Err(StoreError::Unknown(_))));
     assert!(matches!(gatherer.append(batch(&[(0, 2)])).await, Err(StoreError::Fatal(_))));
 }
+
+/// Its sender has a place, and the committer ends before the batch is in it.
+#[tokio::test]
+async fn a_batch_that_comes_while_the_committer_ends_is_answered() {
+    let (gatherer, mut store) = gatherer();
+    let (first, come) = busy(&gatherer, &mut store).await;
+    let place = gatherer.sender.reserve().await.expect("a place");
+    drop(come); // it panics
+    assert!(matches!(first.await, Err(StoreError::Unknown(_))));
+    while !gatherer.sender.is_closed() {
+        tokio::task::yield_now().await;
+    }
+    let (answer, answered) = oneshot::channel();
+    place.send(Waiting::new(batch(&[(0, 1)]), answer));
+    answered.await.expect_err("nobody answers any more");
+}

@@ -5,6 +5,7 @@
 //! versions runs ahead of what is durable by one group; should that group not become durable, the store
 //! has failed and the view is never used again.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -133,8 +134,20 @@ impl Committer {
         Committer { index, jobs, checkpointer: Some(checkpointer), heads, nodes, last_part, checkpoint_records }
     }
 
-    /// Works until the store is closed or its handle dropped.
+    /// Works until the store is closed or its handle dropped. However that ends, nobody waits for an answer that
+    /// never comes: a job may still be put in while the queue is given up, and would stay there as long as the handle.
     pub fn run(mut self) {
+        let ended = catch_unwind(AssertUnwindSafe(|| self.work()));
+        self.jobs.close();
+        while let Some(job) = self.jobs.blocking_recv() {
+            drop(job); // and with it who would have answered
+        }
+        if let Err(panic) = ended {
+            resume_unwind(panic);
+        }
+    }
+
+    fn work(&mut self) {
         let _mark = MarkPanic { index: self.index.clone(), thread: "the committer" };
         while let Some(first) = self.jobs.blocking_recv() {
             let mut next = Some(first);

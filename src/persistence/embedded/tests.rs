@@ -352,3 +352,17 @@ async fn the_node_list_survives_and_is_refused_when_damaged() {
         assert!(damage(folder.journal()).starts_with("row Na of the node list"));
     }
 }
+
+/// Its sender has a place, and the committer ends before the job is in it.
+#[tokio::test]
+async fn a_job_that_comes_while_the_committer_ends_is_answered() {
+    let folder = Folder::new(EngineKind::Sled);
+    let journal = folder.journal().expect("the store opens");
+    let place = journal.jobs.as_ref().expect("it is open").reserve().await.expect("a place");
+    journal.close().await.expect("close");
+    journal.jobs.as_ref().expect("it is open").closed().await;
+    let (answer, answered) = oneshot::channel();
+    place.send(Job::DropSnapshots { answer });
+    answered.await.expect_err("nobody answers any more");
+    assert!(matches!(journal.drop_snapshots().await, Err(StoreError::Fatal(_))));
+}
