@@ -6,11 +6,9 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod http;
-pub mod member;
 pub mod metrics;
 pub mod node;
 pub mod persistence;
-pub mod sample;
 pub mod telemetry;
 pub mod upkeep;
 

@@ -11,15 +11,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use souk::actors::cart::types::{self as cart, Cart, CartStatus, Completing};
-use souk::actors::client::{Asking, Client, View, Wait};
 use souk::actors::customer::types::Customer;
 use souk::actors::entity::{Caller, Kind, Outcome};
 use souk::actors::gateways::Gateway;
-use souk::actors::gateways::payment::MockPayments;
+use souk::actors::gateways::payments::MockPayments;
 use souk::actors::kinds;
 use souk::actors::mock_charge::types::{ChargeStatus, MockCharge};
 use souk::actors::order::types::{self as order, Order, OrderStatus, PaymentStatus, RefusalCode};
 use souk::actors::payment::types::{GATEWAY, PaymentIntent, PaymentMethod};
+use souk::actors::runtime::client::{Asking, Client, View, Wait};
 use souk::actors::runtime::{Runtime, RuntimeConfig};
 use souk::actors::sku::types::{self as sku, Offer, StockUnit};
 use souk::actors::values::{

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use souk::actors::client::{AskError, Asking, Client, Keyed, Wait};
-use souk::actors::dispatcher::Follower;
 use souk::actors::entity::{Caller, Kind};
-use souk::actors::gateways::payment::MockPayments;
+use souk::actors::gateways::payments::MockPayments;
 use souk::actors::kinds;
 use souk::actors::login::types::{Command, Login};
 use souk::actors::payment::types::GATEWAY;
 use souk::actors::projections::Projections;
+use souk::actors::runtime::client::{AskError, Asking, Client, Keyed, Wait};
+use souk::actors::runtime::dispatcher::Follower;
 use souk::actors::runtime::{Runtime, RuntimeConfig};
 use souk::actors::values::{LoginName, RequestId, UserId};
 use souk::cluster::{NodeId, SoleOwner, slot_of};

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
-use souk::actors::client::{AskError, Asking, Client, Keyed, Wait};
 use souk::actors::entity::{Caller, Kind};
-use souk::actors::gateways::payment::MockPayments;
+use souk::actors::gateways::payments::MockPayments;
 use souk::actors::kinds;
 use souk::actors::payment::types::GATEWAY;
-use souk::actors::pruning::PRUNE_EVERY;
+use souk::actors::runtime::client::{AskError, Asking, Client, Keyed, Wait};
+use souk::actors::runtime::pruning::PRUNE_EVERY;
 use souk::actors::runtime::{Runtime, RuntimeConfig, StartError};
 use souk::actors::user::types::{Command, Status, User};
 use souk::actors::values::{RequestId, Role, Secret, UserId};

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::bail;
 use serde_json::{Value, json};
-use souk::actors::client::{Asking, Client, Keyed, Wait};
 use souk::actors::entity::Caller;
-use souk::actors::gateways::payment::MockPayments;
+use souk::actors::gateways::payments::MockPayments;
 use souk::actors::kinds;
 use souk::actors::payment::types::GATEWAY;
+use souk::actors::runtime::client::{Asking, Client, Keyed, Wait};
 use souk::actors::runtime::{Runtime, RuntimeConfig};
 use souk::actors::sku::types::{Command, Item, Offer, StockUnit};
 use souk::actors::values::{Currency, Money, OrderId, ProductId, Quantity, RequestId, Sku, Time, VariantId};

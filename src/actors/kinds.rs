@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use super::entity::Kind;
-use super::erased::{KindSpec, spec};
+use super::runtime::erased::{KindSpec, spec};
 
 /// Every kind that this program knows.
 pub struct Kinds {

@@ -16,28 +16,11 @@ pub mod sku;
 pub mod slug;
 pub mod user;
 
-mod appending;
-pub mod attention;
-pub mod client;
-pub mod coded_enum;
-pub mod dispatcher;
 pub mod entity;
-pub mod envelope;
-pub mod erased;
-#[cfg(test)]
-mod fuzz_tests;
 pub mod gateways;
-pub mod history;
 pub mod kinds;
-pub mod marks;
 pub mod projections;
-pub mod pruning;
-pub mod router;
 pub mod runtime;
-pub mod slot;
 #[cfg(test)]
-pub mod testkit;
+pub mod testing;
 pub mod values;
-#[cfg(test)]
-pub mod world;
-pub mod writer;

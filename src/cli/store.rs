@@ -16,7 +16,7 @@ use super::{Misuse, output};
 use crate::actors::kinds;
 use crate::cluster::slot_of;
 use crate::config::Config;
-use crate::member;
+use crate::node::member;
 use crate::persistence::Store;
 use crate::persistence::open::{self, Slots, StoreChoice, StoreSettings};
 use crate::upkeep::Watch;

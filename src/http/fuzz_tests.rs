@@ -10,34 +10,34 @@ use crate::fuzz::{Verdict, decoder};
 type Parse = fn(&HeaderMap, &[u8]) -> Result<()>;
 
 fn parse<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<()> {
-    json::parse::<T>(headers, body).map(drop)
+    crate::http::request::json::parse::<T>(headers, body).map(drop)
 }
 
 /// Every body that a route takes.
 const BODIES: [Parse; 23] = [
-    parse::<json::Nothing>,
-    parse::<address::AddressBody>,
-    parse::<admin_orders::Fulfil>,
-    parse::<admin_orders::RefundBody>,
-    parse::<admin_products::NewProductBody>,
-    parse::<admin_products::PatchProduct>,
-    parse::<auth::LogIn>,
-    parse::<auth::Refresh>,
-    parse::<auth::Register>,
-    parse::<carts::NewLines>,
-    parse::<carts::Merge>,
-    parse::<carts::NewCart>,
-    parse::<carts::SetContact>,
-    parse::<carts::SetQuantity>,
-    parse::<categories::NewCategory>,
-    parse::<categories::PatchCategory>,
-    parse::<completion::Complete>,
-    parse::<inventory::AdjustStock>,
-    parse::<inventory::SetStock>,
-    parse::<me::ChangePassword>,
-    parse::<me::PatchProfile>,
-    parse::<orders::Cancel>,
-    parse::<users::SetRoles>,
+    parse::<crate::http::request::json::Nothing>,
+    parse::<crate::http::request::address::AddressBody>,
+    parse::<crate::http::admin::orders::Fulfil>,
+    parse::<crate::http::admin::orders::RefundBody>,
+    parse::<crate::http::admin::products::NewProductBody>,
+    parse::<crate::http::admin::products::PatchProduct>,
+    parse::<crate::http::account::auth::LogIn>,
+    parse::<crate::http::account::auth::Refresh>,
+    parse::<crate::http::account::auth::Register>,
+    parse::<crate::http::shop::carts::NewLines>,
+    parse::<crate::http::shop::carts::Merge>,
+    parse::<crate::http::shop::carts::NewCart>,
+    parse::<crate::http::shop::carts::SetContact>,
+    parse::<crate::http::shop::carts::SetQuantity>,
+    parse::<crate::http::shop::categories::NewCategory>,
+    parse::<crate::http::shop::categories::PatchCategory>,
+    parse::<crate::http::shop::completion::Complete>,
+    parse::<crate::http::admin::inventory::AdjustStock>,
+    parse::<crate::http::admin::inventory::SetStock>,
+    parse::<crate::http::account::me::ChangePassword>,
+    parse::<crate::http::account::me::PatchProfile>,
+    parse::<crate::http::shop::orders::Cancel>,
+    parse::<crate::http::admin::users::SetRoles>,
 ];
 
 const SEEDS: &[&str] = &[
@@ -64,8 +64,8 @@ const SEEDS: &[&str] = &[
 fn fuzz_bodies() {
     let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
     decoder("body", SEEDS.iter().map(|seed| seed.as_bytes().to_vec()), |bytes| {
-        let canonical = json::canonical(bytes);
-        let again = canonical.as_deref().and_then(json::canonical);
+        let canonical = crate::http::request::json::canonical(bytes);
+        let again = canonical.as_deref().and_then(crate::http::request::json::canonical);
         if canonical != again {
             return Verdict::Wrong("the canonical form is its own".into());
         }
@@ -89,7 +89,11 @@ fn fuzz_bodies() {
 #[test]
 fn fuzz_tokens() {
     const NOW: u64 = 1_800_000_000;
-    let keys = tokens::Keys::new(&EdgeConfig::default(), &tokens::tests::keyring(&[1])).expect("usable keys");
+    let keys = crate::http::account::tokens::Keys::new(
+        &EdgeConfig::default(),
+        &crate::http::account::tokens::tests::keyring(&[1]),
+    )
+    .expect("usable keys");
     let access = keys.access_token(UserId(1), SessionId(2), vec![Role::Admin], NOW).expect("a token");
     let refresh = keys.refresh_token(SessionId(2)).reveal();
     let (cart, order) = (keys.cart_token(CartId(5)), keys.order_token(OrderId(5)));
@@ -104,7 +108,7 @@ fn fuzz_tokens() {
         if keys.opens_cart(text, CartId(5)) || keys.opens_order(text, OrderId(5)) {
             return Verdict::accepted(text == cart || text == order, "only what was given out opens");
         }
-        match tokens::RefreshToken::parse(text) {
+        match crate::http::account::tokens::RefreshToken::parse(text) {
             Some(token) => Verdict::accepted(token.reveal() == text, "there is one text for a token"),
             None => Verdict::Refused,
         }
@@ -136,16 +140,17 @@ fn fuzz_headers() {
     decoder("header", seeds.map(|seed| seed.as_bytes().to_vec()), |bytes| {
         let Ok(value) = HeaderValue::from_bytes(bytes) else { return Verdict::Refused };
         let mut request = axum::extract::Request::new(axum::body::Body::empty());
-        request.extensions_mut().insert(context::Peer(([127, 0, 0, 1], 80).into()));
+        request.extensions_mut().insert(crate::http::request::context::Peer(([127, 0, 0, 1], 80).into()));
         for name in NAMES {
             request.headers_mut().insert(HeaderName::from_static(name), value.clone());
         }
-        let context = context::Context::of(&config, &request);
+        let context = crate::http::request::context::Context::of(&config, &request);
         if HeaderValue::try_from(context.request_id()).is_err() || context.trace_id().len() != 32 {
             return Verdict::Wrong("ids are fit for headers".into());
         }
-        let _ = (value.to_str().ok().and_then(conditional::version_of_tag), context.trace_response());
-        match idempotency::Key::of(request.headers()) {
+        let _ =
+            (value.to_str().ok().and_then(crate::http::request::conditional::version_of_tag), context.trace_response());
+        match crate::http::request::idempotency::Key::of(request.headers()) {
             Ok(_) => Verdict::Accepted,
             Err(problem) => Verdict::accepted(problem.render("", "").status() == 400, "it is the caller's fault"),
         }

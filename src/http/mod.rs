@@ -35,81 +35,40 @@
 //! }
 //! ```
 //!
-//! - *Who*: [`caller::Who`] (guests too), [`caller::SignedIn`] (401), [`caller::Admin`], [`caller::Staff`]
+//! - *Who*: [`request::caller::Who`] (guests too), [`request::caller::SignedIn`] (401), [`request::caller::Admin`], [`request::caller::Staff`]
 //!   (403) are extractors: put the guard first. [`Read`] and [`Write`] carry a `Who` already. What is not
 //!   the caller's is a 404: `who.may_open_cart(..)`.
 //! - *Reads*: `Read { who, deadline }`, then `edge.client.read::<K>(&id, read.deadline).await?`; version 0
 //!   is a 404. `If-None-Match` is answered by the front layer: only set `.version(v)` on the reply, or
 //!   `.version_of_whole(v)` where the body shows other entities' data.
-//! - *Writes*: [`Write<Body, Rule>`](Write); the rule is [`Optional`](idempotency::Optional),
-//!   [`Required`](idempotency::Required) or [`Money`](idempotency::Money). Ids of what is created:
+//! - *Writes*: [`Write<Body, Rule>`](Write); the rule is [`Optional`](request::idempotency::Optional),
+//!   [`Required`](request::idempotency::Required) or [`Money`](request::idempotency::Money). Ids of what is created:
 //!   `CartId::derived(&write.request, 0)`. An entity that may be busy for a moment is asked with
-//!   [`patience::ask`]. Side reads that a command needs come *after*
+//!   [`request::patience::ask`]. Side reads that a command needs come *after*
 //!   `write.repeat::<K>(..)`, so that a repeat is answered from its outcome, whatever has changed since.
 //!   Where the contract wants `If-Match`: `write.must_match()?`.
-//! - *Refusals*: [`Problem::new`] with a [`Code`](codes::Code) (add codes there), `.detail()` for people,
+//! - *Refusals*: [`Problem::new`] with a [`Code`](answer::codes::Code) (add codes there), `.detail()` for people,
 //!   `.fault(Fault::new(code, "/lines/0/quantity"))` for places, `.with("order_id", id)` for more members.
 //!   `?` turns an `AskError` into its problem.
-//! - *Lists*: an empty type that implements [`query::Listing`], `List<ThatType>` as extractor,
+//! - *Lists*: an empty type that implements [`request::query::Listing`], `List<ThatType>` as extractor,
 //!   `list.page(..)` or, for a list that is in memory, `list.page_of(..)`.
 //!   `List` and `Query` stand before `Read` and `Write`, which refuse a query string that nobody has read.
 //! - *Shapes*: money, times, ids and words are documented by the types of [`schema`]
-//!   (`#[schema(value_type = schema::Money)]`); texts are [`json::Text<MAX>`].
-//! - *`null`*: every field of a PATCH is read by [`json::nullable`] (`Option<Option<T>>`: `null` takes it away),
-//!   [`json::clearable`] (`null` makes it empty) or [`json::given`] (`null` is a 422). In other bodies `null` is as if
-//!   the field were absent: `Option<T>`, or [`json::or_empty`].
+//!   (`#[schema(value_type = answer::schema::Money)]`); texts are [`request::json::Text<MAX>`].
+//! - *`null`*: every field of a PATCH is read by [`request::json::nullable`] (`Option<Option<T>>`: `null` takes it away),
+//!   [`request::json::clearable`] (`null` makes it empty) or [`request::json::given`] (`null` is a 422). In other bodies `null` is as if
+//!   the field were absent: `Option<T>`, or [`request::json::or_empty`].
 
-pub mod address;
-pub mod admin_orders;
-pub mod admin_products;
-pub mod admission;
-pub mod arrival;
-pub mod auth;
-pub mod caller;
-pub mod carts;
-pub mod categories;
-pub mod codes;
-pub mod completion;
-pub mod conditional;
-pub mod config;
-pub mod connection;
-pub mod context;
-pub mod descriptors;
-pub mod extract;
-pub mod fields;
-pub mod filters;
-pub mod front;
+pub mod account;
+pub mod admin;
+pub mod answer;
+pub mod edge;
 #[cfg(test)]
 mod fuzz_tests;
-pub mod health;
-pub mod idempotency;
-pub mod inventory;
-pub mod json;
-pub mod limits;
-pub mod lists;
-pub mod me;
-pub mod openapi;
-pub mod operators;
-pub mod orders;
-pub mod origin;
-pub mod outcomes;
-pub mod passwords;
-pub mod patience;
-pub mod prefer;
-pub mod problem;
-pub mod products;
-pub mod query;
-pub mod reply;
+pub mod operations;
+pub mod request;
 pub mod routes;
-pub mod schema;
-pub mod serve;
-pub mod sessions;
-pub mod spelling;
-pub mod tokens;
-pub mod unparsed;
-pub mod users;
-pub mod views;
-pub mod waiting;
+pub mod shop;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -118,18 +77,18 @@ use std::time::Duration;
 use axum::http::HeaderValue;
 use tokio::time::Instant;
 
-pub use config::EdgeConfig;
-pub use extract::{Path, Read, Write};
-pub use health::Health;
-pub use operators::{ClusterNode, ClusterSlot, ClusterView};
-pub use problem::{Problem, Result};
-pub use reply::Reply;
-pub use serve::serve;
+pub use answer::problem::{Problem, Result};
+pub use answer::reply::Reply;
+pub use edge::config::EdgeConfig;
+pub use edge::serve::serve;
+pub use operations::health::Health;
+pub use operations::operators::{ClusterNode, ClusterSlot, ClusterView};
+pub use request::extract::{Path, Read, Write};
 
-use crate::actors::client::{AskError, Asking, Client, Wait};
 use crate::actors::entity::Caller;
 use crate::actors::keyring::types::{Command, Keyring};
 use crate::actors::projections::Projections;
+use crate::actors::runtime::client::{AskError, Asking, Client, Wait};
 use crate::actors::values::{Only, Secret};
 use crate::metrics::Metrics;
 
@@ -141,7 +100,7 @@ pub struct Given {
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
     pub cluster: Arc<dyn ClusterView>,
-    pub limiter: Arc<dyn limits::Limiter>,
+    pub limiter: Arc<dyn edge::limits::Limiter>,
 }
 
 /// The edge: what every handler can reach. Cheap to clone.
@@ -156,11 +115,11 @@ pub struct Inner {
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
     pub cluster: Arc<dyn ClusterView>,
-    pub keys: tokens::Keys,
-    pub passwords: passwords::Passwords,
-    pub limiter: Arc<dyn limits::Limiter>,
-    pub admission: admission::Admission,
-    pub bodies: arrival::Allowance,
+    pub keys: account::tokens::Keys,
+    pub passwords: account::passwords::Passwords,
+    pub limiter: Arc<dyn edge::limits::Limiter>,
+    pub admission: edge::admission::Admission,
+    pub bodies: edge::arrival::Allowance,
     /// Strict-Transport-Security, where it is to be sent.
     pub hsts: Option<HeaderValue>,
 }
@@ -178,16 +137,19 @@ pub enum StartError {
     #[error("the keyring did not answer: {0:?}")]
     Keyring(AskError),
     #[error(transparent)]
-    Keys(#[from] tokens::KeysError),
+    Keys(#[from] account::tokens::KeysError),
 }
 
 impl Edge {
     /// Makes the edge; the shop is given secrets if it has none yet.
     pub async fn start(given: Given) -> std::result::Result<Edge, StartError> {
         let Given { client, projections, config, metrics, health, cluster, limiter } = given;
-        let fresh = Command::Ensure { signing_seed: Secret(tokens::random()), token_secret: Secret(tokens::random()) };
+        let fresh = Command::Ensure {
+            signing_seed: Secret(account::tokens::random()),
+            token_secret: Secret(account::tokens::random()),
+        };
         let asking = Asking {
-            request: idempotency::random_request_id(),
+            request: request::idempotency::random_request_id(),
             keyed: None,
             caller: Caller::System,
             deadline: Instant::now() + Duration::from_millis(config.handler_timeout_ms),
@@ -195,17 +157,17 @@ impl Edge {
             wait: Wait::Durable,
         };
         let keyring = client.ask::<Keyring>(&Only, fresh, asking).await.map_err(StartError::Keyring)?;
-        let keys = tokens::Keys::new(&config, &keyring.view.state)?;
+        let keys = account::tokens::Keys::new(&config, &keyring.view.state)?;
         let hsts = match config.hsts_max_age_s {
             0 => None,
             seconds => HeaderValue::try_from(format!("max-age={seconds}; includeSubDomains")).ok(),
         };
         Ok(Edge(Arc::new(Inner {
             keys,
-            passwords: passwords::Passwords::new(&config),
+            passwords: account::passwords::Passwords::new(&config),
             limiter,
-            admission: admission::Admission::new(&config),
-            bodies: arrival::Allowance::new(&config),
+            admission: edge::admission::Admission::new(&config),
+            bodies: edge::arrival::Allowance::new(&config),
             hsts,
             client,
             projections,

@@ -12,12 +12,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::front::{Class, Front};
-use super::problem::{Code, Problem};
-use super::{
-    Edge, admin_orders, admin_products, auth, carts, categories, completion, health, inventory, me, openapi, operators,
-    orders, products, users,
-};
+use super::Edge;
+use super::account::{auth, me};
+use super::admin::{inventory, orders as admin_orders, products as admin_products, users};
+use super::answer::openapi;
+use super::answer::problem::{Code, Problem};
+use super::edge::pipeline::{Class, Front};
+use super::operations::{health, operators};
+use super::shop::{carts, categories, completion, orders, products};
 
 /// Answers below this size are sent as they are: compressing them saves nothing.
 const COMPRESS_ABOVE_BYTES: u16 = 1_024;

@@ -6,9 +6,9 @@ use anyhow::bail;
 use tokio::time::Instant;
 
 use super::STEP;
-use crate::actors::client::{Asking, Client, Wait};
 use crate::actors::entity::Caller;
 use crate::actors::keyring::types::Keyring;
+use crate::actors::runtime::client::{Asking, Client, Wait};
 use crate::actors::user::types::{Command, Status, User};
 use crate::actors::values::{Email, Only, Role, UserId};
 use crate::config::{Config, StoreKind};
@@ -74,22 +74,22 @@ pub async fn make_administrator(
     let deadline = Instant::now() + STEP;
     let roles = BTreeSet::from([Role::Customer, Role::Admin]);
     let asking = || Asking {
-        request: http::idempotency::random_request_id(),
+        request: http::request::idempotency::random_request_id(),
         keyed: None,
         caller: Caller::System,
         deadline,
         if_version: None,
         wait: Wait::Settled,
     };
-    if let Some(user) = http::users::named(client, &email.names(), deadline).await? {
+    if let Some(user) = http::admin::users::named(client, &email.names(), deadline).await? {
         let answered = client.ask::<User>(&user, Command::SetRoles { roles }, asking()).await?;
         answered
             .outcome
             .map_err(|rejection| anyhow::anyhow!("the user cannot become an administrator: {rejection:?}"))?;
         return Ok(format!("{email} is an administrator now; the password is the one that this user has"));
     }
-    let password = http::passwords::NewPassword::new(password)?;
-    let password_hash = http::passwords::Passwords::new(settings)
+    let password = http::account::passwords::NewPassword::new(password)?;
+    let password_hash = http::account::passwords::Passwords::new(settings)
         .hash_alone(password, deadline)
         .await
         .map_err(|_| anyhow::anyhow!("the password cannot be hashed"))?;

@@ -4,11 +4,11 @@ use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
-use souk::actors::attention::OverdueList;
 use souk::actors::entity::Answer;
 use souk::actors::gateways::GatewayError;
 use souk::actors::payment::types::{PaymentRequest, PaymentStep};
-use souk::actors::slot::actor::now;
+use souk::actors::runtime::attention::OverdueList;
+use souk::actors::runtime::slot::actor::now;
 use tokio::sync::watch;
 
 use super::*;

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use souk::actors::entity::{Kind, Outcome};
-use souk::actors::envelope::{Keep, Reply};
-use souk::actors::erased::Erased;
 use souk::actors::kinds::Kinds;
+use souk::actors::runtime::envelope::{Keep, Reply};
+use souk::actors::runtime::erased::Erased;
 use souk::actors::sku::types::{Rejection, StockUnit};
 use souk::actors::values::RequestId;
 use souk::persistence::{EntityKey, RequestBytes};

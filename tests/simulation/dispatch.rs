@@ -1,11 +1,11 @@
 //! The simulated dispatcher: one delivery for each owed request on its way, under the rules of
 //! `actors::dispatcher`: asked until there is an answer, with a backoff, as long as it is owed.
 
-use souk::actors::dispatcher::owed_request;
 use souk::actors::entity::{Answer, Caller, Target};
-use souk::actors::envelope::{AskError, Body, Envelope, Keep, Reply, ReplyTo, Wait};
 use souk::actors::payment::types::PaymentRequest;
-use souk::actors::slot::Dispatch;
+use souk::actors::runtime::dispatcher::owed_request;
+use souk::actors::runtime::envelope::{AskError, Body, Envelope, Keep, Reply, ReplyTo, Wait};
+use souk::actors::runtime::slot::Dispatch;
 use souk::actors::values::{RequestId, Time};
 use souk::persistence::EntityKey;
 use tokio::time::Instant;

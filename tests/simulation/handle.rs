@@ -6,8 +6,8 @@ use std::sync::Arc;
 use futures::channel::oneshot;
 use parking_lot::Mutex;
 use souk::actors::entity::{Caller, Kind, Outcome};
-use souk::actors::envelope::{AskError, Body, Keep, Reply, Wait};
-use souk::actors::erased::Erased;
+use souk::actors::runtime::envelope::{AskError, Body, Keep, Reply, Wait};
+use souk::actors::runtime::erased::Erased;
 use souk::actors::values::{CartId, OrderId, ProductId, RequestId, SessionId, Sku, Time, UserId};
 use souk::persistence::EntityKey;
 

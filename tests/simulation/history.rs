@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use souk::actors::entity::{Entity, Kind, Outcome, codec};
-use souk::actors::erased::{AnyState, Erased};
 use souk::actors::kinds::Kinds;
+use souk::actors::runtime::erased::{AnyState, Erased};
 use souk::actors::values::Time;
 use souk::persistence::{EntityKey, Epoch, OwedRow, Payload, Record, RequestBytes, Slot};
 

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
-use souk::actors::envelope::{AskError, Body, Envelope, Reply, ReplyTo};
-use souk::actors::slot::core::{Lookup, Output, SlotCore};
-use souk::actors::slot::{Common, Dispatch, Resident, SlotShared, fresh};
+use souk::actors::runtime::envelope::{AskError, Body, Envelope, Reply, ReplyTo};
+use souk::actors::runtime::slot::core::{Lookup, Output, SlotCore};
+use souk::actors::runtime::slot::{Common, Dispatch, Resident, SlotShared, fresh};
+use souk::actors::runtime::writer::{
+    Effect, Ended, Gathering, Item, Outlet, Submission, WriterArguments, WriterLimits,
+};
 use souk::actors::values::Time;
-use souk::actors::writer::{Effect, Ended, Gathering, Item, Outlet, Submission, WriterArguments, WriterLimits};
 use souk::cluster::Lease;
 use souk::metrics::Metrics;
 use souk::persistence::{EntityKey, Epoch, Journal, OwedRow, Record, Refusal, Slot, SlotHead, StoreError, WakeRow};

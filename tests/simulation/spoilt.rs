@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use souk::actors::entity::{Answer, CodecError, Ctx, Kind, Outcome, Owed, Stored, codec};
-use souk::actors::erased::{AnyState, Decided, Erased, KindSpec, spec};
 use souk::actors::kinds::Kinds;
+use souk::actors::runtime::erased::{AnyState, Decided, Erased, KindSpec, spec};
 use souk::actors::sku;
 use souk::actors::sku::types::{Rejection, StockUnit};
 use souk::actors::values::Time;

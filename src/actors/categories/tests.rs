@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::actors::testkit::{Given, START, assert_golden};
+use crate::actors::testing::kit::{Given, START, assert_golden};
 
 const SHIRTS: CategoryId = CategoryId(1);
 const TEES: CategoryId = CategoryId(2);

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::actors::testkit::{Given, START, assert_golden};
+use crate::actors::testing::kit::{Given, START, assert_golden};
 
 const CART: CartId = CartId(1);
 const ORDER: OrderId = OrderId(2);

@@ -1,6 +1,6 @@
 //! Gateways: how entities reach what is outside the shop, such as a payment provider.
 
-pub mod payment;
+pub mod payments;
 
 use std::any::Any;
 use std::borrow::Cow;

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::actors::testkit::{Given, START, assert_golden};
+use crate::actors::testing::kit::{Given, START, assert_golden};
 
 const ADA: UserId = UserId(1);
 const EVE: UserId = UserId(2);

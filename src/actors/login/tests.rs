@@ -1,5 +1,5 @@
 use super::*;
-use crate::actors::testkit::{Given, assert_golden};
+use crate::actors::testing::kit::{Given, assert_golden};
 
 const ADA: UserId = UserId(1);
 const BOB: UserId = UserId(2);

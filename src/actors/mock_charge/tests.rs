@@ -1,6 +1,6 @@
 use super::types::{ChargeStatus, Command, DeclineCode, Rejection, Reply, State};
 use super::{Event, TOKEN_DECLINED, TOKEN_FLAKY};
-use crate::actors::testkit::{Given, assert_golden};
+use crate::actors::testing::kit::{Given, assert_golden};
 use crate::actors::values::{Currency, Money, OrderId, RefundId, Secret};
 
 fn gbp(amount: i64) -> Money {

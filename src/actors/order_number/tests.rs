@@ -1,6 +1,6 @@
 use super::Event;
 use super::types::{Command, Rejection, Reply, State};
-use crate::actors::testkit::{Given, assert_golden};
+use crate::actors::testing::kit::{Given, assert_golden};
 use crate::actors::values::OrderId;
 
 #[test]

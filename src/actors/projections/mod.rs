@@ -30,11 +30,11 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::categories::types::Categories;
-use super::client::{AskError, Client, View};
-use super::dispatcher::Follower;
 use super::entity::Kind;
 use super::order::types::Order;
 use super::product::types::Product;
+use super::runtime::client::{AskError, Client, View};
+use super::runtime::dispatcher::Follower;
 use super::sku::types::StockUnit;
 use super::values::Sku;
 use crate::metrics::Metrics;

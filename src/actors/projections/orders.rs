@@ -11,8 +11,8 @@ use parking_lot::RwLock;
 
 use super::ROWS_AT_ONCE;
 use super::catalogue::Range;
-use crate::actors::client::View;
 use crate::actors::order::types::{FulfillmentStatus, Order, OrderStatus, PaymentStatus};
+use crate::actors::runtime::client::View;
 use crate::actors::values::{OrderId, Time};
 
 #[derive(Default)]

@@ -7,10 +7,10 @@ use std::task::Poll;
 use super::ROWS_AT_ONCE;
 use super::catalogue::{Catalogue, ProductQuery, ProductsFound, Range, SortBy, SortField};
 use super::orders::{OrderQuery, Orders};
-use crate::actors::client::View;
 use crate::actors::order::types::{Order, OrderStatus, Placement, State as OrderState};
 use crate::actors::payment::types::{PaymentIntent, PaymentMethod};
 use crate::actors::product::types::{Content, Product, ProductStatus, State as ProductState, Variant};
+use crate::actors::runtime::client::View;
 use crate::actors::values::{
     Address, CartId, CategoryId, Contact, Currency, Money, OrderId, ProductId, RequestId, Secret, StockBand, Time,
     Totals, UserId, VariantId,

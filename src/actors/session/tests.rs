@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::actors::entity::Policy;
-use crate::actors::testkit::{Given, START, assert_golden};
+use crate::actors::testing::kit::{Given, START, assert_golden};
 
 const SESSION: SessionId = SessionId(3);
 const ADA: UserId = UserId(1);

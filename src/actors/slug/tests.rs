@@ -1,5 +1,5 @@
 use super::*;
-use crate::actors::testkit::{Given, assert_golden};
+use crate::actors::testing::kit::{Given, assert_golden};
 
 const TEE: ProductId = ProductId(1);
 const MUG: ProductId = ProductId(2);

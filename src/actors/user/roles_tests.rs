@@ -1,7 +1,7 @@
 use super::types::RolesChange;
 use super::*;
 use crate::actors::keyring::types as keyring;
-use crate::actors::testkit::Given;
+use crate::actors::testing::kit::Given;
 
 const ADA: UserId = UserId(1);
 

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::actors::entity::{AnyCommand, Kind, Outcome, Target};
 use crate::actors::keyring::types as keyring;
-use crate::actors::testkit::Given;
+use crate::actors::testing::kit::Given;
 
 /// Two users who want the same email address, and who have these sessions in turn.
 const USERS: [UserId; 2] = [UserId(0), UserId(1)];

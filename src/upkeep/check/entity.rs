@@ -3,7 +3,7 @@
 
 use super::walk::{Seen, checksum, name};
 use super::{Asked, Counts, Findings, whole};
-use crate::actors::erased::{AnyState, KindSpec};
+use crate::actors::runtime::erased::{AnyState, KindSpec};
 use crate::actors::values::Time;
 use crate::persistence::{EntityKey, History, Origin, OwedRow, Record, Slot, Snapshot, StoreError};
 use crate::upkeep::PAGE;

@@ -3,10 +3,10 @@
 use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
-use souk::actors::envelope::{AskError, Envelope};
-use souk::actors::history::ask_error;
-use souk::actors::slot::core::Lookup;
-use souk::actors::slot::load;
+use souk::actors::runtime::envelope::{AskError, Envelope};
+use souk::actors::runtime::history::ask_error;
+use souk::actors::runtime::slot::core::Lookup;
+use souk::actors::runtime::slot::load;
 use souk::persistence::{EntityKey, Journal};
 
 use super::{Mail, Node, OWED_PAGE, WAKE_PAGE};

@@ -2,7 +2,7 @@ use super::*;
 use crate::actors::cart::types::{Completing, Requirement};
 use crate::actors::order::types::{self as order, RefusalCode};
 use crate::actors::payment::types::PaymentMethod;
-use crate::actors::testkit::request;
+use crate::actors::testing::kit::request;
 use crate::actors::values::Secret;
 
 pub(super) const ORDER: OrderId = OrderId(11);

@@ -2,7 +2,7 @@ use super::*;
 use crate::actors::cart::types::{LineFault, LineFaultCode, Requirement};
 use crate::actors::order::types::RefusalCode;
 use crate::actors::payment::types::PaymentMethod;
-use crate::actors::testkit::assert_golden;
+use crate::actors::testing::kit::assert_golden;
 use crate::actors::values::Secret;
 
 const REQUEST: RequestId = RequestId([7; 16]);

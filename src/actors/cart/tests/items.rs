@@ -3,7 +3,7 @@
 use super::completion::{ORDER, complete, now, ready};
 use super::merge::{take, target};
 use super::*;
-use crate::actors::testkit::request;
+use crate::actors::testing::kit::request;
 
 /// Somebody else's, under the same SKU.
 fn mug(price: i64) -> Offer {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::actors::cart::types::MergeOut;
-use crate::actors::testkit::request;
+use crate::actors::testing::kit::request;
 
 fn merge(strategy: MergeStrategy) -> Command {
     Command::Merge { from: OTHER, strategy }

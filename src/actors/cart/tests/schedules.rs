@@ -6,8 +6,8 @@ use super::*;
 use crate::actors::cart::types::Completing;
 use crate::actors::order::types::RefusalCode;
 use crate::actors::payment::types::PaymentMethod;
+use crate::actors::testing::world::{Step, World, steps};
 use crate::actors::values::Secret;
-use crate::actors::world::{Step, World, steps};
 
 const CARTS: u128 = 4;
 const SKUS: [&str; 3] = ["A", "B", "C"];

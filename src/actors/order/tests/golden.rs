@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::fixture::{gbp, placement};
 use crate::actors::order::Event;
 use crate::actors::order::types::{Limits, OrderRefusal, OrderStatus, Placement, RefusalCode, Rejection, Reply};
-use crate::actors::testkit::assert_golden;
+use crate::actors::testing::kit::assert_golden;
 use crate::actors::values::{LineId, PaymentId, RefundId, Time};
 
 fn refusal() -> OrderRefusal {

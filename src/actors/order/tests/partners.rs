@@ -12,7 +12,7 @@ use crate::actors::order::types::{Command, OrderRefusal, OrderStatus, PaymentSta
 use crate::actors::order_number::types::{self as order_number, OrderNumber};
 use crate::actors::payment::types::PaymentAnswer;
 use crate::actors::sku::types::{self as sku, StockUnit};
-use crate::actors::testkit::Given;
+use crate::actors::testing::kit::Given;
 use crate::actors::values::RefundId;
 
 pub(super) type Table = Given<State>;

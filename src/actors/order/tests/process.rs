@@ -13,7 +13,7 @@ use crate::actors::order::types::{
 use crate::actors::order_number::types::{self as order_number, OrderNumber};
 use crate::actors::payment::types::PaymentAnswer;
 use crate::actors::sku::types::{self as sku, StockUnit};
-use crate::actors::testkit::{Given, START};
+use crate::actors::testing::kit::{Given, START};
 use crate::actors::values::{LineId, RefundId};
 
 #[test]

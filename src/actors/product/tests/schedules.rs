@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::actors::world::{Step, World, steps};
+use crate::actors::testing::world::{Step, World, steps};
 
 const SKUS: [&str; 4] = ["A", "B", "C", "D"];
 const PRODUCTS: u128 = 3;

@@ -1,0 +1,108 @@
+//! How the slot answers: now or once it is durable, once the entity has settled, and a repeated question
+//! with the outcome that it had.
+
+use super::core::{Lookup, Output};
+use super::desk::{Desk, LookedUp, known_receipt, must_look_up};
+use super::receipts::Kept;
+use super::resident::{Resident, Watcher};
+use crate::actors::runtime::envelope::{AskError, Body, Envelope, Keep, Reply, ReplyTo, Wait};
+use crate::actors::runtime::erased::{KindSpec, is_acceptance};
+use crate::actors::runtime::writer::{Effect, Item, Submission};
+use crate::actors::values::Time;
+
+impl Desk {
+    /// Answers a repeat with what is in memory, or has the index asked.
+    pub(super) fn answer_repeat(
+        &mut self,
+        resident: &mut Resident,
+        envelope: Envelope,
+        looked_up: LookedUp,
+        now: Time,
+    ) {
+        let Body::Repeat { fingerprint, .. } = envelope.body else { return };
+        let at_ms = now.max(resident.at).0;
+        if let Some(kept) = known_receipt(resident, &envelope, &looked_up, at_ms) {
+            self.repeat(resident, kept, Keep::Client { fingerprint, keep_ms: 0 }, envelope);
+        } else if must_look_up(resident, &envelope, &looked_up, at_ms) {
+            self.find_receipt(resident, envelope);
+        } else {
+            let never_seen = resident.reply(None, false, false);
+            self.answer_durably(resident.seq, envelope.reply, Ok(never_seen));
+        }
+    }
+
+    pub(super) fn find_receipt(&mut self, resident: &mut Resident, envelope: Envelope) {
+        let ticket = self.next_lookup;
+        if !resident.receipts.begin_lookup(ticket, &self.common.limits.receipts) {
+            return self.busy(envelope.reply);
+        }
+        self.next_lookup += 1;
+        self.out.push(Output::FindReceipt(Lookup { ticket, envelope }));
+    }
+
+    /// The same question gets the same answer.
+    pub(super) fn repeat(&mut self, resident: &mut Resident, kept: Kept, keep: Keep, envelope: Envelope) {
+        let fingerprint = match keep {
+            Keep::Client { fingerprint, .. } => fingerprint,
+            Keep::Owed { .. } => envelope.request.0,
+        };
+        if kept.receipt.fingerprint != fingerprint {
+            return self.answer_durably(resident.seq, envelope.reply, Err(AskError::KeyReused));
+        }
+        let spec: Option<&dyn KindSpec> = self.common.kinds.by_number(envelope.key.kind);
+        let Some(Ok(outcome)) = spec.map(|spec| spec.outcome(&kept.receipt.outcome)) else {
+            return self.answer(envelope.reply, Err(AskError::Damaged));
+        };
+        let wait = match envelope.body {
+            Body::Command { wait, .. } | Body::Repeat { wait, .. } if is_acceptance(&kept.receipt.outcome) => wait,
+            _ => Wait::Durable,
+        };
+        let watcher =
+            Watcher { reply: envelope.reply, outcome: Some(outcome), replayed: true, want_state: envelope.want_state };
+        if kept.version == resident.version {
+            return self.answer_when(resident, watcher, wait);
+        }
+        let then = Reply { version: kept.version, state: None, ..resident.reply(watcher.outcome, false, true) };
+        self.answer_durably(resident.seq, watcher.reply, Ok(then));
+    }
+
+    pub(super) fn answer(&mut self, reply: ReplyTo, answer: Result<Reply, AskError>) {
+        self.out.push(Output::Answer(reply, answer));
+    }
+
+    pub(super) fn busy(&mut self, reply: ReplyTo) {
+        self.common.metrics.busy.inc();
+        self.answer(reply, Err(AskError::Busy { retry_after_ms: 100 }));
+    }
+
+    pub(super) fn submit(&mut self, item: Item, effects: Vec<Effect>) {
+        self.out.push(Output::Submit(Submission { slot: self.slot, generation: self.generation, item, effects }));
+    }
+
+    /// Answers once the record `seq`, on which the answer is based, is durable.
+    pub(super) fn answer_durably(&mut self, seq: u64, to: ReplyTo, answer: Result<Reply, AskError>) {
+        if seq <= self.shared.durable_seq() {
+            self.answer(to, answer);
+        } else if self.common.room.has_space() {
+            self.submit(Item::Barrier, vec![Effect::Reply(to, answer)]);
+        } else {
+            self.busy(to);
+        }
+    }
+
+    /// Answers with the present state, now or when the entity has settled.
+    pub(super) fn answer_when(&mut self, resident: &mut Resident, watcher: Watcher, wait: Wait) {
+        let ready = wait == Wait::Durable || resident.state.settled();
+        self.answer_as(resident, watcher, ready);
+    }
+
+    pub(super) fn answer_as(&mut self, resident: &mut Resident, watcher: Watcher, ready: bool) {
+        if ready {
+            let reply = resident.reply(watcher.outcome, watcher.want_state, watcher.replayed);
+            self.answer_durably(resident.seq, watcher.reply, Ok(reply));
+        } else {
+            resident.watchers.retain(|watcher| !watcher.reply.is_closed());
+            resident.watchers.push(watcher);
+        }
+    }
+}

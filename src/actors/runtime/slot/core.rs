@@ -1,0 +1,472 @@
+//! What a slot does, without I/O: every function takes an input and the time, and leaves outputs.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use hashlink::LinkedHashMap;
+
+use super::SlotShared;
+use super::alarms::Alarms;
+use super::desk::{Common, Desk, Dispatch, Judged, LookedUp};
+use super::memory::Holding;
+use super::outstanding::Outstanding;
+use super::receipts::Kept;
+use super::resident::{Resident, Watcher};
+use crate::actors::runtime::envelope::{AskError, Body, Envelope, Reply, ReplyTo, Residence};
+use crate::actors::runtime::writer::Submission;
+use crate::actors::values::Time;
+use crate::persistence::{EntityKey, OwedRow, Record, SlotHead, WakeRow};
+
+/// What the slot wants done. Submissions go first, in their order: what else is done may depend on them.
+pub enum Output {
+    /// Hand this to the journal writer.
+    Submit(Submission),
+    /// Answer now: nothing in flight stands behind it.
+    Answer(ReplyTo, Result<Reply, AskError>),
+    /// Bring an entity into memory. `settle`: records of it may be in flight; wait for them first.
+    Load { key: EntityKey, settle: bool },
+    /// Look in the index whether the request of this command was seen, after everything in flight.
+    FindReceipt(Lookup),
+    /// Read a page of the owed index.
+    ReadOwed { after: Option<(i64, EntityKey)> },
+    /// Read a page of the wake index, after everything in flight has settled.
+    ReadWakes { after: (i64, EntityKey) },
+    /// Send an owed request again after a while, the longer the more often it was sent.
+    Resend(Dispatch),
+    /// A message of the runtime that cannot be handled now: bring it again after this time.
+    Later { envelope: Envelope, after_ms: u64 },
+}
+
+/// A command, or a question after one, whose receipt is looked for in the index.
+pub struct Lookup {
+    /// Which look-up of the slot's generation it is.
+    pub(super) ticket: u64,
+    pub envelope: Envelope,
+}
+
+/// A message of the runtime that found no room comes again after this time.
+pub(super) const ROOM_AGAIN_MS: u64 = 100;
+/// One that found no store, or an entity in quarantine, after this.
+const STORE_AGAIN_MS: u64 = 1_000;
+/// Pages of the owed and wake indexes are read on only while fewer entities are being loaded.
+const PACED_LOADING_MAX: usize = 64;
+/// Entities that may not leave memory are looked at no more often than this in one sweep.
+const PINNED_LOOKED_AT_MAX: usize = 64;
+
+/// Panics of one entity in a row, and until when it is left alone.
+#[derive(Default)]
+struct Fault {
+    panics: u32,
+    quarantined_until: Option<Time>,
+}
+
+pub struct SlotCore {
+    residents: LinkedHashMap<EntityKey, Resident>,
+    loading: HashMap<EntityKey, VecDeque<Envelope>>,
+    faults: HashMap<EntityKey, Fault>,
+    /// Answers to what entities in memory owed, as they came in this turn: those of one entity are judged together.
+    answers: LinkedHashMap<EntityKey, Vec<Envelope>>,
+    holding: Holding,
+    /// Where the owed index is to be read on; `None`: it is being read, or has been.
+    owed_next: Option<Option<(i64, EntityKey)>>,
+    pub(super) desk: Desk,
+}
+
+impl SlotCore {
+    /// A slot that begins a generation on top of what is durable.
+    pub fn new(shared: Arc<SlotShared>, common: Arc<Common>, generation: u64, head: &SlotHead) -> SlotCore {
+        *shared.outstanding() = Outstanding::default();
+        shared.views.clear();
+        shared.set_durable_seq(head.seq);
+        let mut core = SlotCore {
+            residents: LinkedHashMap::new(),
+            loading: HashMap::new(),
+            faults: HashMap::new(),
+            answers: LinkedHashMap::new(),
+            holding: Holding::new(common.memory.clone()),
+            owed_next: Some(None),
+            desk: Desk {
+                slot: shared.slot,
+                epoch: head.epoch,
+                generation,
+                next_seq: head.seq + 1,
+                shared,
+                common,
+                senders: HashMap::new(),
+                next_lookup: 0,
+                resuming: HashMap::new(),
+                alarms: Alarms::unread(),
+                out: Vec::new(),
+            },
+        };
+        core.read_on();
+        core
+    }
+
+    /// Takes the outputs that have gathered: the end of a turn.
+    pub fn outputs(&mut self, now: Time) -> Vec<Output> {
+        while let Some((key, answers)) = self.answers.pop_front() {
+            self.judge_answers(key, answers, now);
+        }
+        std::mem::take(&mut self.desk.out)
+    }
+    pub fn generation(&self) -> u64 {
+        self.desk.generation
+    }
+    pub fn resident_count(&self) -> usize {
+        self.residents.len()
+    }
+    pub fn resident_bytes(&self) -> usize {
+        self.holding.true_bytes()
+    }
+    /// Whether [`SlotCore::passivate`] is to make room.
+    pub fn is_over_budget(&self) -> bool {
+        self.holding.is_over()
+    }
+    pub fn outstanding_count(&self) -> usize {
+        self.desk.shared.outstanding().len()
+    }
+
+    /// How many requests have been owed for too long.
+    pub fn overdue_count(&self, now: Time) -> usize {
+        let overdue_ms = i64::try_from(self.desk.common.limits.owed_overdue_ms).unwrap_or(i64::MAX);
+        let before = Time(now.0.saturating_sub(overdue_ms));
+        self.desk.shared.outstanding().owed_since_before(before).count()
+    }
+
+    /// A message for one of the slot's entities. Answers wait for more of them, until the entity gets another
+    /// message or the turn ends.
+    pub fn message(&mut self, envelope: Envelope, now: Time) {
+        if matches!(envelope.body, Body::Answered { .. }) && self.residents.contains_key(&envelope.key) {
+            self.answers.entry(envelope.key.clone()).or_insert_with(Vec::new).push(envelope);
+            return;
+        }
+        if let Some(answers) = self.answers.remove(&envelope.key) {
+            self.judge_answers(envelope.key.clone(), answers, now);
+        }
+        self.admit(envelope, now);
+    }
+
+    fn judge_answers(&mut self, key: EntityKey, mut answers: Vec<Envelope>, now: Time) {
+        // The entity may have left memory since, or be left alone: then each goes its own way.
+        let apart = answers.len() == 1
+            || !self.residents.contains_key(&key)
+            || answers.iter().any(|envelope| self.quarantined(envelope, now).is_some());
+        if apart {
+            answers.drain(..).for_each(|envelope| self.admit(envelope, now));
+            return;
+        }
+        self.judging(&key, now, |desk, resident| desk.answered_together(resident, &key, answers, now));
+    }
+
+    fn admit(&mut self, envelope: Envelope, now: Time) {
+        let internal = envelope.body.is_internal();
+        if let Some(until) = self.quarantined(&envelope, now) {
+            return match internal {
+                true => self.later(envelope, until.since_ms(now).max(STORE_AGAIN_MS)),
+                false => self.desk.answer(envelope.reply, Err(AskError::Quarantined)),
+            };
+        }
+        if let Some(waiting) = self.loading.get_mut(&envelope.key) {
+            if waiting.len() >= self.desk.common.limits.loading_messages_max && !internal {
+                return self.desk.busy(envelope.reply);
+            }
+            waiting.push_back(envelope);
+            return;
+        }
+        if self.residents.contains_key(&envelope.key) {
+            return self.handle(envelope, now, true);
+        }
+        if self.loading.len() >= self.desk.common.limits.loading_entities_max && !internal {
+            return self.desk.busy(envelope.reply);
+        }
+        let key = envelope.key.clone();
+        self.start_loading(key, VecDeque::from([envelope]), false);
+    }
+
+    fn start_loading(&mut self, key: EntityKey, waiting: VecDeque<Envelope>, settle: bool) {
+        self.loading.insert(key.clone(), waiting);
+        self.desk.out.push(Output::Load { key, settle });
+    }
+
+    fn later(&mut self, envelope: Envelope, after_ms: u64) {
+        self.desk.out.push(Output::Later { envelope, after_ms });
+    }
+
+    /// Until when the entity is left alone, if this message would run its code.
+    fn quarantined(&self, envelope: &Envelope, now: Time) -> Option<Time> {
+        let until = self.faults.get(&envelope.key)?.quarantined_until?;
+        let runs = matches!(envelope.body, Body::Command { .. }) || envelope.body.is_internal();
+        (runs && now < until).then_some(until)
+    }
+
+    /// An entity has been loaded, or could not be.
+    pub fn loaded(&mut self, generation: u64, key: EntityKey, result: Result<Resident, AskError>, now: Time) {
+        if generation != self.desk.generation {
+            return;
+        }
+        let waiting = self.loading.remove(&key).unwrap_or_default();
+        match result {
+            Ok(mut resident) => {
+                resident.last_used = now;
+                self.holding.resize(0, resident.size_bytes);
+                self.residents.insert(key, resident);
+                for envelope in waiting {
+                    self.message_after_load(envelope, now);
+                }
+            }
+            Err(error) => self.not_loaded(&key, waiting, error, now),
+        }
+        self.read_on();
+    }
+
+    /// Those who wait are told; messages of the runtime come again, unless they would be in vain.
+    fn not_loaded(&mut self, key: &EntityKey, waiting: VecDeque<Envelope>, error: AskError, now: Time) {
+        if error == AskError::Panicked {
+            self.panicked(key.clone(), false, now);
+        }
+        self.desk.not_resumed(key, &error);
+        for envelope in waiting {
+            if !envelope.body.is_internal() {
+                self.desk.answer(envelope.reply, Err(error.clone()));
+            } else if error != AskError::Damaged {
+                self.later(envelope, STORE_AGAIN_MS);
+            }
+        }
+    }
+
+    /// As [`SlotCore::message`], except that the entity was not in memory when the message came. The
+    /// message before it may have made the entity leave again (it panicked): then it is loaded again.
+    fn message_after_load(&mut self, envelope: Envelope, now: Time) {
+        if self.residents.contains_key(&envelope.key) {
+            self.handle(envelope, now, false);
+        } else {
+            self.message(envelope, now);
+        }
+    }
+
+    /// The index has been asked for the receipt of this command.
+    pub fn receipt_found(
+        &mut self,
+        generation: u64,
+        lookup: Lookup,
+        found: Result<Option<Record>, AskError>,
+        now: Time,
+    ) {
+        let Lookup { ticket, envelope } = lookup;
+        if generation != self.desk.generation {
+            return self.desk.answer(envelope.reply, Err(AskError::Unavailable));
+        }
+        let resident = self.residents.get_mut(&envelope.key);
+        // Loaded anew since: what was found, or not found, says nothing about what it keeps.
+        if !resident.is_some_and(|resident| resident.receipts.end_lookup(ticket)) {
+            return self.message(envelope, now);
+        }
+        match found {
+            Err(error) => self.desk.answer(envelope.reply, Err(error)),
+            Ok(Some(Record { version, receipt: Some(receipt), .. })) => {
+                self.judge(envelope, now, LookedUp::Found(Kept { version, receipt }));
+            }
+            Ok(Some(_) | None) => self.judge(envelope, now, LookedUp::Never),
+        }
+    }
+
+    /// A message for an entity that is in memory.
+    fn handle(&mut self, envelope: Envelope, now: Time, was_resident: bool) {
+        match envelope.body {
+            Body::Read { .. } | Body::Inspect => self.show(envelope, now, was_resident),
+            Body::Command { .. } | Body::Answered { .. } | Body::Wake | Body::Resume | Body::Repeat { .. } => {
+                self.judge(envelope, now, LookedUp::NotYet)
+            }
+        }
+    }
+
+    /// Shows the entity; changes nothing.
+    fn show(&mut self, envelope: Envelope, now: Time, was_resident: bool) {
+        let panics = self.faults.get(&envelope.key).map_or(0, |fault| fault.panics);
+        let Some(resident) = self.residents.to_back(&envelope.key) else { return };
+        resident.last_used = now;
+        let (key, desk) = (envelope.key.clone(), &mut self.desk);
+        let shown = catch_unwind(AssertUnwindSafe(|| match envelope.body {
+            Body::Read { wait } => {
+                let Envelope { reply, want_state, .. } = envelope;
+                if resident.seq <= desk.shared.durable_seq() && !desk.shared.views.shows(&key, resident) {
+                    desk.shared.views.show(&key, resident);
+                }
+                desk.answer_when(resident, Watcher { reply, outcome: None, replayed: false, want_state }, wait);
+            }
+            _ => {
+                let known = |number| desk.shared.outstanding().get(number).cloned();
+                let owed = resident.owed_steps(desk.common.kinds, &key, known);
+                let residence = Residence { owed, ..resident.residence(desk.epoch, was_resident, panics) };
+                let reply = Reply { residence: Some(Box::new(residence)), ..resident.reply(None, false, false) };
+                desk.answer_durably(resident.seq, envelope.reply, Ok(reply));
+            }
+        }));
+        if shown.is_err() {
+            self.panicked(key, false, now);
+        }
+    }
+
+    /// Lets the entity judge a message.
+    fn judge(&mut self, envelope: Envelope, now: Time, looked_up: LookedUp) {
+        let key = envelope.key.clone();
+        self.judging(&key, now, |desk, resident| desk.judge(resident, envelope, now, looked_up));
+    }
+
+    /// Lets the entity judge, if it is in memory, and deals with a panic of its code.
+    fn judging(&mut self, key: &EntityKey, now: Time, judge: impl FnOnce(&mut Desk, &mut Resident) -> Judged) {
+        let Some(resident) = self.residents.to_back(key) else { return };
+        resident.last_used = now;
+        let size_before = resident.size_bytes;
+        let desk = &mut self.desk;
+        let judged = catch_unwind(AssertUnwindSafe(|| judge(desk, resident)));
+        self.holding.resize(size_before, resident.size_bytes);
+        match judged.unwrap_or(Judged::Panicked { spoilt: true }) {
+            Judged::Fine if self.faults.is_empty() => {}
+            Judged::Fine => drop(self.faults.remove(key)),
+            Judged::Refused => {}
+            Judged::Panicked { spoilt } => self.panicked(key.clone(), spoilt, now),
+        }
+    }
+
+    /// Entity code has panicked. What it may have spoilt is loaded again, and whatever the entity owes is
+    /// sent again: the state that is thrown away may have hidden it.
+    fn panicked(&mut self, key: EntityKey, spoilt: bool, now: Time) {
+        let common = self.desk.common.clone();
+        common.metrics.panics.inc();
+        let fault = self.faults.entry(key.clone()).or_default();
+        fault.panics += 1;
+        if fault.panics >= common.limits.panics_max {
+            fault.quarantined_until = Some(now.plus_ms(common.limits.quarantine_ms));
+            common.metrics.quarantined.inc();
+            tracing::error!(kind = key.kind, id = %key.id, panics = fault.panics, "entity quarantined");
+        }
+        if spoilt && let Some(mut resident) = self.residents.remove(&key) {
+            self.desk.shared.views.hide(&key, &mut resident);
+            self.holding.resize(resident.size_bytes, 0);
+            for watcher in resident.watchers {
+                self.desk.answer(watcher.reply, Err(AskError::Unknown));
+            }
+            let resume = Envelope::internal(key.clone(), self.desk.slot, Body::Resume);
+            self.start_loading(key, VecDeque::from([resume]), true);
+        }
+    }
+
+    /// A page of the owed index: entities that owe something from an earlier life. Each is brought into
+    /// memory and everything it owes is sent.
+    pub fn owed_page(&mut self, generation: u64, rows: Vec<(EntityKey, OwedRow)>, is_last: bool, now: Time) {
+        if generation != self.desk.generation {
+            return;
+        }
+        let next = rows.last().map(|(key, row)| (row.due_ms, key.clone()));
+        for (key, row) in rows {
+            self.desk.about_to_resume(&key, &row);
+            self.message(Envelope::internal(key, self.desk.slot, Body::Resume), now);
+        }
+        if is_last {
+            self.desk.shared.outstanding().all_read();
+        } else {
+            self.owed_next = Some(next);
+        }
+        self.read_on();
+    }
+
+    /// A page of the wake index.
+    pub fn wake_page(&mut self, generation: u64, rows: Option<Vec<WakeRow>>, now: Time) {
+        if generation != self.desk.generation {
+            return;
+        }
+        match rows {
+            Some(rows) => self.desk.alarms.read(rows),
+            None => self.desk.alarms.reading_failed(),
+        }
+        self.tick(now);
+    }
+
+    /// Wakes the entities whose time has come.
+    pub fn tick(&mut self, now: Time) {
+        for key in self.desk.alarms.take_due(now.0) {
+            self.message(Envelope::internal(key, self.desk.slot, Body::Wake), now);
+        }
+        self.read_on();
+    }
+
+    /// Reads the indexes on, unless enough is being loaded already.
+    fn read_on(&mut self) {
+        if self.loading.len() >= PACED_LOADING_MAX {
+            return;
+        }
+        if let Some(after) = self.owed_next.take() {
+            self.desk.out.push(Output::ReadOwed { after });
+        }
+        if let Some(after) = self.desk.alarms.begin_reading() {
+            self.desk.out.push(Output::ReadWakes { after });
+        }
+    }
+
+    /// When [`SlotCore::tick`] wants to be called.
+    pub fn next_tick(&self) -> Option<Time> {
+        self.desk.alarms.next_due_ms().map(Time)
+    }
+
+    /// Lets idle entities leave memory, and the least recently used ones beyond the node's byte budget.
+    pub fn passivate(&mut self, now: Time) {
+        let idle_ms = self.desk.common.limits.idle_ms;
+        let durable_seq = self.desk.shared.durable_seq();
+        let mut pinned = 0;
+        while let Some((key, resident)) = self.residents.front() {
+            // The one that was used last stays, however large: else it would be loaded for every message.
+            let over_budget = self.residents.len() > 1 && self.is_over_budget();
+            let idle = now.since_ms(resident.last_used) >= idle_ms;
+            if !(over_budget || idle) || pinned > PINNED_LOOKED_AT_MAX.min(self.residents.len()) {
+                break;
+            }
+            let key = key.clone();
+            if self.desk.shared.views.was_used(&key, resident) {
+                if let Some(resident) = self.residents.to_back(&key) {
+                    resident.last_used = now;
+                }
+            } else if resident.may_leave(durable_seq) {
+                self.leave(&key, now);
+            } else {
+                pinned += 1;
+                self.residents.to_back(&key);
+            }
+        }
+        const FORGOTTEN_AFTER_MS: u64 = 600_000;
+        self.faults.retain(|_, fault| fault.quarantined_until.is_none_or(|at| now.since_ms(at) < FORGOTTEN_AFTER_MS));
+    }
+
+    fn leave(&mut self, key: &EntityKey, now: Time) {
+        let Some(mut resident) = self.residents.remove(key) else { return };
+        self.desk.shared.views.hide(key, &mut resident);
+        self.holding.resize(resident.size_bytes, 0);
+        if resident.wants_snapshot_on_leaving() {
+            let desk = &mut self.desk;
+            // A panic leaves it without its snapshot: it is only loaded more slowly the next time.
+            let _ = catch_unwind(AssertUnwindSafe(|| desk.snapshot(&mut resident, key, now)));
+        }
+    }
+
+    /// Ends the generation: everything in memory is thrown away, and those who wait are told. Messages
+    /// of callers that waited for an entity to load are returned, to be handled in the next generation;
+    /// the runtime's own come again from the indexes.
+    pub fn end(&mut self) -> Vec<Envelope> {
+        self.desk.shared.views.clear();
+        for (_, resident) in self.residents.drain() {
+            self.holding.resize(resident.size_bytes, 0);
+            for watcher in resident.watchers {
+                let error = if watcher.outcome.is_some() { AskError::Unknown } else { AskError::Unavailable };
+                watcher.reply.send(Err(error));
+            }
+        }
+        let waiting = self.loading.drain().flat_map(|(_, waiting)| waiting);
+        waiting.filter(|envelope| !envelope.body.is_internal()).collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "core_tests.rs"]
+mod tests;

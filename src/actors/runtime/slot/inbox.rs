@@ -1,0 +1,136 @@
+//! A slot's bounded queue. A ractor mailbox has no bound, so the messages wait here, and the actor gets
+//! one poke when the queue stops being empty; it then takes what has gathered, in one turn.
+
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+
+use crate::actors::runtime::envelope::Envelope;
+
+pub struct Inbox {
+    capacity: usize,
+    queue: Mutex<Queue>,
+}
+
+struct Queue {
+    waiting: VecDeque<Envelope>,
+    /// Whether the actor has been poked and has not drained since.
+    poked: bool,
+    /// After the slot is drained for good, nothing is taken any more.
+    closed: bool,
+}
+
+/// What became of a push.
+pub enum Pushed {
+    /// Accepted; the actor must be poked.
+    Poke,
+    /// Accepted; the actor will come anyway.
+    Quiet,
+    /// The queue, or this entity's half of it, is full.
+    Full(Envelope),
+    Closed(Envelope),
+}
+
+impl Inbox {
+    pub fn new(capacity: usize) -> Inbox {
+        Inbox { capacity, queue: Mutex::new(Queue { waiting: VecDeque::new(), poked: false, closed: false }) }
+    }
+
+    /// Appends a message. One entity fills at most half of the queue: a hot one slows itself, not its
+    /// neighbours. The scan that this takes happens only while the queue is half full.
+    pub fn push(&self, envelope: Envelope) -> Pushed {
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return Pushed::Closed(envelope);
+        }
+        let half = self.capacity / 2;
+        if !envelope.body.is_internal() && queue.waiting.len() >= half {
+            let of_this_entity = queue.waiting.iter().filter(|waiting| waiting.key == envelope.key).count();
+            if queue.waiting.len() >= self.capacity || of_this_entity >= half {
+                return Pushed::Full(envelope);
+            }
+        }
+        queue.waiting.push_back(envelope);
+        if std::mem::replace(&mut queue.poked, true) { Pushed::Quiet } else { Pushed::Poke }
+    }
+
+    /// Takes up to `most` messages. When some remain the actor counts as poked still: it must come again.
+    pub fn drain(&self, most: usize) -> (Vec<Envelope>, bool) {
+        let mut queue = self.queue.lock();
+        let taken = most.min(queue.waiting.len());
+        let batch = queue.waiting.drain(..taken).collect();
+        queue.poked = !queue.waiting.is_empty();
+        (batch, queue.poked)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queue.lock().waiting.is_empty()
+    }
+
+    /// A new actor takes over: whatever poke its predecessor had is forgotten. Says whether messages wait.
+    /// A queue that was closed stays so.
+    pub fn reopen(&self) -> bool {
+        let mut queue = self.queue.lock();
+        queue.poked = !queue.waiting.is_empty();
+        queue.poked
+    }
+
+    /// Takes nothing any more; what waited is returned, unanswered.
+    pub fn close(&self) -> Vec<Envelope> {
+        let mut queue = self.queue.lock();
+        queue.closed = true;
+        queue.waiting.drain(..).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::entity::Caller;
+    use crate::actors::runtime::envelope::{Body, ReplyTo, Wait, key};
+    use crate::actors::values::RequestId;
+
+    fn envelope(id: &str, body: Body) -> Envelope {
+        Envelope {
+            key: key(9, id),
+            slot: 0,
+            request: RequestId::default(),
+            caller: Caller::System,
+            deadline: tokio::time::Instant::now(),
+            want_state: false,
+            body,
+            reply: ReplyTo::nobody(),
+        }
+    }
+
+    fn read(id: &str) -> Envelope {
+        envelope(id, Body::Read { wait: Wait::Durable })
+    }
+
+    #[test]
+    fn one_entity_fills_at_most_half_and_internal_messages_always_fit() {
+        let inbox = Inbox::new(4);
+        assert!(matches!(inbox.push(read("hot")), Pushed::Poke));
+        assert!(matches!(inbox.push(read("hot")), Pushed::Quiet));
+        assert!(matches!(inbox.push(read("hot")), Pushed::Full(_)), "its half is full");
+        assert!(matches!(inbox.push(read("a")), Pushed::Quiet));
+        assert!(matches!(inbox.push(read("b")), Pushed::Quiet));
+        assert!(matches!(inbox.push(read("c")), Pushed::Full(_)), "the queue is full");
+        assert!(matches!(inbox.push(envelope("hot", Body::Wake)), Pushed::Quiet));
+    }
+
+    #[test]
+    fn a_drain_that_leaves_messages_must_come_again() {
+        let inbox = Inbox::new(8);
+        for id in ["a", "b", "c"] {
+            inbox.push(read(id));
+        }
+        let (batch, again) = inbox.drain(2);
+        assert_eq!((batch.len(), again), (2, true));
+        let (batch, again) = inbox.drain(2);
+        assert_eq!((batch.len(), again), (1, false));
+        assert!(matches!(inbox.push(read("d")), Pushed::Poke));
+        assert_eq!(inbox.close().len(), 1);
+        assert!(matches!(inbox.push(read("e")), Pushed::Closed(_)));
+    }
+}

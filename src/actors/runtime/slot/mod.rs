@@ -1,0 +1,189 @@
+//! The slot: the actor that hosts entities.
+//!
+//! A slot is one ractor actor and thousands of entities. [`core`] is what it does, as a state machine
+//! without I/O: inputs in, outputs out. [`actor`] is the ractor actor around it, which carries the
+//! outputs out. The simulation drives the same core over a simulated journal and clock.
+//!
+//! - A message finds its entity, or waits (bounded) while it is loaded.
+//! - A command is judged, its events are applied to the state in memory at once, and the record goes to
+//!   the journal writer together with the replies that depend on it. The slot never waits for the disk.
+//! - When the writer is refused, the slot's *generation* ends: whatever was built on records that do not
+//!   exist is thrown away, the slot raises its epoch, and reads on from what is durable.
+//!
+//! What a crash leaves: nothing here is kept but what the journal has. Requests that were owed and
+//! wakes that were due are found again in their indexes.
+
+pub mod actor;
+mod alarms;
+mod answered;
+mod answers;
+mod claims;
+pub mod core;
+mod desk;
+mod inbox;
+mod load;
+mod memory;
+mod outstanding;
+mod pushed_out;
+mod receipts;
+mod recovery;
+mod resident;
+mod views;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use outstanding::Outstanding;
+use parking_lot::{Mutex, MutexGuard};
+
+pub use claims::Claims;
+pub use desk::{Common, Dispatch};
+pub use inbox::{Inbox, Pushed};
+pub use load::{fresh, load};
+pub use memory::Memory;
+pub use receipts::ReceiptLimits;
+pub use recovery::claim_all;
+pub use resident::Resident;
+pub use views::Views;
+
+use super::envelope::{AskError, Body, Envelope, Residence};
+use crate::actors::kinds::Kinds;
+use crate::persistence::{EntityKey, Epoch, Journal, Slot};
+
+/// What a slot shares with the writer, the router and its dispatchers.
+pub struct SlotShared {
+    pub slot: Slot,
+    pub inbox: Inbox,
+    pub(in crate::actors) views: Views,
+    /// The slot sequence of the last durable record of this generation.
+    durable_seq: AtomicU64,
+    outstanding: Mutex<Outstanding>,
+    generation: AtomicU64,
+    pub restarts: AtomicU32,
+}
+
+impl SlotShared {
+    pub fn new(slot: Slot, capacity: usize) -> Arc<SlotShared> {
+        Arc::new(SlotShared {
+            slot,
+            inbox: Inbox::new(capacity),
+            views: Views::default(),
+            durable_seq: AtomicU64::new(0),
+            outstanding: Mutex::default(),
+            generation: AtomicU64::new(0),
+            restarts: AtomicU32::new(0),
+        })
+    }
+    /// Answers a read with what the slot shows, if it does; else gives the message back, for the slot. To be
+    /// asked under a valid lease only.
+    pub fn read(&self, envelope: Envelope) -> Option<Envelope> {
+        let shown = match envelope.body {
+            Body::Read { wait } => self.views.read(&envelope.key, wait),
+            _ => None,
+        };
+        match shown {
+            Some(reply) => envelope.reply.send(Ok(reply)),
+            None => return Some(envelope),
+        }
+        None
+    }
+    /// Takes and shows nothing any more; what waited is returned, unanswered.
+    pub fn close(&self) -> Vec<Envelope> {
+        let waiting = self.inbox.close();
+        self.views.clear();
+        waiting
+    }
+    pub fn durable_seq(&self) -> u64 {
+        self.durable_seq.load(Ordering::Acquire)
+    }
+    pub fn set_durable_seq(&self, seq: u64) {
+        self.durable_seq.store(seq, Ordering::Release);
+    }
+    /// Everything that the slot's entities owe below this number is answered, durably.
+    pub fn watermark(&self) -> u64 {
+        self.outstanding.lock().watermark(self.durable_seq())
+    }
+    /// An owed request is being sent.
+    pub(in crate::actors) fn attempted(&self, number: u64) {
+        self.outstanding.lock().attempted(number);
+    }
+    /// An attempt at an owed request came to nothing.
+    pub(in crate::actors) fn failed(&self, generation: u64, number: u64, why: Cow<'static, str>) {
+        if self.generation() == generation {
+            self.outstanding.lock().failed(number, why);
+        }
+    }
+    /// Whether an owed request is still to be answered.
+    pub fn owes(&self, generation: u64, number: u64) -> bool {
+        self.generation() == generation && self.outstanding.lock().contains(number)
+    }
+    /// What the slot's entities owe.
+    pub(in crate::actors) fn outstanding(&self) -> MutexGuard<'_, Outstanding> {
+        self.outstanding.lock()
+    }
+    /// The slot's present generation. What was built in an earlier one does not exist.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+    /// Ends the present generation and begins the next, whose number is returned.
+    pub fn next_generation(&self) -> u64 {
+        self.generation.fetch_add(1, Ordering::AcqRel) + 1
+    }
+}
+
+/// How an entity stands in a store that no node serves.
+pub async fn at_rest(
+    journal: &dyn Journal,
+    kinds: &Kinds,
+    slot: Slot,
+    key: &EntityKey,
+    epoch: Epoch,
+) -> Result<Residence, AskError> {
+    let spec = kinds.by_number(key.kind).ok_or(AskError::UnknownKind)?;
+    let resident = load::load(journal, spec, slot, key, &ReceiptLimits::default()).await?;
+    let owed = resident.owed_steps(kinds, key, |_| None);
+    Ok(Residence { owed, ..resident.residence(epoch, false, 0) })
+}
+
+/// How much a slot may hold. The defaults are those of `config/default.toml`. Every limit is there so that full means a quick, explicit no.
+#[derive(Debug, Clone)]
+pub struct SlotLimits {
+    /// Messages taken in one turn, before the slot lets others run.
+    pub turn_messages_max: usize,
+    /// Messages that wait for one entity while it is loaded.
+    pub loading_messages_max: usize,
+    /// Entities that are loaded at once.
+    pub loading_entities_max: usize,
+    /// Idle entities leave memory after this time, in milliseconds.
+    pub idle_ms: u64,
+    /// Memory for the entities of all slots of the node, in bytes: beyond, the least recently used leave.
+    pub resident_bytes_max: usize,
+    /// A snapshot is taken after this many records with events.
+    pub snapshot_records: u64,
+    /// How many receipts an entity keeps in memory.
+    pub receipts: ReceiptLimits,
+    /// Panics in a row after which an entity is not asked any more.
+    pub panics_max: u32,
+    /// How long a quarantined entity is left alone, in milliseconds.
+    pub quarantine_ms: u64,
+    /// What has been owed for longer is told to the operator, in milliseconds.
+    pub owed_overdue_ms: u64,
+}
+
+impl Default for SlotLimits {
+    fn default() -> Self {
+        SlotLimits {
+            turn_messages_max: 128,
+            loading_messages_max: 256,
+            loading_entities_max: 1_024,
+            idle_ms: 10 * 60_000,
+            resident_bytes_max: 512 << 20,
+            snapshot_records: 128,
+            receipts: ReceiptLimits::default(),
+            panics_max: 3,
+            quarantine_ms: 60_000,
+            owed_overdue_ms: 120_000,
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! What tests of entities and of the runtime share.
+
+#[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
+pub mod kit;
+#[cfg(test)]
+pub mod world;

@@ -1,0 +1,360 @@
+//! Passwords: Argon2id, off the async threads, and only so many at once (each takes a core for some tens of
+//! milliseconds, and by default 19 MiB): half the cores, so that the shop goes on while somebody guesses.
+//!
+//! Who waits for a turn stands in a bounded queue, and holds nothing that others need. Of one caller one hashes at a
+//! time, and few may wait, so a crowd from one address is as slow as it is, and everybody else is not.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
+use argon2::{Algorithm, Argon2, Version};
+use parking_lot::Mutex;
+use serde::{Deserialize, Deserializer, de};
+use tokio::sync::{Mutex as Line, Semaphore};
+use tokio::time::Instant;
+
+use super::tokens::random;
+use crate::actors::values::{Invalid, Secret, spelling};
+use crate::http::answer::problem::{Code, Problem, Result};
+use crate::http::edge::config::EdgeConfig;
+use crate::http::edge::waiting::Said;
+
+/// The fewest characters of a password.
+pub const PASSWORD_MIN: usize = 10;
+/// The most bytes: more would only be work for us.
+pub const PASSWORD_MAX_BYTES: usize = 1_024;
+
+/// A new password, long enough, and spelt as [`spelling::password`] says.
+#[derive(Debug, Clone)]
+pub struct NewPassword(Secret<String>);
+
+impl NewPassword {
+    pub fn new(text: String) -> std::result::Result<NewPassword, Invalid> {
+        let spelt = spelling::password(&text);
+        if spelt.chars().count() < PASSWORD_MIN || text.len() > PASSWORD_MAX_BYTES {
+            return Err(Invalid("a password has at least 10 characters and at most 1,024 bytes"));
+        }
+        Ok(NewPassword(Secret(spelt.into_owned())))
+    }
+}
+
+impl<'de> Deserialize<'de> for NewPassword {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        NewPassword::new(String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+/// A password that somebody presents; whatever it is, it is compared.
+#[derive(Debug, Clone)]
+pub struct Presented(Secret<String>);
+
+impl<'de> Deserialize<'de> for Presented {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Presented(Secret(text)))
+    }
+}
+
+/// Whose turn it is to be.
+pub struct Asker<'a> {
+    pub said: &'a Said,
+    /// Whom it counts for.
+    pub caller: String,
+    /// Whether it may wait however many of this caller do already.
+    pub exempt: bool,
+    pub deadline: Instant,
+}
+
+/// Those who hash and those who wait for it.
+#[derive(Default)]
+struct Queue {
+    taken: usize,
+    /// How many of each caller, and what lets one at a time through.
+    callers: HashMap<String, (usize, Arc<Line<()>>)>,
+}
+
+/// A place in the queue, until it is dropped.
+struct Queued<'a> {
+    queue: &'a Mutex<Queue>,
+    caller: String,
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        let mut queue = self.queue.lock();
+        queue.taken -= 1;
+        if let Some((count, _)) = queue.callers.get_mut(&self.caller) {
+            *count -= 1;
+            if *count == 0 {
+                queue.callers.remove(&self.caller);
+            }
+        }
+    }
+}
+
+/// How many hash at once where the configuration leaves it open.
+pub fn half_the_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (usize::from(cores) / 2).max(1))
+}
+
+/// Hashes and verifies.
+pub struct Passwords {
+    permits: Arc<Semaphore>,
+    queue: Mutex<Queue>,
+    queue_max: usize,
+    queue_per_caller_max: usize,
+    argon2: Argon2<'static>,
+    /// The hash of nobody's password: what an unknown email address is verified against, so that it
+    /// costs the same as a known one.
+    nobody: Secret<String>,
+}
+
+impl Passwords {
+    pub fn new(config: &EdgeConfig) -> Passwords {
+        let permits = match config.password_permits {
+            0 => half_the_cores(),
+            permits => permits,
+        };
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, config.password_cost.clone());
+        let nobody = hash(&argon2, &BASE.encode(&random::<32>())).unwrap_or_default();
+        Passwords {
+            permits: Arc::new(Semaphore::new(permits)),
+            queue: Mutex::default(),
+            queue_max: config.password_queue,
+            queue_per_caller_max: config.password_queue_per_caller,
+            argon2,
+            nobody: Secret(nobody),
+        }
+    }
+
+    /// The hash to store, in PHC form. Errors: those of waiting for a turn.
+    pub async fn hash(&self, password: NewPassword, asker: Asker<'_>) -> Result<Secret<String>> {
+        let NewPassword(Secret(password)) = password;
+        let argon2 = self.argon2.clone();
+        let hashed = self.run(asker, async || true, move || hash(&argon2, &password)).await?;
+        hashed.flatten().map(Secret).ok_or_else(|| Code::Internal.into())
+    }
+
+    /// The hash to store where nobody else hashes: at start.
+    pub async fn hash_alone(&self, password: NewPassword, deadline: Instant) -> Result<Secret<String>> {
+        self.hash(password, Asker { said: &Said::default(), caller: String::new(), exempt: true, deadline }).await
+    }
+
+    /// Whether the password is the one behind `stored`; without `stored`: false, at the same cost.
+    ///
+    /// `allowed` is asked when it is this caller's turn, so that many guesses sent at once count like
+    /// guesses sent one after the other; `None` when it says no.
+    pub async fn verify(
+        &self,
+        password: Presented,
+        stored: Option<&Secret<String>>,
+        asker: Asker<'_>,
+        allowed: impl AsyncFnOnce() -> bool,
+    ) -> Result<Option<bool>> {
+        let known = stored.is_some();
+        let Secret(stored) = stored.unwrap_or(&self.nobody).clone();
+        let Presented(Secret(password)) = password;
+        let argon2 = self.argon2.clone();
+        // Before there was one spelling, what was typed was hashed. Only a password with two costs twice.
+        let matches = move || {
+            if password.len() > PASSWORD_MAX_BYTES {
+                return false;
+            }
+            let spelt = spelling::password(&password);
+            verify(&argon2, &spelt, &stored) || (spelt != password && verify(&argon2, &password, &stored))
+        };
+        Ok(self.run(asker, allowed, matches).await?.map(|matches| matches && known))
+    }
+
+    /// Errors: 503 when too many wait, 429 when too many of this caller do.
+    fn queue(&self, asker: &Asker<'_>) -> Result<(Queued<'_>, Arc<Line<()>>)> {
+        let mut queue = self.queue.lock();
+        if queue.taken >= self.queue_max {
+            return Err(Code::Overloaded.into());
+        }
+        let (count, line) = queue.callers.entry(asker.caller.clone()).or_default();
+        // Of a caller who is there already the entry stays as it was.
+        if *count >= self.queue_per_caller_max && !asker.exempt {
+            return Err(Problem::new(Code::TooManyRequests).retry_after_s(1));
+        }
+        *count += 1;
+        let line = line.clone();
+        queue.taken += 1;
+        Ok((Queued { queue: &self.queue, caller: asker.caller.clone() }, line))
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        asker: Asker<'_>,
+        allowed: impl AsyncFnOnce() -> bool,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Option<T>> {
+        let (_queued, line) = self.queue(&asker)?;
+        asker.said.steps_aside();
+        let turn = async {
+            let first = line.lock().await;
+            let permit = self.permits.clone().acquire_owned().await;
+            (first, permit)
+        };
+        let Ok((_first, Ok(permit))) = tokio::time::timeout_at(asker.deadline, turn).await else {
+            return Err(Code::Overloaded.into());
+        };
+        if !allowed().await {
+            return Ok(None);
+        }
+        // The permit goes along: a caller who leaves does not free it before the work is done.
+        let worked = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        worked.await.map(Some).map_err(|_| Code::Internal.into())
+    }
+}
+
+const BASE: data_encoding::Encoding = data_encoding::BASE64URL_NOPAD;
+
+fn hash(argon2: &Argon2<'_>, password: &str) -> Option<String> {
+    let salt = SaltString::encode_b64(&random::<16>()).ok()?;
+    argon2.hash_password(password.as_bytes(), &salt).ok().map(|hash| hash.to_string())
+}
+
+/// At the cost that the stored hash names.
+fn verify(argon2: &Argon2<'_>, password: &str, stored: &str) -> bool {
+    PasswordHash::new(stored).is_ok_and(|hash| argon2.verify_password(password.as_bytes(), &hash).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn asker<'a>(said: &'a Said, caller: &str, exempt: bool) -> Asker<'a> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        Asker { said, caller: caller.to_owned(), exempt, deadline }
+    }
+
+    fn presented(text: &str) -> Presented {
+        Presented(Secret(text.into()))
+    }
+
+    #[tokio::test]
+    async fn a_password_is_known_by_its_hash_and_nobody_has_one() {
+        let passwords = Passwords::new(&EdgeConfig::default());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let new = serde_json::from_str("\"correct horse\"").expect("long enough");
+        let stored = passwords.hash_alone(new, deadline).await.expect("hashes");
+        assert!(stored.0.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+        let table = [("correct horse", Some(&stored), true), ("wrong horse", Some(&stored), false), ("", None, false)];
+        for (password, stored, good) in table {
+            let verdict = passwords
+                .verify(presented(password), stored, asker(&Said::default(), "ada", false), async || true)
+                .await;
+            assert_eq!(verdict, Ok(Some(good)), "{password}");
+        }
+        let refused = passwords
+            .verify(presented("correct horse"), Some(&stored), asker(&Said::default(), "ada", false), async || false)
+            .await;
+        assert_eq!(refused, Ok(None));
+    }
+
+    #[tokio::test]
+    async fn a_password_is_one_in_every_spelling_and_old_hashes_are_of_what_was_typed() {
+        let cost = argon2::Params::new(64, 1, 1, None).expect("good parameters");
+        let passwords = Passwords::new(&EdgeConfig { password_cost: cost, ..EdgeConfig::default() });
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let (composed, apart) = ("Z\u{fc}rich 2026", "Zu\u{308}rich\u{a0}2026");
+        let matches = async |typed: &str, stored: &Secret<String>| {
+            passwords.verify(presented(typed), Some(stored), asker(&Said::default(), "ada", false), async || true).await
+        };
+        for new in [composed, apart] {
+            let new = NewPassword::new(new.into()).expect("long enough");
+            let stored = passwords.hash_alone(new, deadline).await.expect("hashes");
+            assert_eq!(matches(composed, &stored).await, Ok(Some(true)));
+            assert_eq!(matches(apart, &stored).await, Ok(Some(true)));
+            assert_eq!(matches("Zurich 2026", &stored).await, Ok(Some(false)));
+        }
+        let old = Secret(hash(&passwords.argon2, apart).expect("hashes"));
+        assert_eq!(matches(apart, &old).await, Ok(Some(true)));
+        assert_eq!(matches(composed, &old).await, Ok(Some(false)), "nobody can tell how it was typed");
+    }
+
+    #[tokio::test]
+    async fn a_new_password_costs_what_is_configured_and_an_old_one_what_it_did() {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let new = || serde_json::from_str("\"correct horse\"").expect("long enough");
+        let cost = argon2::Params::new(64, 1, 2, None).expect("good parameters");
+        let cheap = Passwords::new(&EdgeConfig { password_cost: cost, ..EdgeConfig::default() });
+        let stored = cheap.hash_alone(new(), deadline).await.expect("hashes");
+        assert!(stored.0.starts_with("$argon2id$v=19$m=64,t=1,p=2$"), "{}", stored.0);
+        let dear = Passwords::new(&EdgeConfig::default());
+        let verdict = dear
+            .verify(presented("correct horse"), Some(&stored), asker(&Said::default(), "ada", false), async || true)
+            .await;
+        assert_eq!(verdict, Ok(Some(true)));
+    }
+
+    #[tokio::test]
+    async fn the_queue_for_a_turn_is_bounded_in_all_and_for_each_caller() {
+        let config = EdgeConfig {
+            password_permits: 1,
+            password_queue: 3,
+            password_queue_per_caller: 2,
+            password_cost: argon2::Params::new(64, 1, 1, None).expect("good parameters"),
+            ..EdgeConfig::default()
+        };
+        let passwords = Passwords::new(&config);
+        let held = passwords.permits.clone().acquire_owned().await.expect("the only permit");
+        let said = Said::default();
+        let verify = |caller: &str, exempt| {
+            passwords.verify(presented("some password"), None, asker(&said, caller, exempt), async || true)
+        };
+        let refused = async |caller: &str, exempt| verify(caller, exempt).await.expect_err("refused at once").code();
+        let (mut one, mut two) = (Box::pin(verify("eve", false)), Box::pin(verify("eve", false)));
+        assert!(futures::poll!(&mut one).is_pending() && futures::poll!(&mut two).is_pending());
+        assert_eq!(refused("eve", false).await, Code::TooManyRequests);
+        let mut three = Box::pin(verify("eve", true));
+        assert!(futures::poll!(&mut three).is_pending(), "who is exempt waits with everybody");
+        assert_eq!(refused("ada", true).await, Code::Overloaded);
+        drop(two);
+        let mut four = Box::pin(verify("ada", false));
+        assert!(futures::poll!(&mut four).is_pending(), "who leaves makes room");
+        drop(held);
+        assert_eq!(futures::join!(one, three, four), (Ok(Some(false)), Ok(Some(false)), Ok(Some(false))));
+        assert!(passwords.queue.lock().callers.is_empty(), "nothing is kept of who has gone");
+    }
+
+    #[tokio::test]
+    async fn of_one_caller_one_hashes_at_a_time() {
+        let cost = argon2::Params::new(64, 1, 1, None).expect("good parameters");
+        let passwords =
+            Passwords::new(&EdgeConfig { password_permits: 4, password_cost: cost, ..EdgeConfig::default() });
+        let said = Said::default();
+        let running = std::sync::atomic::AtomicUsize::new(0);
+        let guess = async |caller: &str| {
+            let alone = async || {
+                let running = running.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                tokio::task::yield_now().await;
+                running == 0
+            };
+            let told = passwords.verify(presented("some password"), None, asker(&said, caller, false), alone).await;
+            running.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+            told
+        };
+        let all = futures::future::join_all((0..12).map(|_| guess("eve"))).await;
+        assert!(all.iter().all(|told| *told == Ok(Some(false))), "nobody else was there: {all:?}");
+    }
+
+    #[test]
+    fn a_new_password_is_long_enough_and_not_endless() {
+        for (text, good) in [
+            ("123456789", false),
+            ("1234567890", true),
+            ("äöüäöüäöü", false),
+            ("a\u{308}o\u{308}u\u{308}a\u{308}o\u{308}", false),
+            (&"x".repeat(1025), false),
+        ] {
+            let json = serde_json::Value::from(text);
+            assert_eq!(serde_json::from_value::<NewPassword>(json).is_ok(), good, "{text}");
+        }
+    }
+}

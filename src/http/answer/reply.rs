@@ -1,0 +1,160 @@
+//! What handlers answer when all went well: a body with its status, entity tag, location, and the rest
+//! of the headers that the contract promises.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::problem::Code;
+use crate::actors::entity::Kind;
+use crate::actors::runtime::client::Answered;
+
+/// A successful answer.
+#[derive(Debug)]
+#[must_use]
+pub struct Reply<T> {
+    status: StatusCode,
+    body: Option<T>,
+    tag: Tag,
+    location: Option<String>,
+    link: Option<String>,
+    replayed: bool,
+    minimal: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Tag {
+    None,
+    /// The body shows one entity at this version.
+    Version(u64),
+    /// The body shows other entities too: its hash is part of the tag.
+    VersionAndBody(u64),
+    /// The body has no version of its own.
+    Body,
+}
+
+impl<T: Serialize> Reply<T> {
+    fn new(status: StatusCode, body: Option<T>) -> Reply<T> {
+        Reply { status, body, tag: Tag::None, location: None, link: None, replayed: false, minimal: false }
+    }
+    pub fn ok(body: T) -> Reply<T> {
+        Reply::new(StatusCode::OK, Some(body))
+    }
+    /// 201; `location` is a path.
+    pub fn created(location: impl Into<String>, body: T) -> Reply<T> {
+        Reply { location: Some(location.into()), ..Reply::new(StatusCode::CREATED, Some(body)) }
+    }
+    /// 202: undecided; `location` says where to look.
+    pub fn accepted(location: impl Into<String>, body: T) -> Reply<T> {
+        Reply { location: Some(location.into()), ..Reply::new(StatusCode::ACCEPTED, Some(body)) }
+    }
+    /// 301 without a body; `location` is a path.
+    pub fn moved(location: impl Into<String>) -> Reply<T> {
+        Reply { location: Some(location.into()), ..Reply::new(StatusCode::MOVED_PERMANENTLY, None) }
+    }
+
+    /// `ETag: "v17"`.
+    pub fn version(self, version: u64) -> Reply<T> {
+        Reply { tag: Tag::Version(version), ..self }
+    }
+    /// `ETag: "v17-HASH"`: for a body that shows data of other entities too.
+    pub fn version_of_whole(self, version: u64) -> Reply<T> {
+        Reply { tag: Tag::VersionAndBody(version), ..self }
+    }
+    /// An entity tag for a body without a version, such as a list.
+    pub fn tagged(self) -> Reply<T> {
+        Reply { tag: Tag::Body, ..self }
+    }
+    /// `Idempotent-Replayed: true` when the outcome had been given before.
+    pub fn replayed(self, replayed: bool) -> Reply<T> {
+        Reply { replayed, ..self }
+    }
+    /// `Preference-Applied: return=minimal`, when it was.
+    pub fn minimal(self, minimal: bool) -> Reply<T> {
+        Reply { minimal, ..self }
+    }
+    /// Version and replay mark of an entity's answer.
+    pub fn of<K: Kind>(self, answered: &Answered<K>) -> Reply<T> {
+        self.version(answered.view.version).replayed(answered.replayed)
+    }
+    /// A `Link` field.
+    pub fn link(self, link: Option<String>) -> Reply<T> {
+        Reply { link, ..self }
+    }
+}
+
+impl Reply<()> {
+    /// 204.
+    pub fn no_content() -> Reply<()> {
+        Reply::new(StatusCode::NO_CONTENT, None)
+    }
+}
+
+impl<T: Serialize> IntoResponse for Reply<T> {
+    fn into_response(self) -> Response {
+        let bytes = match self.body.as_ref().map(serde_json::to_vec).transpose() {
+            Ok(bytes) => bytes,
+            Err(_) => return super::problem::Problem::new(Code::Internal).into_response(),
+        };
+        let tag = tag_of(self.tag, bytes.as_deref().unwrap_or_default());
+        let has_body = bytes.is_some();
+        let mut response = Response::new(bytes.map_or_else(Body::empty, Body::from));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        if has_body {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        let fields = [(header::ETAG, tag), (header::LOCATION, self.location), (header::LINK, self.link)];
+        for (name, text) in fields {
+            if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
+                headers.insert(name, value);
+            }
+        }
+        if self.replayed {
+            headers.insert("idempotent-replayed", HeaderValue::from_static("true"));
+        }
+        if self.minimal {
+            headers.insert("preference-applied", HeaderValue::from_static("return=minimal"));
+        }
+        response
+    }
+}
+
+fn tag_of(tag: Tag, body: &[u8]) -> Option<String> {
+    let hash = || data_encoding::HEXLOWER.encode(&Sha256::digest(body)[..8]);
+    match tag {
+        Tag::None => None,
+        Tag::Version(version) => Some(format!("\"v{version}\"")),
+        Tag::VersionAndBody(version) => Some(format!("\"v{version}-{}\"", hash())),
+        Tag::Body => Some(format!("\"{}\"", hash())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_carries_what_the_contract_promises() {
+        let response = Reply::created("/v1/carts/cart_1", "x").version(17).replayed(true).into_response();
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        assert_eq!(response.status(), 201);
+        assert_eq!(header("etag"), Some("\"v17\""));
+        assert_eq!(header("location"), Some("/v1/carts/cart_1"));
+        assert_eq!(header("idempotent-replayed"), Some("true"));
+        assert_eq!(header("content-type"), Some("application/json"));
+    }
+
+    #[test]
+    fn the_tag_of_a_whole_changes_with_its_body() {
+        let tag = |body: &str, version| {
+            let response = Reply::ok(body).version_of_whole(version).into_response();
+            response.headers()[header::ETAG].to_str().expect("a tag").to_owned()
+        };
+        assert_ne!(tag("a", 1), tag("b", 1));
+        assert_eq!(tag("a", 1), tag("a", 1));
+        assert_eq!(crate::http::request::conditional::version_of_tag(&tag("a", 12)), Some(12));
+    }
+}

@@ -1,0 +1,145 @@
+//! Bodies on their way in. A body is read before its request is admitted: whoever sends slowly holds a
+//! connection, and never one of the places for requests that run.
+//!
+//! Architecture invariant: what bodies take in memory is bounded. Each may take a little for nothing, which
+//! the limit of connections bounds; what is larger draws on an allowance that all share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
+use axum::http::header;
+use http_body_util::BodyExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::config::EdgeConfig;
+use crate::http::Edge;
+use crate::http::answer::problem::{Code, Problem, Result};
+
+/// What of every body is not counted: nearly all are smaller.
+const FREE_BYTES: usize = 16 * 1024;
+/// The allowance is given out in such pieces.
+const PIECE_BYTES: usize = 4 * 1024;
+
+/// The memory that large bodies share.
+#[derive(Debug)]
+pub struct Allowance(Arc<Semaphore>);
+
+impl Allowance {
+    pub fn new(config: &EdgeConfig) -> Allowance {
+        Allowance(Arc::new(Semaphore::new((config.bodies_limit_bytes / PIECE_BYTES).min(Semaphore::MAX_PERMITS))))
+    }
+}
+
+/// The memory that one body takes, until it is dropped.
+#[derive(Debug, Default)]
+pub struct Room(Option<OwnedSemaphorePermit>);
+
+impl Room {
+    fn fit(&mut self, allowance: &Allowance, bytes: usize) -> Result<()> {
+        let needed = bytes.saturating_sub(FREE_BYTES).div_ceil(PIECE_BYTES);
+        let more = needed.saturating_sub(self.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
+        let Ok(more @ 1..) = u32::try_from(more) else { return Ok(()) };
+        let taken = allowance.0.clone().try_acquire_many_owned(more).map_err(|_| Problem::new(Code::Overloaded))?;
+        match &mut self.0 {
+            Some(held) => held.merge(taken),
+            None => self.0 = Some(taken),
+        }
+        Ok(())
+    }
+}
+
+/// The request with its whole body, and the room that this takes.
+///
+/// Errors: 413 for a body that is too large, 408 for one that is too slow, 400 for one that breaks off, 503
+/// when there is no memory for it now.
+pub async fn whole(edge: &Edge, request: Request) -> Result<(Request, Room)> {
+    let (parts, body) = request.into_parts();
+    let limit = edge.config.body_limit_bytes;
+    let announced =
+        parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let patience = Duration::from_millis(edge.config.body_timeout_ms);
+    if announced.is_some_and(|length| length > limit as u64) {
+        // Who waits to be asked for the body is not asked for it.
+        if !parts.headers.contains_key(header::EXPECT) {
+            // Too slow, or broken off: it is answered all the same.
+            let _ = tokio::time::timeout(patience, pass_over(body)).await;
+        }
+        return Err(too_large(limit));
+    }
+    match tokio::time::timeout(patience, gather(&edge.bodies, body, limit)).await {
+        Ok(gathered) => gathered.map(|(bytes, room)| (Request::from_parts(parts, Body::from(bytes)), room)),
+        Err(_) => Err(Code::RequestTimeout.into()),
+    }
+}
+
+/// Reads on, and keeps nothing, to the end of a body that is too large: somebody who still sends when the
+/// connection is closed may never see the answer. Only so far: what is larger still is cut off.
+async fn pass_over(mut body: Body) {
+    const PASSED_OVER_BYTES_MAX: usize = 8 << 20;
+    let mut passed = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        passed += frame.data_ref().map_or(0, Bytes::len);
+        if passed > PASSED_OVER_BYTES_MAX {
+            return;
+        }
+    }
+}
+
+/// Copied together: pieces as they came would each keep the buffer that it was read into.
+async fn gather(allowance: &Allowance, mut body: Body, limit: usize) -> Result<(Bytes, Room)> {
+    let mut bytes = Vec::new();
+    let mut room = Room::default();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::new(Code::BadRequest).detail("The body broke off."))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > limit {
+            drop((bytes, room));
+            pass_over(body).await;
+            return Err(too_large(limit));
+        }
+        room.fit(allowance, bytes.len() + data.len())?;
+        bytes.extend_from_slice(&data);
+    }
+    Ok((bytes.into(), room))
+}
+
+/// Whether there is a body to wait for.
+pub fn is_awaited(request: &Request) -> bool {
+    !request.body().is_end_stream()
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(Code::BodyTooLarge).detail(format!("A body has at most {limit} bytes."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowance(bytes: usize) -> Allowance {
+        Allowance::new(&EdgeConfig { bodies_limit_bytes: bytes, ..EdgeConfig::default() })
+    }
+
+    #[tokio::test]
+    async fn small_bodies_are_free_and_large_ones_share() {
+        let allowance = allowance(64 * 1024);
+        let body = |bytes: usize| Body::from(vec![b' '; bytes]);
+        let (_, first) = gather(&allowance, body(70 * 1024), 1 << 20).await.expect("54 KiB of 64 are to be had");
+        let refused = gather(&allowance, body(70 * 1024), 1 << 20).await.expect_err("not twice");
+        assert_eq!(refused.code(), Code::Overloaded);
+        for _ in 0..100 {
+            gather(&allowance, body(FREE_BYTES), 1 << 20).await.expect("small ones always");
+        }
+        drop(first);
+        gather(&allowance, body(70 * 1024), 1 << 20).await.expect("it was given back, by both");
+    }
+
+    #[tokio::test]
+    async fn a_body_without_end_is_refused_at_its_limit() {
+        let endless = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[b'x'; 1024])));
+        let refused = gather(&allowance(1 << 30), Body::from_stream(endless), 100 * 1024).await;
+        assert_eq!(refused.expect_err("too large").code(), Code::BodyTooLarge);
+    }
+}

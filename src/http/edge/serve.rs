@@ -1,0 +1,139 @@
+//! The accept loop: connections from the listener to the router, with a limit on everything that a
+//! client could do slowly or too often, and an orderly end.
+//!
+//! A connection with nothing going on (see [`super::connection`]) is let be until its time is over, unless
+//! somebody else needs the place: when nearly all are taken, or the server stops.
+//!
+//! Architecture invariant: HTTP/1.1 only; TLS and HTTP/2 end at the proxy in front.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+use super::connection::{Activity, Patient, Pressure};
+use super::unparsed::Worded;
+use super::{descriptors, spelling};
+use crate::http::request::context::Peer;
+use crate::http::{Edge, routes};
+
+/// Heads this many times over the limit are not even read. Every connection may make us keep so much.
+const CUT_OFF_FACTOR: usize = 2;
+/// When less than this part of the places is free, idle connections must go.
+const CROWDED_BELOW: usize = 16;
+/// How long the loop rests when the system has no more file descriptors.
+const ACCEPT_REST: Duration = Duration::from_millis(50);
+
+/// What the kernel may keep of answers that nobody takes, per connection: left alone it keeps megabytes.
+const SEND_BUFFER_BYTES: usize = 256 * 1024;
+
+/// Serves until `shutdown`, then takes no more connections, finishes the requests that are running (for
+/// the configured time at most) and returns.
+pub async fn serve(listener: TcpListener, edge: Edge, shutdown: CancellationToken) {
+    let router = routes::router(edge.clone());
+    let graceful = GracefulShutdown::new();
+    // Accepted connections have it from their listener.
+    if let Err(error) = rustix::net::sockopt::set_socket_send_buffer_size(&listener, SEND_BUFFER_BYTES) {
+        tracing::warn!(%error, "the kernel keeps as much of unread answers as it likes");
+    }
+    let limit = descriptors::connections(edge.config.connection_limit);
+    let places = Arc::new(Semaphore::new(limit));
+    let (pressure, pressed) = watch::channel(Pressure::None);
+    let http = builder(&edge);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        let Some((stream, peer, place)) = accepted else { continue };
+        let crowded = places.available_permits() <= limit / CROWDED_BELOW;
+        press(&pressure, if crowded { Pressure::Crowded } else { Pressure::None });
+        let activity = Arc::new(Activity::default());
+        let stall = Duration::from_millis(edge.config.write_stall_ms);
+        let stream = Patient::new(stream, stall, activity.clone());
+        let io = TokioIo::new(Worded::new(stream, edge.metrics.clone()));
+        let router = router.clone();
+        let running = activity.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(peer);
+            if let Some(uri) = spelling::respelt(request.uri()) {
+                *request.uri_mut() = uri;
+            }
+            let (activity, mut router) = (running.clone(), router.clone());
+            async move {
+                activity.until_taken().await;
+                let running = activity.begin();
+                let answer = router.call(request).await;
+                drop(running);
+                answer
+            }
+        });
+        let connection = graceful.watch(http.serve_connection(io, service));
+        let (metrics, pressed) = (edge.metrics.clone(), pressed.clone());
+        tokio::spawn(async move {
+            metrics.http_connections.inc();
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    // A client that vanished, was too slow, or spoke no HTTP: its own affair.
+                    tracing::debug!(%error, "connection ended");
+                },
+                () = activity.must_go(pressed) => tracing::debug!("idle connection cut off"),
+            }
+            metrics.http_connections.dec();
+            drop(place);
+        });
+    }
+    edge.health.drain();
+    drop(listener);
+    press(&pressure, Pressure::Stopping);
+    let patience = Duration::from_millis(edge.config.drain_ms);
+    if tokio::time::timeout(patience, graceful.shutdown()).await.is_err() {
+        tracing::warn!(drain_ms = edge.config.drain_ms, "stopped with requests still running");
+    }
+}
+
+fn press(pressure: &watch::Sender<Pressure>, new: Pressure) {
+    pressure.send_if_modified(|old| std::mem::replace(old, new) != new);
+}
+
+fn builder(edge: &Edge) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(edge.config.header_timeout_ms))
+        // What is a little too large is read and refused with a problem; what is far too large is cut off.
+        .max_header_size(CUT_OFF_FACTOR * edge.config.header_limit_bytes)
+        // A head must fit into the buffer, and hyper wants it to have 8 KiB at least.
+        .max_buf_size((CUT_OFF_FACTOR * edge.config.header_limit_bytes).max(64 * 1024))
+        // Flushing what is pipelined in one go would gather all of the answers in memory before a byte is sent.
+        .pipeline_flush(false);
+    http
+}
+
+/// The next connection, when there is a place for it.
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, Peer, OwnedSemaphorePermit)> {
+    let place = places.clone().acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, address)) => {
+            // Answers are small and written at once: waiting to fill a packet would only delay them.
+            let _ = stream.set_nodelay(true);
+            Some((stream, Peer(address), place))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "cannot accept connections");
+            tokio::time::sleep(ACCEPT_REST).await;
+            None
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What hyper answers, by itself, to bytes that are no request: 400, 414 or 431 with nothing in it. There is no hook
+//! for this answer, so the stream that hyper writes to looks at what is written, and puts a problem in its place.
+//!
+//! It is known by what it lacks. hyper writes a head of three fields at most, `connection: close`,
+//! `content-length: 0` and `date`; every answer of the router has more (its request id, to begin with). One that hyper
+//! writes in one go with what came before, the answer to an earlier request of the connection, passes as it is.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::http::StatusCode;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::http::answer::problem::{Code, Problem};
+use crate::http::request::idempotency::random_request_id;
+use crate::metrics::Metrics;
+
+/// More than such a head ever has.
+const HEAD_MAX_BYTES: usize = 256;
+
+/// A stream on which refusals of hyper's own have a body.
+pub struct Worded<S> {
+    stream: S,
+    metrics: Arc<Metrics>,
+    /// What is sent in place of the bytes that hyper is writing, and how much of it has been taken.
+    instead: Option<(Vec<u8>, usize)>,
+}
+
+impl<S: AsyncWrite + Unpin> Worded<S> {
+    pub fn new(stream: S, metrics: Arc<Metrics>) -> Worded<S> {
+        Worded { stream, metrics, instead: None }
+    }
+
+    /// Writes a problem for a bare refusal, whose bytes count as written once all of the problem is. hyper offers the
+    /// same bytes until then.
+    fn poll_instead(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Option<Poll<io::Result<usize>>> {
+        if self.instead.is_none() {
+            let (status, head) = bare_refusal(bytes)?;
+            let labels = ["unmatched", "other", status.as_str()];
+            self.metrics.http_requests.with_label_values(&labels).inc();
+            self.instead = Some((worded(status, head), 0));
+        }
+        let Some((text, taken)) = &mut self.instead else { return None };
+        while *taken < text.len() {
+            let written = match Pin::new(&mut self.stream).poll_write(context, &text[*taken..]) {
+                Poll::Ready(Ok(0)) => return Some(Poll::Ready(Err(io::ErrorKind::WriteZero.into()))),
+                Poll::Ready(Ok(written)) => written,
+                Poll::Ready(Err(error)) => return Some(Poll::Ready(Err(error))),
+                Poll::Pending => return Some(Poll::Pending),
+            };
+            *taken += written;
+        }
+        self.instead = None;
+        Some(Poll::Ready(Ok(bytes.len())))
+    }
+}
+
+/// The status and the lines of a head that hyper has made by itself; `None` for anything else.
+fn bare_refusal(bytes: &[u8]) -> Option<(StatusCode, &str)> {
+    if bytes.len() > HEAD_MAX_BYTES || !bytes.starts_with(b"HTTP/1.1 4") {
+        return None;
+    }
+    let head = std::str::from_utf8(bytes).ok()?.strip_suffix("\r\n\r\n")?;
+    let (first, fields) = head.split_once("\r\n")?;
+    let status = StatusCode::from_bytes(first.split(' ').nth(1)?.as_bytes()).ok()?;
+    let is_hypers = |line: &str| {
+        line.eq_ignore_ascii_case("connection: close")
+            || line.eq_ignore_ascii_case("content-length: 0")
+            || line.get(..6).is_some_and(|name| name.eq_ignore_ascii_case("date: "))
+    };
+    let known = matches!(status.as_u16(), 400 | 414 | 431) && fields.split("\r\n").all(is_hypers);
+    known.then_some((status, head))
+}
+
+/// The answer in the words of the API. The connection ends behind it.
+fn worded(status: StatusCode, head: &str) -> Vec<u8> {
+    let id = random_request_id();
+    let (request_id, trace_id) = (id.to_string(), data_encoding::HEXLOWER.encode(&id.0));
+    let problem = match Code::of_status(status) {
+        Code::BadRequest => Problem::new(Code::BadRequest).detail("This is no HTTP/1.1 request."),
+        code => Problem::new(code),
+    };
+    let body = problem.to_json(&request_id, &trace_id);
+    let kept: String = head
+        .split("\r\n")
+        .filter(|line| !line.to_ascii_lowercase().starts_with("content-length"))
+        .fold(String::new(), |kept, line| kept + line + "\r\n");
+    let length = body.len();
+    let fields = format!(
+        "content-type: application/problem+json\r\ncontent-length: {length}\r\ncache-control: no-store\r\n\
+         x-content-type-options: nosniff\r\nx-request-id: {request_id}\r\n\r\n"
+    );
+    [kept.as_bytes(), fields.as_bytes(), &body].concat()
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Worded<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Worded<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.poll_instead(context, bytes) {
+            Some(written) => written,
+            None => Pin::new(&mut self.stream).poll_write(context, bytes),
+        }
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut full = slices.iter().filter(|slice| !slice.is_empty());
+        if let (Some(only), None) = (full.next(), full.next())
+            && let Some(written) = self.poll_instead(context, only)
+        {
+            return written;
+        }
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BARE: &str = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\
+                        date: Fri, 27 Nov 2026 09:00:00 GMT\r\n\r\n";
+
+    #[test]
+    fn only_a_bare_refusal_is_taken_for_one() {
+        assert_eq!(bare_refusal(BARE.as_bytes()).map(|(status, _)| status), Some(StatusCode::BAD_REQUEST));
+        for other in [
+            BARE.replace("400 Bad Request", "404 Not Found"),
+            BARE.replace("400 Bad Request", "200 OK"),
+            BARE.replace("date: ", "x-request-id: "),
+            BARE.replace("content-length: 0", "content-length: 10"),
+            format!("{BARE}{{}}"),
+            format!("HTTP/1.1 204 No Content\r\n\r\n{BARE}"),
+            "HTTP/1.1 4".into(),
+            "{}".into(),
+        ] {
+            assert_eq!(bare_refusal(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_problem_goes_out_whole_over_a_narrow_stream() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let metrics = Arc::new(Metrics::new());
+        let (near, mut far) = tokio::io::duplex(7);
+        let mut stream = Worded::new(near, metrics);
+        let write = async {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.expect("it is taken");
+            stream.write_all(BARE.as_bytes()).await.expect("it is taken");
+            drop(stream);
+        };
+        let mut told = String::new();
+        let (_, read) = tokio::join!(write, far.read_to_string(&mut told));
+        read.expect("text");
+        let (head, body) = told
+            .split_once("\r\n\r\nHTTP/1.1 400 Bad Request\r\n")
+            .expect("both answers")
+            .1
+            .split_once("\r\n\r\n")
+            .expect("a body");
+        let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        assert_eq!(body["code"], "bad_request");
+        assert!(
+            head.contains("connection: close") && head.contains("content-type: application/problem+json"),
+            "{head}"
+        );
+    }
+}

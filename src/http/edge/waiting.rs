@@ -1,0 +1,342 @@
+//! Requests that wait for something else: a payment provider, a turn to hash a password, a slow disk.
+//!
+//! They cost nearly nothing, and must keep nobody out. A request has a place among those that are worked on (see
+//! [`admission`](super::admission)) only as long as it may be working:
+//!
+//! - What is not through after [`WORKS_AT_MOST`] waits, and a completion waits soon after its order is on its way
+//!   ([`DECIDES_SOON`]). It is *parked*: it takes one of the places for those that wait, which are bounded in all
+//!   and for each caller, and its own place is free.
+//! - When none of those is left for its caller, it keeps its own until somebody else needs it. Then it *gives way*,
+//!   the oldest first: a completion is answered with what is known of its order (202), anything else is told that
+//!   it took too long (503). What it has asked for goes on; a repeat with the same key finds the outcome.
+//! - What waits in a bounded queue of its own (for a turn to hash) steps aside at once.
+//!
+//! Architecture invariant: a request that waits never makes another one be refused. All of this is memory of the
+//! process: a crash leaves nothing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::admission::Admission;
+use super::admission::Admitted;
+use super::config::EdgeConfig;
+use crate::metrics::Metrics;
+
+/// Many times what a request takes that only computes, also on a node with as many of them as may be.
+pub const WORKS_AT_MOST: Duration = Duration::from_secs(1);
+
+/// How long an order that nothing holds up takes to be decided, with a margin. Shorter than [`WORKS_AT_MOST`],
+/// because a completion whose order is on its way does not compute.
+pub const DECIDES_SOON: Duration = Duration::from_millis(250);
+
+/// What a handler has said of its wait. The front layer runs the handler, and looks here whenever it has run.
+#[derive(Debug, Default)]
+pub struct Said {
+    aside: AtomicBool,
+    /// Set by a handler that waits for a decision and has an answer without it; cancelled to hear that answer.
+    decision: OnceLock<CancellationToken>,
+}
+
+impl Said {
+    /// From now on this request waits in a bounded queue of its own, and needs no place.
+    pub fn steps_aside(&self) {
+        self.aside.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on this request waits for a decision. When the token is cancelled it is to answer with what is known.
+    pub fn awaits_decision(&self) -> &CancellationToken {
+        self.decision.get_or_init(CancellationToken::new)
+    }
+}
+
+/// The places for requests that wait, and the requests that wait without one.
+#[derive(Debug)]
+pub struct Waiting {
+    places: Mutex<Places>,
+    most: usize,
+    most_per_caller: usize,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    taken: usize,
+    by_caller: HashMap<String, usize>,
+    /// Those that keep others from a place, by age.
+    in_the_way: BTreeMap<u64, Arc<Notify>>,
+    next: u64,
+}
+
+/// One of the places for those that wait, until it is dropped.
+#[derive(Debug)]
+pub struct Parked<'a> {
+    waiting: &'a Waiting,
+    caller: String,
+}
+
+impl Drop for Parked<'_> {
+    fn drop(&mut self) {
+        let mut places = self.waiting.places.lock();
+        places.taken -= 1;
+        if let Some(count) = places.by_caller.get_mut(&self.caller) {
+            *count -= 1;
+            if *count == 0 {
+                places.by_caller.remove(&self.caller);
+            }
+        }
+    }
+}
+
+/// A request that waits on the place of one that works, until it is dropped.
+struct InTheWay<'a> {
+    waiting: &'a Waiting,
+    number: u64,
+    needed: Arc<Notify>,
+}
+
+impl Drop for InTheWay<'_> {
+    fn drop(&mut self) {
+        self.waiting.places.lock().in_the_way.remove(&self.number);
+    }
+}
+
+impl Waiting {
+    pub fn new(config: &EdgeConfig) -> Waiting {
+        let (most, most_per_caller) = (config.waiting_max, config.waiting_per_caller_max);
+        Waiting { places: Mutex::default(), most, most_per_caller }
+    }
+
+    /// A place to wait, if there is one, also for this caller.
+    fn park(&self, caller: &str) -> Option<Parked<'_>> {
+        let mut places = self.places.lock();
+        let own = places.by_caller.get(caller).copied().unwrap_or(0);
+        if places.taken >= self.most || own >= self.most_per_caller {
+            return None;
+        }
+        places.taken += 1;
+        places.by_caller.insert(caller.to_owned(), own + 1);
+        Some(Parked { waiting: self, caller: caller.to_owned() })
+    }
+
+    fn in_the_way(&self) -> InTheWay<'_> {
+        let needed = Arc::new(Notify::new());
+        let mut places = self.places.lock();
+        let number = places.next;
+        places.next += 1;
+        places.in_the_way.insert(number, needed.clone());
+        InTheWay { waiting: self, number, needed }
+    }
+
+    /// Makes the oldest request that is in the way give its place up. Whether there was one.
+    pub fn make_way(&self) -> bool {
+        let oldest = self.places.lock().in_the_way.pop_first();
+        oldest.is_some_and(|(_, needed)| {
+            needed.notify_one();
+            true
+        })
+    }
+}
+
+/// Why a request is no longer looked at as one that works.
+enum Turn<T> {
+    Done(T),
+    Aside,
+    Waits,
+}
+
+/// Runs a handler on the place that it was admitted to, for as long as it works. `caller` names who asks, for the
+/// bound per caller. `None`: it was given up, to make room.
+pub async fn attended<F: Future>(
+    (admission, metrics): (&Admission, &Metrics),
+    said: &Said,
+    caller: impl Fn() -> String,
+    mut handling: Pin<&mut F>,
+    admitted: Admitted<'_>,
+) -> Option<F::Output> {
+    match while_it_works(&mut handling, said).await {
+        Turn::Done(output) => return Some(output),
+        Turn::Aside => {
+            drop(admitted);
+            let _counted = Counted::new(metrics);
+            return Some(handling.await);
+        }
+        Turn::Waits => {}
+    }
+    let caller = caller();
+    let mut parked = admission.waiting.park(&caller);
+    if parked.is_none() {
+        let in_the_way = admission.waiting.in_the_way();
+        tokio::select! {
+            biased;
+            output = &mut handling => return Some(output),
+            () = in_the_way.needed.notified() => {}
+        }
+        parked = admission.waiting.park(&caller);
+    }
+    drop(admitted);
+    let gives_way = parked.is_none();
+    if gives_way {
+        metrics.http_gave_way.inc();
+        said.decision.get()?.cancel();
+    }
+    let _counted = Counted::new(metrics);
+    Some(handling.await)
+}
+
+async fn while_it_works<F: Future>(handling: &mut Pin<&mut F>, said: &Said) -> Turn<F::Output> {
+    let mut at_most = pin!(sleep_until(Instant::now() + WORKS_AT_MOST));
+    let mut decides = false;
+    poll_fn(|context| {
+        if let Poll::Ready(output) = handling.as_mut().poll(context) {
+            return Poll::Ready(Turn::Done(output));
+        }
+        if said.aside.load(Ordering::Relaxed) {
+            return Poll::Ready(Turn::Aside);
+        }
+        if !decides && said.decision.get().is_some() {
+            decides = true;
+            let soon = Instant::now() + DECIDES_SOON;
+            if soon < at_most.deadline() {
+                at_most.as_mut().reset(soon);
+            }
+        }
+        at_most.as_mut().poll(context).map(|()| Turn::Waits)
+    })
+    .await
+}
+
+/// Counts a request as waiting without the place of one that works.
+struct Counted<'a>(&'a Metrics);
+
+impl<'a> Counted<'a> {
+    fn new(metrics: &'a Metrics) -> Counted<'a> {
+        metrics.http_parked.inc();
+        Counted(metrics)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.http_parked.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::answer::problem::Code;
+
+    /// Two places for those that work, nobody queues.
+    fn admission(waiting_max: usize, waiting_per_caller_max: usize) -> Arc<Admission> {
+        Arc::new(Admission::new(&EdgeConfig {
+            admission_active: 2,
+            admission_queue: 0,
+            waiting_max,
+            waiting_per_caller_max,
+            ..EdgeConfig::default()
+        }))
+    }
+
+    #[derive(Clone, Copy)]
+    enum Kind {
+        /// Says nothing, and never ends.
+        Plain,
+        /// Waits for a decision that never comes.
+        Decision,
+        /// Waits for a turn that never comes.
+        Turn,
+    }
+
+    type Task = tokio::task::JoinHandle<Option<&'static str>>;
+
+    /// A request that waits for ever. When this returns, it waits.
+    async fn waits(admission: &Arc<Admission>, metrics: &Arc<Metrics>, caller: &'static str, kind: Kind) -> Task {
+        let (admission, metrics) = (admission.clone(), metrics.clone());
+        let task = tokio::spawn(async move {
+            let admitted = admission.enter().await.expect("a place");
+            let said = Said::default();
+            let handling = pin!(async {
+                match kind {
+                    Kind::Plain => std::future::pending().await,
+                    Kind::Decision => said.awaits_decision().cancelled().await,
+                    Kind::Turn => {
+                        said.steps_aside();
+                        std::future::pending().await
+                    }
+                }
+                "what is known"
+            });
+            attended((&admission, &metrics), &said, || caller.to_owned(), handling, admitted).await
+        });
+        tokio::time::sleep(WORKS_AT_MOST + Duration::from_millis(1)).await;
+        task
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_has_a_place_of_its_own_up_to_a_bound() {
+        let (admission, metrics) = (admission(2, 8), Arc::new(Metrics::new()));
+        for _ in 0..2 {
+            waits(&admission, &metrics, "ada", Kind::Plain).await;
+        }
+        assert_eq!(metrics.http_parked.get(), 2);
+        // These two stay on the places of those that work; whoever works needs them and gets them, the oldest first.
+        let third = waits(&admission, &metrics, "ada", Kind::Decision).await;
+        let fourth = waits(&admission, &metrics, "ada", Kind::Plain).await;
+        assert_eq!((metrics.http_parked.get(), metrics.http_gave_way.get()), (2, 0));
+        assert!(!third.is_finished() && !fourth.is_finished(), "nobody needs their places");
+        let _one = admission.enter().await.expect("the third makes room");
+        assert_eq!(third.await.expect("no panic"), Some("what is known"));
+        let _two = admission.enter().await.expect("the fourth makes room");
+        assert_eq!(fourth.await.expect("no panic"), None);
+        assert_eq!(metrics.http_gave_way.get(), 2);
+        let full = admission.enter().await.map(drop).map_err(|problem| problem.code());
+        assert_eq!(full, Err(Code::Overloaded), "those that work are in nobody's way");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_has_a_bound_of_its_own_and_leaves_the_rest_to_others() {
+        let (admission, metrics) = (admission(8, 1), Arc::new(Metrics::new()));
+        waits(&admission, &metrics, "ada", Kind::Decision).await;
+        let second = waits(&admission, &metrics, "ada", Kind::Decision).await;
+        waits(&admission, &metrics, "eve", Kind::Decision).await;
+        assert_eq!(metrics.http_parked.get(), 2, "one of each");
+        let _places = (admission.enter().await.expect("free"), admission.enter().await.expect("made free"));
+        assert_eq!(second.await.expect("no panic"), Some("what is known"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_that_came_free_is_taken_before_anybody_gives_way() {
+        let (admission, metrics) = (admission(1, 1), Arc::new(Metrics::new()));
+        let first = waits(&admission, &metrics, "ada", Kind::Plain).await;
+        let second = waits(&admission, &metrics, "ada", Kind::Plain).await;
+        first.abort();
+        first.await.expect_err("its caller has gone");
+        let _places = (admission.enter().await.expect("free"), admission.enter().await.expect("made free"));
+        tokio::task::yield_now().await;
+        assert!(!second.is_finished());
+        assert_eq!((metrics.http_parked.get(), metrics.http_gave_way.get()), (1, 0));
+        second.abort();
+        second.await.expect_err("its caller has gone");
+        assert_eq!(metrics.http_parked.get(), 0);
+        assert!(admission.waiting.places.lock().by_caller.is_empty(), "nothing is kept of who has gone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_in_a_queue_of_its_own_steps_aside_at_once() {
+        let (admission, metrics) = (admission(0, 0), Arc::new(Metrics::new()));
+        for _ in 0..10 {
+            waits(&admission, &metrics, "ada", Kind::Turn).await;
+        }
+        assert_eq!((metrics.http_parked.get(), metrics.http_gave_way.get()), (10, 0));
+        let _places = (admission.enter().await.expect("free"), admission.enter().await.expect("free"));
+    }
+}

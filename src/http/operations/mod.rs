@@ -1,0 +1,4 @@
+//! What operators and their programs ask for: health, metrics, the machinery.
+
+pub mod health;
+pub mod operators;

@@ -1,0 +1,185 @@
+//! `/v1/admin/entities`, `/v1/admin/attention` and `/v1/admin/cluster`: what operators see of the machinery. Secrets are
+//! redacted by the values themselves.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::actors::runtime::attention::{Overdue, Place};
+use crate::actors::runtime::client::{Inspection, JournalEntry, OwedStep};
+use crate::actors::runtime::history::StateAt;
+use crate::actors::runtime::slot::actor::now;
+use crate::actors::values::Time;
+use crate::http::answer::problem::{Code, Problem, Result};
+use crate::http::answer::schema;
+use crate::http::request::caller::Admin;
+use crate::http::request::json::Nothing;
+use crate::http::request::lists::{PageParameters, Plain};
+use crate::http::request::query::{List, Listing, Page, Query};
+use crate::http::{Edge, Path, Read, Reply};
+
+/// What the node knows of its cluster.
+pub trait ClusterView: Send + Sync + 'static {
+    fn nodes(&self) -> Vec<ClusterNode>;
+    /// Every slot, ascending.
+    fn slots(&self) -> Vec<ClusterSlot>;
+}
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ClusterNode {
+    pub id: String,
+    pub name: String,
+    /// Where other nodes reach it; none for a single node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Such as `serving`, `draining`, `left`.
+    pub state: String,
+    /// Whether it is the node that answers.
+    pub this: bool,
+    pub slots_owned: usize,
+}
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ClusterSlot {
+    pub slot: u16,
+    /// Id of the node that owns it; none while nobody does.
+    pub owner: Option<String>,
+    pub epoch: u64,
+    /// What is damaged in its stored data: while it is there, none of its entities is served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Cluster {
+    nodes: Vec<ClusterNode>,
+    slots: Vec<ClusterSlot>,
+}
+
+/// Nodes, and slots with owner and epoch.
+#[utoipa::path(get, path = "/v1/admin/cluster", tag = "operators", responses((status = 200, body = Cluster)))]
+pub async fn cluster(State(edge): State<Edge>, _: Admin, _: Query<Nothing>) -> Reply<Cluster> {
+    Reply::ok(Cluster { nodes: edge.cluster.nodes(), slots: edge.cluster.slots() })
+}
+
+/// An entity with everything that its node knows of it: owner node, slot, epoch, version, state, whether
+/// it was in memory, last activity, what it owes, when it wakes, restarts.
+#[utoipa::path(get, path = "/v1/admin/entities/{kind}/{id}", tag = "operators",
+    params(("kind" = String, Path), ("id" = String, Path)), responses((status = 200, body = serde_json::Value)))]
+pub async fn inspect(
+    State(edge): State<Edge>,
+    _: Admin,
+    Path((kind, id)): Path<(String, String)>,
+    read: Read,
+) -> Result<Reply<Inspection>> {
+    let inspection = edge.client.inspect(&kind, &id, read.deadline).await?.ok_or(Code::NotFound)?;
+    let version = inspection.version;
+    Ok(Reply::ok(inspection).version_of_whole(version))
+}
+
+/// The history of an entity; `after` is the version behind which it starts.
+pub struct Journal;
+
+impl Listing for Journal {
+    const PARAMETERS: &'static [&'static str] = &["after"];
+}
+
+/// An entity's history, the oldest first.
+#[utoipa::path(get, path = "/v1/admin/entities/{kind}/{id}/journal", tag = "operators",
+    params(("kind" = String, Path), ("id" = String, Path), ("after" = Option<u64>, Query)),
+    responses((status = 200, body = Page<serde_json::Value>)))]
+pub async fn journal(
+    State(edge): State<Edge>,
+    _: Admin,
+    Path((kind, id)): Path<(String, String)>,
+    list: List<Journal>,
+) -> Result<Reply<Page<JournalEntry>>> {
+    let start: u64 = list.parsed("after")?.unwrap_or(0);
+    let after = list.after.as_deref().and_then(|position| position.parse().ok()).unwrap_or(start);
+    let mut entries = edge.client.journal(&kind, &id, after, list.limit + 1).await?;
+    if entries.is_empty() && after == 0 {
+        return Err(Code::NotFound.into());
+    }
+    let more = entries.len() > list.limit;
+    entries.truncate(list.limit);
+    let next = entries.last().filter(|_| more).map(|entry| entry.version.to_string());
+    Ok(list.page(&edge, entries, next, None))
+}
+
+/// A step that has been owed for too long.
+#[derive(Serialize, ToSchema)]
+pub struct OverdueView {
+    /// Who owes it: what `/v1/admin/entities/{kind}/{id}` shows.
+    kind: &'static str,
+    id: String,
+    /// Its name for the step, such as `capture`.
+    step: String,
+    /// Who has to answer: `gateway payments`, or kind and id of an entity. None where only the entity that owes it
+    /// knows, and it cannot be loaded.
+    waiting_for: Option<String>,
+    /// Since when. After a restart: since when the entity has owed anything without a break, which is never too late.
+    #[schema(value_type = schema::Time)]
+    since: Time,
+    /// How often it was sent since the entity's slot began.
+    attempts: u32,
+    /// Why the last of these attempts failed.
+    last_error: Option<String>,
+}
+
+impl From<Overdue> for OverdueView {
+    fn from(Overdue { kind, id, owed, .. }: Overdue) -> OverdueView {
+        let OwedStep { step, waiting_for, since, attempts, last_error } = owed;
+        OverdueView { kind, id: id.to_string(), step, waiting_for, since, attempts, last_error }
+    }
+}
+
+/// What waits for a person: steps that have been owed for longer than `slots.owed_overdue_ms`, the oldest first.
+#[utoipa::path(get, path = "/v1/admin/attention", tag = "operators", params(PageParameters),
+    responses((status = 200, body = Page<OverdueView>)))]
+pub async fn attention(State(edge): State<Edge>, _: Admin, list: List<Plain>) -> Result<Reply<Page<OverdueView>>> {
+    let after: Option<Place> = list.after.as_deref().and_then(|position| position.parse().ok());
+    let overdue_ms = i64::try_from(edge.config.owed_overdue_ms).unwrap_or(i64::MAX);
+    let before = Time(now().0.saturating_sub(overdue_ms));
+    let mut overdue = edge.client.overdue(before, after, list.limit + 1);
+    let more = overdue.steps.len() > list.limit;
+    overdue.steps.truncate(list.limit);
+    let next = overdue.steps.last().filter(|_| more).map(|step| step.place.to_string());
+    let steps = overdue.steps.into_iter().map(OverdueView::from).collect();
+    Ok(list.page(&edge, steps, next, Some(overdue.total as u64)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct At {
+    at: Option<u64>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct StateView {
+    kind: String,
+    id: String,
+    version: u64,
+    #[schema(value_type = Object)]
+    state: serde_json::Value,
+}
+
+/// An entity's state at a version, or now. Of a version beyond the end of its journal the 404 says where that ends.
+#[utoipa::path(get, path = "/v1/admin/entities/{kind}/{id}/state", tag = "operators",
+    params(("kind" = String, Path), ("id" = String, Path), ("at" = Option<u64>, Query)),
+    responses((status = 200, body = StateView)))]
+pub async fn state(
+    State(edge): State<Edge>,
+    _: Admin,
+    Path((kind, id)): Path<(String, String)>,
+    Query(At { at }): Query<At>,
+) -> Result<Reply<StateView>> {
+    let (version, state) = match edge.client.state_at(&kind, &id, at).await? {
+        StateAt::Found { version, state } => (version, state),
+        StateAt::Absent => return Err(Code::NotFound.into()),
+        StateAt::Beyond { last } => {
+            let detail = format!("The journal of {kind} {id} ends at version {last}.");
+            return Err(Problem::new(Code::NotFound).detail(detail));
+        }
+    };
+    Ok(Reply::ok(StateView { kind, id, version, state }).version(version))
+}

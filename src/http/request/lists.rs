@@ -1,0 +1,84 @@
+//! What lists of the shop have in common: their parameters in the OpenAPI document, filters as ranges, and
+//! reading a page of entities at once.
+
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::time::Instant;
+use utoipa::IntoParams;
+
+use super::query::{Filter, FilterValue, Listing, Op};
+use crate::actors::entity::Kind;
+use crate::actors::projections::catalogue::Range;
+use crate::actors::runtime::client::View;
+use crate::http::Edge;
+use crate::http::answer::problem::{Code, Problem, Result};
+
+/// Entities of one request that are read at once.
+pub const READS_AT_ONCE: usize = 32;
+
+/// The parameters of every list, for the OpenAPI document.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "a shape, never a value")]
+pub struct PageParameters {
+    /// 1 to 100; 25 when it is not given.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Whether to count all.
+    with_total: Option<bool>,
+}
+
+/// A list without sorts and filters.
+pub struct Plain;
+impl Listing for Plain {}
+
+/// Narrows a range by a filter on an integer or a time.
+pub fn narrow(range: &mut Range, filter: &Filter) {
+    let value = match &filter.value {
+        FilterValue::Integer(number) => *number,
+        FilterValue::Time(time) => time.0,
+        FilterValue::Text(_) => return,
+    };
+    let (min, max) = match filter.op {
+        Op::Eq => (value, value),
+        Op::Gte => (value, i64::MAX),
+        Op::Gt => (value.saturating_add(1), i64::MAX),
+        Op::Lte => (i64::MIN, value),
+        Op::Lt => (i64::MIN, value.saturating_sub(1)),
+    };
+    *range = Range { min: range.min.max(min), max: range.max.min(max) };
+}
+
+/// The word or id that a filter names. Errors: 400.
+pub fn word<T: std::str::FromStr>(filter: &Filter) -> Result<T> {
+    let FilterValue::Text(text) = &filter.value else { return Err(Code::InvalidParameter.into()) };
+    let name = filter.field;
+    text.parse()
+        .map_err(|_| Problem::new(Code::InvalidParameter).detail(format!("filter[{name}]: there is no {text}.")))
+}
+
+/// Reads entities, a bounded number at once; in the order of `ids`.
+pub async fn read_all<K: Kind>(edge: &Edge, ids: Vec<K::Id>, deadline: Instant) -> Result<Vec<View<K>>> {
+    let reads = ids.into_iter().map(|id| async move { edge.client.read::<K>(&id, deadline).await });
+    Ok(stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_narrow_a_range_together() {
+        let filter = |op, value| Filter { field: "price", member: None, op, value: FilterValue::Integer(value) };
+        let mut range = Range::default();
+        narrow(&mut range, &filter(Op::Gt, 9));
+        narrow(&mut range, &filter(Op::Lte, 50));
+        narrow(&mut range, &filter(Op::Gte, 5));
+        assert_eq!(range, Range { min: 10, max: 50 });
+        narrow(&mut range, &filter(Op::Eq, 20));
+        assert_eq!(range, Range { min: 20, max: 20 });
+        narrow(&mut range, &filter(Op::Lt, 20));
+        assert!(!range.contains(20));
+    }
+}

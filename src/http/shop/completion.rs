@@ -1,0 +1,279 @@
+//! A cart becomes an order. The cart's own completion waits until the order has decided; here that wait
+//! gets a deadline and the decision its status.
+//!
+//! | the cart says | answer |
+//! | --- | --- |
+//! | completed by this request | 201 and the order as it was when it was through |
+//! | completed before | 200 and the same order, as it is now, without its token |
+//! | refused: the cart is open again | 402 or 409, with the rejected order's id |
+//! | other prices than expected | 409 with the new totals |
+//! | a SKU names something else now | 409 with what it names |
+//! | nothing until the deadline, or until its place is needed | 202 and the pending order |
+//!
+//! What a crash leaves: nothing here is kept. A repeat with the same key finds the cart's receipt, and is
+//! answered from what the cart and the order have come to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Extension, State};
+use serde::Deserialize;
+use tokio::time::Instant;
+use utoipa::ToSchema;
+
+use super::carts::{self, must_open};
+use super::orders::view::{OrderView, PaymentMethod};
+use crate::actors::cart::types::{self as cart, Cart, CartStatus, Command, Completing, Completion, CompletionRefused};
+use crate::actors::entity::Kind;
+use crate::actors::order::types::{Order, OrderRefusal, RefusalCode};
+use crate::actors::payment::types::{PaymentIntent, PaymentMethod as Method};
+use crate::actors::runtime::client::{Answered, AskError, View, Wait};
+use crate::actors::sku::types::{Offer, StockUnit};
+use crate::actors::values::{CartId, Money, OrderId, RequestId, Secret, Sku};
+use crate::http::answer::outcomes;
+use crate::http::answer::problem::{Code, Fault, Problem, Result};
+use crate::http::request::context::Context;
+use crate::http::request::fields::MoneyBody;
+use crate::http::request::idempotency::Money as MoneyRule;
+use crate::http::request::json::Text;
+use crate::http::request::{lists, patience};
+use crate::http::{Edge, Path, Reply, Write};
+
+#[derive(Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Complete {
+    payment: PaymentBody,
+    /// What the customer means to pay; what the cart showed last when it is not given.
+    expected_total: Option<MoneyBody>,
+}
+
+#[derive(Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PaymentBody {
+    #[schema(value_type = PaymentMethod)]
+    method: Method,
+    /// What the provider gave the customer for his means of payment.
+    #[schema(value_type = String, max_length = 255)]
+    token: Text<255>,
+}
+
+type CompleteCart = Write<Complete, MoneyRule>;
+
+/// For looking up what a completion has come to when its own time is up.
+const LAST_LOOK: Duration = Duration::from_secs(2);
+
+/// Buys what is in the cart.
+#[utoipa::path(post, path = "/v1/carts/{id}/complete", tag = "carts", request_body = Complete,
+    params(("id" = String, Path), ("X-Cart-Token" = Option<String>, Header), ("Idempotency-Key" = String, Header),
+        ("If-Match" = Option<String>, Header)),
+    responses(
+        (status = 201, body = OrderView, description = "The order, confirmed and captured"),
+        (status = 200, body = OrderView, description = "The cart was completed before, into this order"),
+        (status = 202, body = OrderView, description = "Not decided yet: the order, pending"),
+        outcomes::Completing))]
+pub async fn complete(
+    State(edge): State<Edge>,
+    Extension(context): Extension<Arc<Context>>,
+    Path(id): Path<CartId>,
+    mut write: CompleteCart,
+) -> Result<Reply<OrderView>> {
+    must_open(&edge, &write.who, id, write.deadline).await?;
+    write.deadline = Instant::now() + Duration::from_millis(edge.config.complete_deadline_ms);
+    // From here on it waits for the order. Asked for its place, it answers with what there is.
+    let hurried = context.said.awaits_decision();
+    tokio::select! {
+        biased;
+        decided = until_decided(&edge, id, &write) => decided,
+        () = hurried.cancelled() => undecided(&edge, id, write.request).await,
+    }
+}
+
+async fn until_decided(edge: &Edge, id: CartId, write: &CompleteCart) -> Result<Reply<OrderView>> {
+    for _ in 0..patience::TRIES_MAX {
+        let view = edge.client.read::<Cart>(&id, write.deadline).await?;
+        let command = command(edge, &view, write).await?;
+        let asking = write.asking(write.if_match.at(view.version), Wait::Settled);
+        let answered = match edge.client.ask::<Cart>(&id, command, asking).await {
+            Ok(answered) => answered,
+            Err(AskError::DeadlinePassed) => return undecided(edge, id, write.request).await,
+            Err(error) => return Err(error.into()),
+        };
+        match &answered.outcome {
+            Err(rejection) if Cart::passes_soon(rejection) => {
+                patience::until_free::<Cart>(edge, &id, write).await?;
+            }
+            Ok(_) | Err(_) => return decided(edge, &answered, write.request).await,
+        }
+    }
+    Err(Code::ChangeInProgress.into())
+}
+
+/// The command, with what the catalogue says now of every SKU in the cart.
+async fn command(edge: &Edge, view: &View<Cart>, write: &CompleteCart) -> Result<Command> {
+    let offers = match view.state.status {
+        CartStatus::Open => offers(edge, &view.state, write.deadline).await?,
+        // It will be refused, or repeated, whatever they are.
+        CartStatus::Completing | CartStatus::Completed | CartStatus::Merged | CartStatus::Expired => Vec::new(),
+    };
+    let PaymentBody { method, token } = write.body.payment.clone();
+    Ok(Command::Complete(Box::new(Completing {
+        order: OrderId::derived(&write.request, 0),
+        payment: PaymentIntent { method, token: Secret(token.0) },
+        expected_total: write.body.expected_total.map(Money::from),
+        offers,
+    })))
+}
+
+async fn offers(edge: &Edge, cart: &cart::State, deadline: Instant) -> Result<Vec<(Sku, Option<Offer>)>> {
+    let skus: Vec<Sku> = cart.lines.iter().map(|line| line.sku.clone()).collect();
+    let views = lists::read_all::<StockUnit>(edge, skus.clone(), deadline).await?;
+    Ok(skus.into_iter().zip(views).map(|(sku, view)| (sku, view.state.offer.clone())).collect())
+}
+
+/// The answer once the cart has settled.
+async fn decided(edge: &Edge, answered: &Answered<Cart>, request: RequestId) -> Result<Reply<OrderView>> {
+    let state = &*answered.view.state;
+    let replayed = answered.replayed;
+    match &answered.outcome {
+        Ok(cart::Reply::Started { .. }) => {
+            if let Some(refused) = state.completion_refused(&request) {
+                list_rejected(edge, refused.order).await;
+                return Err(rejected(refused).replayed(replayed));
+            }
+            let view = completed_into(edge, state).await?;
+            Ok(created(view).replayed(replayed))
+        }
+        Ok(cart::Reply::Already { .. }) => {
+            let completion = state.completion.as_deref().ok_or(Code::Internal)?;
+            let order = edge.client.read::<Order>(&completion.order, Instant::now() + LAST_LOOK).await?;
+            // Another key than the one that made the order: it is shown as it is now, and its token to nobody.
+            let shown = OrderView::of(&order.state, order.version).ok_or(Code::Internal)?;
+            Ok(Reply::ok(shown).version(order.version).replayed(replayed))
+        }
+        Ok(cart::Reply::ItemsChanged { lines }) => Err(items_changed(state, lines).replayed(replayed)),
+        Ok(cart::Reply::Repriced { .. }) => Err(price_changed(state).replayed(replayed)),
+        Ok(
+            cart::Reply::Opened
+            | cart::Reply::Changed
+            | cart::Reply::Merging
+            | cart::Reply::Surrendering
+            | cart::Reply::Taken
+            | cart::Reply::NotTaken { .. }
+            | cart::Reply::Noted,
+        ) => Err(Code::Internal.into()),
+        Err(rejection) => Err(carts::refusal(rejection).replayed(replayed)),
+    }
+}
+
+/// The answer when the time is up: what it has come to meanwhile, or the pending order.
+async fn undecided(edge: &Edge, id: CartId, request: RequestId) -> Result<Reply<OrderView>> {
+    let deadline = Instant::now() + LAST_LOOK;
+    let view = edge.client.read::<Cart>(&id, deadline).await?;
+    if let Some(refused) = view.state.completion_refused(&request) {
+        return Err(rejected(refused));
+    }
+    let Some(completion) = view.state.completion.as_deref().filter(|completion| completion.request == request) else {
+        return Err(AskError::DeadlinePassed.into());
+    };
+    if view.state.status == CartStatus::Completed {
+        let order = completed_into(edge, &view.state).await?;
+        return Ok(created(order));
+    }
+    let order = edge.client.read::<Order>(&completion.order, deadline).await?;
+    let shown = OrderView::of(&order.state, order.version);
+    // Not even placed: its own answer will come, to a repeat.
+    let shown = with_token(edge, shown.ok_or_else(|| Problem::new(Code::RequestInProgress).retry_after_s(1))?);
+    let version = shown.version;
+    Ok(Reply::accepted(location(shown.id), shown).version(version))
+}
+
+fn created(order: OrderView) -> Reply<OrderView> {
+    let version = order.version;
+    Reply::created(location(order.id), order).version(version)
+}
+
+/// The order of a completed cart, as it was when everybody had been told. Not as it is now: so that a repeat shows
+/// the same.
+async fn completed_into(edge: &Edge, state: &cart::State) -> Result<OrderView> {
+    let completion = state.completion.as_deref().ok_or(Code::Internal)?;
+    let version = told_at(completion, state);
+    let deadline = Instant::now() + LAST_LOOK;
+    let mut view = edge.client.read_settled::<Order>(&completion.order, deadline).await?;
+    edge.projections.orders.note(&view);
+    if view.version != version {
+        view = edge.client.read_at::<Order>(&completion.order, version, deadline).await?;
+    }
+    let shown = OrderView::of(&view.state, view.version).ok_or(Code::Internal)?;
+    Ok(with_token(edge, shown))
+}
+
+/// Lets the list of all orders know a rejected one when its customer does. Without it the list learns a moment
+/// later, so an order that cannot be read now is no failure.
+async fn list_rejected(edge: &Edge, order: OrderId) {
+    if let Ok(view) = edge.client.read::<Order>(&order, Instant::now() + LAST_LOOK).await {
+        edge.projections.orders.note(&view);
+    }
+}
+
+/// The order's version when customer and cart had been told of it: one record each after its decision.
+fn told_at(completion: &Completion, state: &cart::State) -> u64 {
+    completion.order_version + 1 + u64::from(state.user.is_some())
+}
+
+/// A guest gets the token that opens the order.
+fn with_token(edge: &Edge, order: OrderView) -> OrderView {
+    let token = order.user_id.is_none().then(|| edge.keys.order_token(order.id));
+    OrderView { token, ..order }
+}
+
+fn location(order: OrderId) -> String {
+    format!("/v1/orders/{order}")
+}
+
+fn price_changed(state: &cart::State) -> Problem {
+    Problem::new(Code::PriceChanged)
+        .detail("The cart has the new prices. Complete it again to accept them.")
+        .with("totals", state.totals())
+}
+
+/// Another product, or another variant, has the SKUs of these lines.
+fn items_changed(state: &cart::State, lines: &[u32]) -> Problem {
+    let problem = Problem::new(Code::ItemChanged)
+        .detail("SKUs in the cart name other articles now, and the cart has these. Complete it again to accept them.")
+        .with("totals", state.totals());
+    lines.iter().fold(problem, |problem, place| {
+        let fault = Fault::new(Code::ItemChanged, format!("/lines/{place}/sku"));
+        match state.lines.as_slice().get(*place as usize) {
+            Some(line) => problem.fault(fault.with("sku", &line.sku).with("title", &line.title)),
+            None => problem.fault(fault),
+        }
+    })
+}
+
+/// What a rejected order means to its customer; the cart is open again.
+fn rejected(refused: &CompletionRefused) -> Problem {
+    let OrderRefusal { code, sku, line, available, requested, decline } = &refused.refusal;
+    let problem = match code {
+        RefusalCode::InsufficientStock => {
+            let name = sku.as_ref().map(Sku::as_str).unwrap_or_default();
+            let (has, wants) = (available.unwrap_or(0), requested.unwrap_or(0));
+            let fault = Fault::new(Code::InsufficientStock, format!("/lines/{}/quantity", line.unwrap_or(0)))
+                .with("sku", sku)
+                .with("available", has)
+                .with("requested", wants);
+            let detail = format!("SKU {name} has {has} available, {wants} requested.");
+            Problem::new(Code::InsufficientStock).detail(detail).fault(fault)
+        }
+        RefusalCode::PaymentFailed => Problem::new(Code::PaymentFailed).with("decline_code", decline),
+        RefusalCode::PaymentTimeout => Code::PaymentTimeout.into(),
+        RefusalCode::OrderTimeout => Code::OrderTimeout.into(),
+        RefusalCode::ReservationExpired => Code::ReservationExpired.into(),
+        RefusalCode::SkuGone => {
+            let fault = Fault::new(Code::SkuUnavailable, format!("/lines/{}/sku", line.unwrap_or(0)));
+            Problem::new(Code::SkuUnavailable).fault(fault.with("sku", sku))
+        }
+        RefusalCode::Cancelled => Code::OrderCancelled.into(),
+        RefusalCode::InvalidPlacement => Code::Internal.into(),
+    };
+    problem.with("order_id", refused.order)
+}

@@ -1,0 +1,383 @@
+//! Composes a node, and owns the order of start and drain: store, runtime, gateways, read models, edge;
+//! and back again. Nothing else starts or stops anything.
+
+use std::future::Future;
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::actors::gateways::payments::MockPayments;
+use crate::actors::kinds;
+use crate::actors::projections::Projections;
+use crate::actors::runtime::history::{self, StateAt, Until};
+use crate::actors::runtime::marks::Marks;
+use crate::actors::runtime::slot::{self, SlotLimits};
+use crate::actors::runtime::writer::WriterLimits;
+use crate::actors::runtime::{Prepared, Runtime, RuntimeConfig};
+use crate::actors::values::Email;
+use crate::cluster::{Lease, NodeId, SoleOwner, slot_of};
+use crate::config::Config;
+use crate::http::{self, Edge, EdgeConfig, Health};
+use crate::metrics::Metrics;
+use crate::persistence::open;
+use crate::persistence::{EntityKey, Journal, Store, StoreError};
+use crate::telemetry;
+use member::Member;
+
+/// How long one step of starting may wait for an entity.
+const STEP: Duration = Duration::from_secs(30);
+
+mod administrator;
+pub mod member;
+pub mod sample;
+mod view;
+
+pub use administrator::Bootstrap;
+use administrator::{administrator, make_administrator, no_administrator, program};
+use view::OneNode;
+
+/// What `souk serve` was told beside the configuration.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// Fill the store with the sample catalogue, where it is not there yet.
+    pub sample: bool,
+    /// The first administrator, made when there is none.
+    pub bootstrap: Option<Bootstrap>,
+}
+
+/// What is asked about an entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// Everything about it now: where it is, its version, its state, what it owes.
+    Present,
+    /// All its records.
+    Journal,
+    /// Its state as it was.
+    StateAt { version: u64 },
+}
+
+/// Serves until it is told to stop (SIGINT, SIGTERM), then finishes what it has admitted.
+pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
+    telemetry::start(&config.log)?;
+    let mut stop = Box::pin(stop_signal()?);
+    let listener =
+        TcpListener::bind(config.http.addr).await.with_context(|| format!("cannot listen on {}", config.http.addr))?;
+    let address = listener.local_addr()?;
+    let metrics = Arc::new(Metrics::new());
+    let opening = async {
+        let store = open_store(&config).await?;
+        let follow = |prepared: Prepared| {
+            let projections = Projections::new(prepared.client(), store.clone(), metrics.clone());
+            (prepared.with_follower(projections.clone()), projections)
+        };
+        serve(&config, store.clone(), &address.to_string(), metrics.clone(), follow).await
+    };
+    // A shared store may be waited for, and so may a node that was killed.
+    let (Served { runtime, membership }, projections) = tokio::select! {
+        opened = opening => opened?,
+        () = &mut stop => {
+            tracing::info!("told to stop before it served");
+            return Ok(());
+        }
+    };
+    projections.start().await?;
+    let health = Arc::new(Health::default());
+    let edge = Edge::start(http::Given {
+        client: runtime.client.clone(),
+        config: edge_config(&config),
+        limiter: http::edge::limits::chosen(&config.limits.redis_url, &metrics).await?,
+        metrics,
+        health: health.clone(),
+        cluster: Arc::new(OneNode { ownership: runtime.ownership.clone(), name: node_name(&config) }),
+        projections: projections.clone(),
+    })
+    .await?;
+    let hint = (!administrator(&edge, options.bootstrap).await?).then(|| no_administrator(&program(), &config));
+    if options.sample {
+        sample::load(&runtime.client).await?;
+    }
+    let failed = runtime.failed();
+    let shutdown = CancellationToken::new();
+    tokio::spawn(cancel_on(stop, failed.clone(), shutdown.clone()));
+    println!("listening on http://{address}");
+    greet(&format!("http://{address}"), options.sample, hint);
+    let follows = projections.clone();
+    let complete: http::operations::health::Check =
+        Box::new(move || if follows.is_complete() { Ok(()) } else { Err("reading the catalogue".into()) });
+    health.check("read_models", complete);
+    health.started();
+    http::serve(listener, edge, shutdown).await;
+    tracing::info!("draining");
+    projections.stop();
+    let failure = failed.borrow().clone();
+    let stopped = Served { runtime, membership }.stop().await;
+    match failure {
+        Some(error) => bail!("the store has failed: {error}"),
+        None => Ok(stopped?),
+    }
+}
+
+async fn cancel_on(
+    stop: impl Future<Output = ()>,
+    mut failed: watch::Receiver<Option<StoreError>>,
+    shutdown: CancellationToken,
+) {
+    tokio::select! {
+        () = stop => {}
+        _ = failed.wait_for(Option::is_some) => {}
+    }
+    shutdown.cancel();
+}
+
+/// Tells a person at a terminal what to try next. Standard output belongs to programs after its first line.
+fn greet(url: &str, sample: bool, hint: Option<String>) {
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
+    eprintln!("\nsouk serves {url}\n");
+    if sample {
+        eprintln!("  curl {url}/v1/products          the sample catalogue");
+    }
+    eprintln!("  {url}/docs                      every route, to read and to try");
+    eprintln!("  curl '{url}/readyz?verbose'     how it is doing");
+    eprintln!("\nStop it with Ctrl-C: what was acknowledged is on disk.\n");
+    if let Some(hint) = hint {
+        eprintln!("{hint}\n");
+    }
+}
+
+/// The node's name for operators: as configured, or the machine's.
+fn node_name(config: &Config) -> String {
+    let machine = || std::fs::read_to_string("/etc/hostname").map_or("node".into(), |name| name.trim().to_owned());
+    if config.node.name.is_empty() { machine() } else { config.node.name.clone() }
+}
+
+fn edge_config(config: &Config) -> EdgeConfig {
+    let Config { http, idempotency, complete, auth, limits, .. } = config;
+    EdgeConfig {
+        request_deadline_ms: http.request_deadline_ms,
+        complete_deadline_ms: complete.deadline_ms,
+        handler_timeout_ms: http.handler_timeout_ms,
+        body_timeout_ms: http.body_timeout_ms,
+        body_limit_bytes: http.body_max_bytes,
+        bodies_limit_bytes: http.bodies_max_bytes,
+        header_timeout_ms: http.header_timeout_ms,
+        write_stall_ms: http.write_stall_ms,
+        header_limit_bytes: http.header_max_bytes,
+        connection_limit: http.connections_max,
+        drain_ms: http.drain_ms,
+        admission_active: http.active_max,
+        admission_queue: http.queue_max,
+        admission_wait_ms: http.queue_wait_ms,
+        waiting_max: http.waiting_max,
+        waiting_per_caller_max: http.waiting_per_caller_max,
+        address_limit_per_minute: limits.address_per_minute.into(),
+        user_limit_per_minute: limits.user_per_minute.into(),
+        limits_exempt: limits.exempt.clone(),
+        trusted_proxies: http.trusted_proxies.clone(),
+        trusted_proxy_header: http.trusted_proxy_header,
+        login_failures: limits.login_failures_max.into(),
+        account_failures: limits.account_failures_max.into(),
+        login_window_ms: limits.login_window_ms,
+        issuer: auth.issuer.clone(),
+        audience: auth.audience.clone(),
+        access_ttl_ms: auth.access_ttl_ms,
+        password_permits: auth.hashes_max,
+        password_queue: auth.hash_queue_max,
+        password_queue_per_caller: auth.hash_queue_per_address_max,
+        password_cost: argon2::Params::new(auth.argon2.memory_kib, auth.argon2.iterations, auth.argon2.lanes, None)
+            .expect("the configuration has checked them"),
+        idempotency_keep_ms: idempotency.keep_ms,
+        idempotency_keep_money_ms: idempotency.keep_money_ms,
+        cors_origins: http.cors.origins.clone(),
+        hsts_max_age_s: http.hsts_max_age_s,
+        owed_overdue_ms: config.slots.owed_overdue_ms,
+    }
+}
+
+/// Looks into an entity of a store that no server holds; `None`: it does not exist. The answer has the shape
+/// of the API's inspection routes (for a journal: the list of entries).
+pub async fn inspect_at_rest(
+    config: Config,
+    kind: &str,
+    id: &str,
+    question: Question,
+) -> anyhow::Result<Option<Value>> {
+    let spec = kinds::all().by_name(kind).with_context(|| {
+        format!("there is no kind {kind:?}: it is one of {}", kinds::all().names().collect::<Vec<_>>().join(", "))
+    })?;
+    if !spec.accepts(id) {
+        bail!("{id:?} is not an id of kind {kind}");
+    }
+    let journal = open_store(&config).await?;
+    let key = EntityKey { kind: spec.number(), id: id.into() };
+    let slot = slot_of(key.kind, &key.id, journal.slots());
+    let answer = match question {
+        Question::Journal => {
+            let entries = history::entries(&*journal, spec, slot, &key, 0, usize::MAX, &Marks::alone()).await?;
+            (!entries.is_empty()).then(|| json!(entries))
+        }
+        Question::StateAt { version } => {
+            let past = history::replay(&*journal, spec, slot, &key, Until::Version(version), &Marks::alone()).await?;
+            match StateAt::of(&past, Some(version)) {
+                StateAt::Found { version, state } => Some(json!({"version": version, "state": state})),
+                StateAt::Absent => None,
+                StateAt::Beyond { last } => {
+                    journal.close().await?;
+                    bail!("{kind} {id} has no version {version}: its journal ends at version {last}");
+                }
+            }
+        }
+        Question::Present => {
+            let heads = journal.heads().await?;
+            let head = heads.get(usize::from(slot)).cloned().unwrap_or_default();
+            let residence = slot::at_rest(&*journal, kinds::all(), slot, &key, head.epoch).await?;
+            (residence.version > 0)
+                .then(|| json!({"kind": kind, "id": id, "node": head.owner, "slot": slot, "at_rest": residence}))
+        }
+    };
+    journal.close().await?;
+    Ok(answer)
+}
+
+/// Makes an administrator in a store that no server holds. The answer is a line for the terminal.
+pub async fn create_admin(config: Config, email: &Email, password: String) -> anyhow::Result<String> {
+    let store = open_store(&config).await?;
+    let alone = |prepared| (prepared, ());
+    let (served, ()) = serve(&config, store, "", Arc::new(Metrics::new()), alone).await?;
+    let made = make_administrator(&served.runtime.client, &edge_config(&config), email, password).await;
+    served.stop().await?;
+    made
+}
+
+/// Opens the store that the configuration names.
+///
+/// A shared store's server may be starting at the same time, so it is waited for.
+async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    let settings = config.store_settings();
+    let deadline = Instant::now() + STEP;
+    loop {
+        match open::open(&settings).await {
+            Err(StoreError::Unavailable(why)) if config.store.kind.is_shared() && Instant::now() < deadline => {
+                tracing::warn!(why, "waiting for the store");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            other => return other.with_context(|| format!("cannot open the store {}", settings.choice)),
+        }
+    }
+}
+
+/// A runtime, and the place of this process among those who share the store.
+struct Served {
+    runtime: Runtime,
+    membership: Option<Membership>,
+}
+
+/// The task that renews, and what ends it.
+struct Membership {
+    staying: JoinHandle<Member>,
+    drained: CancellationToken,
+}
+
+impl Served {
+    /// Drains, leaves the node list, and closes the store: in this order, so that the next process finds
+    /// everything done.
+    async fn stop(self) -> Result<(), StoreError> {
+        let journal = self.runtime.drain().await;
+        if let Some(Membership { staying, drained }) = self.membership {
+            drained.cancel();
+            if let Ok(member) = staying.await {
+                member.leave().await;
+            }
+        }
+        journal.close().await
+    }
+}
+
+/// Claims the store for this process, and starts the runtime on it. Whom the runtime tells of changes is given to it
+/// by `equip`, before it begins.
+async fn serve<T>(
+    config: &Config,
+    store: Arc<dyn Store>,
+    address: &str,
+    metrics: Arc<Metrics>,
+    equip: impl FnOnce(Prepared) -> (Prepared, T),
+) -> anyhow::Result<(Served, T)> {
+    let name = node_name(config);
+    if !config.store.kind.is_shared() {
+        let node = NodeId::incarnate(&name);
+        let (prepared, equipment) = equip(prepare_runtime(config, node, store, Arc::new(SoleOwner), metrics));
+        return Ok((Served { runtime: prepared.start().await?, membership: None }, equipment));
+    }
+    let mut member = Member::enter(store.clone(), &name, address).await?;
+    let prepared = prepare_runtime(config, member.node.clone(), store, member.lease.clone(), metrics);
+    let (prepared, equipment) = equip(prepared);
+    let runtime = match member.meanwhile(prepared.start()).await {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            member.leave().await;
+            return Err(error.into());
+        }
+    };
+    let fail = runtime.fail_handle();
+    let drained = CancellationToken::new();
+    let until = drained.clone();
+    let staying = tokio::spawn(async move {
+        tokio::select! {
+            why = member.stay() => fail(why),
+            () = until.cancelled() => {}
+        }
+        member
+    });
+    Ok((Served { runtime, membership: Some(Membership { staying, drained }) }, equipment))
+}
+
+/// The runtime as it is configured, with every gateway, before it begins.
+fn prepare_runtime(
+    config: &Config,
+    node: NodeId,
+    store: Arc<dyn Store>,
+    lease: Arc<dyn Lease>,
+    metrics: Arc<Metrics>,
+) -> Prepared {
+    let runtime_config = RuntimeConfig {
+        policy: config.policy(),
+        slot_limits: SlotLimits {
+            idle_ms: config.slots.idle_ms,
+            resident_bytes_max: config.slots.resident_bytes_max,
+            snapshot_records: config.slots.snapshot_events,
+            owed_overdue_ms: config.slots.owed_overdue_ms,
+            ..SlotLimits::default()
+        },
+        writer_limits: WriterLimits {
+            batch_records_max: config.journal.batch_records_max,
+            batch_bytes_max: config.journal.batch_bytes_max,
+        },
+        inbox_messages_max: config.slots.mailbox_max,
+        queue_bytes_max: config.journal.queue_bytes_max,
+        ..RuntimeConfig::new(node, kinds::all())
+    };
+    let prepared = Runtime::prepare(runtime_config, store, lease, metrics);
+    let payments = MockPayments::new(prepared.client());
+    prepared.with_gateway(crate::actors::payment::types::GATEWAY, Arc::new(payments))
+}
+
+/// SIGINT or SIGTERM.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
