@@ -111,10 +111,11 @@ async fn a_server_whose_disk_is_full() {
     let mut shop = Shop::open("postgres", &url, &url).await;
     // The data goes first, and the server says so to each who writes; and then the log.
     for is_log_full in [false, true] {
+        // A new session may want to write a file of its own, too: this one is there before.
+        let writer = server.client("postgres").await;
         let ballast = disk.fill_up(if is_log_full { 0 } else { 1 << 20 });
         shop.is_in_trouble().await;
         if is_log_full {
-            let writer = server.client("postgres").await;
             while writer
                 .batch_execute("select pg_logical_emit_message(false, 'noise', repeat('x', 65536))")
                 .await
