@@ -10,7 +10,8 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use souk::actors::runtime::envelope::{AskError, Body, Envelope, Reply, ReplyTo};
-use souk::actors::runtime::slot::core::{Lookup, Output, SlotCore};
+use souk::actors::runtime::slot::core::SlotCore;
+use souk::actors::runtime::slot::output::{Lookup, Output};
 use souk::actors::runtime::slot::{Common, Dispatch, Resident, SlotShared, fresh};
 use souk::actors::runtime::writer::{
     Effect, Ended, Gathering, Item, Outlet, Submission, WriterArguments, WriterLimits,

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::envelope::{AskError, Body, Envelope, Errand, Keep, Reply, ReplyTo, Wait};
 use super::router::Router;
 use super::slot::Dispatch;
-use super::slot::actor::SlotMessage;
+use super::slot::message::SlotMessage;
 use super::writer::{Ended, Outlet};
 use crate::actors::entity::{Answer, AnyCommand, Caller, Target};
 use crate::actors::gateways::{Gateway, GatewayError};

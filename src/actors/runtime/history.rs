@@ -1,15 +1,25 @@
 //! An entity's past, read from the journal: bringing it into memory, time travel, and its history as
 //! operators see it. All of it runs off the slot's own time.
 
+use serde::Serialize;
 use tokio::sync::SemaphorePermit;
 
 use crate::persistence::{EntityKey, Journal, Record, Slot, StoreError};
 
-use super::client::JournalEntry;
 use super::envelope::AskError;
 use super::erased::{AnyState, KindSpec};
 use super::marks::{Mark, Marks};
 use crate::actors::values::{RequestId, Time};
+
+/// One version of an entity's history.
+#[derive(Debug, Clone, Serialize)]
+pub struct JournalEntry {
+    pub version: u64,
+    pub at: Time,
+    pub request_id: RequestId,
+    /// Each `{"type": ..., "data": ...}`.
+    pub events: Vec<serde_json::Value>,
+}
 
 /// Rows per page of an entity's records.
 const PAGE: usize = 256;

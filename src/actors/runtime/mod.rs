@@ -33,7 +33,8 @@ use dispatcher::{Dispatcher, Follower, Surroundings};
 use envelope::AskError;
 use pruning::prune_for_ever;
 use router::Router;
-use slot::actor::{SlotActor, SlotMessage, SlotSeat, Start};
+use slot::actor::{SlotActor, SlotSeat};
+use slot::message::{SlotMessage, Start};
 use slot::{Claims, Common, Memory, SlotLimits, SlotShared, claim_all};
 use writer::{Ended, Gathering, JournalWriter, Outlet, Room, WriterArguments, WriterLimits};
 

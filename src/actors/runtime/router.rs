@@ -8,7 +8,7 @@ use ractor::ActorRef;
 
 use super::envelope::{AskError, Envelope};
 use super::marks::Marks;
-use super::slot::actor::SlotMessage;
+use super::slot::message::SlotMessage;
 use super::slot::{Pushed, SlotShared};
 use crate::actors::kinds::Kinds;
 use crate::cluster::{Lease, Ownership, slot_of};

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::actors::runtime::attention::{Overdue, Place};
-use crate::actors::runtime::client::{Inspection, JournalEntry, OwedStep};
+use crate::actors::runtime::client::{Inspection, OwedStep};
+use crate::actors::runtime::history::JournalEntry;
 use crate::actors::runtime::history::StateAt;
 use crate::actors::runtime::slot::actor::now;
 use crate::actors::values::Time;

@@ -5,8 +5,8 @@ use std::panic::AssertUnwindSafe;
 use futures::FutureExt;
 use souk::actors::runtime::envelope::{AskError, Envelope};
 use souk::actors::runtime::history::ask_error;
-use souk::actors::runtime::slot::core::Lookup;
 use souk::actors::runtime::slot::load;
+use souk::actors::runtime::slot::output::Lookup;
 use souk::persistence::{EntityKey, Journal};
 
 use super::{Mail, Node, OWED_PAGE, WAKE_PAGE};

@@ -14,7 +14,7 @@ use super::attention::{self, OverdueList, Place};
 pub use super::envelope::{AskError, OwedStep, Wait};
 use super::envelope::{Body, Envelope, Keep, Reply, ReplyTo, Residence};
 use super::erased::Erased;
-use super::history::{self, StateAt, Until};
+use super::history::{self, JournalEntry, StateAt, Until};
 use super::router::Router;
 use crate::actors::entity::{Caller, Kind, Outcome};
 use crate::actors::values::{RequestId, Time};
@@ -63,16 +63,6 @@ pub struct Answered<K: Kind> {
     /// The state after the command (once settled, with [`Wait::Settled`]); on a repeat, as it was then.
     pub view: View<K>,
     pub replayed: bool,
-}
-
-/// One version of an entity's history.
-#[derive(Debug, Clone, Serialize)]
-pub struct JournalEntry {
-    pub version: u64,
-    pub at: Time,
-    pub request_id: RequestId,
-    /// Each `{"type": ..., "data": ...}`.
-    pub events: Vec<serde_json::Value>,
 }
 
 /// Everything an operator can know of an entity. Secrets are redacted.

@@ -6,8 +6,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::core::{Output, ROOM_AGAIN_MS};
 use super::desk::{Desk, Dispatch, Judged};
+use super::output::{Output, ROOM_AGAIN_MS};
 use super::resident::Resident;
 use crate::actors::entity::Answer;
 use crate::actors::runtime::envelope::{Body, Envelope};

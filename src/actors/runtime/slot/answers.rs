@@ -1,8 +1,8 @@
 //! How the slot answers: now or once it is durable, once the entity has settled, and a repeated question
 //! with the outcome that it had.
 
-use super::core::{Lookup, Output};
 use super::desk::{Desk, LookedUp, known_receipt, must_look_up};
+use super::output::{Lookup, Output};
 use super::receipts::Kept;
 use super::resident::{Resident, Watcher};
 use crate::actors::runtime::envelope::{AskError, Body, Envelope, Keep, Reply, ReplyTo, Wait};

@@ -4,7 +4,7 @@
 use super::*;
 use crate::actors::entity::{Caller, Policy};
 use crate::actors::kinds;
-use crate::actors::runtime::envelope::{Keep, Wait};
+use crate::actors::runtime::envelope::{Keep, ReplyTo, Wait};
 use crate::actors::runtime::slot::{Memory, ReceiptLimits, SlotLimits};
 use crate::actors::runtime::writer::{Item, Room, Submission};
 use crate::actors::values::RequestId;

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::alarms::Alarms;
-use super::core::{Output, ROOM_AGAIN_MS};
+use super::output::{Output, ROOM_AGAIN_MS};
 use super::outstanding::{Debt, Partner};
 use super::receipts::Kept;
 use super::resident::{Resident, Watcher};

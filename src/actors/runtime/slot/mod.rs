@@ -23,6 +23,8 @@ mod desk;
 mod inbox;
 mod load;
 mod memory;
+pub mod message;
+pub mod output;
 mod outstanding;
 mod pushed_out;
 mod receipts;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::actor::{Damage, Start};
 use super::claims::{Claimed, Claims};
+use super::message::{Damage, Start};
 use crate::persistence::{Epoch, Journal, Refusal, Slot, SlotHead, StoreError};
 
 const PAUSE_FIRST: Duration = Duration::from_millis(20);

@@ -16,9 +16,11 @@ use tokio::time::Instant;
 use super::SlotShared;
 use super::alarms;
 use super::claims::Claims;
-use super::core::{Lookup, Output, SlotCore};
+use super::core::SlotCore;
 use super::desk::{Common, Dispatch};
 use super::load::{fresh, load};
+use super::message::{Damage, SlotMessage, Start};
+use super::output::{Lookup, Output};
 use super::recovery::{claim_again, look_again};
 use super::resident::Resident;
 use crate::actors::runtime::envelope::{AskError, Envelope};
@@ -26,68 +28,13 @@ use crate::actors::runtime::history::ask_error;
 use crate::actors::runtime::writer::{Ended, Gathering, Outlet};
 use crate::actors::values::Time;
 use crate::cluster::{Lease, Ownership};
-use crate::persistence::{EntityKey, Epoch, Journal, OwedRow, Record, SlotHead, StoreError, WakeRow};
+use crate::persistence::{EntityKey, Epoch, Journal, SlotHead, StoreError};
 use quarantine::Backoff;
-pub use quarantine::Damage;
 
 /// Rows of the owed index read at once.
 const OWED_PAGE: usize = 64;
 /// After this time something that could not be done now is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
-
-pub enum SlotMessage {
-    /// From the supervisor, once and first, when the slot can be reached: whatever is told to a slot that serves
-    /// arrives.
-    Begin(Start),
-    /// Messages wait in the inbox.
-    Poke,
-    Loaded {
-        generation: u64,
-        key: EntityKey,
-        result: Box<Result<Resident, AskError>>,
-    },
-    ReceiptFound {
-        generation: u64,
-        lookup: Box<Lookup>,
-        found: Box<Result<Option<Record>, AskError>>,
-    },
-    OwedPage {
-        generation: u64,
-        rows: Vec<(EntityKey, OwedRow)>,
-        is_last: bool,
-    },
-    WakePage {
-        generation: u64,
-        rows: Option<Vec<WakeRow>>,
-    },
-    /// The nearest wake is due.
-    Tick,
-    /// Idle entities may leave memory.
-    Passivate,
-    /// A message that found no room comes again.
-    Again {
-        generation: u64,
-        envelope: Box<Envelope>,
-    },
-    /// Nothing is taken any more; tell when everything in flight has settled.
-    Drain(oneshot::Sender<()>),
-    /// The writer could not make this generation's records durable.
-    Ended {
-        generation: u64,
-        why: Ended,
-    },
-    /// The slot's epoch has been raised: this is what is durable.
-    Recovered {
-        generation: u64,
-        head: SlotHead,
-    },
-    /// From a task of the slot: it has met stored data of the slot that is damaged.
-    Damaged {
-        generation: u64,
-        damage: Damage,
-        why: String,
-    },
-}
 
 /// What a slot needs around it.
 pub struct SlotSeat {
@@ -102,16 +49,6 @@ pub struct SlotSeat {
     /// Of the whole node: each load takes a permit, so that slots that all begin anew do not ask the store for
     /// everything at once.
     pub loads: Arc<Semaphore>,
-}
-
-/// How a slot begins.
-pub enum Start {
-    /// The node has just claimed it.
-    Claimed(SlotHead),
-    /// Its actor failed: nothing of the generation before is trusted.
-    Recover,
-    /// It could not be claimed at this epoch, because what is stored of it is damaged.
-    Damaged { epoch: Epoch, why: String },
 }
 
 pub struct SlotActor;

@@ -11,31 +11,25 @@ use std::time::Duration;
 use ractor::ActorRef;
 use tokio::time::Instant;
 
-use super::{SlotMessage, SlotState};
+use super::SlotState;
 use crate::actors::runtime::envelope::AskError;
 use crate::actors::runtime::slot::alarms;
+use crate::actors::runtime::slot::message::{Damage, SlotMessage};
 use crate::actors::runtime::writer::Ended;
-use crate::persistence::{EntityKey, Journal, Slot, StoreError};
+use crate::persistence::{Journal, Slot, StoreError};
 
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// After this long without damage the pauses begin anew.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(300);
 
-/// Where the damage was met: what has to succeed before the slot serves again.
-#[derive(Debug, Clone)]
-pub enum Damage {
-    Claim,
-    Append,
-    /// A page of the owed index, after this row.
-    Owed(Option<(i64, EntityKey)>),
-    /// A page of the wake index, after this row.
-    Wakes((i64, EntityKey)),
-}
-
 impl Damage {
     /// Reads again what could not be read. (Whether a claim and an append succeed shows when they are made.)
-    pub async fn look_again(&self, journal: &dyn Journal, slot: Slot) -> Result<(), StoreError> {
+    pub(in crate::actors::runtime::slot) async fn look_again(
+        &self,
+        journal: &dyn Journal,
+        slot: Slot,
+    ) -> Result<(), StoreError> {
         match self {
             Damage::Claim | Damage::Append => Ok(()),
             Damage::Owed(after) => journal.owed(slot, after.clone(), super::OWED_PAGE).await.map(drop),
