@@ -53,7 +53,7 @@
 //! - *Lists*: an empty type that implements [`request::query::Listing`], `List<ThatType>` as extractor,
 //!   `list.page(..)` or, for a list that is in memory, `list.page_of(..)`.
 //!   `List` and `Query` stand before `Read` and `Write`, which refuse a query string that nobody has read.
-//! - *Shapes*: money, times, ids and words are documented by the types of [`schema`]
+//! - *Shapes*: money, times, ids and words are documented by the types of [`answer::schema`]
 //!   (`#[schema(value_type = answer::schema::Money)]`); texts are [`request::json::Text<MAX>`].
 //! - *`null`*: every field of a PATCH is read by [`request::json::nullable`] (`Option<Option<T>>`: `null` takes it away),
 //!   [`request::json::clearable`] (`null` makes it empty) or [`request::json::given`] (`null` is a 422). In other bodies `null` is as if

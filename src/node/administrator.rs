@@ -81,7 +81,7 @@ pub async fn make_administrator(
         if_version: None,
         wait: Wait::Settled,
     };
-    if let Some(user) = http::admin::users::named(client, &email.names(), deadline).await? {
+    if let Some(user) = http::account::users::named(client, &email.names(), deadline).await? {
         let answered = client.ask::<User>(&user, Command::SetRoles { roles }, asking()).await?;
         answered
             .outcome

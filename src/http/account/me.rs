@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::passwords::{NewPassword, Presented};
+use super::users::{self, UserView, refusal};
 use super::{auth, sessions};
 use crate::actors::runtime::client::{Answered, Wait};
 use crate::actors::session::types::{Command as SessionCommand, Session};
 use crate::actors::user::types::{Command, User};
 use crate::actors::values::{AddressId, SessionId, Time, UserId};
-use crate::http::admin::users::{self, UserView, refusal};
 use crate::http::answer::problem::{Code, Problem, Result};
 use crate::http::answer::schema;
 use crate::http::request::address::{AddressBody, AddressView};

@@ -5,3 +5,4 @@ pub mod me;
 pub mod passwords;
 pub mod sessions;
 pub mod tokens;
+pub mod users;

@@ -5,13 +5,13 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::tokens::{RefreshToken, now_s};
+use super::users::{self, UserView};
 use crate::actors::entity::Caller;
 use crate::actors::runtime::client::{Asking, View, Wait};
 use crate::actors::session::types::{Command, Rejection, Session, Status};
 use crate::actors::user::types::User;
 use crate::actors::values::{Email, Secret, SessionId, UserId};
 use crate::http::Edge;
-use crate::http::admin::users::{self, UserView};
 use crate::http::answer::problem::{Code, Problem, Result};
 use crate::http::request::idempotency;
 
