@@ -6,6 +6,7 @@ mod circles;
 mod imports;
 mod rooms;
 mod sources;
+mod walks;
 
 use std::collections::BTreeSet;
 
