@@ -6,6 +6,7 @@
 
 mod args;
 mod client;
+mod config_args;
 mod import;
 mod inspect;
 mod meter;

@@ -11,7 +11,7 @@ use clap::builder::FalseyValueParser;
 use indicatif::ProgressBar;
 use parking_lot::Mutex;
 
-use super::args::{ConfigArgs, sources_of};
+use super::config_args::{ConfigArgs, sources_of};
 use super::{Misuse, output};
 use crate::actors::kinds;
 use crate::cluster::slot_of;

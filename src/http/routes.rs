@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::Request;
+use axum::{Extension, Router};
 use tower_http::compression::predicate::SizeAbove;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
@@ -99,7 +99,8 @@ pub fn document() -> utoipa::openapi::OpenApi {
 
 /// The whole server.
 pub fn router(edge: Edge) -> Router {
-    let allowed = Arc::new(openapi::allowed(&document()));
+    let document = document();
+    let allowed = Arc::new(openapi::allowed(&document));
     let front = |class| Front { edge: edge.clone(), class, allowed: allowed.clone() };
     let compression = CompressionLayer::new()
         .gzip(true)
@@ -109,7 +110,8 @@ pub fn router(edge: Edge) -> Router {
     // The front layer sees what is sent: a compressed answer has an entity tag of its own.
     let shop = shop.fallback(nothing_here).layer(compression.clone()).layer(front(Class::Shop));
     let operations: Router<Edge> = operations().into();
-    let operations = operations.layer(front(Class::Operations));
+    let rendered = Extension(openapi::Rendered::new(&document));
+    let operations = operations.layer(rendered).layer(front(Class::Operations));
     let docs: Router<Edge> = SwaggerUi::new("/docs").config(Config::from("/openapi.json")).into();
     let docs = docs.layer(compression).layer(front(Class::Documents));
     let router = shop.merge(operations).merge(docs);

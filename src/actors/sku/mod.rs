@@ -39,6 +39,7 @@
 //!
 //! Speed: one SKU can be what everybody wants. No step looks at every hold: see [`reservations`].
 
+mod item;
 mod past;
 mod reservations;
 mod stock;

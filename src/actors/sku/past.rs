@@ -6,7 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::types::{Item, Reservation, Reservations};
+use super::item::Item;
+use super::reservations::{Reservation, Reservations};
 use crate::actors::values::{OrderId, Quantity, Time, VariantId};
 
 /// The most ledgers of the past. Beyond, the oldest without holds is forgotten: what comes back of it is counted,

@@ -1,13 +1,12 @@
 //! The public face of a SKU: what is offered under it, and how many pieces there are.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use crate::actors::entity::Kind;
-use crate::actors::values::{Money, OrderId, ProductId, Quantity, Sku, StockBand, Time, UserId, VariantId};
+use crate::actors::values::{OrderId, ProductId, Quantity, Sku, StockBand, Time};
 use crate::stored_enum;
 
+pub use super::item::{Item, Offer};
 pub use super::past::{Ledger, PAST_MAX, Past, Pieces};
 pub use super::reservations::{Reservation, Reservations};
 
@@ -25,39 +24,6 @@ impl Kind for StockUnit {
 
 /// The most pieces of one SKU. Far below where the arithmetic or a JSON number would end.
 pub const STOCK_MAX: u64 = 1_000_000_000_000;
-
-/// What is sold under a SKU: written by its product, copied by carts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Offer {
-    pub product: ProductId,
-    pub variant: VariantId,
-    /// The product's title.
-    pub title: Arc<str>,
-    pub price: Money,
-    /// Whether it may be bought now.
-    pub published: bool,
-    pub seller: Option<UserId>,
-}
-
-/// What a line, a hold and a sold piece are of: a variant of a product, whatever its SKU comes to name later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Item {
-    pub product: ProductId,
-    /// `None` in lines that were stored before they knew it: whichever variant of the product has the SKU.
-    pub variant: Option<VariantId>,
-}
-
-impl Item {
-    pub fn of(offer: &Offer) -> Item {
-        Item { product: offer.product, variant: Some(offer.variant) }
-    }
-
-    /// Whether both are the same, as far as they say.
-    pub fn is(&self, other: &Item) -> bool {
-        let unsaid = self.variant.is_none() || other.variant.is_none();
-        self.product == other.product && (unsaid || self.variant == other.variant)
-    }
-}
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Command {

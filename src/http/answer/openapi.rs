@@ -1,7 +1,6 @@
 //! The OpenAPI document: made of the handlers, with what holds for every route added in one place.
 
-use std::sync::LazyLock;
-
+use axum::Extension;
 use axum::body::Bytes;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -19,7 +18,6 @@ use crate::http::edge::pipeline::Allowed;
 use crate::http::request::idempotency;
 use crate::http::request::json::Nothing;
 use crate::http::request::query::Query;
-use crate::http::routes;
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -169,16 +167,22 @@ pub fn allowed(document: &OpenApi) -> Allowed {
     paths.filter_map(|(path, item)| Some((path.clone(), HeaderValue::try_from(methods(item)).ok()?))).collect()
 }
 
-static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
-    let document = serde_json::to_vec(&routes::document());
-    document.expect("a document of strings, numbers and maps by string is JSON").into()
-});
+/// The document of all routes, as it is sent: what the routes give their handler.
+#[derive(Clone)]
+pub struct Rendered(Bytes);
+
+impl Rendered {
+    pub fn new(document: &OpenApi) -> Rendered {
+        let json = serde_json::to_vec(document);
+        Rendered(json.expect("a document of strings, numbers and maps by string is JSON").into())
+    }
+}
 
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", tag = "operations", security(()),
     responses((status = 200, body = serde_json::Value)))]
-pub async fn document(_: Query<Nothing>) -> Response {
-    let mut response = DOCUMENT.clone().into_response();
+pub async fn document(Extension(Rendered(json)): Extension<Rendered>, _: Query<Nothing>) -> Response {
+    let mut response = json.into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -225,7 +225,7 @@ where
     let attended = async {
         match admitted {
             Some(admitted) => {
-                let node = (&edge.admission, &*edge.metrics);
+                let node = (&edge.admission.waiting, &*edge.metrics);
                 waiting::attended(node, &context.said, || context.caller(), handling, admitted).await
             }
             None => Some(handling.as_mut().await),

@@ -27,8 +27,6 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::admission::Admission;
-use super::admission::Admitted;
 use super::config::EdgeConfig;
 use crate::metrics::Metrics;
 
@@ -155,34 +153,34 @@ enum Turn<T> {
 
 /// Runs a handler on the place that it was admitted to, for as long as it works. `caller` names who asks, for the
 /// bound per caller. `None`: it was given up, to make room.
-pub async fn attended<F: Future>(
-    (admission, metrics): (&Admission, &Metrics),
+pub async fn attended<F: Future, P>(
+    (waiting, metrics): (&Waiting, &Metrics),
     said: &Said,
     caller: impl Fn() -> String,
     mut handling: Pin<&mut F>,
-    admitted: Admitted<'_>,
+    place: P,
 ) -> Option<F::Output> {
     match while_it_works(&mut handling, said).await {
         Turn::Done(output) => return Some(output),
         Turn::Aside => {
-            drop(admitted);
+            drop(place);
             let _counted = Counted::new(metrics);
             return Some(handling.await);
         }
         Turn::Waits => {}
     }
     let caller = caller();
-    let mut parked = admission.waiting.park(&caller);
+    let mut parked = waiting.park(&caller);
     if parked.is_none() {
-        let in_the_way = admission.waiting.in_the_way();
+        let in_the_way = waiting.in_the_way();
         tokio::select! {
             biased;
             output = &mut handling => return Some(output),
             () = in_the_way.needed.notified() => {}
         }
-        parked = admission.waiting.park(&caller);
+        parked = waiting.park(&caller);
     }
-    drop(admitted);
+    drop(place);
     let gives_way = parked.is_none();
     if gives_way {
         metrics.http_gave_way.inc();
@@ -234,6 +232,7 @@ impl Drop for Counted<'_> {
 mod tests {
     use super::*;
     use crate::http::answer::problem::Code;
+    use crate::http::edge::admission::Admission;
 
     /// Two places for those that work, nobody queues.
     fn admission(waiting_max: usize, waiting_per_caller_max: usize) -> Arc<Admission> {
@@ -275,7 +274,7 @@ mod tests {
                 }
                 "what is known"
             });
-            attended((&admission, &metrics), &said, || caller.to_owned(), handling, admitted).await
+            attended((&admission.waiting, &metrics), &said, || caller.to_owned(), handling, admitted).await
         });
         tokio::time::sleep(WORKS_AT_MOST + Duration::from_millis(1)).await;
         task

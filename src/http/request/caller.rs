@@ -3,96 +3,19 @@
 //! whatever has been acknowledged (a role taken away, a session ended) holds for the next request. Extractors named
 //! after what a route demands refuse everybody else before its body is read.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
 use super::context::Context;
-use super::idempotency;
-use crate::actors::entity::Caller;
+pub use super::who::{SignedIn, Who};
 use crate::actors::session::types::Session;
 use crate::actors::user::types::User;
-use crate::actors::values::{CartId, OrderId, Role, SessionId, Time, UserId};
+use crate::actors::values::{Role, Time, UserId};
 use crate::http::Edge;
 use crate::http::account::tokens::now_s;
 use crate::http::answer::problem::{Code, Problem, Result};
 use crate::http::edge::limits;
-
-/// A signed-in user, with his roles as they are now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignedIn {
-    pub user: UserId,
-    pub session: SessionId,
-    pub roles: BTreeSet<Role>,
-}
-
-/// Whoever asks: extract it where guests may come too.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Who(Arc<Inner>);
-
-#[derive(Debug, PartialEq, Eq)]
-struct Inner {
-    signed_in: Option<SignedIn>,
-    user_text: String,
-    cart_token: Option<String>,
-    order_token: Option<String>,
-}
-
-impl Who {
-    pub fn user(&self) -> Option<UserId> {
-        self.0.signed_in.as_ref().map(|it| it.user)
-    }
-    pub fn signed_in(&self) -> Option<&SignedIn> {
-        self.0.signed_in.as_ref()
-    }
-    pub fn has_role(&self, role: Role) -> bool {
-        self.0.signed_in.as_ref().is_some_and(|it| it.roles.contains(&role))
-    }
-    pub fn is_admin(&self) -> bool {
-        self.has_role(Role::Admin)
-    }
-    /// The token of a guest's cart or order, right or wrong.
-    pub fn guest_token(&self) -> Option<&str> {
-        self.0.cart_token.as_deref().or(self.0.order_token.as_deref())
-    }
-    /// What entities are told.
-    pub fn caller(&self) -> Caller {
-        self.user().map_or(Caller::Anonymous, Caller::User)
-    }
-
-    /// Whether a cart of `owner` (or a guest's) may be seen and changed. An administrator may.
-    pub fn may_open_cart(&self, edge: &Edge, cart: CartId, owner: Option<UserId>) -> bool {
-        let token_opens = |token: &String| edge.keys.opens_cart(token, cart);
-        self.is_admin()
-            || match owner {
-                Some(owner) => self.user() == Some(owner),
-                None => self.0.cart_token.as_ref().is_some_and(token_opens),
-            }
-    }
-
-    /// The same for an order.
-    pub fn may_open_order(&self, edge: &Edge, order: OrderId, owner: Option<UserId>) -> bool {
-        let token_opens = |token: &String| edge.keys.opens_order(token, order);
-        self.is_admin()
-            || match owner {
-                Some(owner) => self.user() == Some(owner),
-                None => self.0.order_token.as_ref().is_some_and(token_opens),
-            }
-    }
-
-    /// Whom an idempotency key belongs to.
-    pub fn scope(&self) -> idempotency::Scope<'_> {
-        let Inner { signed_in, user_text, cart_token, order_token } = &*self.0;
-        match (signed_in, cart_token.as_ref().or(order_token.as_ref())) {
-            (Some(_), _) => idempotency::Scope::User(user_text),
-            (None, Some(token)) => idempotency::Scope::Guest { token },
-            (None, None) => idempotency::Scope::Anonymous,
-        }
-    }
-}
 
 /// The token of `Authorization: Bearer ...`; `None` without the header.
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
@@ -138,12 +61,7 @@ impl FromRequestParts<Edge> for Who {
             None => None,
         };
         let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let who = Who(Arc::new(Inner {
-            user_text: signed_in.as_ref().map(|it| it.user.to_string()).unwrap_or_default(),
-            signed_in,
-            cart_token: text("x-cart-token"),
-            order_token: text("x-order-token"),
-        }));
+        let who = Who::new(signed_in, text("x-cart-token"), text("x-order-token"));
         parts.extensions.insert(who.clone());
         let _ = context.who.set(who.clone());
         Ok(who)

@@ -9,8 +9,8 @@ use axum::extract::Request;
 use axum::http::request::Parts;
 use tokio::time::Instant;
 
-use super::caller::Who;
 use super::idempotency::random_request_id;
+use super::who::Who;
 use crate::actors::values::RequestId;
 use crate::http::answer::problem::{Code, Result};
 use crate::http::edge::config::EdgeConfig;

@@ -1,6 +1,6 @@
 //! Filters of lists: `filter[price][gte]=1000`.
 
-use super::query::{invalid, unknown};
+use super::parameters::{invalid, unknown};
 use crate::actors::values::{Invalid, Time};
 use crate::http::answer::problem::Result;
 

@@ -11,6 +11,8 @@ pub mod filters;
 pub mod idempotency;
 pub mod json;
 pub mod lists;
+pub mod parameters;
 pub mod patience;
 pub mod prefer;
 pub mod query;
+pub mod who;

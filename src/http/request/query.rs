@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use super::filters;
 pub use super::filters::{Filter, FilterField, FilterKind, FilterValue, Op};
 use super::json::Nothing;
+use super::parameters::{invalid, unknown};
 use crate::actors::values::Time;
 use crate::http::Edge;
 use crate::http::answer::problem::{Code, Problem, Result};
@@ -306,14 +307,6 @@ pub struct PageInfo {
     /// How many there are in all; only with `with_total=true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
-}
-
-pub(in crate::http) fn unknown(name: &str) -> Problem {
-    Problem::new(Code::UnknownParameter).detail(format!("Unknown parameter: {name}."))
-}
-
-pub(in crate::http) fn invalid(name: &str, why: &str) -> Problem {
-    Problem::new(Code::InvalidParameter).detail(format!("{name}: {why}."))
 }
 
 fn parse_sorts(fields: &[&'static str], text: &str) -> Result<Vec<Sort>> {

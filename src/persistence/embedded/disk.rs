@@ -9,8 +9,8 @@ use std::sync::OnceLock;
 use fs4::fs_std::FileExt;
 use parking_lot::{MappedRwLockReadGuard, RwLock, RwLockReadGuard};
 
-use super::EmbeddedOptions;
 use super::engine::{Engine, EngineKind, Failure, Value};
+use super::options::EmbeddedOptions;
 use super::witness::{self, Witness};
 use crate::persistence::{Slot, StoreError};
 

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::EmbeddedOptions;
 use super::disk::Disk;
 use super::entry;
 use super::index::{Index, Layers};
@@ -14,6 +13,7 @@ use super::manifest::Manifest;
 use super::memtable::Memtable;
 use super::merge::{Merge, Source};
 use super::nodes;
+use super::options::EmbeddedOptions;
 use super::run::{self, Run, RunScan};
 use crate::persistence::{Record, SlotHead, StoreError};
 

@@ -1,10 +1,9 @@
 //! Where the store is: `redis://[[user]:password@]host[:port][/database][?prefix=...&nodes=host:port,...]`, and with
 //! `rediss://` the same over TLS.
 
+use redis::io::tcp::TcpSettings;
 use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 use url::Url;
-
-use super::link::tcp_settings;
 
 /// What the names of all keys begin with, unless the address says otherwise.
 const PREFIX: &str = "souk";
@@ -60,6 +59,10 @@ fn info(url: &Url) -> Result<ConnectionInfo, String> {
     // The first thing that is said is ours, so that the reason is heard when a server takes no more clients.
     let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
     Ok(info.set_redis_settings(settings).set_tcp_settings(tcp_settings()))
+}
+
+pub(super) fn tcp_settings() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true)
 }
 
 #[cfg(test)]

@@ -9,8 +9,7 @@ use tokio::time::Instant;
 use super::keys::{self, Keys};
 use super::link::{Link, Trouble};
 use super::parts::{Call, Part, calls, parts};
-use super::reads::head_of;
-use super::values::{bytes, list, number};
+use super::values::{bytes, head_of, list, number};
 use crate::persistence::admission::{self, Held, Present};
 use crate::persistence::{Batch, EntityKey, Refusal, Slot, SlotHead, StoreError};
 

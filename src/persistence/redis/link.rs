@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::ClusterConnection;
-use redis::io::tcp::TcpSettings;
 use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, ServerErrorKind, TlsCertificates, Value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::address::Address;
+use super::address::{Address, tcp_settings};
 use super::{guard, scripts};
 use crate::persistence::StoreError;
 
@@ -85,10 +84,6 @@ struct Current {
     number: u64,
     failed: Option<(Instant, Trouble)>,
     is_closed: bool,
-}
-
-pub(super) fn tcp_settings() -> TcpSettings {
-    TcpSettings::default().set_nodelay(true)
 }
 
 impl Link {

@@ -10,9 +10,8 @@ use redis::{Cmd, Value};
 use super::RedisStore;
 use super::keys;
 use super::link::Trouble;
-use super::reads::time_of;
 use super::scripts::{self, Name};
-use super::values::{bytes, list, number, text};
+use super::values::{bytes, list, number, text, time_of};
 use crate::persistence::membership::NodeList;
 use crate::persistence::{Epoch, Membership, NodeRow, Refusal, Slot, SlotHead, StoreError};
 

@@ -7,7 +7,7 @@ use redis::{Cmd, Value};
 use super::RedisStore;
 use super::keys::{self, GROUPS, IDS, SPANS, WAKES};
 use super::scripts::{self, Name};
-use super::values::{bytes, list, number};
+use super::values::{bytes, head_of, list, number};
 use super::writes::{SPAN_MS, owed_row_of};
 use crate::persistence::{
     EntityKey, History, OwedRow, Record, RequestBytes, Slot, SlotHead, Snapshot, StoreError, WakeRow,
@@ -258,28 +258,5 @@ impl RedisStore {
             }
         }
         Ok(gone)
-    }
-}
-
-/// A slot's head from what is stored of it, and the time of its last record (nothing: there is none, or it is not
-/// asked for).
-pub(super) fn head_of(head: &[u8], time: &[u8]) -> Result<SlotHead, StoreError> {
-    if head.is_empty() {
-        return Ok(SlotHead::default());
-    }
-    let read = || {
-        let mut parts = std::str::from_utf8(head).ok()?.splitn(3, ':');
-        let (epoch, seq, owner) = (parts.next()?, parts.next()?, parts.next()?);
-        let at_ms = time_of(time)?;
-        Some(SlotHead { owner: Some(owner.to_owned()), epoch: epoch.parse().ok()?, seq: seq.parse().ok()?, at_ms })
-    };
-    read().ok_or_else(|| StoreError::Damaged(format!("{:?} is no head of a slot", String::from_utf8_lossy(head))))
-}
-
-/// A time as it is in a record.
-pub(super) fn time_of(bytes: &[u8]) -> Option<i64> {
-    match bytes {
-        [] => Some(0),
-        bytes => Some(i64::from_le_bytes(bytes.try_into().ok()?)),
     }
 }

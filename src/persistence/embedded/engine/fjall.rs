@@ -22,7 +22,7 @@ use fjall::{Database, Error, Keyspace, KeyspaceCreateOptions, LsmError, PersistM
 
 use super::{Engine, EngineKind, Failure, Value, cannot, fjall_files, fjall_tail, nonsense, sync_folder};
 use crate::persistence::StoreError;
-use crate::persistence::embedded::EmbeddedOptions;
+use crate::persistence::embedded::options::EmbeddedOptions;
 
 /// A place in a part of the log is 16 bits; more than this a read of one record would not want to fetch.
 pub const VALUE_MAX: usize = 16_384;

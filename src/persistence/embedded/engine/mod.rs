@@ -15,16 +15,9 @@ use std::fs::{self, File};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-use super::EmbeddedOptions;
+use super::options::EmbeddedOptions;
+pub use super::options::EngineKind;
 use crate::persistence::StoreError;
-
-/// Which store lies below the journal. A directory belongs to the one that it was created with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum EngineKind {
-    #[default]
-    Sled,
-    Fjall,
-}
 
 /// Why an engine did not do what it was asked: one line.
 #[derive(Debug)]

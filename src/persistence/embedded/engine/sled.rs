@@ -24,7 +24,7 @@ use sled::{Batch, Config, Db, Error, Mode};
 
 use super::{Engine, EngineKind, Failure, Value, cannot, nonsense, sync_folder};
 use crate::persistence::StoreError;
-use crate::persistence::embedded::EmbeddedOptions;
+use crate::persistence::embedded::options::EmbeddedOptions;
 
 /// The longest value: 17 of them, 4 more that raced in, and their keys stay below 128 KiB.
 pub const VALUE_MAX: usize = 5_632;
