@@ -46,7 +46,7 @@ fn entities_are_pure() {
     }
 }
 
-/// The edge sees entities through the client handle and their `types`, and writes into no read model.
+/// What lies below the edge knows no HTTP: not ours (the code map says so), and nobody else's.
 #[test]
 fn axum_is_the_edge_s_alone() {
     let mut below = sources("src/actors");

@@ -8,6 +8,7 @@ pub mod envelope;
 pub mod erased;
 pub mod history;
 pub mod marks;
+mod pauses;
 pub mod pruning;
 pub mod router;
 pub mod slot;

@@ -2,14 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::pauses::Pauses;
 use super::writer::{Ended, WriterArguments};
 use crate::persistence::{Batch, Record, Refusal, Slot, StoreError};
-
-/// Pauses between attempts of one append.
-const PAUSE_FIRST: Duration = Duration::from_millis(20);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 impl WriterArguments {
     /// Appends the batch; the answer says which slots' generations end. Every record of another slot is durable.
@@ -48,18 +45,18 @@ impl WriterArguments {
     /// costs the memory of every slot. The same positions are sent again, so nothing is written twice. Says also
     /// whether it was sent more than once.
     async fn send(&self, batch: &Batch) -> (Result<Vec<(Slot, Refusal)>, StoreError>, bool) {
-        let mut pause = PAUSE_FIRST;
+        let mut pauses = Pauses::STORE;
         let mut is_repeat = false;
         loop {
             match self.journal.append(batch.clone()).await {
                 Err(StoreError::Unavailable(why)) if self.lease.is_valid() => {
+                    let pause = pauses.take();
                     tracing::warn!(why, again_in_ms = pause.as_millis(), "the store is unavailable: a commit waits");
                     self.metrics.commits_repeated.inc();
+                    (self.sleep)(pause).await;
                 }
                 other => return (other, is_repeat),
             }
-            (self.sleep)(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
             is_repeat = true;
         }
     }
@@ -82,7 +79,7 @@ impl WriterArguments {
     async fn is_written(&self, batch: &Batch, slot: Slot) -> bool {
         let records: Vec<&Record> = batch.records.iter().filter(|record| record.slot == slot).collect();
         let Some(before) = records.first().and_then(|first| first.seq.checked_sub(1)) else { return false };
-        let mut pause = PAUSE_FIRST;
+        let mut pauses = Pauses::STORE;
         loop {
             match self.journal.feed(slot, before, records.len()).await {
                 Ok(found) => return found.iter().eq(records),
@@ -92,8 +89,7 @@ impl WriterArguments {
                     return false;
                 }
             }
-            (self.sleep)(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
+            (self.sleep)(pauses.take()).await;
         }
     }
 

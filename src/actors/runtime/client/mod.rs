@@ -15,6 +15,7 @@ pub use super::envelope::{AskError, OwedStep, Wait};
 use super::envelope::{Body, Envelope, Keep, Reply, ReplyTo, Residence};
 use super::erased::Erased;
 use super::history::{self, JournalEntry, StateAt, Until};
+use super::pauses::Pauses;
 use super::router::Router;
 use crate::actors::entity::{Caller, Kind, Outcome};
 use crate::actors::values::{RequestId, Time};
@@ -246,7 +247,7 @@ impl Client {
     ) -> Result<Reply, AskError> {
         let slot = self.router.slot_of(&key);
         let repeatable = !matches!(body, Body::Command { keep: None, .. });
-        let mut pause = RETRY_FIRST;
+        let mut pauses = Pauses::new(RETRY_FIRST, RETRY_MAX);
         let changes = matches!(body, Body::Command { .. });
         let mut maybe_done = false;
         loop {
@@ -265,11 +266,11 @@ impl Client {
                 Err(error) if maybe_done && error.leaves_earlier_attempts_open() => return Err(AskError::Unknown),
                 Ok(_) | Err(_) => return answer,
             }
+            let pause = pauses.take();
             if Instant::now() + pause >= deadline || self.router.store_has_failed() {
                 return if maybe_done { Err(AskError::Unknown) } else { answer };
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RETRY_MAX);
         }
     }
 

@@ -1,22 +1,18 @@
 //! Claiming a slot: again after its generation has ended, and all of them at a start.
 
-use std::time::Duration;
-
 use tokio::time::sleep;
 
 use super::claims::{Claimed, Claims};
 use super::message::{Damage, Start};
+use crate::actors::runtime::pauses::Pauses;
 use crate::persistence::{Epoch, Journal, Refusal, Slot, SlotHead, StoreError};
-
-const PAUSE_FIRST: Duration = Duration::from_millis(20);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Raises the slot's epoch, for as long as it takes: that waits for or fences whatever is still in flight.
 ///
 /// Errors: what is stored of the slot is damaged; the store has failed, or another node owns the slot: then this
 /// node has nothing to say any more.
 pub async fn claim_again(claims: &Claims, slot: Slot, mut epoch: Epoch) -> Result<SlotHead, StoreError> {
-    let mut pause = PAUSE_FIRST;
+    let mut pauses = Pauses::STORE;
     loop {
         match claims.claim(slot, epoch).await {
             Ok(Claimed::Head(head)) => return Ok(head),
@@ -25,21 +21,19 @@ pub async fn claim_again(claims: &Claims, slot: Slot, mut epoch: Epoch) -> Resul
             Ok(Claimed::Refused(why)) => tracing::warn!(slot, %why, "the slot is not claimed yet"),
             Err(error) => bear(slot, error)?,
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(PAUSE_MAX);
+        sleep(pauses.take()).await;
     }
 }
 
 /// Reads again where damage was met, until there is an answer: it is gone, it is still there, or the store has failed.
 pub async fn look_again(journal: &dyn Journal, slot: Slot, damage: &Damage) -> Result<(), StoreError> {
-    let mut pause = PAUSE_FIRST;
+    let mut pauses = Pauses::STORE;
     loop {
         match damage.look_again(journal, slot).await {
             Ok(()) => return Ok(()),
             Err(error) => bear(slot, error)?,
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(PAUSE_MAX);
+        sleep(pauses.take()).await;
     }
 }
 
