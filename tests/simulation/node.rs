@@ -14,7 +14,7 @@ use souk::actors::runtime::slot::core::SlotCore;
 use souk::actors::runtime::slot::output::{Lookup, Output};
 use souk::actors::runtime::slot::{Common, Dispatch, Resident, SlotShared, fresh};
 use souk::actors::runtime::writer::{
-    Effect, Ended, Gathering, Item, Outlet, Submission, WriterArguments, WriterLimits,
+    Effect, EffectSink, Ended, Gathering, Item, Submission, WriterArguments, WriterLimits,
 };
 use souk::actors::values::Time;
 use souk::cluster::Lease;
@@ -34,14 +34,14 @@ const OWED_PAGE: usize = 3;
 
 /// What the writer lets out.
 #[derive(Default)]
-pub struct SimOutlet(Mutex<VecDeque<Out>>);
+pub struct SimSink(Mutex<VecDeque<Out>>);
 
 pub enum Out {
     Dispatch(Dispatch),
     Ended { slot: Slot, generation: u64 },
 }
 
-impl Outlet for SimOutlet {
+impl EffectSink for SimSink {
     fn dispatch(&self, dispatch: Dispatch) {
         self.0.lock().push_back(Out::Dispatch(dispatch));
     }
@@ -117,7 +117,7 @@ pub struct Node {
     writer: Arc<WriterArguments>,
     committing: Option<Task<()>>,
     writer_down: bool,
-    outlet: Arc<SimOutlet>,
+    sink: Arc<SimSink>,
     lease: Arc<SimLease>,
     /// Recoveries of slot actors that have failed meanwhile: nobody waits for them, but they go on.
     orphans: Vec<Task<Mail>>,
@@ -150,14 +150,14 @@ impl Node {
         let NodeConfig { name, common, inbox_max, batch_max, mutation } = config;
         let shared: Vec<_> = (0..journal.slots()).map(|slot| SlotShared::new(slot, inbox_max)).collect();
         let gathering = Gathering::new(common.room.clone());
-        let outlet = Arc::new(SimOutlet::default());
+        let sink = Arc::new(SimSink::default());
         let writer = Arc::new(WriterArguments {
             gathering: gathering.clone(),
             owner: name.as_str().into(),
             journal: Arc::new(journal.clone()),
             lease: lease.clone(),
             slots: shared.clone(),
-            outlet: outlet.clone(),
+            sink: sink.clone(),
             limits: WriterLimits { batch_records_max: batch_max, ..WriterLimits::default() },
             metrics,
             sleep: |_| Box::pin(yield_once()),
@@ -180,7 +180,7 @@ impl Node {
             writer,
             committing: None,
             writer_down: false,
-            outlet,
+            sink,
             lease,
             orphans: Vec::new(),
             epochs: heads.iter().map(|head| head.epoch).collect(),
@@ -286,7 +286,7 @@ impl Node {
                 Timer::Again { slot, generation, envelope } => {
                     self.seats[slot].mail.push_back(Mail::Again { generation, envelope });
                 }
-                Timer::Resend(dispatch) => self.outlet.dispatch(dispatch),
+                Timer::Resend(dispatch) => self.sink.dispatch(dispatch),
             },
             NodeStep::Writer => {
                 let writer = self.writer.clone();
@@ -311,7 +311,7 @@ impl Node {
     /// What the writer has let out since the last call. Endings go to their slots.
     pub fn take_dispatches(&mut self) -> Vec<Dispatch> {
         let mut dispatches = Vec::new();
-        for out in std::mem::take(&mut *self.outlet.0.lock()) {
+        for out in std::mem::take(&mut *self.sink.0.lock()) {
             match out {
                 Out::Dispatch(dispatch) => dispatches.push(dispatch),
                 Out::Ended { slot, generation } => {
@@ -360,7 +360,7 @@ impl Node {
         self.writer_down
     }
 
-    /// `SlotState::turn`.
+    /// `SlotActorState::turn`.
     fn turn(&mut self, slot: usize, now: Time) {
         let seat = &mut self.seats[slot];
         let Some(core) = &mut seat.core else { return };
@@ -409,7 +409,7 @@ impl Node {
         self.carry_out(slot, now);
     }
 
-    /// `SlotState::serve`.
+    /// `SlotActorState::serve`.
     fn serve(&mut self, slot: usize, generation: u64, head: &SlotHead, now: Time) {
         self.epochs[slot] = head.epoch;
         let seat = &mut self.seats[slot];
@@ -422,7 +422,7 @@ impl Node {
         self.carry_out(slot, now);
     }
 
-    /// `SlotState::recover`.
+    /// `SlotActorState::recover`.
     fn recover(&mut self, slot: usize, ended: u64) {
         let seat = &mut self.seats[slot];
         let generation = seat.shared.next_generation();
@@ -441,7 +441,7 @@ impl Node {
         }));
     }
 
-    /// `SlotState::carry_out`.
+    /// `SlotActorState::carry_out`.
     fn carry_out(&mut self, slot: usize, now: Time) {
         let Some(core) = &mut self.seats[slot].core else { return };
         let (outputs, generation) = (core.outputs(now), core.generation());

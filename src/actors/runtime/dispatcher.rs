@@ -15,11 +15,11 @@ use futures::FutureExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::envelope::{AskError, Body, Envelope, Errand, Keep, Reply, ReplyTo, Wait};
+use super::envelope::{AskError, Body, Envelope, Keep, OnReply, Reply, ReplyTo, Wait};
 use super::router::Router;
 use super::slot::Dispatch;
 use super::slot::message::SlotMessage;
-use super::writer::{Ended, Outlet};
+use super::writer::{EffectSink, Ended};
 use crate::actors::entity::{Answer, AnyCommand, Caller, Target};
 use crate::actors::gateways::{Gateway, GatewayError};
 use crate::actors::values::RequestId;
@@ -46,43 +46,43 @@ pub struct Surroundings {
 }
 
 pub struct Dispatcher {
-    courier: Courier,
+    context: DeliveryContext,
     /// Set once the store must not be used any more.
     pub failed: watch::Sender<Option<StoreError>>,
 }
 
 impl Dispatcher {
     pub fn new(router: Arc<Router>, metrics: Arc<Metrics>, surroundings: Surroundings) -> Arc<Dispatcher> {
-        let courier = Courier { router, metrics, surroundings: Arc::new(surroundings) };
-        Arc::new(Dispatcher { courier, failed: watch::channel(None).0 })
+        let context = DeliveryContext { router, metrics, surroundings: Arc::new(surroundings) };
+        Arc::new(Dispatcher { context, failed: watch::channel(None).0 })
     }
 }
 
 /// What it takes to carry a request out, and its answer back.
 #[derive(Clone)]
-struct Courier {
+struct DeliveryContext {
     router: Arc<Router>,
     metrics: Arc<Metrics>,
     surroundings: Arc<Surroundings>,
 }
 
 /// A request to an entity that is on its way.
-struct OnItsWay {
-    courier: Courier,
+struct Delivery {
+    context: DeliveryContext,
     dispatch: Dispatch,
 }
 
-impl Errand for OnItsWay {
+impl OnReply for Delivery {
     fn answered(self: Box<Self>, answer: Result<Reply, AskError>) {
-        let OnItsWay { courier, dispatch } = *self;
+        let Delivery { context, dispatch } = *self;
         match answer.and_then(answer_of) {
-            Ok(answer) => courier.bring_back(dispatch, answer),
-            Err(error) => courier.ask_again(dispatch, &error),
+            Ok(answer) => context.bring_back(dispatch, answer),
+            Err(error) => context.ask_again(dispatch, &error),
         }
     }
 }
 
-impl Courier {
+impl DeliveryContext {
     fn is_owed(&self, dispatch: &Dispatch) -> bool {
         self.router.slots[usize::from(dispatch.slot)].owes(dispatch.generation, dispatch.number)
     }
@@ -191,23 +191,23 @@ pub fn owed_request(from: &EntityKey, key: &str) -> RequestId {
     RequestId::of("owed", &[&[from.kind], from.id.as_bytes(), key.as_bytes()])
 }
 
-impl Outlet for Dispatcher {
+impl EffectSink for Dispatcher {
     fn dispatch(&self, dispatch: Dispatch) {
-        if !self.courier.is_owed(&dispatch) {
+        if !self.context.is_owed(&dispatch) {
             return;
         }
-        let courier = self.courier.clone();
+        let context = self.context.clone();
         match &dispatch.to {
             Target::Entity(command) => {
-                let on_its_way = OnItsWay { courier, dispatch: dispatch.clone() };
-                self.courier.ask(command, &dispatch, ReplyTo::errand(Box::new(on_its_way)));
+                let delivery = Delivery { context, dispatch: dispatch.clone() };
+                self.context.ask(command, &dispatch, ReplyTo::on_reply(Box::new(delivery)));
             }
-            Target::Gateway { .. } => drop(tokio::spawn(courier.deliver(dispatch, None))),
+            Target::Gateway { .. } => drop(tokio::spawn(context.deliver(dispatch, None))),
         }
     }
 
     fn changed(&self, keys: Vec<EntityKey>) {
-        for follower in &self.courier.surroundings.followers {
+        for follower in &self.context.surroundings.followers {
             if catch_unwind(AssertUnwindSafe(|| follower.changed(&keys))).is_err() {
                 tracing::error!("a follower panicked");
             }
@@ -215,17 +215,17 @@ impl Outlet for Dispatcher {
     }
 
     fn readable_again(&self) {
-        for follower in &self.courier.surroundings.followers {
+        for follower in &self.context.surroundings.followers {
             follower.readable_again();
         }
     }
 
     fn ended(&self, slot: Slot, generation: u64, why: Ended) {
-        self.courier.router.cast(usize::from(slot), SlotMessage::Ended { generation, why });
+        self.context.router.cast(usize::from(slot), SlotMessage::Ended { generation, why });
     }
 
     fn store_failed(&self, error: StoreError) {
-        self.courier.router.store_failed();
+        self.context.router.store_failed();
         self.failed.send_replace(Some(error));
     }
 }

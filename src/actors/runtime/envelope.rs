@@ -220,11 +220,11 @@ pub struct ReplyTo(To);
 enum To {
     Nobody,
     Caller(oneshot::Sender<Result<Reply, AskError>>),
-    Errand(Box<dyn Errand>),
+    OnReply(Box<dyn OnReply>),
 }
 
 /// Someone who goes on when the answer comes, on the thread that brings it: it must not block.
-pub trait Errand: Send + Sync {
+pub trait OnReply: Send + Sync {
     fn answered(self: Box<Self>, answer: Result<Reply, AskError>);
 }
 
@@ -236,14 +236,14 @@ impl ReplyTo {
         let (sender, receiver) = oneshot::channel();
         (ReplyTo(To::Caller(sender)), receiver)
     }
-    pub fn errand(errand: Box<dyn Errand>) -> ReplyTo {
-        ReplyTo(To::Errand(errand))
+    pub fn on_reply(on_reply: Box<dyn OnReply>) -> ReplyTo {
+        ReplyTo(To::OnReply(on_reply))
     }
     pub fn send(mut self, answer: Result<Reply, AskError>) {
         match std::mem::replace(&mut self.0, To::Nobody) {
             To::Nobody => {}
             To::Caller(sender) => drop(sender.send(answer)), // the caller may have gone: then nobody wants it
-            To::Errand(errand) => errand.answered(answer),
+            To::OnReply(on_reply) => on_reply.answered(answer),
         }
     }
     /// Whether nobody waits for the answer any more.
@@ -251,15 +251,15 @@ impl ReplyTo {
         match &self.0 {
             To::Nobody => true,
             To::Caller(sender) => sender.is_closed(),
-            To::Errand(_) => false,
+            To::OnReply(_) => false,
         }
     }
 }
 
 impl Drop for ReplyTo {
     fn drop(&mut self) {
-        if let To::Errand(errand) = std::mem::replace(&mut self.0, To::Nobody) {
-            errand.answered(Err(AskError::Unknown));
+        if let To::OnReply(on_reply) = std::mem::replace(&mut self.0, To::Nobody) {
+            on_reply.answered(Err(AskError::Unknown));
         }
     }
 }

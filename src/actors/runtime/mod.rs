@@ -37,7 +37,7 @@ use router::Router;
 use slot::actor::{SlotActor, SlotSeat};
 use slot::message::{SlotMessage, Start};
 use slot::{Claims, Common, Memory, SlotLimits, SlotShared, claim_all};
-use writer::{Ended, Gathering, JournalWriter, Outlet, Room, WriterArguments, WriterLimits};
+use writer::{EffectSink, Ended, Gathering, JournalWriter, Room, WriterArguments, WriterLimits};
 
 /// Entities of a node that are read from the store at once. It keeps any store busy, and leaves it room for commits.
 const LOADS_MAX: usize = 128;
@@ -137,7 +137,7 @@ impl Prepared {
             metrics: metrics.clone(),
         });
         let writer = WriterSeat { lease, limits: config.writer_limits };
-        let nursery = Nursery {
+        let spawner = Spawner {
             common,
             journal: journal.clone(),
             gathering: gathering.clone(),
@@ -150,7 +150,7 @@ impl Prepared {
             writer,
         };
         let (ready, started) = oneshot::channel();
-        let arguments = (nursery, starts, ready);
+        let arguments = (spawner, starts, ready);
         let (supervisor, _) = Actor::spawn(None, Supervisor, arguments)
             .await
             .map_err(|error| StoreError::Fatal(format!("the runtime cannot start: {error}")))?;
@@ -250,7 +250,7 @@ fn prune(journal: Arc<dyn Journal>, metrics: Arc<Metrics>) -> DropGuard {
 }
 
 /// What slots and the writer are started from, the first time and again.
-struct Nursery {
+struct Spawner {
     common: Arc<Common>,
     journal: Arc<dyn Journal>,
     gathering: Arc<Gathering>,
@@ -279,7 +279,7 @@ enum SupervisorMessage {
 struct Supervisor;
 
 struct SupervisorState {
-    nursery: Nursery,
+    spawner: Spawner,
     children: HashMap<ActorId, Child>,
     failures: HashMap<Child, (u32, Instant)>,
 }
@@ -300,14 +300,14 @@ const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
 impl Actor for Supervisor {
     type Msg = SupervisorMessage;
     type State = SupervisorState;
-    type Arguments = (Nursery, Vec<Start>, oneshot::Sender<()>);
+    type Arguments = (Spawner, Vec<Start>, oneshot::Sender<()>);
 
     async fn pre_start(
         &self,
         myself: ActorRef<SupervisorMessage>,
-        (nursery, starts, ready): Self::Arguments,
+        (spawner, starts, ready): Self::Arguments,
     ) -> Result<SupervisorState, ActorProcessingErr> {
-        let mut state = SupervisorState { nursery, children: HashMap::new(), failures: HashMap::new() };
+        let mut state = SupervisorState { spawner, children: HashMap::new(), failures: HashMap::new() };
         state.start_writer(&myself).await?;
         for (slot, start) in (0..).zip(starts) {
             state.start_slot(&myself, slot, start).await?;
@@ -335,8 +335,8 @@ impl Actor for Supervisor {
                 }
             }
             SupervisorMessage::Sweep => {
-                for slot in 0..state.nursery.router.slots.len() {
-                    state.nursery.router.cast(slot, SlotMessage::Passivate);
+                for slot in 0..state.spawner.router.slots.len() {
+                    state.spawner.router.cast(slot, SlotMessage::Passivate);
                 }
             }
         }
@@ -375,17 +375,17 @@ impl SupervisorState {
         slot: Slot,
         start: Start,
     ) -> Result<(), ActorProcessingErr> {
-        let Nursery { common, journal, gathering, dispatcher, ownership, router, .. } = &self.nursery;
+        let Spawner { common, journal, gathering, dispatcher, ownership, router, .. } = &self.spawner;
         let seat = SlotSeat {
             shared: router.slots[usize::from(slot)].clone(),
             common: common.clone(),
             journal: journal.clone(),
             gathering: gathering.clone(),
-            outlet: dispatcher.clone(),
+            sink: dispatcher.clone(),
             ownership: ownership.clone(),
-            lease: self.nursery.writer.lease.clone(),
-            claims: self.nursery.claims.clone(),
-            loads: self.nursery.loads.clone(),
+            lease: self.spawner.writer.lease.clone(),
+            claims: self.spawner.claims.clone(),
+            loads: self.spawner.loads.clone(),
         };
         let (actor, _) = Actor::spawn_linked(None, SlotActor, seat, myself.get_cell()).await?;
         self.children.insert(actor.get_id(), Child::Slot(slot));
@@ -396,14 +396,14 @@ impl SupervisorState {
     }
 
     async fn start_writer(&mut self, myself: &ActorRef<SupervisorMessage>) -> Result<(), ActorProcessingErr> {
-        let Nursery { journal, gathering, dispatcher, ownership, router, metrics, writer, .. } = &self.nursery;
+        let Spawner { journal, gathering, dispatcher, ownership, router, metrics, writer, .. } = &self.spawner;
         let arguments = WriterArguments {
             owner: ownership.node.shared(),
             gathering: gathering.clone(),
             journal: journal.clone(),
             lease: writer.lease.clone(),
             slots: router.slots.clone(),
-            outlet: dispatcher.clone(),
+            sink: dispatcher.clone(),
             limits: writer.limits.clone(),
             metrics: metrics.clone(),
             sleep: |time| Box::pin(tokio::time::sleep(time)),
@@ -422,17 +422,17 @@ impl SupervisorState {
         tracing::error!(?child, error, restart_after_ms = pause.as_millis(), "an actor failed");
         match child {
             Child::Slot(slot) => {
-                self.nursery.metrics.slot_restarts.inc();
-                self.nursery.router.seat(slot, None);
+                self.spawner.metrics.slot_restarts.inc();
+                self.spawner.router.seat(slot, None);
                 myself.send_after(pause, move || SupervisorMessage::StartSlot(slot));
             }
             // What was in the writer's hands has an unknown outcome, in every slot.
             Child::Writer => {
-                for shared in &self.nursery.router.slots {
+                for shared in &self.spawner.router.slots {
                     let generation = shared.generation();
-                    self.nursery.gathering.end_generation(shared.slot, generation, Ended::Unknown);
+                    self.spawner.gathering.end_generation(shared.slot, generation, Ended::Unknown);
                     let ended = SlotMessage::Ended { generation, why: Ended::Unknown };
-                    self.nursery.router.cast(usize::from(shared.slot), ended);
+                    self.spawner.router.cast(usize::from(shared.slot), ended);
                 }
                 myself.send_after(pause, || SupervisorMessage::StartWriter);
             }

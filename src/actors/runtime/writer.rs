@@ -119,7 +119,7 @@ impl Drop for Lent {
 }
 
 /// What carries effects and endings out of the writer.
-pub trait Outlet: Send + Sync + 'static {
+pub trait EffectSink: Send + Sync + 'static {
     fn dispatch(&self, dispatch: Dispatch);
     /// Entities whose records have become durable.
     fn changed(&self, keys: Vec<EntityKey>);
@@ -249,7 +249,7 @@ pub struct WriterArguments {
     pub journal: Arc<dyn Journal>,
     pub lease: Arc<dyn Lease>,
     pub slots: Vec<Arc<SlotShared>>,
-    pub outlet: Arc<dyn Outlet>,
+    pub sink: Arc<dyn EffectSink>,
     pub limits: WriterLimits,
     pub metrics: Arc<Metrics>,
     /// Lets time pass. (The simulation has no timers.)
@@ -362,10 +362,10 @@ impl WriterArguments {
             self.carry_out(effects, ended.as_ref(), lease_is_valid);
         }
         if !changed.is_empty() {
-            self.outlet.changed(changed);
+            self.sink.changed(changed);
         }
         for (slot, (generation, why)) in newly_ended {
-            self.outlet.ended(slot, generation, why);
+            self.sink.ended(slot, generation, why);
         }
     }
 
@@ -376,7 +376,7 @@ impl WriterArguments {
                 (Effect::Reply(to, _), Some(why)) => to.send(Err(why.ask_error())),
                 (Effect::Reply(to, _), None) if !lease_is_valid => to.send(Err(AskError::Unknown)),
                 (Effect::Reply(to, reply), None) => to.send(reply),
-                (Effect::Dispatch(dispatch), None) => self.outlet.dispatch(dispatch),
+                (Effect::Dispatch(dispatch), None) => self.sink.dispatch(dispatch),
                 (Effect::Dispatch(_), Some(_)) => {}
             }
         }

@@ -138,7 +138,7 @@ impl WriterArguments {
 
     fn failed(&self, batch: &Batch, error: StoreError) -> HashMap<Slot, Ended> {
         tracing::error!(%error, "the store has failed: this node stops");
-        self.outlet.store_failed(error);
+        self.sink.store_failed(error);
         all(batch, &Ended::Unknown)
     }
 }

@@ -9,7 +9,9 @@ use tokio::sync::oneshot;
 
 use super::super::envelope::{AskError, Reply, ReplyTo};
 use super::super::slot::{Dispatch, SlotShared};
-use super::super::writer::{Effect, Ended, Gathering, Item, Outlet, Room, Submission, WriterArguments, WriterLimits};
+use super::super::writer::{
+    Effect, EffectSink, Ended, Gathering, Item, Room, Submission, WriterArguments, WriterLimits,
+};
 use crate::actors::values::Time;
 use crate::cluster::{Lease, SoleOwner};
 use crate::metrics::Metrics;
@@ -25,7 +27,7 @@ struct Seen {
     failed: Mutex<bool>,
 }
 
-impl Outlet for Seen {
+impl EffectSink for Seen {
     fn dispatch(&self, _: Dispatch) {}
     fn changed(&self, _: Vec<EntityKey>) {}
     fn readable_again(&self) {}
@@ -61,7 +63,7 @@ impl Bench {
             journal: store.clone(),
             lease,
             slots,
-            outlet: seen.clone(),
+            sink: seen.clone(),
             limits: WriterLimits::default(),
             metrics: Arc::new(Metrics::new()),
             sleep: |time| Box::pin(tokio::time::sleep(time)),

@@ -6,9 +6,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::desk::{Desk, Dispatch, Judged};
 use super::output::{Output, ROOM_AGAIN_MS};
 use super::resident::Resident;
+use super::state::{Dispatch, Judged, SlotState};
 use crate::actors::entity::Answer;
 use crate::actors::runtime::envelope::{Body, Envelope};
 use crate::actors::values::Time;
@@ -22,7 +22,7 @@ struct Answered {
     attempt: u32,
 }
 
-impl Desk {
+impl SlotState {
     /// One answer.
     pub(super) fn answered(&mut self, resident: &mut Resident, envelope: Envelope, now: Time) -> Judged {
         let entity = envelope.key.clone();

@@ -1,16 +1,16 @@
 //! How the slot answers: now or once it is durable, once the entity has settled, and a repeated question
 //! with the outcome that it had.
 
-use super::desk::{Desk, LookedUp, known_receipt, must_look_up};
 use super::output::{Lookup, Output};
 use super::receipts::Kept;
 use super::resident::{Resident, Watcher};
+use super::state::{LookedUp, SlotState, known_receipt, must_look_up};
 use crate::actors::runtime::envelope::{AskError, Body, Envelope, Keep, Reply, ReplyTo, Wait};
 use crate::actors::runtime::erased::{KindSpec, is_acceptance};
 use crate::actors::runtime::writer::{Effect, Item, Submission};
 use crate::actors::values::Time;
 
-impl Desk {
+impl SlotState {
     /// Answers a repeat with what is in memory, or has the index asked.
     pub(super) fn answer_repeat(
         &mut self,

@@ -8,12 +8,12 @@ use hashlink::LinkedHashMap;
 
 use super::SlotShared;
 use super::alarms::Alarms;
-use super::desk::{Common, Desk, Judged, LookedUp};
 use super::memory::Holding;
 use super::output::{Lookup, Output};
 use super::outstanding::Outstanding;
 use super::receipts::Kept;
 use super::resident::{Resident, Watcher};
+use super::state::{Common, Judged, LookedUp, SlotState};
 use crate::actors::runtime::envelope::{AskError, Body, Envelope, Reply, Residence};
 use crate::actors::values::Time;
 use crate::persistence::{EntityKey, OwedRow, Record, SlotHead, WakeRow};
@@ -41,7 +41,7 @@ pub struct SlotCore {
     holding: Holding,
     /// Where the owed index is to be read on; `None`: it is being read, or has been.
     owed_next: Option<Option<(i64, EntityKey)>>,
-    pub(super) desk: Desk,
+    pub(super) state: SlotState,
 }
 
 impl SlotCore {
@@ -57,7 +57,7 @@ impl SlotCore {
             answers: LinkedHashMap::new(),
             holding: Holding::new(common.memory.clone()),
             owed_next: Some(None),
-            desk: Desk {
+            state: SlotState {
                 slot: shared.slot,
                 epoch: head.epoch,
                 generation,
@@ -80,10 +80,10 @@ impl SlotCore {
         while let Some((key, answers)) = self.answers.pop_front() {
             self.judge_answers(key, answers, now);
         }
-        std::mem::take(&mut self.desk.out)
+        std::mem::take(&mut self.state.out)
     }
     pub fn generation(&self) -> u64 {
-        self.desk.generation
+        self.state.generation
     }
     pub fn resident_count(&self) -> usize {
         self.residents.len()
@@ -96,14 +96,14 @@ impl SlotCore {
         self.holding.is_over()
     }
     pub fn outstanding_count(&self) -> usize {
-        self.desk.shared.outstanding().len()
+        self.state.shared.outstanding().len()
     }
 
     /// How many requests have been owed for too long.
     pub fn overdue_count(&self, now: Time) -> usize {
-        let overdue_ms = i64::try_from(self.desk.common.limits.owed_overdue_ms).unwrap_or(i64::MAX);
+        let overdue_ms = i64::try_from(self.state.common.limits.owed_overdue_ms).unwrap_or(i64::MAX);
         let before = Time(now.0.saturating_sub(overdue_ms));
-        self.desk.shared.outstanding().owed_since_before(before).count()
+        self.state.shared.outstanding().owed_since_before(before).count()
     }
 
     /// A message for one of the slot's entities. Answers wait for more of them, until the entity gets another
@@ -128,7 +128,7 @@ impl SlotCore {
             answers.drain(..).for_each(|envelope| self.admit(envelope, now));
             return;
         }
-        self.judging(&key, now, |desk, resident| desk.answered_together(resident, &key, answers, now));
+        self.judging(&key, now, |state, resident| state.answered_together(resident, &key, answers, now));
     }
 
     fn admit(&mut self, envelope: Envelope, now: Time) {
@@ -136,12 +136,12 @@ impl SlotCore {
         if let Some(until) = self.quarantined(&envelope, now) {
             return match internal {
                 true => self.later(envelope, until.since_ms(now).max(STORE_AGAIN_MS)),
-                false => self.desk.answer(envelope.reply, Err(AskError::Quarantined)),
+                false => self.state.answer(envelope.reply, Err(AskError::Quarantined)),
             };
         }
         if let Some(waiting) = self.loading.get_mut(&envelope.key) {
-            if waiting.len() >= self.desk.common.limits.loading_messages_max && !internal {
-                return self.desk.busy(envelope.reply);
+            if waiting.len() >= self.state.common.limits.loading_messages_max && !internal {
+                return self.state.busy(envelope.reply);
             }
             waiting.push_back(envelope);
             return;
@@ -149,8 +149,8 @@ impl SlotCore {
         if self.residents.contains_key(&envelope.key) {
             return self.handle(envelope, now, true);
         }
-        if self.loading.len() >= self.desk.common.limits.loading_entities_max && !internal {
-            return self.desk.busy(envelope.reply);
+        if self.loading.len() >= self.state.common.limits.loading_entities_max && !internal {
+            return self.state.busy(envelope.reply);
         }
         let key = envelope.key.clone();
         self.start_loading(key, VecDeque::from([envelope]), false);
@@ -158,11 +158,11 @@ impl SlotCore {
 
     fn start_loading(&mut self, key: EntityKey, waiting: VecDeque<Envelope>, settle: bool) {
         self.loading.insert(key.clone(), waiting);
-        self.desk.out.push(Output::Load { key, settle });
+        self.state.out.push(Output::Load { key, settle });
     }
 
     fn later(&mut self, envelope: Envelope, after_ms: u64) {
-        self.desk.out.push(Output::Later { envelope, after_ms });
+        self.state.out.push(Output::Later { envelope, after_ms });
     }
 
     /// Until when the entity is left alone, if this message would run its code.
@@ -174,7 +174,7 @@ impl SlotCore {
 
     /// An entity has been loaded, or could not be.
     pub fn loaded(&mut self, generation: u64, key: EntityKey, result: Result<Resident, AskError>, now: Time) {
-        if generation != self.desk.generation {
+        if generation != self.state.generation {
             return;
         }
         let waiting = self.loading.remove(&key).unwrap_or_default();
@@ -197,10 +197,10 @@ impl SlotCore {
         if error == AskError::Panicked {
             self.panicked(key.clone(), false, now);
         }
-        self.desk.not_resumed(key, &error);
+        self.state.not_resumed(key, &error);
         for envelope in waiting {
             if !envelope.body.is_internal() {
-                self.desk.answer(envelope.reply, Err(error.clone()));
+                self.state.answer(envelope.reply, Err(error.clone()));
             } else if error != AskError::Damaged {
                 self.later(envelope, STORE_AGAIN_MS);
             }
@@ -226,8 +226,8 @@ impl SlotCore {
         now: Time,
     ) {
         let Lookup { ticket, envelope } = lookup;
-        if generation != self.desk.generation {
-            return self.desk.answer(envelope.reply, Err(AskError::Unavailable));
+        if generation != self.state.generation {
+            return self.state.answer(envelope.reply, Err(AskError::Unavailable));
         }
         let resident = self.residents.get_mut(&envelope.key);
         // Loaded anew since: what was found, or not found, says nothing about what it keeps.
@@ -235,7 +235,7 @@ impl SlotCore {
             return self.message(envelope, now);
         }
         match found {
-            Err(error) => self.desk.answer(envelope.reply, Err(error)),
+            Err(error) => self.state.answer(envelope.reply, Err(error)),
             Ok(Some(Record { version, receipt: Some(receipt), .. })) => {
                 self.judge(envelope, now, LookedUp::Found(Kept { version, receipt }));
             }
@@ -258,21 +258,21 @@ impl SlotCore {
         let panics = self.faults.get(&envelope.key).map_or(0, |fault| fault.panics);
         let Some(resident) = self.residents.to_back(&envelope.key) else { return };
         resident.last_used = now;
-        let (key, desk) = (envelope.key.clone(), &mut self.desk);
+        let (key, state) = (envelope.key.clone(), &mut self.state);
         let shown = catch_unwind(AssertUnwindSafe(|| match envelope.body {
             Body::Read { wait } => {
                 let Envelope { reply, want_state, .. } = envelope;
-                if resident.seq <= desk.shared.durable_seq() && !desk.shared.views.shows(&key, resident) {
-                    desk.shared.views.show(&key, resident);
+                if resident.seq <= state.shared.durable_seq() && !state.shared.views.shows(&key, resident) {
+                    state.shared.views.show(&key, resident);
                 }
-                desk.answer_when(resident, Watcher { reply, outcome: None, replayed: false, want_state }, wait);
+                state.answer_when(resident, Watcher { reply, outcome: None, replayed: false, want_state }, wait);
             }
             _ => {
-                let known = |number| desk.shared.outstanding().get(number).cloned();
-                let owed = resident.owed_steps(desk.common.kinds, &key, known);
-                let residence = Residence { owed, ..resident.residence(desk.epoch, was_resident, panics) };
+                let known = |number| state.shared.outstanding().get(number).cloned();
+                let owed = resident.owed_steps(state.common.kinds, &key, known);
+                let residence = Residence { owed, ..resident.residence(state.epoch, was_resident, panics) };
                 let reply = Reply { residence: Some(Box::new(residence)), ..resident.reply(None, false, false) };
-                desk.answer_durably(resident.seq, envelope.reply, Ok(reply));
+                state.answer_durably(resident.seq, envelope.reply, Ok(reply));
             }
         }));
         if shown.is_err() {
@@ -283,16 +283,16 @@ impl SlotCore {
     /// Lets the entity judge a message.
     fn judge(&mut self, envelope: Envelope, now: Time, looked_up: LookedUp) {
         let key = envelope.key.clone();
-        self.judging(&key, now, |desk, resident| desk.judge(resident, envelope, now, looked_up));
+        self.judging(&key, now, |state, resident| state.judge(resident, envelope, now, looked_up));
     }
 
     /// Lets the entity judge, if it is in memory, and deals with a panic of its code.
-    fn judging(&mut self, key: &EntityKey, now: Time, judge: impl FnOnce(&mut Desk, &mut Resident) -> Judged) {
+    fn judging(&mut self, key: &EntityKey, now: Time, judge: impl FnOnce(&mut SlotState, &mut Resident) -> Judged) {
         let Some(resident) = self.residents.to_back(key) else { return };
         resident.last_used = now;
         let size_before = resident.size_bytes;
-        let desk = &mut self.desk;
-        let judged = catch_unwind(AssertUnwindSafe(|| judge(desk, resident)));
+        let state = &mut self.state;
+        let judged = catch_unwind(AssertUnwindSafe(|| judge(state, resident)));
         self.holding.resize(size_before, resident.size_bytes);
         match judged.unwrap_or(Judged::Panicked { spoilt: true }) {
             Judged::Fine if self.faults.is_empty() => {}
@@ -305,7 +305,7 @@ impl SlotCore {
     /// Entity code has panicked. What it may have spoilt is loaded again, and whatever the entity owes is
     /// sent again: the state that is thrown away may have hidden it.
     fn panicked(&mut self, key: EntityKey, spoilt: bool, now: Time) {
-        let common = self.desk.common.clone();
+        let common = self.state.common.clone();
         common.metrics.panics.inc();
         let fault = self.faults.entry(key.clone()).or_default();
         fault.panics += 1;
@@ -315,12 +315,12 @@ impl SlotCore {
             tracing::error!(kind = key.kind, id = %key.id, panics = fault.panics, "entity quarantined");
         }
         if spoilt && let Some(mut resident) = self.residents.remove(&key) {
-            self.desk.shared.views.hide(&key, &mut resident);
+            self.state.shared.views.hide(&key, &mut resident);
             self.holding.resize(resident.size_bytes, 0);
             for watcher in resident.watchers {
-                self.desk.answer(watcher.reply, Err(AskError::Unknown));
+                self.state.answer(watcher.reply, Err(AskError::Unknown));
             }
-            let resume = Envelope::internal(key.clone(), self.desk.slot, Body::Resume);
+            let resume = Envelope::internal(key.clone(), self.state.slot, Body::Resume);
             self.start_loading(key, VecDeque::from([resume]), true);
         }
     }
@@ -328,16 +328,16 @@ impl SlotCore {
     /// A page of the owed index: entities that owe something from an earlier life. Each is brought into
     /// memory and everything it owes is sent.
     pub fn owed_page(&mut self, generation: u64, rows: Vec<(EntityKey, OwedRow)>, is_last: bool, now: Time) {
-        if generation != self.desk.generation {
+        if generation != self.state.generation {
             return;
         }
         let next = rows.last().map(|(key, row)| (row.due_ms, key.clone()));
         for (key, row) in rows {
-            self.desk.about_to_resume(&key, &row);
-            self.message(Envelope::internal(key, self.desk.slot, Body::Resume), now);
+            self.state.about_to_resume(&key, &row);
+            self.message(Envelope::internal(key, self.state.slot, Body::Resume), now);
         }
         if is_last {
-            self.desk.shared.outstanding().all_read();
+            self.state.shared.outstanding().all_read();
         } else {
             self.owed_next = Some(next);
         }
@@ -346,20 +346,20 @@ impl SlotCore {
 
     /// A page of the wake index.
     pub fn wake_page(&mut self, generation: u64, rows: Option<Vec<WakeRow>>, now: Time) {
-        if generation != self.desk.generation {
+        if generation != self.state.generation {
             return;
         }
         match rows {
-            Some(rows) => self.desk.alarms.read(rows),
-            None => self.desk.alarms.reading_failed(),
+            Some(rows) => self.state.alarms.read(rows),
+            None => self.state.alarms.reading_failed(),
         }
         self.tick(now);
     }
 
     /// Wakes the entities whose time has come.
     pub fn tick(&mut self, now: Time) {
-        for key in self.desk.alarms.take_due(now.0) {
-            self.message(Envelope::internal(key, self.desk.slot, Body::Wake), now);
+        for key in self.state.alarms.take_due(now.0) {
+            self.message(Envelope::internal(key, self.state.slot, Body::Wake), now);
         }
         self.read_on();
     }
@@ -370,22 +370,22 @@ impl SlotCore {
             return;
         }
         if let Some(after) = self.owed_next.take() {
-            self.desk.out.push(Output::ReadOwed { after });
+            self.state.out.push(Output::ReadOwed { after });
         }
-        if let Some(after) = self.desk.alarms.begin_reading() {
-            self.desk.out.push(Output::ReadWakes { after });
+        if let Some(after) = self.state.alarms.begin_reading() {
+            self.state.out.push(Output::ReadWakes { after });
         }
     }
 
     /// When [`SlotCore::tick`] wants to be called.
     pub fn next_tick(&self) -> Option<Time> {
-        self.desk.alarms.next_due_ms().map(Time)
+        self.state.alarms.next_due_ms().map(Time)
     }
 
     /// Lets idle entities leave memory, and the least recently used ones beyond the node's byte budget.
     pub fn passivate(&mut self, now: Time) {
-        let idle_ms = self.desk.common.limits.idle_ms;
-        let durable_seq = self.desk.shared.durable_seq();
+        let idle_ms = self.state.common.limits.idle_ms;
+        let durable_seq = self.state.shared.durable_seq();
         let mut pinned = 0;
         while let Some((key, resident)) = self.residents.front() {
             // The one that was used last stays, however large: else it would be loaded for every message.
@@ -395,7 +395,7 @@ impl SlotCore {
                 break;
             }
             let key = key.clone();
-            if self.desk.shared.views.was_used(&key, resident) {
+            if self.state.shared.views.was_used(&key, resident) {
                 if let Some(resident) = self.residents.to_back(&key) {
                     resident.last_used = now;
                 }
@@ -412,12 +412,12 @@ impl SlotCore {
 
     fn leave(&mut self, key: &EntityKey, now: Time) {
         let Some(mut resident) = self.residents.remove(key) else { return };
-        self.desk.shared.views.hide(key, &mut resident);
+        self.state.shared.views.hide(key, &mut resident);
         self.holding.resize(resident.size_bytes, 0);
         if resident.wants_snapshot_on_leaving() {
-            let desk = &mut self.desk;
+            let state = &mut self.state;
             // A panic leaves it without its snapshot: it is only loaded more slowly the next time.
-            let _ = catch_unwind(AssertUnwindSafe(|| desk.snapshot(&mut resident, key, now)));
+            let _ = catch_unwind(AssertUnwindSafe(|| state.snapshot(&mut resident, key, now)));
         }
     }
 
@@ -425,7 +425,7 @@ impl SlotCore {
     /// of callers that waited for an entity to load are returned, to be handled in the next generation;
     /// the runtime's own come again from the indexes.
     pub fn end(&mut self) -> Vec<Envelope> {
-        self.desk.shared.views.clear();
+        self.state.shared.views.clear();
         for (_, resident) in self.residents.drain() {
             self.holding.resize(resident.size_bytes, 0);
             for watcher in resident.watchers {

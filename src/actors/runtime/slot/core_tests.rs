@@ -39,7 +39,7 @@ fn key(number: usize) -> EntityKey {
 /// Brings an entity of this size into memory.
 fn bring(core: &mut SlotCore, number: usize, size_bytes: usize, now: Time) {
     let spec = kinds::all().by_name("slug").expect("a kind");
-    core.message(Envelope::internal(key(number), core.desk.slot, Body::Read { wait: Wait::Durable }), now);
+    core.message(Envelope::internal(key(number), core.state.slot, Body::Read { wait: Wait::Durable }), now);
     let mut resident = Resident::new(spec.fresh());
     resident.size_bytes = size_bytes;
     core.loaded(1, key(number), Ok(resident), now);

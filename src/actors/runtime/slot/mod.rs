@@ -19,7 +19,6 @@ mod answered;
 mod answers;
 mod claims;
 pub mod core;
-mod desk;
 mod inbox;
 mod load;
 mod memory;
@@ -30,6 +29,7 @@ mod pushed_out;
 mod receipts;
 mod recovery;
 mod resident;
+mod state;
 mod views;
 
 use std::borrow::Cow;
@@ -40,13 +40,13 @@ use outstanding::Outstanding;
 use parking_lot::{Mutex, MutexGuard};
 
 pub use claims::Claims;
-pub use desk::{Common, Dispatch};
 pub use inbox::{Inbox, Pushed};
 pub use load::{fresh, load};
 pub use memory::Memory;
 pub use receipts::ReceiptLimits;
 pub use recovery::claim_all;
 pub use resident::Resident;
+pub use state::{Common, Dispatch};
 pub use views::Views;
 
 use super::envelope::{AskError, Body, Envelope, Residence};

@@ -17,15 +17,15 @@ use super::SlotShared;
 use super::alarms;
 use super::claims::Claims;
 use super::core::SlotCore;
-use super::desk::{Common, Dispatch};
 use super::load::{fresh, load};
 use super::message::{Damage, SlotMessage, Start};
 use super::output::{Lookup, Output};
 use super::recovery::{claim_again, look_again};
 use super::resident::Resident;
+use super::state::{Common, Dispatch};
 use crate::actors::runtime::envelope::{AskError, Envelope};
 use crate::actors::runtime::history::ask_error;
-use crate::actors::runtime::writer::{Ended, Gathering, Outlet};
+use crate::actors::runtime::writer::{EffectSink, Ended, Gathering};
 use crate::actors::values::Time;
 use crate::cluster::{Lease, Ownership};
 use crate::persistence::{EntityKey, Epoch, Journal, SlotHead, StoreError};
@@ -42,7 +42,7 @@ pub struct SlotSeat {
     pub common: Arc<Common>,
     pub journal: Arc<dyn Journal>,
     pub gathering: Arc<Gathering>,
-    pub outlet: Arc<dyn Outlet>,
+    pub sink: Arc<dyn EffectSink>,
     pub ownership: Arc<Ownership>,
     pub lease: Arc<dyn Lease>,
     pub claims: Arc<Claims>,
@@ -53,7 +53,7 @@ pub struct SlotSeat {
 
 pub struct SlotActor;
 
-pub struct SlotState {
+pub struct SlotActorState {
     seat: SlotSeat,
     /// `None` while the slot recovers: it serves nothing, and its inbox fills. (In quarantine, it is emptied.)
     core: Option<SlotCore>,
@@ -77,11 +77,11 @@ pub fn now() -> Time {
 #[async_trait::async_trait]
 impl Actor for SlotActor {
     type Msg = SlotMessage;
-    type State = SlotState;
+    type State = SlotActorState;
     type Arguments = SlotSeat;
 
-    async fn pre_start(&self, _: ActorRef<SlotMessage>, seat: SlotSeat) -> Result<SlotState, ActorProcessingErr> {
-        Ok(SlotState {
+    async fn pre_start(&self, _: ActorRef<SlotMessage>, seat: SlotSeat) -> Result<SlotActorState, ActorProcessingErr> {
+        Ok(SlotActorState {
             seat,
             core: None,
             held: Vec::new(),
@@ -97,7 +97,7 @@ impl Actor for SlotActor {
         &self,
         myself: ActorRef<SlotMessage>,
         message: SlotMessage,
-        state: &mut SlotState,
+        state: &mut SlotActorState,
     ) -> Result<(), ActorProcessingErr> {
         let now = now();
         if matches!(message, SlotMessage::Tick) {
@@ -171,7 +171,7 @@ impl Actor for SlotActor {
     }
 }
 
-impl Drop for SlotState {
+impl Drop for SlotActorState {
     fn drop(&mut self) {
         let metrics = &self.seat.common.metrics;
         metrics.resident_entities.sub(self.gauged[0]);
@@ -184,7 +184,7 @@ impl Drop for SlotState {
     }
 }
 
-impl SlotState {
+impl SlotActorState {
     fn begin(&mut self, myself: &ActorRef<SlotMessage>, start: Start) {
         let SlotSeat { shared, gathering, .. } = &self.seat;
         match start {
@@ -273,9 +273,9 @@ impl SlotState {
     /// Raises the slot's epoch, which waits for or fences whatever is still in flight, and reads what
     /// is durable. Until then the slot serves nothing. `again`: after this pause, and only if the damage is gone.
     fn recover(&mut self, myself: &ActorRef<SlotMessage>, ended: u64, again: Option<(Damage, Duration)>) {
-        let SlotSeat { shared, journal, gathering, ownership, outlet, claims, .. } = &self.seat;
+        let SlotSeat { shared, journal, gathering, ownership, sink, claims, .. } = &self.seat;
         let generation = shared.next_generation();
-        let (outlet, claims) = (outlet.clone(), claims.clone());
+        let (sink, claims) = (sink.clone(), claims.clone());
         let (slot, journal, gathering) = (shared.slot, journal.clone(), gathering.clone());
         let epoch = ownership.epoch(slot).unwrap_or(self.unclaimed);
         let myself = myself.clone();
@@ -292,7 +292,7 @@ impl SlotState {
                 Err(StoreError::Damaged(why)) => SlotMessage::Damaged { generation, damage, why },
                 Err(error) => {
                     tracing::error!(slot, %error, "the slot cannot recover");
-                    outlet.store_failed(error);
+                    sink.store_failed(error);
                     let nobody_waits = oneshot::channel().0;
                     SlotMessage::Drain(nobody_waits)
                 }
@@ -437,8 +437,8 @@ impl SlotState {
     }
 
     fn read_owed(&self, myself: &ActorRef<SlotMessage>, generation: u64, after: Option<(i64, EntityKey)>) {
-        let SlotSeat { shared, journal, outlet, .. } = &self.seat;
-        let (slot, journal, outlet, myself) = (shared.slot, journal.clone(), outlet.clone(), myself.clone());
+        let SlotSeat { shared, journal, sink, .. } = &self.seat;
+        let (slot, journal, sink, myself) = (shared.slot, journal.clone(), sink.clone(), myself.clone());
         tokio::spawn(async move {
             let message = loop {
                 match journal.owed(slot, after.clone(), OWED_PAGE).await {
@@ -449,7 +449,7 @@ impl SlotState {
                     Err(StoreError::Damaged(why)) => {
                         break SlotMessage::Damaged { generation, damage: Damage::Owed(after), why };
                     }
-                    Err(error @ StoreError::Fatal(_)) => return outlet.store_failed(error),
+                    Err(error @ StoreError::Fatal(_)) => return sink.store_failed(error),
                     Err(error @ (StoreError::Unavailable(_) | StoreError::Unknown(_))) => {
                         tracing::warn!(slot, %error, "the owed index cannot be read");
                     }
@@ -479,13 +479,13 @@ impl SlotState {
     }
 
     fn resend(&self, dispatch: Dispatch) {
-        let outlet = self.seat.outlet.clone();
+        let sink = self.seat.sink.clone();
         self.seat.common.metrics.owed_resent.inc();
         const RESEND_MAX: Duration = Duration::from_secs(60);
         let pause = (AGAIN * 2u32.saturating_pow(dispatch.attempt.clamp(1, 16) - 1)).min(RESEND_MAX);
         tokio::spawn(async move {
             tokio::time::sleep(pause).await;
-            outlet.dispatch(dispatch);
+            sink.dispatch(dispatch);
         });
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use ractor::ActorRef;
 use tokio::time::Instant;
 
-use super::SlotState;
+use super::SlotActorState;
 use crate::actors::runtime::envelope::AskError;
 use crate::actors::runtime::slot::alarms;
 use crate::actors::runtime::slot::message::{Damage, SlotMessage};
@@ -66,7 +66,7 @@ impl Backoff {
     }
 }
 
-impl SlotState {
+impl SlotActorState {
     /// Ends the generation and serves nothing until what met the damage has succeeded.
     pub(super) fn quarantine(&mut self, myself: &ActorRef<SlotMessage>, generation: u64, damage: Damage, why: &str) {
         let pause = self.backoff.next();
@@ -98,7 +98,7 @@ impl SlotState {
         if self.seat.ownership.end_quarantine(slot) {
             self.seat.common.metrics.slots_quarantined.dec();
             tracing::warn!(slot, "the slot is served again: what was damaged has been read");
-            self.seat.outlet.readable_again();
+            self.seat.sink.readable_again();
         }
     }
 }

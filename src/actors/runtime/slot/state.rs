@@ -43,7 +43,7 @@ pub struct Dispatch {
 }
 
 /// The slot's own state.
-pub(super) struct Desk {
+pub(super) struct SlotState {
     pub slot: Slot,
     pub epoch: Epoch,
     pub generation: u64,
@@ -102,7 +102,7 @@ struct Entry {
     wake: Option<WakeChange>,
 }
 
-impl Desk {
+impl SlotState {
     /// Judges a message that may change the entity.
     pub fn judge(&mut self, resident: &mut Resident, envelope: Envelope, now: Time, looked_up: LookedUp) -> Judged {
         let asks_nothing_new = match envelope.body {
