@@ -13,7 +13,7 @@ use souk::actors::runtime::{Runtime, RuntimeConfig};
 use souk::actors::user::types::{Command, User};
 use souk::actors::values::{Email, RequestId, Role, UserId};
 use souk::cluster::{NodeId, SoleOwner};
-use souk::http::EdgeConfig;
+use souk::config::Config;
 use souk::http::account::passwords::{NewPassword, Passwords};
 use souk::metrics::Metrics;
 use souk::persistence::embedded::EngineKind;
@@ -35,7 +35,7 @@ async fn register(data: &std::path::Path, emails: &[&str]) {
     let payments = Arc::new(MockPayments::new(prepared.client()));
     let runtime = prepared.with_gateway(GATEWAY, payments).start().await.expect("it starts");
     let deadline = Instant::now() + Duration::from_secs(30);
-    let passwords = Passwords::new(&EdgeConfig::default());
+    let passwords = Passwords::new(&Config::default().auth);
     for (n, email) in (1..).zip(emails) {
         let new = NewPassword::new(PASSWORD.into()).expect("long enough");
         let asking = Asking {

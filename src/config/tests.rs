@@ -7,6 +7,7 @@ use crate::actors::runtime::slot::SlotLimits;
 use crate::actors::runtime::writer::WriterLimits;
 use crate::cluster::NodeId;
 use crate::fuzz::{Verdict, decoder};
+use crate::persistence::open::{Slots as StoreSlots, StoreChoice};
 use crate::persistence::redis::RedisOptions;
 
 fn load(file: &str, environment: &[(&str, &str)], options: &[(&'static str, &'static str, &str)]) -> Loaded {

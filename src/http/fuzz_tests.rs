@@ -90,7 +90,7 @@ fn fuzz_bodies() {
 fn fuzz_tokens() {
     const NOW: u64 = 1_800_000_000;
     let keys = crate::http::account::tokens::Keys::new(
-        &EdgeConfig::default(),
+        &Config::default().auth,
         &crate::http::account::tokens::tests::keyring(&[1]),
     )
     .expect("usable keys");
@@ -135,8 +135,8 @@ fn fuzz_headers() {
         "Bearer abc.def.ghi",
         "\"v17-abcdef\"",
     ];
-    let proxies = vec!["127.0.0.0/8".parse().expect("a block")];
-    let config = EdgeConfig { trusted_proxies: proxies, ..EdgeConfig::default() };
+    let mut config = Config::default();
+    config.http.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a block")];
     decoder("header", seeds.map(|seed| seed.as_bytes().to_vec()), |bytes| {
         let Ok(value) = HeaderValue::from_bytes(bytes) else { return Verdict::Refused };
         let mut request = axum::extract::Request::new(axum::body::Body::empty());

@@ -79,7 +79,6 @@ use tokio::time::Instant;
 
 pub use answer::problem::{Problem, Result};
 pub use answer::reply::Reply;
-pub use edge::config::EdgeConfig;
 pub use edge::serve::serve;
 pub use operations::health::Health;
 pub use operations::operators::{ClusterNode, ClusterSlot, ClusterView};
@@ -90,13 +89,14 @@ use crate::actors::keyring::types::{Command, Keyring};
 use crate::actors::projections::Projections;
 use crate::actors::runtime::client::{AskError, Asking, Client, Wait};
 use crate::actors::values::{Only, Secret};
+use crate::config::Config;
 use crate::metrics::Metrics;
 
 /// What the edge is given to work with.
 pub struct Given {
     pub client: Client,
     pub projections: Arc<Projections>,
-    pub config: EdgeConfig,
+    pub config: Config,
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
     pub cluster: Arc<dyn ClusterView>,
@@ -111,7 +111,7 @@ pub struct Edge(Arc<Inner>);
 pub struct Inner {
     pub client: Client,
     pub projections: Arc<Projections>,
-    pub config: EdgeConfig,
+    pub config: Config,
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
     pub cluster: Arc<dyn ClusterView>,
@@ -152,22 +152,22 @@ impl Edge {
             request: request::idempotency::random_request_id(),
             keyed: None,
             caller: Caller::System,
-            deadline: Instant::now() + Duration::from_millis(config.handler_timeout_ms),
+            deadline: Instant::now() + Duration::from_millis(config.http.handler_timeout_ms),
             if_version: None,
             wait: Wait::Durable,
         };
         let keyring = client.ask::<Keyring>(&Only, fresh, asking).await.map_err(StartError::Keyring)?;
-        let keys = account::tokens::Keys::new(&config, &keyring.view.state)?;
-        let hsts = match config.hsts_max_age_s {
+        let keys = account::tokens::Keys::new(&config.auth, &keyring.view.state)?;
+        let hsts = match config.http.hsts_max_age_s {
             0 => None,
             seconds => HeaderValue::try_from(format!("max-age={seconds}; includeSubDomains")).ok(),
         };
         Ok(Edge(Arc::new(Inner {
             keys,
-            passwords: account::passwords::Passwords::new(&config),
+            passwords: account::passwords::Passwords::new(&config.auth),
             limiter,
-            admission: edge::admission::Admission::new(&config),
-            bodies: edge::arrival::Allowance::new(&config),
+            admission: edge::admission::Admission::new(&config.http),
+            bodies: edge::arrival::Allowance::new(&config.http),
             hsts,
             client,
             projections,

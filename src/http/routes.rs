@@ -115,7 +115,7 @@ pub fn router(edge: Edge) -> Router {
     let docs: Router<Edge> = SwaggerUi::new("/docs").config(Config::from("/openapi.json")).into();
     let docs = docs.layer(compression).layer(front(Class::Documents));
     let router = shop.merge(operations).merge(docs);
-    match cors(&edge.config.cors_origins) {
+    match cors(&edge.config.http.cors.origins) {
         Some(cors) => router.layer(cors).with_state(edge),
         None => router.with_state(edge),
     }

@@ -11,8 +11,8 @@ use crate::actors::keyring::types::Keyring;
 use crate::actors::runtime::client::{Asking, Client, Wait};
 use crate::actors::user::types::{Command, Status, User};
 use crate::actors::values::{Email, Only, Role, UserId};
-use crate::config::{Config, StoreKind};
-use crate::http::{self, Edge, EdgeConfig};
+use crate::config::{Auth, Config, StoreKind};
+use crate::http::{self, Edge};
 
 /// An administrator to be.
 #[derive(Clone)]
@@ -34,7 +34,7 @@ pub async fn administrator(edge: &Edge, bootstrap: Option<Bootstrap>) -> anyhow:
         _ if !keyring.state.administrators.is_empty() => Ok(true),
         None => Ok(false),
         Some(Bootstrap { email, password }) => {
-            let made = make_administrator(&edge.client, &edge.config, &email, password).await?;
+            let made = make_administrator(&edge.client, &edge.config.auth, &email, password).await?;
             tracing::info!(made, "bootstrap");
             Ok(true)
         }
@@ -67,7 +67,7 @@ pub fn no_administrator(program: &str, config: &Config) -> String {
 /// Registers a user who is an administrator, or makes an existing user one (with the password that he has).
 pub async fn make_administrator(
     client: &Client,
-    settings: &EdgeConfig,
+    settings: &Auth,
     email: &Email,
     password: String,
 ) -> anyhow::Result<String> {

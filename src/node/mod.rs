@@ -25,7 +25,7 @@ use crate::actors::runtime::{Prepared, Runtime, RuntimeConfig};
 use crate::actors::values::Email;
 use crate::cluster::{Lease, NodeId, SoleOwner, slot_of};
 use crate::config::Config;
-use crate::http::{self, Edge, EdgeConfig, Health};
+use crate::http::{self, Edge, Health};
 use crate::metrics::Metrics;
 use crate::persistence::open;
 use crate::persistence::{EntityKey, Journal, Store, StoreError};
@@ -92,7 +92,7 @@ pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
     let health = Arc::new(Health::default());
     let edge = Edge::start(http::Given {
         client: runtime.client.clone(),
-        config: edge_config(&config),
+        config: config.clone(),
         limiter: http::edge::limits::chosen(&config.limits.redis_url, &metrics).await?,
         metrics,
         health: health.clone(),
@@ -160,49 +160,6 @@ fn node_name(config: &Config) -> String {
     if config.node.name.is_empty() { machine() } else { config.node.name.clone() }
 }
 
-fn edge_config(config: &Config) -> EdgeConfig {
-    let Config { http, idempotency, complete, auth, limits, .. } = config;
-    EdgeConfig {
-        request_deadline_ms: http.request_deadline_ms,
-        complete_deadline_ms: complete.deadline_ms,
-        handler_timeout_ms: http.handler_timeout_ms,
-        body_timeout_ms: http.body_timeout_ms,
-        body_limit_bytes: http.body_max_bytes,
-        bodies_limit_bytes: http.bodies_max_bytes,
-        header_timeout_ms: http.header_timeout_ms,
-        write_stall_ms: http.write_stall_ms,
-        header_limit_bytes: http.header_max_bytes,
-        connection_limit: http.connections_max,
-        drain_ms: http.drain_ms,
-        admission_active: http.active_max,
-        admission_queue: http.queue_max,
-        admission_wait_ms: http.queue_wait_ms,
-        waiting_max: http.waiting_max,
-        waiting_per_caller_max: http.waiting_per_caller_max,
-        address_limit_per_minute: limits.address_per_minute.into(),
-        user_limit_per_minute: limits.user_per_minute.into(),
-        limits_exempt: limits.exempt.clone(),
-        trusted_proxies: http.trusted_proxies.clone(),
-        trusted_proxy_header: http.trusted_proxy_header,
-        login_failures: limits.login_failures_max.into(),
-        account_failures: limits.account_failures_max.into(),
-        login_window_ms: limits.login_window_ms,
-        issuer: auth.issuer.clone(),
-        audience: auth.audience.clone(),
-        access_ttl_ms: auth.access_ttl_ms,
-        password_permits: auth.hashes_max,
-        password_queue: auth.hash_queue_max,
-        password_queue_per_caller: auth.hash_queue_per_address_max,
-        password_cost: argon2::Params::new(auth.argon2.memory_kib, auth.argon2.iterations, auth.argon2.lanes, None)
-            .expect("the configuration has checked them"),
-        idempotency_keep_ms: idempotency.keep_ms,
-        idempotency_keep_money_ms: idempotency.keep_money_ms,
-        cors_origins: http.cors.origins.clone(),
-        hsts_max_age_s: http.hsts_max_age_s,
-        owed_overdue_ms: config.slots.owed_overdue_ms,
-    }
-}
-
 /// Looks into an entity of a store that no server holds; `None`: it does not exist. The answer has the shape
 /// of the API's inspection routes (for a journal: the list of entries).
 pub async fn inspect_at_rest(
@@ -253,7 +210,7 @@ pub async fn create_admin(config: Config, email: &Email, password: String) -> an
     let store = open_store(&config).await?;
     let alone = |prepared| (prepared, ());
     let (served, ()) = serve(&config, store, "", Arc::new(Metrics::new()), alone).await?;
-    let made = make_administrator(&served.runtime.client, &edge_config(&config), email, password).await;
+    let made = make_administrator(&served.runtime.client, &config.auth, email, password).await;
     served.stop().await?;
     made
 }

@@ -137,7 +137,7 @@ pub async fn proves(
     user: &View<User>,
     password: Presented,
 ) -> Result<bool> {
-    let (here, anywhere) = (limits::login_policy(&edge.config), limits::account_policy(&edge.config));
+    let (here, anywhere) = (limits::login_policy(&edge.config.limits), limits::account_policy(&edge.config.limits));
     let (place, account) = (place(context, email), email.to_string());
     if let Some(refused) = locked_out(edge, &place, &account).await {
         return Err(refused);
@@ -166,11 +166,11 @@ pub async fn proves(
 
 /// Why nobody signs in to this account from this place now, if that is so.
 async fn locked_out(edge: &Edge, place: &str, account: &str) -> Option<Problem> {
-    let here = edge.limiter.look(limits::login_policy(&edge.config), place).await;
+    let here = edge.limiter.look(limits::login_policy(&edge.config.limits), place).await;
     if !here.allowed {
         return Some(limits::too_many(Code::TooManyFailedLogins, &here));
     }
-    let anywhere = edge.limiter.look(limits::account_policy(&edge.config), account).await;
+    let anywhere = edge.limiter.look(limits::account_policy(&edge.config.limits), account).await;
     if anywhere.allowed || edge.limiter.look(limits::KNOWN_PLACE, place).await.remaining == 0 {
         return None;
     }

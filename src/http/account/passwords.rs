@@ -16,8 +16,8 @@ use tokio::time::Instant;
 
 use super::tokens::random;
 use crate::actors::values::{Invalid, Secret, spelling};
+use crate::config::Auth;
 use crate::http::answer::problem::{Code, Problem, Result};
-use crate::http::edge::config::EdgeConfig;
 use crate::http::edge::waiting::Said;
 
 /// The fewest characters of a password.
@@ -92,11 +92,6 @@ impl Drop for Queued<'_> {
     }
 }
 
-/// How many hash at once where the configuration leaves it open.
-pub fn half_the_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| (usize::from(cores) / 2).max(1))
-}
-
 /// Hashes and verifies.
 pub struct Passwords {
     permits: Arc<Semaphore>,
@@ -110,18 +105,14 @@ pub struct Passwords {
 }
 
 impl Passwords {
-    pub fn new(config: &EdgeConfig) -> Passwords {
-        let permits = match config.password_permits {
-            0 => half_the_cores(),
-            permits => permits,
-        };
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, config.password_cost.clone());
+    pub fn new(config: &Auth) -> Passwords {
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, config.argon2.params());
         let nobody = hash(&argon2, &BASE.encode(&random::<32>())).unwrap_or_default();
         Passwords {
-            permits: Arc::new(Semaphore::new(permits)),
+            permits: Arc::new(Semaphore::new(config.hashes_max)),
             queue: Mutex::default(),
-            queue_max: config.password_queue,
-            queue_per_caller_max: config.password_queue_per_caller,
+            queue_max: config.hash_queue_max,
+            queue_per_caller_max: config.hash_queue_per_address_max,
             argon2,
             nobody: Secret(nobody),
         }
@@ -226,11 +217,18 @@ fn verify(argon2: &Argon2<'_>, password: &str, stored: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Argon2 as Cost, Config};
     use std::time::Duration;
 
     fn asker<'a>(said: &'a Said, caller: &str, exempt: bool) -> Asker<'a> {
         let deadline = Instant::now() + Duration::from_secs(60);
         Asker { said, caller: caller.to_owned(), exempt, deadline }
+    }
+
+    /// As shipped, but for hashes that cost nearly nothing.
+    fn cheap() -> Auth {
+        let argon2 = Cost { memory_kib: 64, iterations: 1, lanes: 1 };
+        Auth { argon2, ..Config::default().auth }
     }
 
     fn presented(text: &str) -> Presented {
@@ -239,7 +237,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_password_is_known_by_its_hash_and_nobody_has_one() {
-        let passwords = Passwords::new(&EdgeConfig::default());
+        let passwords = Passwords::new(&Config::default().auth);
         let deadline = Instant::now() + Duration::from_secs(60);
         let new = serde_json::from_str("\"correct horse\"").expect("long enough");
         let stored = passwords.hash_alone(new, deadline).await.expect("hashes");
@@ -259,8 +257,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_password_is_one_in_every_spelling_and_old_hashes_are_of_what_was_typed() {
-        let cost = argon2::Params::new(64, 1, 1, None).expect("good parameters");
-        let passwords = Passwords::new(&EdgeConfig { password_cost: cost, ..EdgeConfig::default() });
+        let passwords = Passwords::new(&cheap());
         let deadline = Instant::now() + Duration::from_secs(60);
         let (composed, apart) = ("Z\u{fc}rich 2026", "Zu\u{308}rich\u{a0}2026");
         let matches = async |typed: &str, stored: &Secret<String>| {
@@ -282,11 +279,11 @@ mod tests {
     async fn a_new_password_costs_what_is_configured_and_an_old_one_what_it_did() {
         let deadline = Instant::now() + Duration::from_secs(60);
         let new = || serde_json::from_str("\"correct horse\"").expect("long enough");
-        let cost = argon2::Params::new(64, 1, 2, None).expect("good parameters");
-        let cheap = Passwords::new(&EdgeConfig { password_cost: cost, ..EdgeConfig::default() });
+        let argon2 = Cost { lanes: 2, ..cheap().argon2 };
+        let cheap = Passwords::new(&Auth { argon2, ..cheap() });
         let stored = cheap.hash_alone(new(), deadline).await.expect("hashes");
         assert!(stored.0.starts_with("$argon2id$v=19$m=64,t=1,p=2$"), "{}", stored.0);
-        let dear = Passwords::new(&EdgeConfig::default());
+        let dear = Passwords::new(&Config::default().auth);
         let verdict = dear
             .verify(presented("correct horse"), Some(&stored), asker(&Said::default(), "ada", false), async || true)
             .await;
@@ -295,13 +292,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_queue_for_a_turn_is_bounded_in_all_and_for_each_caller() {
-        let config = EdgeConfig {
-            password_permits: 1,
-            password_queue: 3,
-            password_queue_per_caller: 2,
-            password_cost: argon2::Params::new(64, 1, 1, None).expect("good parameters"),
-            ..EdgeConfig::default()
-        };
+        let config = Auth { hashes_max: 1, hash_queue_max: 3, hash_queue_per_address_max: 2, ..cheap() };
         let passwords = Passwords::new(&config);
         let held = passwords.permits.clone().acquire_owned().await.expect("the only permit");
         let said = Said::default();
@@ -325,9 +316,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_one_caller_one_hashes_at_a_time() {
-        let cost = argon2::Params::new(64, 1, 1, None).expect("good parameters");
-        let passwords =
-            Passwords::new(&EdgeConfig { password_permits: 4, password_cost: cost, ..EdgeConfig::default() });
+        let passwords = Passwords::new(&Auth { hashes_max: 4, ..cheap() });
         let said = Said::default();
         let running = std::sync::atomic::AtomicUsize::new(0);
         let guess = async |caller: &str| {

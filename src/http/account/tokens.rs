@@ -24,7 +24,7 @@ use sha2::{Digest, Sha256};
 
 use crate::actors::keyring::types::State as Keyring;
 use crate::actors::values::{CartId, OrderId, Role, Secret, SessionId, UserId};
-use crate::http::edge::config::EdgeConfig;
+use crate::config::Auth;
 
 /// The algorithms that are accepted, whatever a token says of itself.
 const ALGORITHMS: [Algorithm; 1] = [Algorithm::EdDSA];
@@ -102,7 +102,7 @@ pub struct Keys {
 
 impl Keys {
     /// Keys from the keyring's state. `Empty` until the shop has been given secrets.
-    pub fn new(config: &EdgeConfig, keyring: &Keyring) -> Result<Keys, KeysError> {
+    pub fn new(config: &Auth, keyring: &Keyring) -> Result<Keys, KeysError> {
         Ok(Keys {
             set: KeySet::of(keyring)?,
             verified: Mutex::new(LruCache::new(VERIFIED_MAX)),
@@ -315,6 +315,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::actors::keyring::types::SigningKey as StoredKey;
     use crate::actors::values::Time;
+    use crate::config::Config;
 
     pub(crate) fn keyring(seeds: &[u8]) -> Keyring {
         let key = |seed: &u8| StoredKey { kid: format!("k{seed}"), created_at: Time(1), seed: Secret([*seed; 32]) };
@@ -326,7 +327,7 @@ pub(crate) mod tests {
     }
 
     fn keys(seeds: &[u8]) -> Keys {
-        Keys::new(&EdgeConfig::default(), &keyring(seeds)).expect("usable keys")
+        Keys::new(&Config::default().auth, &keyring(seeds)).expect("usable keys")
     }
 
     const USER: UserId = UserId(1);
@@ -354,7 +355,7 @@ pub(crate) mod tests {
     fn a_token_of_another_key_issuer_type_or_algorithm_is_none_of_ours() {
         let ours = keys(&[1]);
         assert!(ours.check(&keys(&[2]).access_token(USER, SESSION, vec![], NOW).expect("a token"), NOW).is_none());
-        let elsewhere = EdgeConfig { issuer: "elsewhere".into(), ..EdgeConfig::default() };
+        let elsewhere = Auth { issuer: "elsewhere".into(), ..Config::default().auth };
         let elsewhere = Keys::new(&elsewhere, &keyring(&[1])).expect("usable keys");
         assert!(ours.check(&elsewhere.access_token(USER, SESSION, vec![], NOW).expect("a token"), NOW).is_none());
 
@@ -391,7 +392,7 @@ pub(crate) mod tests {
         assert_eq!(ours.fingerprint(&[b"a", b"b"]), ours.fingerprint(&[b"a", b"b"]));
         assert_ne!(ours.fingerprint(&[b"ab"]), ours.fingerprint(&[b"a", b"b"]));
         let other = Keyring { token_secret: Some(Secret([8; 32])), ..keyring(&[1]) };
-        let other = Keys::new(&EdgeConfig::default(), &other).expect("usable keys");
+        let other = Keys::new(&Config::default().auth, &other).expect("usable keys");
         assert_ne!(ours.fingerprint(&[b"a"]), other.fingerprint(&[b"a"]));
     }
 

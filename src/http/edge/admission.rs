@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use super::config::EdgeConfig;
 use super::waiting::Waiting;
+use crate::config::Http;
 use crate::http::answer::problem::{Code, Problem, Result};
 
 /// Admits a bounded number of requests.
@@ -33,13 +33,13 @@ pub struct Admission {
 pub struct Admitted<'a>(#[allow(dead_code)] SemaphorePermit<'a>);
 
 impl Admission {
-    pub fn new(config: &EdgeConfig) -> Admission {
+    pub fn new(config: &Http) -> Admission {
         Admission {
-            places: Semaphore::new(config.admission_active),
+            places: Semaphore::new(config.active_max),
             waiting: Waiting::new(config),
             queued: AtomicUsize::new(0),
-            queue_max: config.admission_queue,
-            wait: Duration::from_millis(config.admission_wait_ms),
+            queue_max: config.queue_max,
+            wait: Duration::from_millis(config.queue_wait_ms),
             refusals: Refusals::default(),
         }
     }
@@ -118,14 +118,10 @@ impl Refusals {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
-    fn admission(active: usize, queue: usize) -> Admission {
-        Admission::new(&EdgeConfig {
-            admission_active: active,
-            admission_queue: queue,
-            admission_wait_ms: 50,
-            ..EdgeConfig::default()
-        })
+    fn admission(active_max: usize, queue_max: usize) -> Admission {
+        Admission::new(&Http { active_max, queue_max, queue_wait_ms: 50, ..Config::default().http })
     }
 
     async fn refused(admission: &Admission) -> Option<Code> {

@@ -13,7 +13,7 @@ use axum::http::header;
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::config::EdgeConfig;
+use crate::config::Http;
 use crate::http::Edge;
 use crate::http::answer::problem::{Code, Problem, Result};
 
@@ -27,8 +27,8 @@ const PIECE_BYTES: usize = 4 * 1024;
 pub struct Allowance(Arc<Semaphore>);
 
 impl Allowance {
-    pub fn new(config: &EdgeConfig) -> Allowance {
-        Allowance(Arc::new(Semaphore::new((config.bodies_limit_bytes / PIECE_BYTES).min(Semaphore::MAX_PERMITS))))
+    pub fn new(config: &Http) -> Allowance {
+        Allowance(Arc::new(Semaphore::new((config.bodies_max_bytes / PIECE_BYTES).min(Semaphore::MAX_PERMITS))))
     }
 }
 
@@ -56,10 +56,10 @@ impl Room {
 /// when there is no memory for it now.
 pub async fn whole(edge: &Edge, request: Request) -> Result<(Request, Room)> {
     let (parts, body) = request.into_parts();
-    let limit = edge.config.body_limit_bytes;
+    let limit = edge.config.http.body_max_bytes;
     let announced =
         parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let patience = Duration::from_millis(edge.config.body_timeout_ms);
+    let patience = Duration::from_millis(edge.config.http.body_timeout_ms);
     if announced.is_some_and(|length| length > limit as u64) {
         // Who waits to be asked for the body is not asked for it.
         if !parts.headers.contains_key(header::EXPECT) {
@@ -117,9 +117,10 @@ fn too_large(limit: usize) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     fn allowance(bytes: usize) -> Allowance {
-        Allowance::new(&EdgeConfig { bodies_limit_bytes: bytes, ..EdgeConfig::default() })
+        Allowance::new(&Http { bodies_max_bytes: bytes, ..Config::default().http })
     }
 
     #[tokio::test]

@@ -3,7 +3,6 @@
 
 pub mod admission;
 pub mod arrival;
-pub mod config;
 pub mod connection;
 pub mod descriptors;
 pub mod limits;

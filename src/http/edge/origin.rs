@@ -8,8 +8,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::http::{HeaderMap, HeaderName};
 
-use super::config::EdgeConfig;
-use crate::config::{AddressBlock, ProxyHeader};
+use crate::config::{AddressBlock, Config, ProxyHeader};
 
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -27,19 +26,19 @@ pub struct Origin {
 impl Origin {
     /// The caller's address: the connection's, or, behind a proxy that we believe, the last one in the chain that is
     /// not itself such a proxy.
-    pub fn of(config: &EdgeConfig, peer: Option<IpAddr>, headers: &HeaderMap) -> Origin {
+    pub fn of(config: &Config, peer: Option<IpAddr>, headers: &HeaderMap) -> Origin {
         // Who was forwarded is not this machine, whichever header says so.
         let forwarded = headers.contains_key(FORWARDED) || headers.contains_key(X_FORWARDED_FOR);
-        let believed = |address: IpAddr| within(&config.trusted_proxies, address);
+        let believed = |address: IpAddr| within(&config.http.trusted_proxies, address);
         let peer = peer.map(|peer| peer.to_canonical());
         let address = match peer {
             Some(peer) if believed(peer) => {
-                let seen = nearest_first(headers, config.trusted_proxy_header);
+                let seen = nearest_first(headers, config.http.trusted_proxy_header);
                 Some(seen.into_iter().find(|address| !believed(*address)).unwrap_or(peer))
             }
             peer => peer,
         };
-        let exempt = !forwarded && address.is_none_or(|address| within(&config.limits_exempt, address));
+        let exempt = !forwarded && address.is_none_or(|address| within(&config.limits.exempt, address));
         Origin { address, exempt }
     }
 
@@ -104,9 +103,11 @@ mod tests {
         pairs.iter().map(header).collect()
     }
 
-    fn behind(header: ProxyHeader) -> EdgeConfig {
-        let proxies = vec!["10.0.0.0/8".parse().expect("a network")];
-        EdgeConfig { trusted_proxies: proxies, trusted_proxy_header: header, ..EdgeConfig::default() }
+    fn behind(header: ProxyHeader) -> Config {
+        let mut config = Config::default();
+        config.http.trusted_proxies = vec!["10.0.0.0/8".parse().expect("a network")];
+        config.http.trusted_proxy_header = header;
+        config
     }
 
     const XFF: &str = "x-forwarded-for";

@@ -91,7 +91,7 @@ where
             conditions: Conditions::of_read(request.method(), request.headers()),
         };
         request.extensions_mut().insert(context.clone());
-        let head = judge_head(&request, edge.config.header_limit_bytes);
+        let head = judge_head(&request, edge.config.http.header_max_bytes);
         let coming = match class == Class::Shop && arrival::is_awaited(&request) {
             true => Coming::Arriving(Box::new((self.inner.clone(), request))),
             // Made now, run only when it is admitted: a future does nothing until it is polled.
@@ -198,7 +198,7 @@ where
     }
     let verdict = match context.origin.address {
         Some(_) if !context.origin.exempt => {
-            Some(edge.limiter.take(limits::address_policy(&edge.config), &context.origin.key()).await)
+            Some(edge.limiter.take(limits::address_policy(&edge.config.limits), &context.origin.key()).await)
         }
         _ => None,
     };
@@ -231,7 +231,7 @@ where
             None => Some(handling.as_mut().await),
         }
     };
-    match tokio::time::timeout(Duration::from_millis(edge.config.handler_timeout_ms), attended).await {
+    match tokio::time::timeout(Duration::from_millis(edge.config.http.handler_timeout_ms), attended).await {
         Ok(Some(Ok(Ok(response)))) => Ok(response),
         Ok(Some(Err(_))) => {
             // What it said went to standard error by the panic hook; the caller learns nothing of it.

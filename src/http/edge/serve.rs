@@ -46,7 +46,7 @@ pub async fn serve(listener: TcpListener, edge: Edge, shutdown: CancellationToke
     if let Err(error) = rustix::net::sockopt::set_socket_send_buffer_size(&listener, SEND_BUFFER_BYTES) {
         tracing::warn!(%error, "the kernel keeps as much of unread answers as it likes");
     }
-    let limit = descriptors::connections(edge.config.connection_limit);
+    let limit = descriptors::connections(edge.config.http.connections_max);
     let places = Arc::new(Semaphore::new(limit));
     let (pressure, pressed) = watch::channel(Pressure::None);
     let http = builder(&edge);
@@ -60,7 +60,7 @@ pub async fn serve(listener: TcpListener, edge: Edge, shutdown: CancellationToke
         let crowded = places.available_permits() <= limit / CROWDED_BELOW;
         press(&pressure, if crowded { Pressure::Crowded } else { Pressure::None });
         let activity = Arc::new(Activity::default());
-        let stall = Duration::from_millis(edge.config.write_stall_ms);
+        let stall = Duration::from_millis(edge.config.http.write_stall_ms);
         let stream = Patient::new(stream, stall, activity.clone());
         let io = TokioIo::new(Worded::new(stream, edge.metrics.clone()));
         let router = router.clone();
@@ -98,9 +98,9 @@ pub async fn serve(listener: TcpListener, edge: Edge, shutdown: CancellationToke
     edge.health.drain();
     drop(listener);
     press(&pressure, Pressure::Stopping);
-    let patience = Duration::from_millis(edge.config.drain_ms);
+    let patience = Duration::from_millis(edge.config.http.drain_ms);
     if tokio::time::timeout(patience, graceful.shutdown()).await.is_err() {
-        tracing::warn!(drain_ms = edge.config.drain_ms, "stopped with requests still running");
+        tracing::warn!(drain_ms = edge.config.http.drain_ms, "stopped with requests still running");
     }
 }
 
@@ -111,11 +111,11 @@ fn press(pressure: &watch::Sender<Pressure>, new: Pressure) {
 fn builder(edge: &Edge) -> http1::Builder {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(edge.config.header_timeout_ms))
+        .header_read_timeout(Duration::from_millis(edge.config.http.header_timeout_ms))
         // What is a little too large is read and refused with a problem; what is far too large is cut off.
-        .max_header_size(CUT_OFF_FACTOR * edge.config.header_limit_bytes)
+        .max_header_size(CUT_OFF_FACTOR * edge.config.http.header_max_bytes)
         // A head must fit into the buffer, and hyper wants it to have 8 KiB at least.
-        .max_buf_size((CUT_OFF_FACTOR * edge.config.header_limit_bytes).max(64 * 1024))
+        .max_buf_size((CUT_OFF_FACTOR * edge.config.http.header_max_bytes).max(64 * 1024))
         // Flushing what is pipelined in one go would gather all of the answers in memory before a byte is sent.
         .pipeline_flush(false);
     http

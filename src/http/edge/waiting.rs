@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::config::EdgeConfig;
+use crate::config::Http;
 use crate::metrics::Metrics;
 
 /// Many times what a request takes that only computes, also on a node with as many of them as may be.
@@ -108,7 +108,7 @@ impl Drop for InTheWay<'_> {
 }
 
 impl Waiting {
-    pub fn new(config: &EdgeConfig) -> Waiting {
+    pub fn new(config: &Http) -> Waiting {
         let (most, most_per_caller) = (config.waiting_max, config.waiting_per_caller_max);
         Waiting { places: Mutex::default(), most, most_per_caller }
     }
@@ -231,18 +231,15 @@ impl Drop for Counted<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use crate::http::answer::problem::Code;
     use crate::http::edge::admission::Admission;
 
     /// Two places for those that work, nobody queues.
     fn admission(waiting_max: usize, waiting_per_caller_max: usize) -> Arc<Admission> {
-        Arc::new(Admission::new(&EdgeConfig {
-            admission_active: 2,
-            admission_queue: 0,
-            waiting_max,
-            waiting_per_caller_max,
-            ..EdgeConfig::default()
-        }))
+        let shipped = Config::default().http;
+        let config = Http { active_max: 2, queue_max: 0, waiting_max, waiting_per_caller_max, ..shipped };
+        Arc::new(Admission::new(&config))
     }
 
     #[derive(Clone, Copy)]

@@ -139,7 +139,7 @@ impl From<Overdue> for OverdueView {
     responses((status = 200, body = Page<OverdueView>)))]
 pub async fn attention(State(edge): State<Edge>, _: Admin, list: List<Plain>) -> Result<Reply<Page<OverdueView>>> {
     let after: Option<Place> = list.after.as_deref().and_then(|position| position.parse().ok());
-    let overdue_ms = i64::try_from(edge.config.owed_overdue_ms).unwrap_or(i64::MAX);
+    let overdue_ms = i64::try_from(edge.config.slots.owed_overdue_ms).unwrap_or(i64::MAX);
     let before = Time(now().0.saturating_sub(overdue_ms));
     let mut overdue = edge.client.overdue(before, after, list.limit + 1);
     let more = overdue.steps.len() > list.limit;

@@ -39,7 +39,7 @@ async fn sign_in(edge: &Edge, context: &Context, token: &str) -> Result<SignedIn
     }
     let roles = user.state.active().ok_or_else(over)?.roles.clone();
     if !context.origin.exempt {
-        let verdict = edge.limiter.take(limits::user_policy(&edge.config), &claims.sub.to_string()).await;
+        let verdict = edge.limiter.take(limits::user_policy(&edge.config.limits), &claims.sub.to_string()).await;
         let _ = context.user_limit.set(verdict);
         if !verdict.allowed {
             return Err(limits::too_many(Code::TooManyRequests, &verdict));

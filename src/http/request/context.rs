@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use super::idempotency::random_request_id;
 use super::who::Who;
 use crate::actors::values::RequestId;
+use crate::config::Config;
 use crate::http::answer::problem::{Code, Result};
-use crate::http::edge::config::EdgeConfig;
 use crate::http::edge::limits::Verdict;
 use crate::http::edge::origin::Origin;
 use crate::http::edge::waiting::Said;
@@ -50,12 +50,12 @@ pub struct Trace {
 }
 
 impl Context {
-    pub fn of(config: &EdgeConfig, request: &Request) -> Context {
+    pub fn of(config: &Config, request: &Request) -> Context {
         let headers = request.headers();
         let arrived = Instant::now();
         Context {
             arrived,
-            deadline: arrived + Duration::from_millis(config.request_deadline_ms),
+            deadline: arrived + Duration::from_millis(config.http.request_deadline_ms),
             origin: Origin::of(config, request.extensions().get::<Peer>().map(|peer| peer.0.ip()), headers),
             random: random_request_id(),
             identity: OnceLock::new(),
@@ -173,7 +173,7 @@ mod tests {
         let request = |pairs| {
             let mut request = Request::new(axum::body::Body::empty());
             *request.headers_mut() = headers(pairs);
-            Context::of(&EdgeConfig::default(), &request)
+            Context::of(&Config::default(), &request)
         };
         assert_eq!(request(&[("x-request-id", "mine-1")]).request_id(), "mine-1");
         let made = request(&[("x-request-id", "not an id")]);

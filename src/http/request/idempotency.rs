@@ -10,9 +10,9 @@ use rand::RngCore;
 use super::json;
 use crate::actors::runtime::client::Keyed;
 use crate::actors::values::RequestId;
+use crate::config::Idempotency;
 use crate::http::account::tokens::Keys;
 use crate::http::answer::problem::{Code, Problem, Result};
-use crate::http::edge::config::EdgeConfig;
 
 /// The longest key.
 pub const KEY_MAX: usize = 255;
@@ -22,7 +22,7 @@ pub const ANONYMOUS_KEY_MIN: usize = 22;
 /// What a route asks of its idempotency key; a type, so that the route's signature says it.
 pub trait Rule: Send + Sync + 'static {
     const REQUIRED: bool;
-    fn keep_ms(config: &EdgeConfig) -> u64;
+    fn keep_ms(config: &Idempotency) -> u64;
 }
 
 /// A key may come.
@@ -34,20 +34,20 @@ pub struct Money;
 
 impl Rule for Optional {
     const REQUIRED: bool = false;
-    fn keep_ms(config: &EdgeConfig) -> u64 {
-        config.idempotency_keep_ms
+    fn keep_ms(config: &Idempotency) -> u64 {
+        config.keep_ms
     }
 }
 impl Rule for Required {
     const REQUIRED: bool = true;
-    fn keep_ms(config: &EdgeConfig) -> u64 {
-        config.idempotency_keep_ms
+    fn keep_ms(config: &Idempotency) -> u64 {
+        config.keep_ms
     }
 }
 impl Rule for Money {
     const REQUIRED: bool = true;
-    fn keep_ms(config: &EdgeConfig) -> u64 {
-        config.idempotency_keep_money_ms
+    fn keep_ms(config: &Idempotency) -> u64 {
+        config.keep_money_ms
     }
 }
 
@@ -115,7 +115,7 @@ pub struct Identity {
 ///
 /// Errors: 400 when the route wants a key and there is none, or an anonymous caller's is too short.
 pub fn identify<R: Rule>(
-    (config, keys): (&EdgeConfig, &Keys),
+    (config, keys): (&Idempotency, &Keys),
     key: Option<&Key>,
     scope: Scope<'_>,
     (method, uri): (&Method, &Uri),
@@ -156,6 +156,7 @@ pub fn random_request_id() -> RequestId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     fn key(text: &str) -> Result<Option<Key>> {
         let value = axum::http::HeaderValue::from_bytes(text.as_bytes()).expect("a header value");
@@ -181,9 +182,9 @@ mod tests {
         let key = key.map(|text| Key(text.into()));
         let uri: Uri = path.parse().expect("a path");
         let random = RequestId([9; 16]);
-        let config = EdgeConfig::default();
-        let keys = Keys::new(&config, &crate::http::account::tokens::tests::keyring(&[1])).expect("usable keys");
-        identify::<R>((&config, &keys), key.as_ref(), scope, (&Method::POST, &uri), body.as_bytes(), random)
+        let config = Config::default();
+        let keys = Keys::new(&config.auth, &crate::http::account::tokens::tests::keyring(&[1])).expect("usable keys");
+        identify::<R>((&config.idempotency, &keys), key.as_ref(), scope, (&Method::POST, &uri), body.as_bytes(), random)
     }
 
     #[test]

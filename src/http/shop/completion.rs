@@ -78,7 +78,7 @@ pub async fn complete(
     mut write: CompleteCart,
 ) -> Result<Reply<OrderView>> {
     must_open(&edge, &write.who, id, write.deadline).await?;
-    write.deadline = Instant::now() + Duration::from_millis(edge.config.complete_deadline_ms);
+    write.deadline = Instant::now() + Duration::from_millis(edge.config.complete.deadline_ms);
     // From here on it waits for the order. Asked for its place, it answers with what there is.
     let hurried = context.said.awaits_decision();
     tokio::select! {

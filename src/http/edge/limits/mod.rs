@@ -14,7 +14,7 @@ use hashlink::LruCache;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::config::EdgeConfig;
+use crate::config::Limits;
 use crate::http::answer::problem::{Code, Problem};
 use crate::metrics::Metrics;
 
@@ -119,23 +119,23 @@ impl Limiter for LocalLimiter {
 }
 
 /// Requests from one address.
-pub fn address_policy(config: &EdgeConfig) -> Policy {
-    Policy { name: "address", quota: config.address_limit_per_minute, window_ms: 60_000 }
+pub fn address_policy(config: &Limits) -> Policy {
+    Policy { name: "address", quota: config.address_per_minute.into(), window_ms: 60_000 }
 }
 
 /// Requests of one signed-in user.
-pub fn user_policy(config: &EdgeConfig) -> Policy {
-    Policy { name: "user", quota: config.user_limit_per_minute, window_ms: 60_000 }
+pub fn user_policy(config: &Limits) -> Policy {
+    Policy { name: "user", quota: config.user_per_minute.into(), window_ms: 60_000 }
 }
 
 /// Failed logins of one account from one address.
-pub fn login_policy(config: &EdgeConfig) -> Policy {
-    Policy { name: "login", quota: config.login_failures, window_ms: config.login_window_ms }
+pub fn login_policy(config: &Limits) -> Policy {
+    Policy { name: "login", quota: config.login_failures_max.into(), window_ms: config.login_window_ms }
 }
 
 /// Failed logins of one account from anywhere.
-pub fn account_policy(config: &EdgeConfig) -> Policy {
-    Policy { name: "account", quota: config.account_failures, window_ms: config.login_window_ms }
+pub fn account_policy(config: &Limits) -> Policy {
+    Policy { name: "account", quota: config.account_failures_max.into(), window_ms: config.login_window_ms }
 }
 
 /// Not a limit but a memory, counted like one: whether somebody has signed in to an account from an address within a
