@@ -108,13 +108,13 @@ pub async fn log_in(
     Ok(Reply::ok(tokens))
 }
 
-/// The user of an email address. For an unknown one a user whom nobody has ever been, looked up in the
+/// The user of an email address; of one that is just being registered, once that is done. For an unknown one a user whom nobody has ever been, looked up in the
 /// same way: that takes the same time.
 async fn find(edge: &Edge, email: &TypedEmail, deadline: Instant) -> Result<(UserId, View<User>)> {
     let named = users::named(&edge.client, &email.names(), deadline).await?;
     let nobody = || UserId::derived(&RequestId::of("nobody", &[email.as_str().as_bytes()]), 0);
     let id = named.unwrap_or_else(nobody);
-    Ok((id, edge.client.read::<User>(&id, deadline).await?))
+    Ok((id, users::decided(&edge.client, id, deadline).await?))
 }
 
 /// Where somebody tries to sign in to an account: what failures are counted by.

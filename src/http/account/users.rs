@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use crate::actors::login::types::Login;
-use crate::actors::runtime::client::{AskError, Client};
-use crate::actors::user::types::{Account, Rejection};
+use crate::actors::runtime::client::{AskError, Client, View};
+use crate::actors::user::types::{Account, Rejection, Status, User};
 use crate::actors::values::{Email, LoginName, Role, Time, UserId};
 use crate::http::answer::problem::{Code, Problem};
 use crate::http::answer::schema;
@@ -50,6 +50,13 @@ pub async fn named(
     Ok(found)
 }
 
+/// A user, once it is decided whether he is one. A login names its user a moment before the user knows it, and longer where
+/// a crash comes between the two: who is asked for meanwhile is not nobody.
+pub async fn decided(client: &Client, id: UserId, deadline: Instant) -> std::result::Result<View<User>, AskError> {
+    let view = client.read::<User>(&id, deadline).await?;
+    if view.state.status == Status::Registering { client.read_settled::<User>(&id, deadline).await } else { Ok(view) }
+}
+
 /// What a user's rejection means to a client.
 pub fn refusal(rejection: &Rejection) -> Problem {
     match rejection {
@@ -64,5 +71,55 @@ pub fn refusal(rejection: &Rejection) -> Problem {
         Rejection::RolesChangeInProgress => Code::ChangeInProgress.into(),
         // Ids of users are random: this one cannot have registered before.
         Rejection::AlreadyRegistered => Code::Internal.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::actors::kinds;
+    use crate::actors::runtime::client::Wait;
+    use crate::actors::runtime::envelope::{Body, Reply};
+    use crate::actors::runtime::router::Router;
+    use crate::actors::runtime::slot::SlotShared;
+    use crate::actors::user::types::State;
+    use crate::cluster::{NodeId, Ownership, SoleOwner};
+    use crate::metrics::Metrics;
+    use crate::persistence::memory::Memory;
+
+    /// A slot without an actor: its one user is registering for whoever does not wait until that is decided.
+    #[tokio::test]
+    async fn whoever_is_still_registering_is_waited_for() {
+        let shared = SlotShared::new(0, 16);
+        let (lease, metrics) = (Arc::new(SoleOwner), Arc::new(Metrics::new()));
+        let ownership = Arc::new(Ownership::new(NodeId::incarnate("test"), 1));
+        let slots = vec![shared.clone()];
+        let journal = Arc::new(Memory::new(1));
+        let client = Client::new(Arc::new(Router::new(slots, kinds::all(), journal, ownership, lease, metrics)));
+        let answering = async {
+            loop {
+                for envelope in shared.inbox.drain(16).0 {
+                    let status = match envelope.body {
+                        Body::Read { wait: Wait::Settled } => Status::Active,
+                        _ => Status::Registering,
+                    };
+                    let state: Arc<dyn std::any::Any + Send + Sync> = Arc::new(State { status, ..State::default() });
+                    let (version, at) = (1, Time::ZERO);
+                    let (outcome, residence, replayed) = (None, None, false);
+                    let reply = Reply { outcome, version, at, state: Some(state), replayed, residence };
+                    envelope.reply.send(Ok(reply));
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let view = tokio::select! {
+            view = decided(&client, UserId(1), deadline) => view.expect("a user"),
+            () = answering => unreachable!("it answers for ever"),
+        };
+        assert_eq!(view.state.status, Status::Active);
     }
 }
