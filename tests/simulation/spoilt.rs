@@ -108,8 +108,23 @@ impl KindSpec for SpoiltKind {
     fn restore(&self, state: &Payload) -> Option<Box<dyn AnyState>> {
         self.kind.restore(state).map(|state| self.around(state))
     }
+    fn command_payload(&self, command: &Erased) -> Option<Payload> {
+        self.kind.command_payload(command)
+    }
+    fn command(&self, payload: &Payload) -> Result<Erased, CodecError> {
+        self.kind.command(payload)
+    }
+    fn outcome_payload(&self, outcome: &Erased) -> Option<Payload> {
+        self.kind.outcome_payload(outcome)
+    }
     fn outcome(&self, payload: &Payload) -> Result<Erased, CodecError> {
         self.kind.outcome(payload)
+    }
+    fn state_payload(&self, state: &Erased) -> Option<Payload> {
+        self.kind.state_payload(state)
+    }
+    fn state(&self, payload: &Payload) -> Result<Erased, CodecError> {
+        self.kind.state(payload)
     }
     fn event_json(&self, payload: &Payload) -> Result<serde_json::Value, CodecError> {
         self.kind.event_json(payload)

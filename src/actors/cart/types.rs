@@ -84,14 +84,14 @@ impl Requirement {
 }
 
 /// A line to add. `offer`: what the catalogue says now; `None` if the SKU is unknown.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewLine {
     pub sku: Sku,
     pub quantity: Quantity,
     pub offer: Option<Offer>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Completing {
     /// Derived by the edge from the request id.
     pub order: OrderId,
@@ -102,87 +102,49 @@ pub struct Completing {
     pub offers: Vec<(Sku, Option<Offer>)>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Command {
-    Create {
-        /// The cart's own id, derived by the edge from the request id.
-        id: CartId,
-        user: Option<UserId>,
-        currency: Currency,
-        reference: Option<String>,
-        metadata: BTreeMap<String, String>,
-    },
-    /// A SKU that is there already grows. `offer`: what the catalogue says now; `None` if the SKU is unknown.
-    AddLine {
-        sku: Sku,
-        quantity: Quantity,
-        offer: Option<Offer>,
-    },
-    /// Adds all of these or none. A SKU that is there already grows, and so does one that comes twice in the list.
-    AddLines {
-        lines: Vec<NewLine>,
-    },
-    /// `None` removes the line.
-    SetQuantity {
-        line: LineId,
-        quantity: Option<Quantity>,
-    },
-    RemoveLine {
-        line: LineId,
-    },
-    SetContact {
-        contact: Box<Contact>,
-    },
+stored_enum! {
+    pub enum Command {
+        (1, 1) => Create {
+            /// The cart's own id, derived by the edge from the request id.
+            id: CartId,
+            user: Option<UserId>,
+            currency: Currency,
+            reference: Option<String>,
+            metadata: BTreeMap<String, String>,
+        },
+        /// A SKU that is there already grows. `offer`: what the catalogue says now; `None` if the SKU is unknown.
+        (2, 1) => AddLine { sku: Sku, quantity: Quantity, offer: Option<Offer> },
+        /// Adds all of these or none. A SKU that is there already grows, and so does one that comes twice in the list.
+        (3, 1) => AddLines { lines: Vec<NewLine> },
+        /// `None` removes the line.
+        (4, 1) => SetQuantity { line: LineId, quantity: Option<Quantity> },
+        (5, 1) => RemoveLine { line: LineId },
+        (6, 1) => SetContact { contact: Box<Contact> },
 
-    /// To the target. The outcome is in the settled state: [`State::merge_refused`].
-    Merge {
-        from: CartId,
-        strategy: MergeStrategy,
-    },
-    /// Target to source: give me your lines. `merge` is the request id of the merge, in all its steps.
-    Surrender {
-        merge: RequestId,
-        to: CartId,
-    },
-    /// Source to target: here they are.
-    TakeLines {
-        merge: RequestId,
-        currency: Currency,
-        lines: Vec<Line>,
-    },
-    /// Target to source: they are mine (or not). The source's own question, answered, means the same.
-    Conclude {
-        merge: RequestId,
-        taken: bool,
-    },
-    /// The source's answers to the target's questions.
-    SurrenderAnswered {
-        merge: RequestId,
-        refusal: Option<MergeRefusal>,
-    },
-    ConcludeAnswered {
-        merge: RequestId,
-    },
+        /// To the target. The outcome is in the settled state: [`State::merge_refused`].
+        (7, 1) => Merge { from: CartId, strategy: MergeStrategy },
+        /// Target to source: give me your lines. `merge` is the request id of the merge, in all its steps.
+        (8, 1) => Surrender { merge: RequestId, to: CartId },
+        /// Source to target: here they are.
+        (9, 1) => TakeLines { merge: RequestId, currency: Currency, lines: Vec<Line> },
+        /// Target to source: they are mine (or not). The source's own question, answered, means the same.
+        (10, 1) => Conclude { merge: RequestId, taken: bool },
+        /// The source's answers to the target's questions.
+        (11, 1) => SurrenderAnswered { merge: RequestId, refusal: Option<MergeRefusal> },
+        (12, 1) => ConcludeAnswered { merge: RequestId },
 
-    /// The outcome is in the settled state: completed, or open again with [`State::completion_refused`].
-    Complete(Box<Completing>),
-    /// The order's answer to its placement. Only its decision ends the completion.
-    PlaceAnswered {
-        order: OrderId,
-    },
-    /// From the order: it is confirmed, or refused and holds nothing.
-    Decided {
-        order: OrderId,
-        order_version: u64,
-        refusal: Option<OrderRefusal>,
-    },
+        /// The outcome is in the settled state: completed, or open again with [`State::completion_refused`].
+        (13, 1) => Complete(completing: Box<Completing>),
+        /// The order's answer to its placement. Only its decision ends the completion.
+        (14, 1) => PlaceAnswered { order: OrderId },
+        /// From the order: it is confirmed, or refused and holds nothing.
+        (15, 1) => Decided { order: OrderId, order_version: u64, refusal: Option<OrderRefusal> },
 
-    /// The wake.
-    Expire,
-    /// The customer's answer to CartOpened and CartClosed.
-    CustomerTold {
-        closed: bool,
-    },
+        /// The wake.
+        (16, 1) => Expire,
+        /// The customer's answer to CartOpened and CartClosed.
+        (17, 1) => CustomerTold { closed: bool },
+    }
 }
 
 stored_enum! {

@@ -25,31 +25,32 @@ pub const CATEGORIES_MAX: usize = 10_000;
 /// The most levels of the tree: what shows it may recurse.
 pub const DEPTH_MAX: usize = 32;
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Command {
-    Create {
-        /// Derived by the edge from the request id: a repeat meets the same category.
-        id: CategoryId,
-        title: String,
-        /// `None`: derived from the title, with a numeric suffix when that is taken.
-        slug: Option<Slug>,
-        parent: Option<CategoryId>,
-        /// `None`: behind its last sibling.
-        position: Option<i64>,
-    },
-    /// What is `None` stays. The slug stays too when only the title changes: URLs outlive titles.
-    Update {
-        id: CategoryId,
-        /// The category's own version that the caller has seen.
-        if_version: Option<u64>,
-        title: Option<String>,
-        slug: Option<Slug>,
-        /// `Some(None)` makes it a root.
-        parent: Option<Option<CategoryId>>,
-        position: Option<i64>,
-    },
-    /// Products that name a deleted category lose it when they are read.
-    Delete { id: CategoryId, if_version: Option<u64> },
+stored_enum! {
+    pub enum Command {
+        (1, 1) => Create {
+            /// Derived by the edge from the request id: a repeat meets the same category.
+            id: CategoryId,
+            title: String,
+            /// `None`: derived from the title, with a numeric suffix when that is taken.
+            slug: Option<Slug>,
+            parent: Option<CategoryId>,
+            /// `None`: behind its last sibling.
+            position: Option<i64>,
+        },
+        /// What is `None` stays. The slug stays too when only the title changes: URLs outlive titles.
+        (2, 1) => Update {
+            id: CategoryId,
+            /// The category's own version that the caller has seen.
+            if_version: Option<u64>,
+            title: Option<String>,
+            slug: Option<Slug>,
+            /// `Some(None)` makes it a root.
+            parent: Option<Option<CategoryId>>,
+            position: Option<i64>,
+        },
+        /// Products that name a deleted category lose it when they are read.
+        (3, 1) => Delete { id: CategoryId, if_version: Option<u64> },
+    }
 }
 
 stored_enum! {

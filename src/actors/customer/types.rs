@@ -1,8 +1,9 @@
 //! The public face of a customer: what a user has in the shop, as lists of ids.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::actors::entity::{CodecError, Kind, Stored};
+use crate::actors::entity::{CodecError, Kind, Number, Stored};
 use crate::actors::values::{CartId, OrderId, Time, UserId};
 use crate::stored_enum;
 
@@ -18,21 +19,16 @@ impl Kind for Customer {
     type State = State;
 }
 
-/// All of these are owed by carts and orders, and say something that has happened there. A cart or an
-/// order says a thing only after the one before was answered.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Command {
-    CartOpened {
-        cart: CartId,
-    },
-    /// Completed, merged or expired.
-    CartClosed {
-        cart: CartId,
-    },
-    /// An order of this customer is confirmed.
-    OrderPlaced {
-        order: OrderId,
-    },
+stored_enum! {
+    /// All of these are owed by carts and orders, and say something that has happened there. A cart or an
+    /// order says a thing only after the one before was answered.
+    pub enum Command {
+        (1, 1) => CartOpened { cart: CartId },
+        /// Completed, merged or expired.
+        (2, 1) => CartClosed { cart: CartId },
+        /// An order of this customer is confirmed.
+        (3, 1) => OrderPlaced { order: OrderId },
+    }
 }
 
 stored_enum! {
@@ -46,11 +42,15 @@ stored_enum! {
 pub enum Rejection {}
 
 impl Stored for Rejection {
+    const NUMBERS: &'static [Number] = &[];
     fn to_stored(&self) -> (u8, u16, Vec<u8>) {
         match *self {}
     }
     fn from_stored(code: u8, version: u16, _: &[u8]) -> Result<Self, CodecError> {
         Err(CodecError::Unknown { code, version })
+    }
+    fn from_fields<'de, D: Deserializer<'de>>(code: u8, _: D) -> Result<Self, D::Error> {
+        Err(D::Error::custom(format!("no variant has the code {code}")))
     }
 }
 

@@ -21,20 +21,21 @@ impl Kind for Keyring {
     type State = State;
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Command {
-    /// Here are fresh secrets, in case the shop has none. The first ones stay for ever: every node sends
-    /// this at start and then uses what it reads.
-    Ensure {
-        /// The Ed25519 seed that signs access tokens.
-        signing_seed: Secret<[u8; 32]>,
-        /// The key from which guest tokens (carts, orders) are derived.
-        token_secret: Secret<[u8; 32]>,
-    },
-    /// This user has the role admin now. Sent by the user entity.
-    GrantAdmin { user: UserId },
-    /// This user is to lose it, and does unless he is the last one.
-    RevokeAdmin { user: UserId },
+stored_enum! {
+    pub enum Command {
+        /// Here are fresh secrets, in case the shop has none. The first ones stay for ever: every node sends
+        /// this at start and then uses what it reads.
+        (1, 1) => Ensure {
+            /// The Ed25519 seed that signs access tokens.
+            signing_seed: Secret<[u8; 32]>,
+            /// The key from which guest tokens (carts, orders) are derived.
+            token_secret: Secret<[u8; 32]>,
+        },
+        /// This user has the role admin now. Sent by the user entity.
+        (2, 1) => GrantAdmin { user: UserId },
+        /// This user is to lose it, and does unless he is the last one.
+        (3, 1) => RevokeAdmin { user: UserId },
+    }
 }
 
 stored_enum! {

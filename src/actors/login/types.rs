@@ -18,12 +18,13 @@ impl Kind for Login {
     type State = State;
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Command {
-    /// This user wants to log in with this address. He may ask again.
-    Claim { user: UserId },
-    /// This user gives the address up; it is free for the next one.
-    Release { user: UserId },
+stored_enum! {
+    pub enum Command {
+        /// This user wants to log in with this address. He may ask again.
+        (1, 1) => Claim { user: UserId },
+        /// This user gives the address up; it is free for the next one.
+        (2, 1) => Release { user: UserId },
+    }
 }
 
 stored_enum! {

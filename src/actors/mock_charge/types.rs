@@ -30,12 +30,14 @@ pub const TOKEN_FLAKY: &str = "tok_flaky";
 /// How often an authorisation with [`TOKEN_FLAKY`] fails first.
 pub const FLAKY_FAILURES: u32 = 2;
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Command {
-    Authorise { order: OrderId, amount: Money, token: Secret<String> },
-    Capture { amount: Money },
-    Void,
-    Refund { refund: RefundId, amount: Money },
+stored_enum! {
+    #[derive(Eq)]
+    pub enum Command {
+        (1, 1) => Authorise { order: OrderId, amount: Money, token: Secret<String> },
+        (2, 1) => Capture { amount: Money },
+        (3, 1) => Void,
+        (4, 1) => Refund { refund: RefundId, amount: Money },
+    }
 }
 
 stored_enum! {

@@ -81,88 +81,57 @@ impl OrderLine {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Command {
-    /// From the cart. Answered at once; what the order comes to is told to the cart with
-    /// `cart::Command::Decided`.
-    Place { placement: Arc<Placement> },
-    /// Possible until something is fulfilled. A confirmed order is cancelled at once, restocked and
-    /// refunded; a pending one turns back (see the module). Cancelling a cancelled one is fine.
-    Cancel { reason: Option<String> },
-    /// Pays back `amount`, or all that is left; never restocks. The same `refund` again is the same refund.
-    Refund { refund: RefundId, amount: Option<Money>, reason: String },
-    /// `lines: None` is everything that is not fulfilled yet.
-    Fulfil { lines: Option<Vec<(LineId, Quantity)>>, tracking: Option<String> },
-    /// A deadline may have passed, or the pause before a contended SKU is asked again.
-    Wake,
-    /// What an owed request came to. Only the order itself makes these, from answers.
-    Answered(Step),
-    /// The same for answers that waited together: as if one came after the other, in one record.
-    AnsweredAll(Vec<Step>),
+stored_enum! {
+    #[derive(Eq)]
+    pub enum Command {
+        /// From the cart. Answered at once; what the order comes to is told to the cart with
+        /// `cart::Command::Decided`.
+        (1, 1) => Place { placement: Arc<Placement> },
+        /// Possible until something is fulfilled. A confirmed order is cancelled at once, restocked and
+        /// refunded; a pending one turns back (see the module). Cancelling a cancelled one is fine.
+        (2, 1) => Cancel { reason: Option<String> },
+        /// Pays back `amount`, or all that is left; never restocks. The same `refund` again is the same refund.
+        (3, 1) => Refund { refund: RefundId, amount: Option<Money>, reason: String },
+        /// `lines: None` is everything that is not fulfilled yet.
+        (4, 1) => Fulfil { lines: Option<Vec<(LineId, Quantity)>>, tracking: Option<String> },
+        /// A deadline may have passed, or the pause before a contended SKU is asked again.
+        (5, 1) => Wake,
+        /// What an owed request came to. Only the order itself makes these, from answers.
+        (6, 1) => Answered(step: Step),
+        /// The same for answers that waited together: as if one came after the other, in one record.
+        (7, 1) => AnsweredAll(steps: Vec<Step>),
+    }
 }
 
-/// An answer to an owed request, in the order's own words. Lines by index.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Step {
-    NumberClaimed {
-        attempt: u32,
-    },
-    NumberTaken {
-        attempt: u32,
-    },
-    /// `attempt`: how often the SKU was asked before, here and in the next two.
-    Reserved {
-        line: u32,
-        attempt: u32,
-    },
-    /// `available: None`: the SKU is not sold any more.
-    ReserveRefused {
-        line: u32,
-        attempt: u32,
-        available: Option<u64>,
-    },
-    /// Younger orders hold what this one wants.
-    Contended {
-        line: u32,
-        attempt: u32,
-    },
-    Committed {
-        line: u32,
-    },
-    /// The reservation had expired: nothing was taken.
-    CommitRefused {
-        line: u32,
-    },
-    Released {
-        line: u32,
-    },
-    Restocked {
-        line: u32,
-    },
-    Authorised,
-    AuthoriseDeclined {
-        code: String,
-    },
-    Captured,
-    CaptureDeclined {
-        code: String,
-    },
-    /// `attempt` counts from 1: only the answer to the latest void counts.
-    Voided {
-        attempt: u32,
-    },
-    Refunded {
-        refund: RefundId,
-    },
-    RefundDeclined {
-        refund: RefundId,
-        code: String,
-    },
-    CustomerTold,
-    /// `again`: how often the cart had been told before.
-    CartTold {
-        again: u32,
-    },
+stored_enum! {
+    /// An answer to an owed request, in the order's own words. Lines by index.
+    #[derive(Eq)]
+    pub enum Step {
+        (1, 1) => NumberClaimed { attempt: u32 },
+        (2, 1) => NumberTaken { attempt: u32 },
+        /// `attempt`: how often the SKU was asked before, here and in the next two.
+        (3, 1) => Reserved { line: u32, attempt: u32 },
+        /// `available: None`: the SKU is not sold any more.
+        (4, 1) => ReserveRefused { line: u32, attempt: u32, available: Option<u64> },
+        /// Younger orders hold what this one wants.
+        (5, 1) => Contended { line: u32, attempt: u32 },
+        (6, 1) => Committed { line: u32 },
+        /// The reservation had expired: nothing was taken.
+        (7, 1) => CommitRefused { line: u32 },
+        (8, 1) => Released { line: u32 },
+        (9, 1) => Restocked { line: u32 },
+        (10, 1) => Authorised,
+        (11, 1) => AuthoriseDeclined { code: String },
+        (12, 1) => Captured,
+        (13, 1) => CaptureDeclined { code: String },
+        /// `attempt` counts from 1: only the answer to the latest void counts.
+        (14, 1) => Voided { attempt: u32 },
+        (15, 1) => Refunded { refund: RefundId },
+        (16, 1) => RefundDeclined { refund: RefundId, code: String },
+        (17, 1) => CustomerTold,
+        /// `again`: how often the cart had been told before.
+        (18, 1) => CartTold { again: u32 },
+    }
 }
 
 stored_enum! {

@@ -19,10 +19,12 @@ impl Kind for OrderNumber {
     type State = State;
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Command {
-    /// Give the number to this order, for ever.
-    Claim { order: OrderId },
+stored_enum! {
+    #[derive(Eq)]
+    pub enum Command {
+        /// Give the number to this order, for ever.
+        (1, 1) => Claim { order: OrderId },
+    }
 }
 
 stored_enum! {

@@ -43,7 +43,7 @@ pub struct NewVariant {
     pub price: Money,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewProduct {
     /// The product's own id, derived by the edge from the request id: a repeat meets the same product.
     pub id: ProductId,
@@ -59,7 +59,7 @@ pub struct NewProduct {
 }
 
 /// What is `None` stays. The slug stays too when only the title changes: URLs outlive titles.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Patch {
     pub title: Option<Arc<str>>,
     pub slug: Option<Slug>,
@@ -71,45 +71,26 @@ pub struct Patch {
     pub variants: Option<Vec<NewVariant>>,
 }
 
-/// Create, Update and Archive start a change; its outcome is in the settled state: when
-/// [`State::refused`] answers the request, it was refused, else it is done.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Command {
-    Create {
-        product: Box<NewProduct>,
-    },
-    Update {
-        /// [`State::version`] as the caller has seen it (not the entity's: stock news change that).
-        if_version: Option<u64>,
-        patch: Box<Patch>,
-    },
-    Archive {
-        if_version: Option<u64>,
-    },
-    /// From a SKU: how much there is, in words. News with an older `seq` than known are ignored.
-    StockChanged {
-        sku: Sku,
-        band: StockBand,
-        seq: u64,
-    },
+stored_enum! {
+    /// Create, Update and Archive start a change; its outcome is in the settled state: when
+    /// [`State::refused`] answers the request, it was refused, else it is done.
+    pub enum Command {
+        (1, 1) => Create { product: Box<NewProduct> },
+        (2, 1) => Update {
+            /// [`State::version`] as the caller has seen it (not the entity's: stock news change that).
+            if_version: Option<u64>,
+            patch: Box<Patch>,
+        },
+        (3, 1) => Archive { if_version: Option<u64> },
+        /// From a SKU: how much there is, in words. News with an older `seq` than known are ignored.
+        (4, 1) => StockChanged { sku: Sku, band: StockBand, seq: u64 },
 
-    /// The answers to what a change owes.
-    SlugAnswered {
-        slug: Slug,
-        taken: bool,
-    },
-    SkuClaimed {
-        sku: Sku,
-        band: StockBand,
-        seq: u64,
-    },
-    SkuTaken {
-        sku: Sku,
-    },
-    ErrandDone {
-        change: u64,
-        errand: Errand,
-    },
+        /// The answers to what a change owes.
+        (5, 1) => SlugAnswered { slug: Slug, taken: bool },
+        (6, 1) => SkuClaimed { sku: Sku, band: StockBand, seq: u64 },
+        (7, 1) => SkuTaken { sku: Sku },
+        (8, 1) => ErrandDone { change: u64, errand: Errand },
+    }
 }
 
 stored_enum! {

@@ -16,6 +16,7 @@ pub type Erased = Arc<dyn Any + Send + Sync>;
 /// Codes at the end of each kind's 256 type numbers, beside its events (1 to 199).
 const REPLY_CODE: u8 = 250;
 const REJECTION_CODE: u8 = 251;
+const COMMAND_CODE: u8 = 252;
 const STATE_CODE: u8 = 255;
 
 /// Everything the runtime can do with a kind, without its types.
@@ -30,8 +31,18 @@ pub trait KindSpec: Send + Sync {
     fn fresh(&self) -> Box<dyn AnyState>;
     /// The state of a snapshot; `None` when it is of another version: then events are replayed.
     fn restore(&self, state: &Payload) -> Option<Box<dyn AnyState>>;
-    /// A stored outcome, as the `Outcome<K>` that it was.
+    /// A command's bytes, as it goes to another node; `None` when it is not of this kind.
+    fn command_payload(&self, command: &Erased) -> Option<Payload>;
+    /// The command of such bytes.
+    fn command(&self, payload: &Payload) -> Result<Erased, CodecError>;
+    /// The bytes of an `Outcome<K>`, in receipts and between nodes; `None` when it is of another kind.
+    fn outcome_payload(&self, outcome: &Erased) -> Option<Payload>;
+    /// The `Outcome<K>` of such bytes.
     fn outcome(&self, payload: &Payload) -> Result<Erased, CodecError>;
+    /// A state's bytes, as [`AnyState::snapshot`] has them; `None` when it is not of this kind.
+    fn state_payload(&self, state: &Erased) -> Option<Payload>;
+    /// The state of such bytes. Of another version: `Unknown`.
+    fn state(&self, payload: &Payload) -> Result<Erased, CodecError>;
     /// An event as operators see it: `{"type": ..., "data": ...}`.
     fn event_json(&self, payload: &Payload) -> Result<serde_json::Value, CodecError>;
     /// The kind's wake command.
@@ -100,20 +111,29 @@ impl<K: Kind> KindSpec for Spec<K> {
         Box::new(Held::<K::State>(Arc::default()))
     }
     fn restore(&self, state: &Payload) -> Option<Box<dyn AnyState>> {
-        let ours = state.type_number == type_number::<K>(STATE_CODE) && state.version == K::State::STATE_VERSION;
-        let state: K::State = ours.then(|| codec::decode(&state.bytes).ok())??;
-        Some(Box::new(Held(Arc::new(state))))
+        Some(Box::new(Held(Arc::new(read_state::<K>(state).ok()?))))
+    }
+    fn command_payload(&self, command: &Erased) -> Option<Payload> {
+        Some(with_code::<K>(COMMAND_CODE, command.downcast_ref::<K::Command>()?))
+    }
+    fn command(&self, payload: &Payload) -> Result<Erased, CodecError> {
+        Ok(Arc::new(read_with_code::<K, K::Command>(COMMAND_CODE, payload)?))
+    }
+    fn outcome_payload(&self, outcome: &Erased) -> Option<Payload> {
+        Some(outcome_payload::<K>(outcome.downcast_ref::<Outcome<K>>()?))
     }
     fn outcome(&self, payload: &Payload) -> Result<Erased, CodecError> {
-        let (&code, bytes) = payload.bytes.split_first().ok_or(CodecError::Malformed("empty outcome".into()))?;
-        let outcome: Outcome<K> = if payload.type_number == type_number::<K>(REPLY_CODE) {
-            Ok(K::Reply::from_stored(code, payload.version, bytes)?)
-        } else if payload.type_number == type_number::<K>(REJECTION_CODE) {
-            Err(K::Rejection::from_stored(code, payload.version, bytes)?)
-        } else {
-            return Err(CodecError::Unknown { code, version: payload.version });
+        let outcome: Outcome<K> = match is_acceptance(payload) {
+            true => Ok(read_with_code::<K, K::Reply>(REPLY_CODE, payload)?),
+            false => Err(read_with_code::<K, K::Rejection>(REJECTION_CODE, payload)?),
         };
         Ok(Arc::new(outcome))
+    }
+    fn state_payload(&self, state: &Erased) -> Option<Payload> {
+        state.downcast_ref::<K::State>().map(state_payload)
+    }
+    fn state(&self, payload: &Payload) -> Result<Erased, CodecError> {
+        Ok(Arc::new(read_state::<K>(payload)?))
     }
     fn event_json(&self, payload: &Payload) -> Result<serde_json::Value, CodecError> {
         let event = stored_event::<K::State>(payload)?;
@@ -132,16 +152,45 @@ fn stored_event<S: Entity>(payload: &Payload) -> Result<S::Event, CodecError> {
     S::Event::from_stored(code, payload.version, &payload.bytes)
 }
 
-fn encode_outcome<K: Kind>(outcome: &Erased) -> Payload {
-    let outcome = outcome.downcast_ref::<Outcome<K>>().expect("the outcome that this kind decided");
-    let (end, (code, version, bytes)) = match outcome {
-        Ok(reply) => (REPLY_CODE, reply.to_stored()),
-        Err(rejection) => (REJECTION_CODE, rejection.to_stored()),
-    };
+/// The payload of what has codes of its own: its first byte is the code.
+fn with_code<K: Kind>(end: u8, value: &impl Stored) -> Payload {
+    let (code, version, bytes) = value.to_stored();
     let mut with_code = Vec::with_capacity(bytes.len() + 1);
     with_code.push(code);
     with_code.extend(bytes);
     Payload { type_number: type_number::<K>(end), version, bytes: with_code }
+}
+
+fn read_with_code<K: Kind, T: Stored>(end: u8, payload: &Payload) -> Result<T, CodecError> {
+    let (&code, bytes) = payload.bytes.split_first().ok_or(CodecError::Malformed("empty payload".into()))?;
+    if payload.type_number != type_number::<K>(end) {
+        return Err(CodecError::Unknown { code, version: payload.version });
+    }
+    T::from_stored(code, payload.version, bytes)
+}
+
+fn outcome_payload<K: Kind>(outcome: &Outcome<K>) -> Payload {
+    match outcome {
+        Ok(reply) => with_code::<K>(REPLY_CODE, reply),
+        Err(rejection) => with_code::<K>(REJECTION_CODE, rejection),
+    }
+}
+
+fn encode_outcome<K: Kind>(outcome: &Erased) -> Payload {
+    outcome_payload::<K>(outcome.downcast_ref().expect("the outcome that this kind decided"))
+}
+
+fn state_payload<S: Entity>(state: &S) -> Payload {
+    let type_number = type_number::<S::Kind>(STATE_CODE);
+    Payload { type_number, version: S::STATE_VERSION, bytes: codec::encode(state) }
+}
+
+fn read_state<K: Kind>(payload: &Payload) -> Result<K::State, CodecError> {
+    let ours = payload.type_number == type_number::<K>(STATE_CODE) && payload.version == K::State::STATE_VERSION;
+    if !ours {
+        return Err(CodecError::Unknown { code: STATE_CODE, version: payload.version });
+    }
+    codec::decode(&payload.bytes)
 }
 
 struct Held<S>(Arc<S>);
@@ -210,11 +259,7 @@ impl<S: Entity> AnyState for Held<S> {
         self.0.clone()
     }
     fn snapshot(&self) -> Payload {
-        Payload {
-            type_number: type_number::<S::Kind>(STATE_CODE),
-            version: S::STATE_VERSION,
-            bytes: codec::encode(&*self.0),
-        }
+        state_payload(&*self.0)
     }
     fn json(&self) -> serde_json::Value {
         serde_json::to_value(&*self.0).unwrap_or(serde_json::Value::Null)

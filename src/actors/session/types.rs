@@ -18,25 +18,26 @@ impl Kind for Session {
     type State = State;
 }
 
-/// Refresh tokens are known here by their SHA-256 only.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Command {
-    /// A login; `id` is this session's own. Settled when the user's list has the session: look at the
-    /// status then, because the user may have refused it.
-    Start { id: SessionId, user: UserId, refresh_hash: [u8; 32], user_agent: String },
-    /// The client presents a refresh token and is to be given `next` instead, which is the same whenever this token
-    /// is presented. `genuine`: the edge has proven that it has given this token out.
-    Refresh { presented: [u8; 32], next: [u8; 32], genuine: bool },
-    /// Logout, or the user throws the session out. Settled when the user's list has lost it.
-    Revoke {},
-    /// The user's list has the session (the answer to what a new session owes).
-    Listed {},
-    /// The user does not take the session.
-    NotTaken {},
-    /// The user's list has lost the session (the answer to what an ended session owes).
-    Delisted {},
-    /// The time has come: what the session wakes up for.
-    Expire {},
+stored_enum! {
+    /// Refresh tokens are known here by their SHA-256 only.
+    pub enum Command {
+        /// A login; `id` is this session's own. Settled when the user's list has the session: look at the
+        /// status then, because the user may have refused it.
+        (1, 1) => Start { id: SessionId, user: UserId, refresh_hash: [u8; 32], user_agent: String },
+        /// The client presents a refresh token and is to be given `next` instead, which is the same whenever this token
+        /// is presented. `genuine`: the edge has proven that it has given this token out.
+        (2, 1) => Refresh { presented: [u8; 32], next: [u8; 32], genuine: bool },
+        /// Logout, or the user throws the session out. Settled when the user's list has lost it.
+        (3, 1) => Revoke {},
+        /// The user's list has the session (the answer to what a new session owes).
+        (4, 1) => Listed {},
+        /// The user does not take the session.
+        (5, 1) => NotTaken {},
+        /// The user's list has lost the session (the answer to what an ended session owes).
+        (6, 1) => Delisted {},
+        /// The time has come: what the session wakes up for.
+        (7, 1) => Expire {},
+    }
 }
 
 stored_enum! {

@@ -25,64 +25,39 @@ impl Kind for StockUnit {
 /// The most pieces of one SKU. Far below where the arithmetic or a JSON number would end.
 pub const STOCK_MAX: u64 = 1_000_000_000_000;
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Command {
-    /// From a product: the SKU is its variant's from now on. `sku` is this entity's own name.
-    Claim {
-        sku: Sku,
-        offer: Offer,
-    },
-    /// From the product that holds it.
-    SetOffer {
-        offer: Offer,
-    },
-    /// From a product that no longer has it. Its pieces and holds stay with its variant.
-    Release {
-        product: ProductId,
-    },
+stored_enum! {
+    pub enum Command {
+        /// From a product: the SKU is its variant's from now on. `sku` is this entity's own name.
+        (1, 1) => Claim { sku: Sku, offer: Offer },
+        /// From the product that holds it.
+        (2, 1) => SetOffer { offer: Offer },
+        /// From a product that no longer has it. Its pieces and holds stay with its variant.
+        (3, 1) => Release { product: ProductId },
 
-    /// What was counted. `expected`: the on_hand that the caller has seen.
-    SetStock {
-        on_hand: u64,
-        expected: Option<u64>,
-        /// What the caller may count. `None`: whatever the SKU names.
-        item: Option<Item>,
-    },
-    Adjust {
-        delta: i64,
-        reason: String,
-        item: Option<Item>,
-    },
+        /// What was counted. `expected`: the on_hand that the caller has seen.
+        (4, 1) => SetStock {
+            on_hand: u64,
+            expected: Option<u64>,
+            /// What the caller may count. `None`: whatever the SKU names.
+            item: Option<Item>,
+        },
+        (5, 1) => Adjust { delta: i64, reason: String, item: Option<Item> },
 
-    /// Holds pieces for an order until they are committed, released, or the hold expires. A repeat with
-    /// another quantity changes the hold. `placed_at`: when the order was placed, which with its id is its age.
-    /// Of any item but the present one it is refused as unknown.
-    Reserve {
-        order: OrderId,
-        quantity: Quantity,
-        placed_at: Time,
-        item: Item,
-    },
-    /// The order is paid for: what it holds is sold, also of an item that has given up the SKU meanwhile.
-    Commit {
-        order: OrderId,
-    },
-    ReleaseHold {
-        order: OrderId,
-    },
-    /// A sold piece is back (an order was cancelled, or undone after a commit): to the item that it was sold as.
-    Restock {
-        order: OrderId,
-        quantity: Quantity,
-        item: Item,
-    },
+        /// Holds pieces for an order until they are committed, released, or the hold expires. A repeat with
+        /// another quantity changes the hold. `placed_at`: when the order was placed, which with its id is its age.
+        /// Of any item but the present one it is refused as unknown.
+        (6, 1) => Reserve { order: OrderId, quantity: Quantity, placed_at: Time, item: Item },
+        /// The order is paid for: what it holds is sold, also of an item that has given up the SKU meanwhile.
+        (7, 1) => Commit { order: OrderId },
+        (8, 1) => ReleaseHold { order: OrderId },
+        /// A sold piece is back (an order was cancelled, or undone after a commit): to the item that it was sold as.
+        (9, 1) => Restock { order: OrderId, quantity: Quantity, item: Item },
 
-    /// The wake: ends what has been held too long.
-    Expire,
-    /// The product's answer to a stock band.
-    BandTold {
-        seq: u64,
-    },
+        /// The wake: ends what has been held too long.
+        (10, 1) => Expire,
+        /// The product's answer to a stock band.
+        (11, 1) => BandTold { seq: u64 },
+    }
 }
 
 stored_enum! {

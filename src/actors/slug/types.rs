@@ -18,17 +18,13 @@ impl Kind for ProductSlug {
     type State = State;
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Command {
-    Claim {
-        product: ProductId,
-    },
-    /// Frees the slug if this product holds it. `moved`: it was the product's name, and the product has another one now;
-    /// otherwise it was claimed for a change that did not come about.
-    Release {
-        product: ProductId,
-        moved: bool,
-    },
+stored_enum! {
+    pub enum Command {
+        (1, 1) => Claim { product: ProductId },
+        /// Frees the slug if this product holds it. `moved`: it was the product's name, and the product has another one now;
+        /// otherwise it was claimed for a change that did not come about.
+        (2, 1) => Release { product: ProductId, moved: bool },
+    }
 }
 
 stored_enum! {

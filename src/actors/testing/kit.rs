@@ -9,7 +9,7 @@
 //! Every step is held to what every entity promises, without being asked:
 //!
 //! - no invariant ([`Entity::violations`]) is broken after any event;
-//! - commands, events, replies, rejections and the state survive their encoding;
+//! - commands, events, replies, rejections and the state survive their bytes, as they cross nodes and are stored;
 //! - what is owed has distinct names and is at most [`OWED_MAX`];
 //! - waking the entity too early changes nothing;
 //! - the same answer to an owed request twice changes nothing the second time.
@@ -30,6 +30,7 @@ use crate::actors::entity::{
     Answer, Caller, CodecError, Ctx, Decision, DecisionOf, Entity, Kind, OWED_MAX, Outcome, Owed, Policy, Stored,
     Target, codec,
 };
+use crate::actors::runtime::erased::{Erased, spec};
 use crate::actors::values::{RequestId, Time};
 
 type CommandOf<S> = <<S as Entity>::Kind as Kind>::Command;
@@ -247,14 +248,14 @@ impl<S: Entity> Given<S> {
     }
 
     fn decide(&mut self, command: CommandOf<S>) {
-        assert_encodes(&command);
+        self.assert_crosses(&command);
         let outcome = self.state.decide(command.clone(), &self.ctx());
         match &outcome {
             Ok(Decision { events, reply }) => {
-                assert_stored(reply);
+                assert_same(reply);
                 self.evolve(events);
             }
-            Err(rejection) => assert_stored(rejection),
+            Err(rejection) => assert_same(rejection),
         }
         self.last = Some((command, outcome));
     }
@@ -267,6 +268,15 @@ impl<S: Entity> Given<S> {
             self.hold_promises();
         }
         self.version += u64::from(!events.is_empty());
+    }
+
+    /// That another node gets the command as it is.
+    #[track_caller]
+    fn assert_crosses(&self, command: &CommandOf<S>) {
+        let kind = spec::<S::Kind>();
+        let payload = kind.command_payload(&(Arc::new(command.clone()) as Erased)).expect("a command of its own kind");
+        let back = kind.command(&payload).expect("a command reads back");
+        assert_eq!(back.downcast_ref::<CommandOf<S>>(), Some(command), "changed by crossing");
     }
 
     /// That the command would change nothing now: accepted without events, or refused.
@@ -317,6 +327,13 @@ fn assert_stored<T: Stored + Debug>(value: &T) {
     let stored = value.to_stored();
     let back = T::from_stored(stored.0, stored.1, &stored.2).expect("what was stored reads");
     assert_eq!(back.to_stored(), stored, "changed by storing: {value:?}");
+}
+
+/// The same where equality is known.
+#[track_caller]
+fn assert_same<T: Stored + Debug + PartialEq>(value: &T) {
+    let (code, version, bytes) = value.to_stored();
+    assert_eq!(T::from_stored(code, version, &bytes).as_ref(), Ok(value), "changed by storing");
 }
 
 /// Pins the stored bytes of every variant and version of `T` that was ever written, each as

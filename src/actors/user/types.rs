@@ -24,69 +24,44 @@ impl Kind for User {
     }
 }
 
-/// Password hashes are Argon2id in PHC form, made and verified by the edge, off the async threads.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Command {
-    /// `id` is this user's own. Settled when the email address is claimed: the status is then active, or
-    /// refused (`email_taken`).
-    Register {
-        id: UserId,
-        email: Email,
-        name: Option<String>,
-        password_hash: Secret<String>,
-        roles: BTreeSet<Role>,
-    },
-    /// `None` leaves the name, `Some(None)` removes it.
-    UpdateProfile {
-        name: Option<Option<String>>,
-    },
-    /// `proven`: the hash that the caller's current password was verified against; another one by now means
-    /// that the password is not the current one any more. Settled when every session but `keep` is revoked.
-    ChangePassword {
-        password_hash: Secret<String>,
-        proven: Secret<String>,
-        keep: SessionId,
-    },
-    /// Settled when the keyring knows whether this user is an administrator. It may have refused to let the last
-    /// one go: look at `roles_change` then.
-    SetRoles {
-        roles: BTreeSet<Role>,
-    },
-    /// A new address; with `default` it becomes the only default. The same id again changes nothing.
-    AddAddress {
-        id: AddressId,
-        address: Address,
-        default: bool,
-    },
-    /// The whole of an address.
-    PutAddress {
-        id: AddressId,
-        address: Address,
-        default: bool,
-    },
-    RemoveAddress {
-        id: AddressId,
-    },
-    /// A session of this user has started. Owed by the session.
-    SessionOpened {
-        session: SessionId,
-    },
-    /// It is over. Owed by the session; also the answer to a revoke that this user owed.
-    SessionClosed {
-        session: SessionId,
-    },
-    /// The login answers: the address is this user's.
-    EmailClaimed {},
-    /// The login answers: the address is somebody else's.
-    EmailRefused {},
-    /// The keyring has taken note number `number`.
-    KeyringTold {
-        number: u32,
-    },
-    /// The keyring does not let its last administrator go, as note number `number` asked.
-    KeyringRefused {
-        number: u32,
-    },
+stored_enum! {
+    /// Password hashes are Argon2id in PHC form, made and verified by the edge, off the async threads.
+    pub enum Command {
+        /// `id` is this user's own. Settled when the email address is claimed: the status is then active, or
+        /// refused (`email_taken`).
+        (1, 1) => Register {
+            id: UserId,
+            email: Email,
+            name: Option<String>,
+            password_hash: Secret<String>,
+            roles: BTreeSet<Role>,
+        },
+        /// `None` leaves the name, `Some(None)` removes it.
+        (2, 1) => UpdateProfile { name: Option<Option<String>> },
+        /// `proven`: the hash that the caller's current password was verified against; another one by now means
+        /// that the password is not the current one any more. Settled when every session but `keep` is revoked.
+        (3, 1) => ChangePassword { password_hash: Secret<String>, proven: Secret<String>, keep: SessionId },
+        /// Settled when the keyring knows whether this user is an administrator. It may have refused to let the last
+        /// one go: look at `roles_change` then.
+        (4, 1) => SetRoles { roles: BTreeSet<Role> },
+        /// A new address; with `default` it becomes the only default. The same id again changes nothing.
+        (5, 1) => AddAddress { id: AddressId, address: Address, default: bool },
+        /// The whole of an address.
+        (6, 1) => PutAddress { id: AddressId, address: Address, default: bool },
+        (7, 1) => RemoveAddress { id: AddressId },
+        /// A session of this user has started. Owed by the session.
+        (8, 1) => SessionOpened { session: SessionId },
+        /// It is over. Owed by the session; also the answer to a revoke that this user owed.
+        (9, 1) => SessionClosed { session: SessionId },
+        /// The login answers: the address is this user's.
+        (10, 1) => EmailClaimed {},
+        /// The login answers: the address is somebody else's.
+        (11, 1) => EmailRefused {},
+        /// The keyring has taken note number `number`.
+        (12, 1) => KeyringTold { number: u32 },
+        /// The keyring does not let its last administrator go, as note number `number` asked.
+        (13, 1) => KeyringRefused { number: u32 },
+    }
 }
 
 stored_enum! {

@@ -7,6 +7,8 @@
 //! Each kind has a folder with two faces. `types.rs` is what others may see: a marker that implements
 //! [`Kind`], the id, commands, replies, rejections and the state. `mod.rs` is how it decides and evolves.
 
+mod stored;
+
 use std::any::Any;
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
@@ -14,6 +16,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+pub use stored::{NESTED, Number, Stored, read_nested, write_nested};
 
 use super::values::{RequestId, Time, UserId};
 pub use crate::persistence::Payload;
@@ -26,8 +30,8 @@ pub trait Kind: Sized + Send + Sync + 'static {
     /// The frozen name, as operators write it.
     const NAME: &'static str;
     type Id: Display + FromStr + Clone + Send + Sync + 'static;
-    /// An imperative request.
-    type Command: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static;
+    /// An imperative request. It crosses nodes.
+    type Command: Stored + Clone + Debug + PartialEq + Send + Sync + 'static;
     /// A short answer: what cannot be read off the state. It is stored in receipts: no secrets.
     type Reply: Stored + Clone + Debug + PartialEq + Send + Sync + 'static;
     /// A typed refusal. It is stored in receipts: no secrets.
@@ -50,21 +54,13 @@ pub trait Kind: Sized + Send + Sync + 'static {
     }
 }
 
-/// Data with a versioned stored form; made by [`stored_enum!`](crate::stored_enum).
-pub trait Stored: Sized {
-    /// The code of this value's variant, its version, and its bytes.
-    fn to_stored(&self) -> (u8, u16, Vec<u8>);
-    /// Reads any version that was ever written.
-    fn from_stored(code: u8, version: u16, bytes: &[u8]) -> Result<Self, CodecError>;
-}
-
 /// A kind's behaviour. The state is `Self`; `Default` is the entity that nobody has touched yet.
-pub trait Entity: Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
+pub trait Entity: Default + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static {
     type Kind: Kind<State = Self>;
     /// A past-tense fact.
     type Event: Stored + Clone + Debug + Serialize + Send + Sync + 'static;
 
-    /// Version of the state's stored form in snapshots: raise it with every change of the fields.
+    /// Version of the state's bytes, in snapshots and in answers to other nodes: raise it with every change of the fields.
     const STATE_VERSION: u16;
 
     /// Judges a command. Changes nothing; may panic without harm.
@@ -283,93 +279,5 @@ impl AnyCommand {
 impl Debug for AnyCommand {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "command to kind {} {}", self.kind, self.id)
-    }
-}
-
-/// Declares an enum whose variants are stored each under a fixed code and version: no discriminant or
-/// name of the compiler reaches the disk. Fields are stored in the order written; never change a
-/// variant that was released: give it a new version, and say under `old` how the old one reads. Before
-/// each field list stands (code, version); a variant has at most 16 fields.
-///
-/// ```text
-/// stored_enum! {
-///     pub enum Event {
-///         (1, 1) => Opened { by: UserId },
-///         (2, 2) => Renamed { name: String, at: Time },
-///     }
-///     old {
-///         (2, 1) => |bytes| { let (name,): (String,) = codec::decode(bytes)?; Ok(Event::Renamed { name, at: Time::ZERO }) }
-///     }
-/// }
-/// ```
-#[macro_export]
-macro_rules! stored_enum {
-    (
-        $(#[$meta:meta])*
-        $vis:vis enum $name:ident {
-            $( $(#[$vmeta:meta])* ($code:literal, $version:literal) => $variant:ident $({ $($(#[$fmeta:meta])* $field:ident : $type:ty),* $(,)? })? ),* $(,)?
-        }
-        $( old { $( ($old_code:literal, $old_version:literal) => $read:expr ),* $(,)? } )?
-    ) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, PartialEq, serde::Serialize)]
-        #[serde(tag = "type", content = "data", rename_all = "snake_case")]
-        $vis enum $name {
-            $( $(#[$vmeta])* $variant $({ $($(#[$fmeta])* $field: $type),* })? ),*
-        }
-
-        impl $crate::actors::entity::Stored for $name {
-            fn to_stored(&self) -> (u8, u16, Vec<u8>) {
-                match self {
-                    $( $name::$variant $({ $($field),* })? =>
-                        ($code, $version, $crate::actors::entity::codec::encode(&( $($(&$field,)*)? ))), )*
-                }
-            }
-            #[allow(unused_variables)]
-            fn from_stored(code: u8, version: u16, bytes: &[u8]) -> Result<Self, $crate::actors::entity::CodecError> {
-                match (code, version) {
-                    $( ($code, $version) => {
-                        let ( $($($field,)*)? ) : ( $($($type,)*)? ) = $crate::actors::entity::codec::decode(bytes)?;
-                        Ok($name::$variant $({ $($field),* })?)
-                    } )*
-                    $( $( ($old_code, $old_version) => {
-                        let read: fn(&[u8]) -> Result<$name, $crate::actors::entity::CodecError> = $read;
-                        read(bytes)
-                    } )* )?
-                    (code, version) => Err($crate::actors::entity::CodecError::Unknown { code, version }),
-                }
-            }
-        }
-    };
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    stored_enum! {
-        enum Event {
-            (1, 1) => Opened { by: UserId },
-            (2, 2) => Renamed { name: String, at: Time },
-            (3, 1) => Closed,
-        }
-        old {
-            (2, 1) => |bytes| {
-                let (name,): (String,) = codec::decode(bytes)?;
-                Ok(Event::Renamed { name, at: Time::ZERO })
-            },
-        }
-    }
-
-    #[test]
-    fn a_stored_variant_reads_back_and_old_versions_are_upcast() {
-        for event in [Event::Opened { by: UserId(7) }, Event::Renamed { name: "a".into(), at: Time(3) }, Event::Closed]
-        {
-            let (code, version, bytes) = event.to_stored();
-            assert_eq!(Event::from_stored(code, version, &bytes), Ok(event));
-        }
-        let old = codec::encode(&("b",));
-        assert_eq!(Event::from_stored(2, 1, &old), Ok(Event::Renamed { name: "b".into(), at: Time::ZERO }));
-        assert_eq!(Event::from_stored(9, 1, &[]), Err(CodecError::Unknown { code: 9, version: 1 }));
     }
 }
