@@ -48,8 +48,7 @@ pub async fn journal(options: Options) -> anyhow::Result<Value> {
     let filler = filler(&options);
     let make = |task: usize| (journal.clone(), task as u16);
     let told = tally(options.tasks, options.time, make, move |(journal, slot), turn| async move {
-        let batch =
-            Batch { owner: "bench".into(), records: vec![record(slot, turn + 1, filler)], snapshots: Vec::new() };
+        let batch = Batch::of("bench", [record(slot, turn + 1, filler)]);
         let refused = journal.append(batch).await?;
         ensure!(refused.is_empty(), "an append was refused: {refused:?}");
         Ok((journal, slot))

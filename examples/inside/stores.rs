@@ -43,7 +43,7 @@ async fn commit(store: Arc<dyn Store>, mut queue: mpsc::Receiver<Waiting>) -> an
     let mut waiting = Vec::new();
     while queue.recv_many(&mut waiting, GATHERED_MAX).await > 0 {
         let (records, answers): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
-        let refused = store.append(Batch { owner: "bench".into(), records, snapshots: Vec::new() }).await?;
+        let refused = store.append(Batch::of("bench", records)).await?;
         ensure!(refused.is_empty(), "appends were refused: {refused:?}");
         for answer in answers {
             // Nobody waits any more once the time is up.
@@ -77,9 +77,9 @@ pub async fn filled(options: Options) -> anyhow::Result<Value> {
             let seq = (version - 1) * of_slot + (entity / usize::from(slots)) as u64 + 1;
             let record = Record { key: key(entity), version, ..record(slot, seq, filler) };
             if version == SNAPSHOT_AT {
-                batch.snapshots.push(snapshot(&record));
+                batch.snapshots.push(snapshot(&record).into());
             }
-            batch.records.push(record);
+            batch.records.push(record.into());
         }
         let refused = store.append(batch).await?;
         ensure!(refused.is_empty(), "appends were refused: {refused:?}");

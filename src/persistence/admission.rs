@@ -2,6 +2,7 @@
 //! process. (A shared store judges in its own transaction, by the same rules.)
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::{Batch, EntityKey, Epoch, Record, Refusal, Slot, Snapshot, StoreError};
 
@@ -24,8 +25,8 @@ pub struct Held<'a> {
 /// What of a batch is to be written, and what was refused (in slot order).
 #[derive(Debug)]
 pub struct Admitted {
-    pub records: Vec<Record>,
-    pub snapshots: Vec<Snapshot>,
+    pub records: Vec<Arc<Record>>,
+    pub snapshots: Vec<Arc<Snapshot>>,
     pub refusals: Vec<(Slot, Refusal)>,
 }
 
@@ -95,7 +96,7 @@ fn judge<'a>(
 }
 
 /// Of several snapshots of one entity in a batch only the newest is worth writing.
-fn keep_newest(snapshots: &mut Vec<Snapshot>) {
+fn keep_newest(snapshots: &mut Vec<Arc<Snapshot>>) {
     if snapshots.len() < 2 {
         return;
     }

@@ -320,7 +320,7 @@ impl<J: Journal> Journal for Faulty<J> {
                 }
             }
             Some(Fault::Fenced) => {
-                let fenced = |record: &Record| (record.slot, Refusal::Fenced { current: record.epoch + 1 });
+                let fenced = |record: &Arc<Record>| (record.slot, Refusal::Fenced { current: record.epoch + 1 });
                 let slots: BTreeMap<Slot, Refusal> = batch.records.iter().map(fenced).collect();
                 Ok(slots.into_iter().collect())
             }

@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Batch, Record, Refusal, Slot, Snapshot, StoreError};
+use super::{Batch, Refusal, Slot, StoreError};
 
 /// What an append answers: the slots that were refused.
 pub type Answer = Result<Vec<(Slot, Refusal)>, StoreError>;
@@ -59,8 +59,8 @@ impl Waiting {
     fn new(batch: Batch, answer: oneshot::Sender<Answer>) -> Waiting {
         let slots = batch.records.iter().map(|record| record.slot);
         let slots = slots.chain(batch.snapshots.iter().map(|snapshot| snapshot.slot)).collect();
-        let bytes = batch.records.iter().map(Record::encoded_len).sum::<usize>()
-            + batch.snapshots.iter().map(Snapshot::encoded_len).sum::<usize>();
+        let bytes = batch.records.iter().map(|record| record.encoded_len()).sum::<usize>()
+            + batch.snapshots.iter().map(|snapshot| snapshot.encoded_len()).sum::<usize>();
         Waiting { batch, slots, bytes, answer }
     }
 }

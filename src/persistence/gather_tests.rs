@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use futures::poll;
 
-use super::super::{EntityKey, Payload};
+use super::super::{EntityKey, Payload, Record};
 use super::*;
 
 const OWNER: &str = "node-1";
@@ -75,13 +75,13 @@ fn record(slot: Slot, seq: u64, bytes: usize) -> Record {
 }
 
 fn batch(records: &[(Slot, u64)]) -> Batch {
-    let records = records.iter().map(|(slot, seq)| record(*slot, *seq, 1)).collect();
-    Batch { owner: OWNER.into(), records, snapshots: Vec::new() }
+    let records = records.iter().map(|(slot, seq)| record(*slot, *seq, 1));
+    Batch::of(OWNER, records)
 }
 
 fn sized(slot: Slot, records: usize, bytes: usize) -> Batch {
-    let records = (1..=records as u64).map(|seq| record(slot, seq, bytes)).collect();
-    Batch { owner: OWNER.into(), records, snapshots: Vec::new() }
+    let records = (1..=records as u64).map(|seq| record(slot, seq, bytes));
+    Batch::of(OWNER, records)
 }
 
 /// An append that keeps the store busy, so that what is handed over meanwhile gathers.

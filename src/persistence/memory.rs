@@ -41,7 +41,7 @@ struct Entity {
     version: u64,
     records: Vec<Arc<Record>>,
     receipts: HashMap<RequestBytes, Arc<Record>>,
-    snapshot: Option<Snapshot>,
+    snapshot: Option<Arc<Snapshot>>,
 }
 
 impl Memory {
@@ -70,8 +70,7 @@ impl Present for State {
 }
 
 impl State {
-    fn write(&mut self, record: Record) {
-        let record = Arc::new(record);
+    fn write(&mut self, record: Arc<Record>) {
         let slot = usize::from(record.slot);
         self.heads[slot].seq = record.seq;
         self.heads[slot].at_ms = record.at_ms;
@@ -120,7 +119,7 @@ impl State {
         Ok(head.clone())
     }
 
-    fn keep(&mut self, snapshot: Snapshot) {
+    fn keep(&mut self, snapshot: Arc<Snapshot>) {
         let Some(entity) = self.entities.get_mut(&snapshot.key) else { return };
         if entity.snapshot.as_ref().is_none_or(|kept| kept.seq <= snapshot.seq) {
             entity.snapshot = Some(snapshot);
@@ -185,7 +184,11 @@ impl Journal for Memory {
         let Some(entity) = state.entities.get(key) else { return Ok(History::default()) };
         let later = entity.after(entity.snapshot.as_ref().map_or(0, |snapshot| snapshot.seq));
         let page = &later[..later.len().min(LOAD_PAGE)];
-        Ok(History { snapshot: entity.snapshot.clone(), records: owned(page), more: page.len() < later.len() })
+        Ok(History {
+            snapshot: entity.snapshot.as_deref().cloned(),
+            records: owned(page),
+            more: page.len() < later.len(),
+        })
     }
 
     async fn records(

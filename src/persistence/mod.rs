@@ -36,16 +36,25 @@ pub use record::{
     WakeChange,
 };
 
-/// What one group commit makes durable: records of many slots, each slot's in ascending sequence.
+/// What one group commit makes durable: records of many slots, each slot's in ascending sequence. They are shared: to
+/// keep a batch for as long as it may have to be sent again, or a record for whoever follows, copies nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     /// The node that appends, by its id.
     pub owner: Arc<str>,
-    pub records: Vec<Record>,
+    pub records: Vec<Arc<Record>>,
     /// Snapshots ride along. They are an optimisation: not covered by the durability of the batch, and
     /// never visible before the record they were taken at is durable. Those of a slot that is not the owner's,
     /// or is refused, are dropped without a word.
-    pub snapshots: Vec<Snapshot>,
+    pub snapshots: Vec<Arc<Snapshot>>,
+}
+
+impl Batch {
+    /// A batch without snapshots.
+    pub fn of<R: Into<Arc<Record>>>(owner: impl Into<Arc<str>>, records: impl IntoIterator<Item = R>) -> Batch {
+        let records = records.into_iter().map(Into::into).collect();
+        Batch { owner: owner.into(), records, snapshots: Vec::new() }
+    }
 }
 
 /// Why one slot's records in a batch were refused, for certain: nothing of that slot in the batch was

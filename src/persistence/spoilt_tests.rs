@@ -99,13 +99,13 @@ impl Spoilt {
             EpochNotCompared => {
                 let change = |part: &mut Batch, head: &SlotHead| {
                     part.owner = owner(head);
-                    part.records.iter_mut().for_each(|record| record.epoch = head.epoch);
+                    part.records.iter_mut().for_each(|record| Arc::make_mut(record).epoch = head.epoch);
                 };
                 self.append_parts(batch, change).await
             }
             ChecksThenActs => {
                 let before = self.inner.heads().await?;
-                let held = |record: &Record| {
+                let held = |record: &Arc<Record>| {
                     let head = before.get(usize::from(record.slot));
                     head.is_some_and(|head| head.epoch == record.epoch && head.owner.as_deref() == Some(&batch.owner))
                 };
@@ -115,7 +115,7 @@ impl Spoilt {
                 tokio::task::yield_now().await;
                 let change = |part: &mut Batch, head: &SlotHead| {
                     part.owner = owner(head);
-                    part.records.iter_mut().for_each(|record| record.epoch = head.epoch);
+                    part.records.iter_mut().for_each(|record| Arc::make_mut(record).epoch = head.epoch);
                 };
                 self.append_parts(batch, change).await
             }
@@ -123,7 +123,7 @@ impl Spoilt {
                 let change = |part: &mut Batch, head: &SlotHead| {
                     let unused = part.records.iter().all(|record| record.seq > head.seq);
                     for (seq, record) in (head.seq + 1..).zip(&mut part.records).filter(|_| unused) {
-                        record.seq = seq;
+                        Arc::make_mut(record).seq = seq;
                     }
                 };
                 self.append_parts(batch, change).await
@@ -140,11 +140,11 @@ impl Spoilt {
                 self.append_parts(batch, |part, head| part.owner = owner(head)).await
             }
             NoReceipts => {
-                batch.records.iter_mut().for_each(|record| record.receipt = None);
+                batch.records.iter_mut().for_each(|record| Arc::make_mut(record).receipt = None);
                 self.inner.append(batch).await
             }
             NoOwedIndex => {
-                batch.records.iter_mut().for_each(|record| record.owed = None);
+                batch.records.iter_mut().for_each(|record| Arc::make_mut(record).owed = None);
                 self.inner.append(batch).await
             }
             _ => self.inner.append(batch).await,

@@ -77,8 +77,7 @@ async fn faulty() -> (Arc<Faulty<Memory>>, Scribe) {
 #[tokio::test]
 async fn each_fault_is_what_it_says() {
     let (faulty, mut scribe) = faulty().await;
-    let batch =
-        |record: &super::Record| Batch { owner: "scribe".into(), records: vec![record.clone()], snapshots: Vec::new() };
+    let batch = |record: &super::Record| Batch::of("scribe", [record.clone()]);
     let first = scribe.record(0, "a");
     for (fault, is_written) in [
         (Fault::FailBefore, false),
@@ -115,7 +114,7 @@ async fn each_fault_is_what_it_says() {
 async fn a_slow_call_dropped_before_its_work_has_written_nothing() {
     let (faulty, mut scribe) = faulty().await;
     let record = scribe.record(0, "a");
-    let batch = Batch { owner: "scribe".into(), records: vec![record], snapshots: Vec::new() };
+    let batch = Batch::of("scribe", [record]);
     for (fault, is_written) in [
         (Fault::Slow { before_ms: 60_000, after_ms: 0 }, false),
         (Fault::Slow { before_ms: 0, after_ms: 60_000 }, true),

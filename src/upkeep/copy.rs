@@ -129,7 +129,7 @@ async fn copy_slots(
         let records = next_batch(&mut cursors);
         let count = records.len() as u64;
         ensure!(count > 0, "the old store's epochs run backwards: check it");
-        let refused = to.append(Batch { owner: OWNER.into(), records, snapshots: Vec::new() }).await;
+        let refused = to.append(Batch::of(OWNER, records)).await;
         let refused = refused.map_err(again).context("writing to the new store")?;
         if let Some((slot, refusal)) = refused.first() {
             bail!("the new store refuses the records of slot {slot}: {refusal}. Does another copy run?");

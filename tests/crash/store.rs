@@ -104,7 +104,7 @@ async fn write(victim: Victim, journal: Arc<dyn Store>, slot: Slot, mut seq: u64
     let epoch = journal.heads().await.expect("heads")[usize::from(slot)].epoch;
     loop {
         let records = (1..=1 + seq % 4).map(|n| victim.record(slot, epoch, seq + n));
-        let batch = Batch { owner: OWNER.into(), records: records.collect(), snapshots: Vec::new() };
+        let batch = Batch::of(OWNER, records);
         seq += batch.records.len() as u64;
         assert_eq!(journal.append(batch).await.expect("append"), vec![]);
         // One write, so that the kill leaves no half line.

@@ -72,7 +72,7 @@ async fn what_is_written_beside_a_refusal_is_never_called_undone() {
         let mut scribe = Scribe::claim(open(&url).await).await;
         let good = scribe.record(1, "b");
         let wrong = Record { version: 9, ..scribe.record(0, "a") };
-        let batch = Batch { owner: SCRIBE.into(), records: vec![wrong, good.clone()], snapshots: Vec::new() };
+        let batch = Batch::of(SCRIBE, [wrong, good.clone()]);
         proxy.cut_after(pass, Cut::Answer);
         let outcome = scribe.journal.append(batch).await;
         let was_cut = proxy.has_cut();

@@ -11,7 +11,7 @@ use super::proxy::{Cut, Proxy};
 use super::{impatient, limits, name, open, open_with, postgres};
 
 fn batch(records: &[Record]) -> Batch {
-    Batch { owner: SCRIBE.into(), records: records.to_vec(), snapshots: Vec::new() }
+    Batch::of(SCRIBE, records.iter().cloned())
 }
 
 /// Several who contend on stores of their own, once they are members of it (before, trouble would end them); what

@@ -95,7 +95,7 @@ async fn what_the_client_sends_twice_is_written_once_and_not_refused() {
         if round % 2 == 1 {
             proxy.cut(Cut::Answer);
         }
-        let batch = Batch { owner: conformance::SCRIBE.into(), records: vec![record.clone()], snapshots: vec![] };
+        let batch = Batch::of(conformance::SCRIBE, [record.clone()]);
         let refused = scribe.journal.append(batch).await.expect("append");
         assert_eq!(refused, vec![], "round {round}");
         assert!(proxy.has_cut());

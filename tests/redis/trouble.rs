@@ -11,7 +11,7 @@ use super::server::{self, CAREFUL, Server};
 use super::{name, open, open_with};
 
 fn batch(records: &[Record]) -> Batch {
-    Batch { owner: SCRIBE.into(), records: records.to_vec(), snapshots: Vec::new() }
+    Batch::of(SCRIBE, records.iter().cloned())
 }
 
 /// Several who contend on stores of their own; what they are told.

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use souk::persistence::memory::Memory;
 use souk::persistence::{
     Batch, EntityKey, Epoch, History, Journal, Origin, OwedRow, Record, Refusal, RequestBytes, Slot, SlotHead,
-    StoreError, WakeRow,
+    Snapshot, StoreError, WakeRow,
 };
 
 use crate::mutations::Mutation;
@@ -57,7 +57,7 @@ struct State {
     late: Vec<Batch>,
     /// Records that have become durable and have not been looked at, as they were sent, each with the
     /// epoch that its slot then had.
-    written: Vec<(Record, Epoch)>,
+    written: Vec<(Arc<Record>, Epoch)>,
     /// How many reads of a thousand fail.
     failing_reads: u64,
     /// How many loads began with a snapshot.
@@ -104,7 +104,7 @@ impl SimJournal {
         self.state.lock().late.len()
     }
     /// The records that have become durable since the last call.
-    pub fn take_written(&self) -> Vec<(Record, Epoch)> {
+    pub fn take_written(&self) -> Vec<(Arc<Record>, Epoch)> {
         std::mem::take(&mut self.state.lock().written)
     }
 
@@ -196,7 +196,7 @@ impl SimJournal {
             Some(_) | None => self.durable.append(batch).now_or_never().expect("memory does not wait"),
         };
         if let Ok(refused) = &appended {
-            let durable = |record: &Record| refused.iter().all(|(slot, _)| *slot != record.slot);
+            let durable = |record: &Arc<Record>| refused.iter().all(|(slot, _)| *slot != record.slot);
             for record in records.into_iter().filter(durable) {
                 let epoch = heads[usize::from(record.slot)].epoch;
                 state.written.push((record, epoch));
@@ -218,13 +218,14 @@ impl SimJournal {
         let mut part = Batch { snapshots: Vec::new(), ..batch.clone() };
         part.records.retain(|record| record.slot == slot);
         let log = self.durable.feed(slot, 0, usize::MAX).now_or_never().and_then(Result::ok).unwrap_or_default();
-        if part.records.is_empty() || !part.records.iter().all(|record| log.contains(record)) {
+        if part.records.is_empty() || !part.records.iter().all(|record| log.contains(&**record)) {
             return false;
         }
         let mut versions: BTreeMap<_, _> = log.iter().map(|record| (record.key.clone(), record.version)).collect();
         for (record, seq) in part.records.iter_mut().zip(log.len() as u64 + 1..) {
             let version = versions.entry(record.key.clone()).or_default();
             *version += u64::from(!record.events.is_empty());
+            let record = Arc::make_mut(record);
             (record.seq, record.version) = (seq, *version);
         }
         self.write(state, part).is_ok_and(|refused| refused.is_empty())
@@ -237,7 +238,7 @@ impl SimJournal {
             let mut part = Batch { owner: head.owner.as_deref().unwrap_or_default().into(), ..batch.clone() };
             part.records.retain(|record| record.slot == slot);
             part.snapshots.retain(|snapshot| snapshot.slot == slot);
-            part.records.iter_mut().for_each(|record| record.epoch = head.epoch);
+            part.records.iter_mut().for_each(|record| Arc::make_mut(record).epoch = head.epoch);
             refused.extend(self.durable.append(part).now_or_never().expect("memory does not wait")?);
         }
         Ok(refused)
@@ -261,19 +262,23 @@ fn mutate(mutation: Option<Mutation>, batch: &mut Batch) {
     match mutation {
         Some(Mutation::ClientReceiptNotStored) => strip(batch, |origin| matches!(origin, Origin::Client { .. })),
         Some(Mutation::OwedReceiptNotStored) => strip(batch, |origin| matches!(origin, Origin::Owed { .. })),
-        Some(Mutation::SnapshotWithoutReceipts) => batch.snapshots.iter_mut().for_each(|s| s.receipts.clear()),
+        Some(Mutation::SnapshotWithoutReceipts) => spoil(batch, |snapshot| snapshot.receipts.clear()),
         Some(Mutation::SnapshotHidesReceiptsElsewhere) => {
-            batch.snapshots.iter_mut().for_each(|s| s.receipts_elsewhere_until_ms = None);
+            spoil(batch, |snapshot| snapshot.receipts_elsewhere_until_ms = None);
         }
-        Some(Mutation::SnapshotWithoutOwed) => batch.snapshots.iter_mut().for_each(|s| s.owed = None),
-        Some(Mutation::SnapshotWithoutWake) => batch.snapshots.iter_mut().for_each(|s| s.wake_ms = None),
-        Some(Mutation::SnapshotMissesField) => batch.snapshots.iter_mut().for_each(crate::mutations::miss_a_field),
+        Some(Mutation::SnapshotWithoutOwed) => spoil(batch, |snapshot| snapshot.owed = None),
+        Some(Mutation::SnapshotWithoutWake) => spoil(batch, |snapshot| snapshot.wake_ms = None),
+        Some(Mutation::SnapshotMissesField) => spoil(batch, crate::mutations::miss_a_field),
         Some(_) | None => {}
     }
 }
 
+fn spoil(batch: &mut Batch, how: impl Fn(&mut Snapshot)) {
+    batch.snapshots.iter_mut().map(Arc::make_mut).for_each(how);
+}
+
 fn strip(batch: &mut Batch, which: impl Fn(&Origin) -> bool) {
-    for record in &mut batch.records {
+    for record in batch.records.iter_mut().map(Arc::make_mut) {
         record.receipt.take_if(|receipt| which(&receipt.origin));
     }
 }

@@ -73,7 +73,7 @@ pub async fn made(url: &str, slots: Slot, records: u64) {
             let epoch = head.expect("it is free").epoch;
             // One slot stays empty, another ends with a claim that nothing was written at.
             let some = if *slot == 3 || (*slot == 5 && turn == 4) { *seq + 1..=*seq } else { *seq + 1..=until };
-            batch.records.extend(some.map(|seq| record(*slot, epoch, seq, 300)));
+            batch.records.extend(some.map(|seq| record(*slot, epoch, seq, 300).into()));
             *seq = batch.records.last().filter(|last| last.slot == *slot).map_or(*seq, |last| last.seq);
         }
         assert_eq!(store.append(batch).await.expect("appended"), vec![]);

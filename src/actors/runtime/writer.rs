@@ -34,8 +34,8 @@ pub struct Submission {
 }
 
 pub enum Item {
-    Record(Box<Record>),
-    Snapshot(Box<Snapshot>),
+    Record(Arc<Record>),
+    Snapshot(Arc<Snapshot>),
     /// Nothing to write: the effects wait for what was submitted before.
     Barrier,
 }
@@ -309,11 +309,11 @@ impl WriterArguments {
             let record = match item {
                 Item::Record(record) if ended.is_none() => {
                     let written = Some((record.seq, record.key.clone()));
-                    batch.records.push(*record);
+                    batch.records.push(record);
                     written
                 }
                 Item::Snapshot(snapshot) if ended.is_none() => {
-                    batch.snapshots.push(*snapshot);
+                    batch.snapshots.push(snapshot);
                     None
                 }
                 Item::Record(_) | Item::Snapshot(_) | Item::Barrier => None,

@@ -1,7 +1,7 @@
 //! Appending and reading back: sequences, versions, pages, sizes, receipts, snapshots.
 
 use super::{Rig, SCRIBE, SLOTS, Scribe, client_receipt, key, owed_receipt, request};
-use crate::persistence::{EntityKey, History, Payload, Record, Refusal, SlotHead};
+use crate::persistence::{Batch, EntityKey, History, Payload, Record, Refusal, SlotHead};
 
 /// An hour: stores may forget receipts somewhat late.
 const HOUR_MS: i64 = 3_600_000;
@@ -132,11 +132,7 @@ pub async fn concurrent_appends_all_hold(rig: &dyn Rig) {
             let journal = scribe.journal.clone();
             tokio::spawn(async move {
                 for record in records {
-                    let batch = crate::persistence::Batch {
-                        owner: SCRIBE.into(),
-                        records: vec![record],
-                        snapshots: Vec::new(),
-                    };
+                    let batch = Batch::of(SCRIBE, [record]);
                     assert_eq!(journal.append(batch).await.expect("append"), vec![]);
                 }
             })
@@ -318,11 +314,7 @@ pub async fn a_snapshot_is_never_ahead_of_its_record(rig: &dyn Rig) {
     let second = scribe.record(0, "a");
     scribe.commit_with(std::slice::from_ref(&first), &[scribe.snapshot_at(&second)]).await;
     let refused = Record { epoch: 0, ..second.clone() };
-    let batch = crate::persistence::Batch {
-        owner: SCRIBE.into(),
-        records: vec![refused],
-        snapshots: vec![scribe.snapshot_at(&second)],
-    };
+    let batch = Batch { snapshots: vec![scribe.snapshot_at(&second).into()], ..Batch::of(SCRIBE, [refused]) };
     assert_eq!(scribe.journal.append(batch).await.expect("append").len(), 1);
     let loaded = scribe.journal.load(0, &key("a")).await.expect("load");
     assert_eq!((loaded.snapshot, loaded.records), (None, vec![first.clone()]));

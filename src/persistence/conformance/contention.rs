@@ -65,7 +65,7 @@ pub async fn contend(store: Arc<dyn Store>, name: &str, rounds: usize, mut tell:
             for taken in &mut held {
                 for _ in 0..=dice.roll(3) {
                     sent += 1;
-                    batch.records.push(taken.next(name, sent, dice.roll(3)));
+                    batch.records.push(taken.next(name, sent, dice.roll(3)).into());
                 }
             }
             let records = batch.records.clone();
@@ -75,7 +75,8 @@ pub async fn contend(store: Arc<dyn Store>, name: &str, rounds: usize, mut tell:
                         assert!(matches!(why, Refusal::Fenced { .. }), "{name} is a good client, and got: {why}");
                     }
                     let is_refused = |slot: Slot| refused.iter().any(|(refused, _)| *refused == slot);
-                    for Record { slot, seq, epoch, request, .. } in records {
+                    for record in records {
+                        let Record { slot, seq, epoch, request, .. } = *record;
                         let told = if is_refused(slot) { Told::Refused } else { Told::Acknowledged };
                         tell(Ack { told, slot, seq, epoch, request });
                     }

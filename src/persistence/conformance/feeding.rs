@@ -47,7 +47,7 @@ pub async fn a_feed_is_followed_while_writers_write(rig: &dyn Rig) {
         let store = scribe.journal.clone();
         tokio::spawn(async move {
             for (n, records) in records.chunks(3).enumerate() {
-                let batch = Batch { owner: SCRIBE.into(), records: records.to_vec(), snapshots: Vec::new() };
+                let batch = Batch::of(SCRIBE, records.iter().cloned());
                 assert_eq!(store.append(batch).await.expect("append"), vec![]);
                 if n.is_multiple_of(4) {
                     tokio::task::yield_now().await;
@@ -115,7 +115,7 @@ pub async fn what_one_handle_acknowledged_every_handle_reads(rig: &dyn Rig) {
     let claimed = third.claim("third", &[(0, 1)]).await.expect("claim");
     assert_eq!(claimed[0].as_ref().map(|head| (head.epoch, head.seq)), Ok((2, 40)));
     for (handle, owner) in [(&other, "scribe"), (&third, "third")] {
-        let batch = Batch { owner: owner.into(), records: vec![next.clone()], snapshots: Vec::new() };
+        let batch = Batch::of(owner, [next.clone()]);
         let refused = handle.append(batch).await.expect("append");
         assert_eq!(refused.is_empty(), owner == "third", "{refused:?}");
     }

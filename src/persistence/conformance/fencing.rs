@@ -5,7 +5,7 @@ use crate::persistence::faulty::{Call, Fault, Faulty};
 use crate::persistence::{Batch, Journal, Record, Refusal, SlotHead, StoreError};
 
 fn batch(owner: &str, records: &[Record]) -> Batch {
-    Batch { owner: owner.into(), records: records.to_vec(), snapshots: Vec::new() }
+    Batch::of(owner, records.iter().cloned())
 }
 
 pub async fn the_owner_is_compared(rig: &dyn Rig) {
@@ -57,7 +57,7 @@ pub async fn a_refused_slot_leaves_nothing_behind(rig: &dyn Rig) {
     let snapshot = scribe.snapshot_at(&refused[0]);
     let mut all = refused.clone();
     all.insert(3, good.clone());
-    let sent = Batch { snapshots: vec![snapshot], ..batch(SCRIBE, &all) };
+    let sent = Batch { snapshots: vec![snapshot.into()], ..batch(SCRIBE, &all) };
     let refusals = scribe.journal.append(sent).await.expect("append");
     let expected = matches!(
         refusals.as_slice(),
@@ -86,7 +86,7 @@ pub async fn another_nodes_snapshots_are_dropped(rig: &dyn Rig) {
     let mut scribe = Scribe::open(rig).await;
     let record = scribe.record(0, "a");
     scribe.commit(std::slice::from_ref(&record)).await;
-    let forged = Batch { snapshots: vec![scribe.snapshot_at(&record)], ..batch("other", &[]) };
+    let forged = Batch { snapshots: vec![scribe.snapshot_at(&record).into()], ..batch("other", &[]) };
     assert_eq!(scribe.journal.append(forged).await.expect("append"), vec![]);
     let loaded = scribe.journal.load(0, &key("a")).await.expect("load");
     assert_eq!((loaded.snapshot, loaded.records), (None, vec![record]));

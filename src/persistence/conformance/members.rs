@@ -191,7 +191,7 @@ pub async fn a_transfer_fences_the_one_who_gave(rig: &dyn Rig) {
         assert_eq!(scribe.append(&[sent]).await, [(0, Refusal::Fenced { current: 2 })]);
     }
     let theirs = Record { epoch: 2, ..late };
-    let sent = crate::persistence::Batch { owner: "b".into(), records: vec![theirs.clone()], snapshots: vec![] };
+    let sent = crate::persistence::Batch::of("b", [theirs.clone()]);
     assert_eq!(scribe.journal.append(sent).await.expect("append"), vec![]);
     assert_eq!(scribe.feed(0).await, [first, theirs]);
 }

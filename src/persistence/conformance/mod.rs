@@ -264,13 +264,13 @@ impl Scribe {
     }
 
     pub async fn commit_with(&self, records: &[Record], snapshots: &[Snapshot]) {
-        let batch = Batch { owner: SCRIBE.into(), records: records.to_vec(), snapshots: snapshots.to_vec() };
+        let snapshots = snapshots.iter().cloned().map(Arc::new).collect();
+        let batch = Batch { snapshots, ..Batch::of(SCRIBE, records.iter().cloned()) };
         assert_eq!(self.journal.append(batch).await.expect("append"), Vec::new(), "refused");
     }
 
     pub async fn append(&self, records: &[Record]) -> Vec<(Slot, Refusal)> {
-        let batch = Batch { owner: SCRIBE.into(), records: records.to_vec(), snapshots: Vec::new() };
-        self.journal.append(batch).await.expect("append")
+        self.journal.append(Batch::of(SCRIBE, records.iter().cloned())).await.expect("append")
     }
 
     pub fn head(&self, slot: Slot) -> SlotHead {

@@ -80,9 +80,9 @@ pub struct Committer {
 /// What was written and waits for the disk.
 enum Written {
     Append {
-        records: Vec<Record>,
+        records: Vec<Arc<Record>>,
         places: Vec<Place>,
-        snapshots: Vec<Snapshot>,
+        snapshots: Vec<Arc<Snapshot>>,
         refusals: Vec<(Slot, Refusal)>,
         answer: Answer<Vec<(Slot, Refusal)>>,
     },
@@ -221,7 +221,7 @@ impl Committer {
         for record in &admitted.records {
             self.heads[usize::from(record.slot)].seq = record.seq;
         }
-        self.index.note_versions(admitted.records.iter());
+        self.index.note_versions(admitted.records.iter().map(|record| &**record));
         Ok((admitted, places))
     }
 

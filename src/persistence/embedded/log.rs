@@ -9,6 +9,8 @@
 //! A crash leaves whole groups only: the parts of one are inserted atomically. A gap in the numbers or
 //! a part whose checksum fails is damage, and is reported as such.
 
+use std::sync::Arc;
+
 use super::disk::Disk;
 use super::engine::Value;
 use crate::persistence::frame::{FrameError, frame_len};
@@ -69,7 +71,7 @@ impl Writer {
     }
 
     /// Lays records into parts numbered from `first`, and says where each one lies.
-    pub fn of_records(records: &[Record], first: u64, part_max: usize) -> (Writer, Vec<Place>) {
+    pub fn of_records(records: &[Arc<Record>], first: u64, part_max: usize) -> (Writer, Vec<Place>) {
         let mut writer = Writer::new(RECORDS, first, part_max);
         let places = records.iter().map(|record| writer.put_record(record)).collect();
         (writer, places)

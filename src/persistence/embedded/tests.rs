@@ -154,7 +154,7 @@ async fn a_gap_in_a_slots_sequence_is_refused() {
     for engine in EngineKind::ALL {
         let (folder, records) = written(engine, false).await;
         let disk = folder.disk();
-        let (writer, _) = Writer::of_records(&[Record { seq: 12, ..records[9].clone() }], 12, disk.value_max);
+        let (writer, _) = Writer::of_records(&[Record { seq: 12, ..records[9].clone() }.into()], 12, disk.value_max);
         writer.write(&disk).expect("write");
         disk.close();
         assert_eq!(damage(folder.journal()), "log part 12: slot 0 has sequence 12 where Some(11) is next");
@@ -264,11 +264,7 @@ async fn after_a_failure_everything_answers_fatal() {
         let (folder, records) = written(engine, false).await;
         let journal = folder.journal().expect("opens");
         journal.index.disk.fail("fsync: the disk is gone".to_owned());
-        let batch = Batch {
-            owner: "scribe".into(),
-            records: vec![Record { seq: 11, version: 11, ..records[9].clone() }],
-            snapshots: vec![],
-        };
+        let batch = Batch::of("scribe", [Record { seq: 11, version: 11, ..records[9].clone() }]);
         let is_fatal = |error: &StoreError| matches!(error, StoreError::Fatal(why) if why == "fsync: the disk is gone");
         assert!(journal.append(batch).await.is_err_and(|error| is_fatal(&error)));
         assert!(journal.load(0, &key("new")).await.is_err_and(|error| is_fatal(&error)));

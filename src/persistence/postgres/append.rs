@@ -184,7 +184,7 @@ impl Append<'_> {
                 known.versions.insert(key, row.get::<_, i64>(3).cast_unsigned());
             }
         }
-        let batch = Batch { owner: self.owner.into(), records: plan.records.clone(), snapshots: Vec::new() };
+        let batch = Batch::of(self.owner, plan.records.clone());
         let admitted = admission::admit(batch, &mut known).map_err(|error| Failure::NotDone(error.to_string()))?;
         let beyond = || Refusal::Rejected("a number beyond what the store can keep".into());
         Ok(admitted.refusals.into_iter().next().map_or_else(beyond, |(_, why)| why))

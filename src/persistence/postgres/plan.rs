@@ -10,9 +10,9 @@ use super::super::{Batch, EntityKey, Origin, Record, Slot, Snapshot};
 #[derive(Debug, Default)]
 pub struct SlotPlan {
     pub slot: Slot,
-    pub records: Vec<Record>,
+    pub records: Vec<Arc<Record>>,
     frames: Vec<Vec<u8>>,
-    snapshots: Vec<Snapshot>,
+    snapshots: Vec<Arc<Snapshot>>,
     epoch: i64,
     before_seq: i64,
     last_seq: i64,
@@ -31,7 +31,7 @@ pub fn plan(batch: Batch) -> (Arc<str>, Vec<SlotPlan>) {
     for record in batch.records {
         plans.entry(record.slot).or_insert_with(|| of(record.slot)).records.push(record);
     }
-    for snapshot in batch.snapshots.into_iter().filter(Snapshot::fits) {
+    for snapshot in batch.snapshots.into_iter().filter(|snapshot| snapshot.fits()) {
         plans.entry(snapshot.slot).or_insert_with(|| of(snapshot.slot)).snapshots.push(snapshot);
     }
     let mut plans: Vec<SlotPlan> = plans.into_values().collect();
@@ -57,7 +57,7 @@ impl SlotPlan {
         if !self.is_sound {
             self.entities.clear();
         } else {
-            self.frames = self.records.iter().map(Record::encode).collect();
+            self.frames = self.records.iter().map(|record| record.encode()).collect();
         }
         // Of several snapshots of one entity only the newest is worth writing.
         self.snapshots.sort_by(|a, b| (&a.key, b.seq).cmp(&(&b.key, a.seq)));

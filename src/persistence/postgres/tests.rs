@@ -90,7 +90,7 @@ fn a_statement_has_the_parts_that_its_batch_has() {
     let full = Record { receipt: Some(client_receipt(9)), wake, owed, ..record(1) };
     let parts = ["souk_entities", "souk_receipts", "souk_owed", "souk_wakes", "souk_snapshots"];
     for (record, has) in [(plain, [false; 5]), (full, [true, true, true, true, false])] {
-        let (owner, plans) = plan(Batch { owner: "me".into(), records: vec![record], snapshots: Vec::new() });
+        let (owner, plans) = plan(Batch::of("me", [record]));
         let columns = Columns::of(&plans);
         let owner = &*owner;
         for statement in [Statement::quick(&columns, &owner), Statement::careful(&columns, &owner)] {

@@ -1,6 +1,7 @@
 //! What of a batch is one slot's, and what must hold in the store for it to be written. Pure.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use redis::Cmd;
 
@@ -16,8 +17,8 @@ const CALL_RECORDS_MAX: usize = 4_096;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Part {
     pub slot: Slot,
-    pub records: Vec<Record>,
-    pub snapshots: Vec<Snapshot>,
+    pub records: Vec<Arc<Record>>,
+    pub snapshots: Vec<Arc<Snapshot>>,
 }
 
 /// Splits a batch by slots, in their order.
@@ -27,7 +28,7 @@ pub(super) fn parts(batch: Batch) -> Vec<Part> {
     for record in batch.records {
         parts.entry(record.slot).or_insert_with(|| of(record.slot)).records.push(record);
     }
-    for snapshot in batch.snapshots.into_iter().filter(Snapshot::fits) {
+    for snapshot in batch.snapshots.into_iter().filter(|snapshot| snapshot.fits()) {
         parts.entry(snapshot.slot).or_insert_with(|| of(snapshot.slot)).snapshots.push(snapshot);
     }
     parts.into_values().collect()

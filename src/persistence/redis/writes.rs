@@ -4,6 +4,7 @@
 //! Rows of the indexes go from what they were before the commit to what they are after it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::keys::{self, IDS, OWED, OWED_RECEIPTS, WAKES};
 use crate::persistence::bytes::{FrameError, Reader, put_owed_row, put_u32};
@@ -37,7 +38,7 @@ impl Writes {
     }
 
     /// A slot's records.
-    pub fn records(&mut self, slot: Slot, records: &[Record]) {
+    pub fn records(&mut self, slot: Slot, records: &[Arc<Record>]) {
         self.indexes(slot, records);
         let mut seqs: BTreeMap<&EntityKey, Vec<u8>> = BTreeMap::new();
         for record in records {
@@ -64,7 +65,7 @@ impl Writes {
         self.come.entry(keys::beside(slot, index)).or_default().extend([b"0".to_vec(), row]);
     }
 
-    fn indexes(&mut self, slot: Slot, records: &[Record]) {
+    fn indexes(&mut self, slot: Slot, records: &[Arc<Record>]) {
         let mut owed: BTreeMap<&EntityKey, (Option<i64>, Option<&OwedRow>)> = BTreeMap::new();
         let mut wakes: BTreeMap<&EntityKey, (Option<i64>, Option<i64>)> = BTreeMap::new();
         for record in records {

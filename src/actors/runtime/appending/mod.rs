@@ -77,7 +77,8 @@ impl WriterArguments {
 
     /// Whether the slot's records in the batch are certainly in the store.
     async fn is_written(&self, batch: &Batch, slot: Slot) -> bool {
-        let records: Vec<&Record> = batch.records.iter().filter(|record| record.slot == slot).collect();
+        let records: Vec<&Record> =
+            batch.records.iter().map(|record| &**record).filter(|record| record.slot == slot).collect();
         let Some(before) = records.first().and_then(|first| first.seq.checked_sub(1)) else { return false };
         let mut pauses = Pauses::STORE;
         loop {

@@ -84,7 +84,7 @@ impl Bench {
             residence: None,
         };
         let effects = vec![Effect::Reply(to, Ok(done))];
-        self.writer.gathering.submit([Submission { slot, generation, item: Item::Record(Box::new(record)), effects }]);
+        self.writer.gathering.submit([Submission { slot, generation, item: Item::Record(Arc::new(record)), effects }]);
         answer
     }
 }
@@ -170,7 +170,7 @@ async fn what_another_node_wrote_meanwhile_is_not_taken_for_ones_own() {
 }
 
 fn batch(record: &Record) -> Batch {
-    Batch { owner: SCRIBE.into(), records: vec![record.clone()], snapshots: Vec::new() }
+    Batch::of(SCRIBE, [record.clone()])
 }
 
 /// A lease that is valid for so many more looks at it.

@@ -179,7 +179,7 @@ fn old_order() -> Resident {
 
 fn records(core: &mut SlotCore) -> Vec<Record> {
     let submitted = core.outputs(NOW).into_iter().filter_map(|output| match output {
-        Output::Submit(Submission { item: Item::Record(record), .. }) => Some(*record),
+        Output::Submit(Submission { item: Item::Record(record), .. }) => Some(Record::clone(&record)),
         _ => None,
     });
     submitted.collect()

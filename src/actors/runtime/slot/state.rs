@@ -424,7 +424,7 @@ impl SlotState {
             owed,
             wake,
         };
-        self.submit(Item::Record(Box::new(record)), effects);
+        self.submit(Item::Record(Arc::new(record)), effects);
         self.after_record(resident, &key, at);
     }
 
@@ -444,7 +444,7 @@ impl SlotState {
     pub fn snapshot(&mut self, resident: &mut Resident, key: &EntityKey, at: Time) {
         let snapshot = resident.snapshot(self.slot, key, at);
         match snapshot.check() {
-            Ok(()) => self.submit(Item::Snapshot(Box::new(snapshot)), Vec::new()),
+            Ok(()) => self.submit(Item::Snapshot(Arc::new(snapshot)), Vec::new()),
             Err(why) => {
                 // Tried again once as much has come since.
                 resident.snapshot_bytes = snapshot.encoded_len();
