@@ -1,9 +1,11 @@
 //! What `scripts/bench` measures below the API: reservations at one SKU through the runtime, and the journal
 //! beside a plain append-only file. One line of JSON on standard output.
 //!
-//! `inside hot-sku|journal|file|gathered|filled --data DIR [--tasks N] [--seconds S] [--bytes B] [--store sled|fjall|URL]`
+//! `inside hot-sku|journal|file|gathered|filled|feed --data DIR [--tasks N] [--seconds S] [--bytes B] [--records N]
+//! [--store sled|fjall|URL]`
 
 mod appending;
+mod feed;
 mod hot_sku;
 mod stores;
 mod tally;
@@ -21,6 +23,8 @@ pub struct Options {
     time: Duration,
     /// What a record takes.
     bytes: usize,
+    /// How many there are to be followed.
+    records: usize,
     engine: EngineKind,
     /// Of a shared store, whose database is new.
     url: Option<String>,
@@ -28,15 +32,17 @@ pub struct Options {
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let what = arguments.next().context("hot-sku, journal, file, gathered or filled")?;
+    let what = arguments.next().context("hot-sku, journal, file, gathered, filled or feed")?;
     let (data, engine) = (PathBuf::new(), EngineKind::default());
-    let mut options = Options { data, tasks: 64, time: Duration::from_secs(5), bytes: 256, engine, url: None };
+    let time = Duration::from_secs(5);
+    let mut options = Options { data, tasks: 64, time, bytes: 256, records: 1_000_000, engine, url: None };
     while let Some(name) = arguments.next() {
         let value = arguments.next().with_context(|| format!("{name} takes a value"))?;
         match name.as_str() {
             "--data" => options.data = value.into(),
             "--tasks" => options.tasks = value.parse()?,
             "--seconds" => options.time = Duration::from_secs_f64(value.parse()?),
+            "--records" => options.records = value.parse()?,
             "--bytes" => options.bytes = value.parse()?,
             "--store" if value.contains("://") => options.url = Some(value),
             "--store" => options.engine = EngineKind::named(&value).context("--store is sled, fjall or a URL")?,
@@ -52,6 +58,7 @@ fn main() -> anyhow::Result<()> {
         "journal" => runtime.block_on(appending::journal(options))?,
         "gathered" => runtime.block_on(stores::gathered(options))?,
         "filled" => runtime.block_on(stores::filled(options))?,
+        "feed" => runtime.block_on(feed::feed(options))?,
         "file" => runtime.block_on(appending::file(options))?,
         _ => bail!("there is no {what}"),
     };

@@ -1,0 +1,130 @@
+//! The feed: a store that has a history is opened again, and followed from its beginning to its end, as a consumer
+//! does that begins anew.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::ensure;
+use serde_json::{Value, json};
+use souk::persistence::open::Slots;
+use souk::persistence::{
+    Batch, EntityKey, Origin, OwedChange, OwedItem, OwedRow, Payload, Receipt, Record, Slot, SlotHead, Store,
+};
+use tokio::task::JoinSet;
+
+use super::Options;
+use super::appending::{noise, open, opened};
+
+const SLOTS: Slot = 1_024;
+/// Records that one commit takes, as at a busy node: some of many slots.
+const COMMIT: usize = 256;
+/// An entity has so many records in the end, about.
+const HISTORY: usize = 8;
+/// Kinds, and bytes of what an event of each says: a cart's line, an order's step, a product, a SKU's reservation.
+const KINDS: [(u8, &str, usize); 4] = [(10, "cart", 90), (11, "order", 180), (8, "product", 400), (9, "sku", 60)];
+/// Records of one read.
+const PAGE: usize = 1_000;
+
+pub async fn feed(options: Options) -> anyhow::Result<Value> {
+    let store = opened(&options, SLOTS).await?;
+    let began = Instant::now();
+    fill(&*store, options.records).await?;
+    let filled_s = began.elapsed().as_secs_f64();
+    store.close().await?;
+    drop(store);
+
+    let store = open(&options, Slots::Stored).await?;
+    let heads: Arc<[SlotHead]> = store.heads().await?.into();
+    let began = Instant::now();
+    let mut readers = JoinSet::new();
+    for reader in 0..options.tasks {
+        readers.spawn(follow(store.clone(), heads.clone(), (reader..usize::from(SLOTS)).step_by(options.tasks)));
+    }
+    let (mut records, mut bytes) = (0, 0);
+    while let Some(read) = readers.join_next().await {
+        let read = read??;
+        (records, bytes) = (records + read.0, bytes + read.1);
+    }
+    let caught_up_s = began.elapsed().as_secs_f64();
+    ensure!(records == options.records, "{records} records were read of {}", options.records);
+    store.close().await?;
+    Ok(json!({
+        "records": records,
+        "bytes": bytes,
+        "fill_rate": records as f64 / filled_s,
+        "rate": records as f64 / caught_up_s,
+    }))
+}
+
+/// Reads these slots to their heads; the answer is how many records there were, and their bytes.
+async fn follow(
+    store: Arc<dyn Store>,
+    heads: Arc<[SlotHead]>,
+    slots: impl Iterator<Item = usize>,
+) -> anyhow::Result<(usize, usize)> {
+    let (mut records, mut bytes) = (0, 0);
+    for slot in slots {
+        let mut seq = 0;
+        while seq < heads[slot].seq {
+            for record in store.feed(slot as Slot, seq, PAGE).await? {
+                ensure!(record.seq == seq + 1, "slot {slot}: record {} comes after {seq}", record.seq);
+                seq = record.seq;
+                records += 1;
+                bytes += record.events.iter().map(|event| event.bytes.len()).sum::<usize>();
+            }
+        }
+    }
+    Ok((records, bytes))
+}
+
+async fn fill(store: &dyn Store, records: usize) -> anyhow::Result<()> {
+    let entities = (records / HISTORY).max(1);
+    let mut versions = vec![0_u32; entities];
+    let mut seqs = vec![0_u64; usize::from(SLOTS)];
+    let all: Vec<usize> = (0..records).collect();
+    for numbers in all.chunks(COMMIT) {
+        let records = numbers.iter().map(|number| {
+            let entity = number.wrapping_mul(7_919) % entities; // a prime: neighbours are of different slots
+            let slot = (entity % usize::from(SLOTS)) as Slot;
+            let seq = &mut seqs[usize::from(slot)];
+            *seq += 1;
+            versions[entity] += 1;
+            record(slot, *seq, entity, u64::from(versions[entity]))
+        });
+        let refused = store.append(Batch::of("bench", records)).await?;
+        ensure!(refused.is_empty(), "appends were refused: {refused:?}");
+    }
+    Ok(())
+}
+
+/// What a command leaves: an event, most often the receipt of its request, sometimes something owed.
+fn record(slot: Slot, seq: u64, entity: usize, version: u64) -> Record {
+    let (kind, name, event_bytes) = KINDS[entity % KINDS.len()];
+    let payload = |code: u16, bytes| Payload { type_number: u16::from(kind) * 256 + code, version: 1, bytes };
+    let receipt = (!seq.is_multiple_of(4)).then(|| Receipt {
+        origin: match seq % 4 {
+            1 => Origin::Owed { slot: slot / 2, number: seq * 256, watermark: 0 },
+            _ => Origin::Client { expires_ms: 1_700_086_400_000 },
+        },
+        fingerprint: [7; 16],
+        outcome: payload(128, vec![1; 12]),
+    });
+    let owed =
+        |number| OwedRow { due_ms: 1_700_000_005_000, items: vec![OwedItem { number, key: "reserve:TEE-M".into() }] };
+    Record {
+        slot,
+        seq,
+        epoch: 1,
+        key: EntityKey { kind, id: format!("{name}_{entity:026}").into() },
+        version,
+        at_ms: 1_700_000_000_000 + seq as i64,
+        request: (u128::from(slot) << 64 | u128::from(seq)).to_be_bytes(),
+        receipt,
+        events: vec![payload(1, noise(seq, event_bytes))],
+        owed: (kind == 11).then(|| match version % 2 {
+            1 => OwedChange { before_due_ms: None, after: Some(owed(seq * 256)) },
+            _ => OwedChange { before_due_ms: Some(1_700_000_005_000), after: None },
+        }),
+        wake: None,
+    }
+}
