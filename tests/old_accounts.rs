@@ -8,8 +8,8 @@ use souk::actors::entity::{Caller, codec};
 use souk::actors::gateways::payments::MockPayments;
 use souk::actors::kinds;
 use souk::actors::payment::types::GATEWAY;
+use souk::actors::runtime::Runtime;
 use souk::actors::runtime::client::{Asking, Wait};
-use souk::actors::runtime::{Runtime, RuntimeConfig};
 use souk::actors::user::types::{Command, User};
 use souk::actors::values::{Email, RequestId, Role, UserId};
 use souk::cluster::{NodeId, SoleOwner};
@@ -30,7 +30,7 @@ async fn register(data: &std::path::Path, emails: &[&str]) {
     let choice = StoreChoice::Embedded { engine: EngineKind::Sled, dir: data.into() };
     let settings = StoreSettings { choice, slots: Slots::Configured(16), cache_bytes: 1 << 20 };
     let store = open(&settings).await.expect("a new store");
-    let config = RuntimeConfig::new(NodeId::incarnate("old"), kinds::all());
+    let config = Config::default().runtime(NodeId::incarnate("old"), kinds::all());
     let prepared = Runtime::prepare(config, store, Arc::new(SoleOwner), Arc::new(Metrics::new()));
     let payments = Arc::new(MockPayments::new(prepared.client()));
     let runtime = prepared.with_gateway(GATEWAY, payments).start().await.expect("it starts");

@@ -19,14 +19,15 @@ use souk::actors::kinds;
 use souk::actors::mock_charge::types::{ChargeStatus, MockCharge};
 use souk::actors::order::types::{self as order, Order, OrderStatus, PaymentStatus, RefusalCode};
 use souk::actors::payment::types::{GATEWAY, PaymentIntent, PaymentMethod};
+use souk::actors::runtime::Runtime;
 use souk::actors::runtime::client::{Asking, Client, View, Wait};
-use souk::actors::runtime::{Runtime, RuntimeConfig};
 use souk::actors::sku::types::{self as sku, Offer, StockUnit};
 use souk::actors::values::{
     Address, CartId, Contact, Currency, Money, OrderId, ProductId, Quantity, RefundId, RequestId, Secret, Sku, UserId,
     VariantId,
 };
 use souk::cluster::{NodeId, SoleOwner};
+use souk::config::Config;
 use souk::metrics::Metrics;
 use souk::persistence::Journal;
 use souk::persistence::memory::Memory;
@@ -77,9 +78,9 @@ impl Shop {
         payment_timeout_ms: u64,
         payments: impl FnOnce(Client) -> Arc<dyn Gateway>,
     ) -> Shop {
-        let mut config = RuntimeConfig::new(NodeId::incarnate("test"), kinds::all());
-        config.policy.payment_timeout_ms = payment_timeout_ms;
-        config.policy.order_decide_ms = payment_timeout_ms + 60_000;
+        let mut config = Config::default().runtime(NodeId::incarnate("test"), kinds::all());
+        config.policy.payment.timeout_ms = payment_timeout_ms;
+        config.policy.order.decide_ms = payment_timeout_ms + 60_000;
         let metrics = Arc::new(Metrics::new());
         let prepared = Runtime::prepare(config, journal, Arc::new(SoleOwner), metrics);
         let client = prepared.client();

@@ -11,11 +11,12 @@ use souk::actors::kinds;
 use souk::actors::login::types::{Command, Login};
 use souk::actors::payment::types::GATEWAY;
 use souk::actors::projections::Projections;
+use souk::actors::runtime::Runtime;
 use souk::actors::runtime::client::{AskError, Asking, Client, Keyed, Wait};
 use souk::actors::runtime::dispatcher::Follower;
-use souk::actors::runtime::{Runtime, RuntimeConfig};
 use souk::actors::values::{LoginName, RequestId, UserId};
 use souk::cluster::{NodeId, SoleOwner, slot_of};
+use souk::config::Config;
 use souk::metrics::Metrics;
 use souk::persistence::faulty::{Faulty, Part};
 use souk::persistence::memory::Memory;
@@ -33,7 +34,7 @@ struct Node {
 
 async fn start(store: &Arc<Faulty<Memory>>) -> Node {
     let metrics = Arc::new(Metrics::new());
-    let config = RuntimeConfig::new(NodeId::incarnate("test"), kinds::all());
+    let config = Config::default().runtime(NodeId::incarnate("test"), kinds::all());
     let prepared = Runtime::prepare(config, store.clone(), Arc::new(SoleOwner), metrics.clone());
     let payments = Arc::new(MockPayments::new(prepared.client()));
     let projections = Projections::new(prepared.client(), store.clone(), metrics.clone());

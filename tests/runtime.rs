@@ -13,10 +13,11 @@ use souk::actors::kinds;
 use souk::actors::payment::types::GATEWAY;
 use souk::actors::runtime::client::{AskError, Asking, Client, Keyed, Wait};
 use souk::actors::runtime::pruning::PRUNE_EVERY;
-use souk::actors::runtime::{Runtime, RuntimeConfig, StartError};
+use souk::actors::runtime::{Runtime, StartError};
 use souk::actors::user::types::{Command, Status, User};
 use souk::actors::values::{RequestId, Role, Secret, UserId};
 use souk::cluster::{Lease, NodeId, SoleOwner, slot_of};
+use souk::config::Config;
 use souk::metrics::Metrics;
 use souk::persistence::faulty::{Call, Fault, Faulty};
 use souk::persistence::memory::Memory;
@@ -32,7 +33,7 @@ async fn start(journal: Arc<dyn Journal>) -> Runtime {
 }
 
 async fn start_under(journal: Arc<dyn Journal>, lease: Arc<dyn Lease>) -> Runtime {
-    let config = RuntimeConfig::new(NodeId::incarnate("test"), kinds::all());
+    let config = Config::default().runtime(NodeId::incarnate("test"), kinds::all());
     let prepared = Runtime::prepare(config, journal, lease, Arc::new(Metrics::new()));
     let payments = Arc::new(MockPayments::new(prepared.client()));
     prepared.with_gateway(GATEWAY, payments).start().await.expect("the runtime starts")
@@ -41,7 +42,7 @@ async fn start_under(journal: Arc<dyn Journal>, lease: Arc<dyn Lease>) -> Runtim
 /// What entities owe to a gateway that is not there would be owed for ever.
 #[tokio::test]
 async fn a_runtime_without_one_of_its_gateways_does_not_start() {
-    let config = RuntimeConfig::new(NodeId::incarnate("test"), kinds::all());
+    let config = Config::default().runtime(NodeId::incarnate("test"), kinds::all());
     let journal: Arc<dyn Journal> = Arc::new(Memory::new(16));
     let started =
         Runtime::prepare(config, journal.clone(), Arc::new(SoleOwner), Arc::new(Metrics::new())).start().await;

@@ -10,11 +10,12 @@ use souk::actors::entity::Caller;
 use souk::actors::gateways::payments::MockPayments;
 use souk::actors::kinds;
 use souk::actors::payment::types::GATEWAY;
+use souk::actors::runtime::Runtime;
 use souk::actors::runtime::client::{Asking, Client, Keyed, Wait};
-use souk::actors::runtime::{Runtime, RuntimeConfig};
 use souk::actors::sku::types::{Command, Item, Offer, StockUnit};
 use souk::actors::values::{Currency, Money, OrderId, ProductId, Quantity, RequestId, Sku, Time, VariantId};
 use souk::cluster::{NodeId, SoleOwner};
+use souk::config::Config;
 use souk::metrics::Metrics;
 use souk::persistence::embedded::{EmbeddedJournal, EmbeddedOptions};
 use tokio::time::Instant;
@@ -29,9 +30,7 @@ pub async fn measure(options: Options) -> anyhow::Result<Value> {
         &options.data,
         EmbeddedOptions { engine: options.engine, ..EmbeddedOptions::default() },
     )?);
-    // The sizes of config/default.toml.
-    let config =
-        RuntimeConfig { inbox_messages_max: 4_096, ..RuntimeConfig::new(NodeId::incarnate("bench"), kinds::all()) };
+    let config = Config::default().runtime(NodeId::incarnate("bench"), kinds::all());
     let prepared = Runtime::prepare(config, journal, Arc::new(SoleOwner), Arc::new(Metrics::new()));
     let payments = Arc::new(MockPayments::new(prepared.client()));
     let runtime = prepared.with_gateway(GATEWAY, payments).start().await?;

@@ -19,6 +19,7 @@ pub mod user;
 pub mod entity;
 pub mod gateways;
 pub mod kinds;
+pub mod policy;
 pub mod projections;
 pub mod runtime;
 #[cfg(test)]

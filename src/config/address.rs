@@ -33,6 +33,7 @@ impl AddressBlock {
 
 /// The header in which proxies say where a request came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub enum ProxyHeader {
     XForwardedFor,
     /// RFC 7239.
@@ -68,6 +69,12 @@ impl fmt::Display for AddressBlock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl serde::Serialize for AddressBlock {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_str(self)
+        }
+    }
 
     #[test]
     fn a_block_holds_its_addresses_and_no_others() {

@@ -5,6 +5,7 @@ use std::thread::available_parallelism;
 use super::reader::Reader;
 
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub struct Auth {
     pub issuer: String,
     pub audience: String,
@@ -19,6 +20,7 @@ pub struct Auth {
 }
 
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub struct Argon2 {
     pub memory_kib: u32,
     pub iterations: u32,

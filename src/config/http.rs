@@ -7,6 +7,7 @@ use super::address::{AddressBlock, ProxyHeader};
 use super::reader::Reader;
 
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub struct Http {
     pub addr: SocketAddr,
     pub body_max_bytes: usize,
@@ -31,6 +32,7 @@ pub struct Http {
 }
 
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub struct Cors {
     /// Each as a browser sends it (scheme, host and port, without a slash at the end), or `*` alone.
     pub origins: Vec<String>,
@@ -77,6 +79,7 @@ impl Http {
 }
 
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub struct Idempotency {
     pub keep_ms: u64,
     pub keep_money_ms: u64,
@@ -89,6 +92,7 @@ impl Idempotency {
 }
 
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub struct Complete {
     pub deadline_ms: u64,
 }
@@ -100,6 +104,7 @@ impl Complete {
 }
 
 #[derive(Clone, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub struct Limits {
     /// Empty: each node counts for itself. May hold a password: `Debug` does not show it.
     pub redis_url: String,

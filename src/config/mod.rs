@@ -13,11 +13,13 @@ mod postgres;
 mod problems;
 mod reader;
 mod redis;
+mod runtime;
 mod store;
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 pub use address::{AddressBlock, ProxyHeader};
 pub use auth::{Argon2, Auth};
@@ -29,7 +31,9 @@ use reader::Reader;
 pub use redis::Redis;
 pub use store::{Engine, Store, StoreKind};
 
-use crate::actors::entity::Policy;
+use crate::actors::policy::{CartPolicy, OrderPolicy, PaymentPolicy, ReservationPolicy, StockPolicy};
+use crate::actors::runtime::slot::SlotLimits;
+use crate::actors::runtime::writer::WriterLimits;
 
 /// The defaults as shipped, with the documentation of every key.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
@@ -37,84 +41,48 @@ pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
 /// All settings. A field is the key of `config/default.toml` of the same path, where its why and unit
 /// are written.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub struct Config {
     pub node: Node,
     pub http: Http,
     pub idempotency: Idempotency,
     pub data: Data,
     pub store: Store,
-    pub journal: Journal,
-    pub slots: Slots,
-    pub cart: Cart,
-    pub reservation: Reservation,
-    pub order: Order,
+    pub journal: WriterLimits,
+    pub slots: SlotLimits,
+    pub cart: CartPolicy,
+    pub reservation: ReservationPolicy,
+    pub order: OrderPolicy,
     pub complete: Complete,
-    pub payment: Payment,
-    pub stock: Stock,
+    pub payment: PaymentPolicy,
+    pub stock: StockPolicy,
     pub auth: Auth,
     pub limits: Limits,
     pub log: Log,
 }
 
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub struct Node {
     /// Empty: the host's name.
     pub name: String,
 }
 
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub struct Data {
     pub dir: PathBuf,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Journal {
-    pub batch_records_max: usize,
-    pub batch_bytes_max: usize,
-    pub queue_bytes_max: usize,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Slots {
-    pub mailbox_max: usize,
-    pub resident_bytes_max: usize,
-    pub idle_ms: u64,
-    pub snapshot_events: u64,
-    pub owed_overdue_ms: u64,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Cart {
-    pub ttl_ms: u64,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Reservation {
-    pub ttl_ms: u64,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Order {
-    pub decide_ms: u64,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Payment {
-    pub timeout_ms: u64,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Stock {
-    pub low_at: u32,
-}
-
-#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub struct Log {
     pub filter: String,
     pub format: LogFormat,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub enum LogFormat {
     Auto,
     Text,
@@ -132,9 +100,11 @@ pub struct Sources<'a> {
 }
 
 impl Default for Config {
-    /// The defaults as shipped.
+    /// The defaults as shipped. Tests start from these and change what they say they change.
     fn default() -> Self {
-        Config::load(&Sources::default()).expect("config/default.toml is tested to be valid")
+        static SHIPPED: LazyLock<Config> =
+            LazyLock::new(|| Config::load(&Sources::default()).expect("config/default.toml is tested to be valid"));
+        SHIPPED.clone()
     }
 }
 
@@ -149,19 +119,6 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
     }
 
-    /// The settings that decisions of entities depend on.
-    pub fn policy(&self) -> Policy {
-        Policy {
-            cart_ttl_ms: self.cart.ttl_ms,
-            reservation_ttl_ms: self.reservation.ttl_ms,
-            payment_timeout_ms: self.payment.timeout_ms,
-            order_decide_ms: self.order.decide_ms,
-            refresh_ttl_ms: self.auth.refresh_ttl_ms,
-            refresh_grace_ms: self.auth.refresh_grace_ms,
-            low_stock_at: self.stock.low_at,
-        }
-    }
-
     fn read(r: &mut Reader<'_>) -> Config {
         Config {
             node: Node { name: r.text("node.name", 0..=64) },
@@ -169,24 +126,14 @@ impl Config {
             idempotency: Idempotency::read(r),
             data: Data { dir: r.text("data.dir", 1..=4_096).into() },
             store: Store::read(r),
-            journal: Journal {
-                batch_records_max: r.size("journal.batch_records_max", 1..=1_000_000),
-                batch_bytes_max: r.size("journal.batch_bytes_max", 65_536..=1 << 30),
-                queue_bytes_max: r.size("journal.queue_bytes_max", 65_536..=1 << 40),
-            },
-            slots: Slots {
-                mailbox_max: r.size("slots.mailbox_max", 16..=1_000_000),
-                resident_bytes_max: r.size("slots.resident_bytes_max", 1 << 20..=1 << 44),
-                idle_ms: r.ms("slots.idle_ms"),
-                snapshot_events: r.number("slots.snapshot_events", 1..=1_000_000),
-                owed_overdue_ms: r.ms("slots.owed_overdue_ms"),
-            },
-            cart: Cart { ttl_ms: r.ms("cart.ttl_ms") },
-            reservation: Reservation { ttl_ms: r.ms("reservation.ttl_ms") },
-            order: Order { decide_ms: r.number("order.decide_ms", 2..=55_000) },
+            journal: runtime::journal(r),
+            slots: runtime::slots(r),
+            cart: runtime::cart(r),
+            reservation: runtime::reservation(r),
+            order: runtime::order(r),
             complete: Complete::read(r),
-            payment: Payment { timeout_ms: r.number("payment.timeout_ms", 1..=50_000) },
-            stock: Stock { low_at: r.number("stock.low_at", 0..=1_000_000) },
+            payment: runtime::payment(r),
+            stock: runtime::stock(r),
             auth: Auth::read(r),
             limits: Limits::read(r),
             log: Log {

@@ -10,6 +10,7 @@ use crate::persistence::postgres::{Limits, PostgresSettings, Tls};
 use crate::persistence::tls::Files;
 
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub struct Postgres {
     pub readers_max: usize,
     pub connect_ms: u64,
@@ -25,6 +26,7 @@ pub struct Postgres {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub enum SslMode {
     Address,
     Disable,

@@ -1,8 +1,6 @@
 //! Turns the values that count into typed settings within their bounds, and collects what is wrong. After
 //! a problem it goes on with the smallest value allowed, which nobody sees: a load with problems fails.
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -15,22 +13,15 @@ const MS_MAX: i64 = 366 * 24 * 3_600_000;
 pub struct Reader<'a> {
     layers: &'a Layers,
     problems: Vec<Problem>,
-    /// Keys that have been read: so that a test can find a default that nobody reads.
-    read: RefCell<BTreeSet<&'static str>>,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(layers: &'a Layers) -> Reader<'a> {
-        Reader { layers, problems: Vec::new(), read: RefCell::default() }
+        Reader { layers, problems: Vec::new() }
     }
 
     pub fn into_problems(self) -> Vec<Problem> {
         self.problems
-    }
-
-    #[cfg(test)]
-    pub fn keys_read(&self) -> BTreeSet<&'static str> {
-        self.read.borrow().clone()
     }
 
     pub fn number<N: TryFrom<i64>>(&mut self, key: &'static str, within: RangeInclusive<i64>) -> N {
@@ -136,7 +127,6 @@ impl<'a> Reader<'a> {
     }
 
     fn value(&mut self, key: &'static str) -> Option<&'a Value> {
-        self.read.borrow_mut().insert(key);
         let value = self.layers.get(key).map(|(value, _)| value);
         if value.is_none() {
             self.problem(key, "has no default".to_owned());

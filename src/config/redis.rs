@@ -9,6 +9,7 @@ use crate::persistence::redis::RedisOptions;
 use crate::persistence::tls::Files;
 
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub struct Redis {
     pub accept_loss: bool,
     pub connect_ms: u64,

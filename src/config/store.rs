@@ -11,6 +11,7 @@ use crate::persistence::embedded::EngineKind;
 use crate::persistence::open::{Slots as StoreSlots, StoreChoice, StoreSettings};
 
 #[derive(Clone, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub struct Store {
     pub kind: StoreKind,
     /// Empty for the embedded kinds. May hold a password: `Debug` does not show it.
@@ -75,6 +76,7 @@ impl fmt::Debug for Store {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub enum StoreKind {
     Sled,
     Fjall,
@@ -102,6 +104,7 @@ impl StoreKind {
 }
 
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub struct Engine {
     pub cache_bytes: u64,
 }

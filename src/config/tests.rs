@@ -1,11 +1,8 @@
+use std::collections::BTreeMap;
 use std::io::Write;
 
+use super::layers::Value;
 use super::*;
-use crate::actors::kinds;
-use crate::actors::runtime::RuntimeConfig;
-use crate::actors::runtime::slot::SlotLimits;
-use crate::actors::runtime::writer::WriterLimits;
-use crate::cluster::NodeId;
 use crate::fuzz::{Verdict, decoder};
 use crate::persistence::open::{Slots as StoreSlots, StoreChoice};
 use crate::persistence::redis::RedisOptions;
@@ -38,9 +35,8 @@ impl Loaded {
 }
 
 #[test]
-fn the_shipped_defaults_are_valid_and_agree_with_the_policy() {
+fn the_shipped_defaults_are_valid() {
     let config = Config::default();
-    assert_eq!(config.policy(), Policy::default());
     assert_eq!(config.http.addr.to_string(), "127.0.0.1:8080");
     assert_eq!(config.data.dir, PathBuf::from("./data"));
     assert!(config.limits.exempt.iter().any(|block| block.contains("127.0.0.1".parse().expect("an address"))));
@@ -48,17 +44,57 @@ fn the_shipped_defaults_are_valid_and_agree_with_the_policy() {
 }
 
 #[test]
-fn every_default_is_read_and_every_key_is_documented() {
-    let (layers, problems) = Layers::gather(&Sources::default());
-    assert_eq!(problems, []);
-    let mut reader = Reader::new(&layers);
-    Config::read(&mut reader);
-    let read: Vec<&str> = reader.keys_read().into_iter().collect();
-    assert_eq!(read, layers.keys().collect::<Vec<_>>());
-
+fn every_key_is_documented() {
     let lines: Vec<&str> = DEFAULT_TOML.lines().collect();
     for pair in lines.windows(2).filter(|pair| pair[1].contains(" = ") && !pair[1].starts_with('#')) {
         assert!(pair[0].starts_with("# "), "no comment above: {}", pair[1]);
+    }
+}
+
+/// Every setting by the path of its field. What is between settings is not looked at.
+fn fields(environment: Vec<(String, String)>) -> Option<BTreeMap<String, serde_json::Value>> {
+    fn walk(path: &str, value: serde_json::Value, found: &mut BTreeMap<String, serde_json::Value>) {
+        let serde_json::Value::Object(members) = value else {
+            assert!(found.insert(path.to_owned(), value).is_none(), "{path} is there once");
+            return;
+        };
+        for (name, value) in members {
+            let path = if path.is_empty() { name } else { format!("{path}.{name}") };
+            walk(&path, value, found);
+        }
+    }
+    let (layers, problems) = Layers::gather(&Sources { environment, ..Sources::default() });
+    assert_eq!(problems, []);
+    let mut reader = Reader::new(&layers);
+    let config = Config::read(&mut reader);
+    let mut found = BTreeMap::new();
+    walk("", serde_json::to_value(config).expect("it can be written"), &mut found);
+    reader.into_problems().is_empty().then_some(found)
+}
+
+/// Texts that another value of the same setting may have.
+fn other_values(default: &Value) -> Vec<String> {
+    match default {
+        Value::Integer(number) => [number + 1_000, number - 1, number + 1].map(|number| number.to_string()).into(),
+        Value::Text(_) => {
+            ["other", "127.0.0.1:1", "fjall", "Forwarded", "disable", "true", "json"].map(str::to_owned).into()
+        }
+        Value::List(_) => ["10.0.0.0/8", "https://shop.example.com"].map(str::to_owned).into(),
+    }
+}
+
+#[test]
+fn every_key_is_one_field_of_the_same_name_and_every_field_a_key() {
+    let (layers, _) = Layers::gather(&Sources::default());
+    let shipped = fields(Vec::new()).expect("the defaults are valid");
+    assert_eq!(shipped.keys().collect::<Vec<_>>(), layers.keys().collect::<Vec<_>>());
+    for key in layers.keys() {
+        let (default, _) = layers.get(key).expect("it is there");
+        let variable = format!("SOUK_{}", key.replace('.', "__").to_uppercase());
+        let changed = other_values(default).into_iter().find_map(|other| fields(vec![(variable.clone(), other)]));
+        let changed = changed.unwrap_or_else(|| panic!("{key} takes another value"));
+        let differs: Vec<_> = changed.iter().filter(|(field, value)| shipped[*field] != **value).collect();
+        assert_eq!(differs.iter().map(|(field, _)| field.as_str()).collect::<Vec<_>>(), [key]);
     }
 }
 
@@ -172,20 +208,6 @@ fn a_store_in_redis_is_opened_as_it_is_configured() {
     assert!(*options == RedisOptions::at("redis://db"), "the defaults are the same");
     let problems = load("[store.redis]\nanswer_ms = 5_000\nclient_key_file = \"k\"\n", &[], &[]).problems();
     assert!(problems.len() == 2 && problems[0].contains("store.redis.answer_ms: must be less"), "{problems:?}");
-}
-
-#[test]
-fn the_limits_in_code_are_those_that_ship() {
-    let (config, slots, writer) = (Config::default(), SlotLimits::default(), WriterLimits::default());
-    let runtime = RuntimeConfig::new(NodeId::incarnate("node"), kinds::all());
-    assert_eq!(slots.idle_ms, config.slots.idle_ms);
-    assert_eq!(slots.resident_bytes_max, config.slots.resident_bytes_max);
-    assert_eq!(slots.snapshot_records, config.slots.snapshot_events);
-    assert_eq!(slots.owed_overdue_ms, config.slots.owed_overdue_ms);
-    assert_eq!(writer.batch_records_max, config.journal.batch_records_max);
-    assert_eq!(writer.batch_bytes_max, config.journal.batch_bytes_max);
-    assert_eq!(runtime.inbox_messages_max, config.slots.mailbox_max);
-    assert_eq!(runtime.queue_bytes_max, config.journal.queue_bytes_max);
 }
 
 #[test]

@@ -19,9 +19,8 @@ use crate::actors::kinds;
 use crate::actors::projections::Projections;
 use crate::actors::runtime::history::{self, StateAt, Until};
 use crate::actors::runtime::marks::Marks;
-use crate::actors::runtime::slot::{self, SlotLimits};
-use crate::actors::runtime::writer::WriterLimits;
-use crate::actors::runtime::{Prepared, Runtime, RuntimeConfig};
+use crate::actors::runtime::slot;
+use crate::actors::runtime::{Prepared, Runtime};
 use crate::actors::values::Email;
 use crate::cluster::{Lease, NodeId, SoleOwner, slot_of};
 use crate::config::Config;
@@ -196,7 +195,8 @@ pub async fn inspect_at_rest(
         Question::Present => {
             let heads = journal.heads().await?;
             let head = heads.get(usize::from(slot)).cloned().unwrap_or_default();
-            let residence = slot::at_rest(&*journal, kinds::all(), slot, &key, head.epoch).await?;
+            let residence =
+                slot::at_rest(&*journal, kinds::all(), slot, &key, head.epoch, &config.slots.receipts).await?;
             (residence.version > 0)
                 .then(|| json!({"kind": kind, "id": id, "node": head.owner, "slot": slot, "at_rest": residence}))
         }
@@ -305,24 +305,7 @@ fn prepare_runtime(
     lease: Arc<dyn Lease>,
     metrics: Arc<Metrics>,
 ) -> Prepared {
-    let runtime_config = RuntimeConfig {
-        policy: config.policy(),
-        slot_limits: SlotLimits {
-            idle_ms: config.slots.idle_ms,
-            resident_bytes_max: config.slots.resident_bytes_max,
-            snapshot_records: config.slots.snapshot_events,
-            owed_overdue_ms: config.slots.owed_overdue_ms,
-            ..SlotLimits::default()
-        },
-        writer_limits: WriterLimits {
-            batch_records_max: config.journal.batch_records_max,
-            batch_bytes_max: config.journal.batch_bytes_max,
-        },
-        inbox_messages_max: config.slots.mailbox_max,
-        queue_bytes_max: config.journal.queue_bytes_max,
-        ..RuntimeConfig::new(node, kinds::all())
-    };
-    let prepared = Runtime::prepare(runtime_config, store, lease, metrics);
+    let prepared = Runtime::prepare(config.runtime(node, kinds::all()), store, lease, metrics);
     let payments = MockPayments::new(prepared.client());
     prepared.with_gateway(crate::actors::payment::types::GATEWAY, Arc::new(payments))
 }

@@ -18,6 +18,7 @@ use souk::actors::runtime::writer::{
 };
 use souk::actors::values::Time;
 use souk::cluster::Lease;
+use souk::config::Config;
 use souk::metrics::Metrics;
 use souk::persistence::{EntityKey, Epoch, Journal, OwedRow, Record, Refusal, Slot, SlotHead, StoreError, WakeRow};
 
@@ -158,7 +159,7 @@ impl Node {
             lease: lease.clone(),
             slots: shared.clone(),
             sink: sink.clone(),
-            limits: WriterLimits { batch_records_max: batch_max, ..WriterLimits::default() },
+            limits: WriterLimits { batch_records_max: batch_max, ..Config::default().journal },
             metrics,
             sleep: |_| Box::pin(yield_once()),
         });

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use souk::actors::entity::{Answer, Caller, Ctx, Entity, Policy};
+use souk::actors::entity::{Answer, Caller, Ctx, Entity};
 use souk::actors::mock_charge::types::{ChargeStatus, Command, Rejection, Reply, State};
 use souk::actors::order::types::{Order, OrderStatus, PaymentStage, StockStep};
 use souk::actors::payment::types::{PaymentAnswer, PaymentRequest, PaymentStep};
 use souk::actors::values::{OrderId, PaymentId, RequestId, Time};
+use souk::config::Config;
 
 use crate::Broken;
 use crate::history::History;
@@ -47,7 +48,7 @@ impl Provider {
         };
         let page = self.book.entry(payment).or_default();
         let captured_before = page.captured.is_some();
-        let policy = Arc::new(Policy::default());
+        let policy = Arc::new(Config::default().policy());
         let ctx = Ctx { now, request: RequestId::default(), caller: Caller::System, version: 0, policy };
         let answer = match page.decide(command, &ctx) {
             Ok(decision) => {

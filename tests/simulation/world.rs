@@ -7,13 +7,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::FutureExt;
 use parking_lot::Mutex;
-use souk::actors::entity::Policy;
 use souk::actors::kinds;
+use souk::actors::policy::{
+    CartPolicy, OrderPolicy, PaymentPolicy, Policy, ReservationPolicy, SessionPolicy, StockPolicy,
+};
 use souk::actors::runtime::envelope::{AskError, Body, Envelope, Keep, Reply, ReplyTo};
 use souk::actors::runtime::slot::{Common, Memory, Pushed, ReceiptLimits, SlotLimits};
 use souk::actors::runtime::writer::Room;
 use souk::actors::values::Time;
 use souk::cluster::slot_of;
+use souk::config::Config;
 use souk::metrics::Metrics;
 use souk::persistence::{Journal, Slot};
 use tokio::sync::oneshot;
@@ -102,13 +105,14 @@ impl World {
         spoilt::set_dice(chaos.panics, random.split());
         let slots = random.between(3, 8) as Slot;
         let metrics = Arc::new(Metrics::new());
+        let shipped = Config::default();
         let limits = SlotLimits {
             turn_messages_max: random.between(1, 6) as usize,
             loading_messages_max: random.between(2, 8) as usize,
             loading_entities_max: random.between(2, 8) as usize,
             idle_ms: random.between(5, 400),
             resident_bytes_max: random.between(1, 64) as usize * 1_024 * usize::from(slots),
-            snapshot_records: random.between(1, 8),
+            snapshot_events: random.between(1, 8),
             receipts: ReceiptLimits {
                 clients_max: random.between(1, 12) as usize,
                 owed_max: random.between(2, 24) as usize,
@@ -118,16 +122,15 @@ impl World {
             },
             panics_max: 3,
             quarantine_ms: QUARANTINE_MS,
-            ..SlotLimits::default()
+            ..shipped.slots
         };
         let policy = Policy {
-            cart_ttl_ms: random.between(5_000, 60_000),
-            reservation_ttl_ms: random.between(300, 5_000),
-            payment_timeout_ms: random.between(200, 3_000),
-            order_decide_ms: random.between(3_500, 9_000),
-            refresh_ttl_ms: random.between(1_000, 60_000),
-            refresh_grace_ms: 200,
-            low_stock_at: 2,
+            cart: CartPolicy { ttl_ms: random.between(5_000, 60_000) },
+            reservation: ReservationPolicy { ttl_ms: random.between(300, 5_000) },
+            payment: PaymentPolicy { timeout_ms: random.between(200, 3_000) },
+            order: OrderPolicy { decide_ms: random.between(3_500, 9_000) },
+            auth: SessionPolicy { refresh_ttl_ms: random.between(1_000, 60_000), refresh_grace_ms: 200 },
+            stock: StockPolicy { low_at: 2 },
         };
         let common = Arc::new(Common {
             kinds,

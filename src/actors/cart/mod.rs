@@ -373,7 +373,7 @@ impl State {
 
 /// When a cart that changes now is abandoned.
 fn expiry(ctx: &Ctx) -> Time {
-    ctx.now.plus_ms(ctx.policy.cart_ttl_ms)
+    ctx.now.plus_ms(ctx.policy.cart.ttl_ms)
 }
 
 fn noted(event: Option<Event>) -> Decision<Event, Reply> {

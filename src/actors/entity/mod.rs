@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 
 pub use stored::{NESTED, Number, Stored, read_nested, write_nested};
 
+use super::policy::Policy;
 use super::values::{RequestId, Time, UserId};
 pub use crate::persistence::Payload;
 pub use crate::persistence::codec::{self, CodecError};
@@ -163,40 +164,6 @@ pub struct Ctx {
     /// The entity's version before this command.
     pub version: u64,
     pub policy: Arc<Policy>,
-}
-
-/// The shop's settings that decisions depend on. What a decision takes from here it writes into its
-/// events, so that a later change of a setting rewrites no history.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
-    /// How long a cart lives after its last change.
-    pub cart_ttl_ms: u64,
-    /// How long a SKU holds stock for an order that does not come back.
-    pub reservation_ttl_ms: u64,
-    /// How long an order waits for the payment provider before it gives up and voids.
-    pub payment_timeout_ms: u64,
-    /// How long an order waits for others, from being placed until all its stock is committed.
-    pub order_decide_ms: u64,
-    /// How long a refresh token is good for.
-    pub refresh_ttl_ms: u64,
-    /// How long the previous refresh token still works, for a reply that got lost.
-    pub refresh_grace_ms: u64,
-    /// At or below this many available pieces a SKU is `low_stock`.
-    pub low_stock_at: u32,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Policy {
-            cart_ttl_ms: 30 * 24 * 3_600_000,
-            reservation_ttl_ms: 15 * 60_000,
-            payment_timeout_ms: 30_000,
-            order_decide_ms: 55_000,
-            refresh_ttl_ms: 30 * 24 * 3_600_000,
-            refresh_grace_ms: 10_000,
-            low_stock_at: 5,
-        }
-    }
 }
 
 /// A request that the state says is still to be sent. The request id is derived from the entity's

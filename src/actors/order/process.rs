@@ -34,10 +34,10 @@ impl State {
         }
         let sound = is_sound(&placement);
         let mut draft = Draft::of(self, ctx);
-        let decide_by = ctx.now.plus_ms(ctx.policy.order_decide_ms);
+        let decide_by = ctx.now.plus_ms(ctx.policy.order.decide_ms);
         // A provider that may take long must not leave the stock without time.
-        let for_payment = ctx.policy.payment_timeout_ms.min(ctx.policy.order_decide_ms / 2);
-        let reserve_by = ctx.now.plus_ms(ctx.policy.order_decide_ms - for_payment);
+        let for_payment = ctx.policy.payment.timeout_ms.min(ctx.policy.order.decide_ms / 2);
+        let reserve_by = ctx.now.plus_ms(ctx.policy.order.decide_ms - for_payment);
         draft.push(Event::Placed { placement, limits: Some(Limits { reserve_by, decide_by }) });
         if !sound {
             // Nothing has been asked for yet, so this leaves nothing in flight.
@@ -171,7 +171,7 @@ impl<'a> Draft<'a> {
         let Some(placement) = &self.state.placement else { return };
         let amount = placement.totals.total;
         let payment = PaymentId::derived(&seed(placement.order), 0);
-        let deadline = self.ctx.now.plus_ms(self.ctx.policy.payment_timeout_ms).min(self.state.limits().decide_by);
+        let deadline = self.ctx.now.plus_ms(self.ctx.policy.payment.timeout_ms).min(self.state.limits().decide_by);
         self.push(Event::PaymentAsked { payment, amount, deadline });
     }
 

@@ -9,10 +9,11 @@ use async_trait::async_trait;
 use futures::FutureExt;
 
 use super::*;
-use crate::actors::entity::{Caller, Ctx, Policy};
+use crate::actors::entity::{Caller, Ctx};
 use crate::actors::kinds;
 use crate::actors::slug::types::Command;
 use crate::actors::values::ProductId;
+use crate::config::Config;
 use crate::persistence::{
     Batch, EntityKey, Epoch, History, OwedRow, Refusal, RequestBytes, SlotHead, Snapshot, WakeRow,
 };
@@ -42,8 +43,13 @@ fn history() -> Counted {
         let command =
             if version % 2 == 1 { Command::Claim { product } } else { Command::Release { product, moved: false } };
         let (now, request) = (Time(version as i64 * 1_000), RequestId::default());
-        let ctx =
-            Ctx { now, request, caller: Caller::System, version: version - 1, policy: Arc::new(Policy::default()) };
+        let ctx = Ctx {
+            now,
+            request,
+            caller: Caller::System,
+            version: version - 1,
+            policy: Arc::new(Config::default().policy()),
+        };
         let decided = state.decide(Arc::new(command), &ctx).expect("a command of its kind");
         state.evolve(&*decided.events, now);
         let record = Record {

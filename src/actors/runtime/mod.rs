@@ -23,9 +23,9 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::entity::Policy;
 use super::gateways::Gateway;
 use super::kinds::Kinds;
+use super::policy::Policy;
 use crate::cluster::{Lease, NodeId, Ownership};
 use crate::metrics::Metrics;
 use crate::persistence::{Journal, Slot, StoreError};
@@ -42,33 +42,13 @@ use writer::{EffectSink, Ended, Gathering, JournalWriter, Room, WriterArguments,
 /// Entities of a node that are read from the store at once. It keeps any store busy, and leaves it room for commits.
 const LOADS_MAX: usize = 128;
 
-/// How a runtime is set up.
+/// How a runtime is set up. `slots` and `journal` are the sections of `config/default.toml`.
 pub struct RuntimeConfig {
     pub node: NodeId,
     pub kinds: &'static Kinds,
     pub policy: Policy,
-    pub slot_limits: SlotLimits,
-    pub writer_limits: WriterLimits,
-    /// Messages that wait in front of one slot.
-    pub inbox_messages_max: usize,
-    /// Records and bytes that wait for the journal.
-    pub queue_records_max: usize,
-    pub queue_bytes_max: usize,
-}
-
-impl RuntimeConfig {
-    pub fn new(node: NodeId, kinds: &'static Kinds) -> RuntimeConfig {
-        RuntimeConfig {
-            node,
-            kinds,
-            policy: Policy::default(),
-            slot_limits: SlotLimits::default(),
-            writer_limits: WriterLimits::default(),
-            inbox_messages_max: 4_096,
-            queue_records_max: 65_536,
-            queue_bytes_max: 64 << 20,
-        }
-    }
+    pub slots: SlotLimits,
+    pub journal: WriterLimits,
 }
 
 /// Why a runtime does not start.
@@ -126,17 +106,17 @@ impl Prepared {
     async fn begin(self, claims: Arc<Claims>, starts: Vec<Start>) -> Result<Runtime, StoreError> {
         let Prepared { config, journal, lease, metrics, ownership, router, surroundings } = self;
         let dispatcher = Dispatcher::new(router.clone(), metrics.clone(), surroundings);
-        let room = Arc::new(Room::new(config.queue_records_max, config.queue_bytes_max));
+        let room = Arc::new(Room::new(config.journal.queue_records_max, config.journal.queue_bytes_max));
         let gathering = Gathering::new(room.clone());
         let common = Arc::new(Common {
             kinds: config.kinds,
             policy: Arc::new(config.policy),
-            memory: Memory::new(config.slot_limits.resident_bytes_max, usize::from(journal.slots())),
-            limits: config.slot_limits,
+            memory: Memory::new(config.slots.resident_bytes_max, usize::from(journal.slots())),
+            limits: config.slots,
             room,
             metrics: metrics.clone(),
         });
-        let writer = WriterSeat { lease, limits: config.writer_limits };
+        let writer = WriterSeat { lease, limits: config.journal };
         let spawner = Spawner {
             common,
             journal: journal.clone(),
@@ -184,7 +164,7 @@ impl Runtime {
         metrics: Arc<Metrics>,
     ) -> Prepared {
         let ownership = Arc::new(Ownership::new(config.node.clone(), journal.slots()));
-        let slots: Vec<_> = (0..journal.slots()).map(|slot| SlotShared::new(slot, config.inbox_messages_max)).collect();
+        let slots: Vec<_> = (0..journal.slots()).map(|slot| SlotShared::new(slot, config.slots.mailbox_max)).collect();
         let router =
             Router::new(slots, config.kinds, journal.clone(), ownership.clone(), lease.clone(), metrics.clone());
         let (router, surroundings) = (Arc::new(router), Surroundings::default());

@@ -226,17 +226,15 @@ impl Submission {
     }
 }
 
-/// Bounds of one group commit.
-#[derive(Debug, Clone)]
+/// Bounds of one group commit, and of what waits for it: the section `journal` of `config/default.toml`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub struct WriterLimits {
     pub batch_records_max: usize,
     pub batch_bytes_max: usize,
-}
-
-impl Default for WriterLimits {
-    fn default() -> Self {
-        WriterLimits { batch_records_max: 2_048, batch_bytes_max: 4 << 20 }
-    }
+    /// Records and bytes that wait: beyond, commands are answered Busy. (See [`Room`].)
+    pub queue_records_max: usize,
+    pub queue_bytes_max: usize,
 }
 
 /// The actor around the commit loop.

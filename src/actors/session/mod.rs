@@ -62,7 +62,7 @@ impl State {
     fn start(&self, id: SessionId, user: UserId, hash: [u8; 32], user_agent: String, ctx: &Ctx) -> Decided {
         match self.status {
             Status::Absent => {
-                let expires_at = ctx.now.plus_ms(ctx.policy.refresh_ttl_ms);
+                let expires_at = ctx.now.plus_ms(ctx.policy.auth.refresh_ttl_ms);
                 let started = Event::Started { id, user, token: Secret(hash), user_agent, expires_at };
                 Ok(Decision::new(vec![started], Reply::Started))
             }
@@ -80,12 +80,12 @@ impl State {
             Status::Active => {}
         }
         let (presented, next) = (Secret(presented), Secret(next));
-        let expires_at = ctx.now.plus_ms(ctx.policy.refresh_ttl_ms);
+        let expires_at = ctx.now.plus_ms(ctx.policy.auth.refresh_ttl_ms);
         if self.live.contains(&presented) {
             if self.spent.iter().filter(|(_, grace_until)| ctx.now <= *grace_until).count() >= SPENT_TOKENS_MAX {
                 return Err(Rejection::TooManyRefreshes { limit: SPENT_TOKENS_MAX as u32 });
             }
-            let grace_until = ctx.now.plus_ms(ctx.policy.refresh_grace_ms);
+            let grace_until = ctx.now.plus_ms(ctx.policy.auth.refresh_grace_ms);
             let rotated = Event::Rotated { spent: presented, next, grace_until, expires_at };
             return Ok(Decision::new(vec![rotated], Reply::Refreshed));
         }

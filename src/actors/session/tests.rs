@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::actors::entity::Policy;
+use crate::actors::policy::SessionPolicy;
 use crate::actors::testing::kit::{Given, START, assert_golden};
 
 const SESSION: SessionId = SessionId(3);
@@ -40,8 +40,8 @@ fn started() -> Event {
 
 /// A session that the user lists, with token 0.
 fn listed() -> Given<State> {
-    assert_eq!((Policy::default().refresh_grace_ms, Policy::default().refresh_ttl_ms), (GRACE_MS, TTL_MS));
-    Given::new().history([started(), Event::Listed])
+    let policy = SessionPolicy { refresh_ttl_ms: TTL_MS, refresh_grace_ms: GRACE_MS };
+    Given::new().policy(|shipped| shipped.auth = policy).history([started(), Event::Listed])
 }
 
 #[test]

@@ -119,7 +119,7 @@ impl State {
         if !overdue.is_empty() {
             events.push(Event::Expired { orders: overdue });
         }
-        let expires_at = ctx.now.plus_ms(ctx.policy.reservation_ttl_ms);
+        let expires_at = ctx.now.plus_ms(ctx.policy.reservation.ttl_ms);
         events.push(Event::Reserved { order, quantity, expires_at, placed_at });
         Ok(self.banded(events, Reply::Reserved, available - requested, ctx))
     }
@@ -205,7 +205,7 @@ impl State {
     fn banded(&self, mut events: Vec<Event>, reply: Reply, available: u64, ctx: &Ctx) -> DecisionOf<Self> {
         let band = match available {
             0 => StockBand::OutOfStock,
-            few if few <= u64::from(ctx.policy.low_stock_at) => StockBand::LowStock,
+            few if few <= u64::from(ctx.policy.stock.low_at) => StockBand::LowStock,
             _ => StockBand::InStock,
         };
         if band != self.band {

@@ -27,11 +27,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::actors::entity::{
-    Answer, Caller, CodecError, Ctx, Decision, DecisionOf, Entity, Kind, OWED_MAX, Outcome, Owed, Policy, Stored,
-    Target, codec,
+    Answer, Caller, CodecError, Ctx, Decision, DecisionOf, Entity, Kind, OWED_MAX, Outcome, Owed, Stored, Target, codec,
 };
+use crate::actors::policy::Policy;
 use crate::actors::runtime::erased::{Erased, spec};
 use crate::actors::values::{RequestId, Time};
+use crate::config::Config;
 
 type CommandOf<S> = <<S as Entity>::Kind as Kind>::Command;
 type ReplyOf<S> = <<S as Entity>::Kind as Kind>::Reply;
@@ -59,7 +60,7 @@ impl<S: Entity> Default for Given<S> {
             version: 0,
             now: START,
             caller: Caller::System,
-            policy: Policy::default(),
+            policy: Config::default().policy(),
             requests: 0,
             last: None,
         };

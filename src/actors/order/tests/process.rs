@@ -4,7 +4,6 @@ use super::partners::{Partners, authorising, capturing, committing, confirmed, i
 use std::sync::Arc;
 
 use super::fixture::{ADA, ORDER, gbp, many_lines, pieces, placement};
-use crate::actors::entity::Policy;
 use crate::actors::order::Event;
 use crate::actors::order::types::{
     Command, OrderRefusal, OrderStatus, PaymentStatus, RefusalCode, Rejection, Reply, State, Step, TIMELINE_MAX,
@@ -15,6 +14,7 @@ use crate::actors::payment::types::PaymentAnswer;
 use crate::actors::sku::types::{self as sku, StockUnit};
 use crate::actors::testing::kit::{Given, START};
 use crate::actors::values::{LineId, RefundId};
+use crate::config::Config;
 
 #[test]
 fn the_straight_way() {
@@ -27,10 +27,10 @@ fn the_straight_way() {
         .owes(["reserve:0"])
         .reserved(0)
         .owes(["authorise"])
-        .wakes_at(Some(START.plus_ms(Policy::default().payment_timeout_ms)))
+        .wakes_at(Some(START.plus_ms(Config::default().payment.timeout_ms)))
         .state(is(OrderStatus::Pending, PaymentStatus::None))
         .approved("authorise")
-        .wakes_at(Some(START.plus_ms(Policy::default().order_decide_ms)))
+        .wakes_at(Some(START.plus_ms(Config::default().order.decide_ms)))
         .state(is(OrderStatus::Pending, PaymentStatus::Authorized))
         .owes(["commit:1", "commit:0"])
         .committed(0)
@@ -188,7 +188,7 @@ fn a_declined_payment_releases_and_rejects() {
 
 #[test]
 fn a_provider_that_does_not_answer_is_voided_and_the_void_owed_until_confirmed() {
-    let timeout_ms = Policy::default().payment_timeout_ms;
+    let timeout_ms = Config::default().payment.timeout_ms;
     let table = authorising()
         .after_ms(timeout_ms - 1)
         .when(Command::Wake)
@@ -348,7 +348,7 @@ fn contended(table: super::partners::Table, key: &str) -> super::partners::Table
 #[test]
 fn a_contended_line_is_asked_for_again_after_a_pause_under_a_new_key() {
     // The provider may take more than half of the time: the stock has the other half.
-    let reserve_ms = Policy::default().order_decide_ms.div_ceil(2);
+    let reserve_ms = Config::default().order.decide_ms.div_ceil(2);
     let table = contended(placed().number_claimed(), "reserve:1")
         .events([Event::Contended { line: 1, again_at: START.plus_ms(20) }])
         .owes(["reserve:0"])

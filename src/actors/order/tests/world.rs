@@ -8,13 +8,14 @@ use std::sync::Arc;
 use super::fixture::ORDER;
 use crate::actors::cart::types::{self as cart, Cart};
 use crate::actors::customer::types::{self as customer, Customer};
-use crate::actors::entity::{Answer, Caller, Ctx, Entity, Kind, OWED_MAX, Outcome, Owed, Policy, Target};
+use crate::actors::entity::{Answer, Caller, Ctx, Entity, Kind, OWED_MAX, Outcome, Owed, Target};
 use crate::actors::order::types::{Command, Order, OrderRefusal, Placement, Reply, State};
 use crate::actors::order::{Event, process};
 use crate::actors::order_number::types::{self as order_number, OrderNumber};
 use crate::actors::payment::types::{PaymentAnswer, PaymentRequest, PaymentStep};
 use crate::actors::sku::types::{self as sku, StockUnit};
 use crate::actors::values::{RefundId, RequestId, Time};
+use crate::config::Config;
 
 /// One SKU, as far as one order can see.
 #[derive(Debug, Default, Clone)]
@@ -94,7 +95,7 @@ impl World {
             request: RequestId([self.commands; 16]),
             caller: Caller::System,
             version: self.version,
-            policy: Arc::new(Policy::default()),
+            policy: Arc::new(Config::default().policy()),
         };
         let decision = self.state.decide(command, &ctx)?;
         for event in &decision.events {

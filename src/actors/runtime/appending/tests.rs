@@ -9,11 +9,10 @@ use tokio::sync::oneshot;
 
 use super::super::envelope::{AskError, Reply, ReplyTo};
 use super::super::slot::{Dispatch, SlotShared};
-use super::super::writer::{
-    Effect, EffectSink, Ended, Gathering, Item, Room, Submission, WriterArguments, WriterLimits,
-};
+use super::super::writer::{Effect, EffectSink, Ended, Gathering, Item, Room, Submission, WriterArguments};
 use crate::actors::values::Time;
 use crate::cluster::{Lease, SoleOwner};
+use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::persistence::conformance::{SCRIBE, Scribe};
 use crate::persistence::faulty::{Call, Fault, Faulty, Part};
@@ -64,7 +63,7 @@ impl Bench {
             lease,
             slots,
             sink: seen.clone(),
-            limits: WriterLimits::default(),
+            limits: Config::default().journal,
             metrics: Arc::new(Metrics::new()),
             sleep: |time| Box::pin(tokio::time::sleep(time)),
         };

@@ -2,12 +2,13 @@
 //! older program left behind gets when it goes on.
 
 use super::*;
-use crate::actors::entity::{Caller, Policy};
+use crate::actors::entity::Caller;
 use crate::actors::kinds;
 use crate::actors::runtime::envelope::{Keep, ReplyTo, Wait};
-use crate::actors::runtime::slot::{Memory, ReceiptLimits, SlotLimits};
+use crate::actors::runtime::slot::{Memory, SlotLimits};
 use crate::actors::runtime::writer::{Item, Room, Submission};
 use crate::actors::values::RequestId;
+use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::persistence::{OwedItem, Payload, Record, Slot};
 
@@ -19,7 +20,7 @@ const BUDGET: usize = 4_000;
 fn common(limits: SlotLimits) -> Arc<Common> {
     Arc::new(Common {
         kinds: kinds::all(),
-        policy: Arc::new(Policy::default()),
+        policy: Arc::new(Config::default().policy()),
         memory: Memory::new(limits.resident_bytes_max, SLOTS),
         limits,
         room: Arc::new(Room::new(1_000, 1 << 20)),
@@ -27,7 +28,7 @@ fn common(limits: SlotLimits) -> Arc<Common> {
     })
 }
 fn node() -> Arc<Common> {
-    common(SlotLimits { resident_bytes_max: BUDGET, ..SlotLimits::default() })
+    common(SlotLimits { resident_bytes_max: BUDGET, ..Config::default().slots })
 }
 fn slot(common: &Arc<Common>, slot: Slot) -> SlotCore {
     SlotCore::new(SlotShared::new(slot, 100), common.clone(), 1, &SlotHead::default())
@@ -141,7 +142,7 @@ fn an_entity_stays_while_a_receipt_is_looked_up() {
     bring(&mut core, 0, 100, NOW);
     let resident = core.residents.get_mut(&key(0)).expect("it is in memory");
     assert!(resident.may_leave(0));
-    assert!(resident.receipts.begin_lookup(7, &ReceiptLimits::default()));
+    assert!(resident.receipts.begin_lookup(7, &common.limits.receipts));
     assert!(!resident.may_leave(0));
     let idle = NOW.plus_ms(common.limits.idle_ms);
     core.passivate(idle);

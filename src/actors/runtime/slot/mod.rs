@@ -141,16 +141,21 @@ pub async fn at_rest(
     slot: Slot,
     key: &EntityKey,
     epoch: Epoch,
+    limits: &ReceiptLimits,
 ) -> Result<Residence, AskError> {
     let spec = kinds.by_number(key.kind).ok_or(AskError::UnknownKind)?;
-    let resident = load::load(journal, spec, slot, key, &ReceiptLimits::default()).await?;
+    let resident = load::load(journal, spec, slot, key, limits).await?;
     let owed = resident.owed_steps(kinds, key, |_| None);
     Ok(Residence { owed, ..resident.residence(epoch, false, 0) })
 }
 
-/// How much a slot may hold. The defaults are those of `config/default.toml`. Every limit is there so that full means a quick, explicit no.
-#[derive(Debug, Clone)]
+/// How much a slot may hold: the section `slots` of `config/default.toml`. Every limit is there so that full means a
+/// quick, explicit no.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub struct SlotLimits {
+    /// Messages that wait in front of one slot.
+    pub mailbox_max: usize,
     /// Messages taken in one turn, before the slot lets others run.
     pub turn_messages_max: usize,
     /// Messages that wait for one entity while it is loaded.
@@ -162,7 +167,7 @@ pub struct SlotLimits {
     /// Memory for the entities of all slots of the node, in bytes: beyond, the least recently used leave.
     pub resident_bytes_max: usize,
     /// A snapshot is taken after this many records with events.
-    pub snapshot_records: u64,
+    pub snapshot_events: u64,
     /// How many receipts an entity keeps in memory.
     pub receipts: ReceiptLimits,
     /// Panics in a row after which an entity is not asked any more.
@@ -171,21 +176,4 @@ pub struct SlotLimits {
     pub quarantine_ms: u64,
     /// What has been owed for longer is told to the operator, in milliseconds.
     pub owed_overdue_ms: u64,
-}
-
-impl Default for SlotLimits {
-    fn default() -> Self {
-        SlotLimits {
-            turn_messages_max: 128,
-            loading_messages_max: 256,
-            loading_entities_max: 1_024,
-            idle_ms: 10 * 60_000,
-            resident_bytes_max: 512 << 20,
-            snapshot_records: 128,
-            receipts: ReceiptLimits::default(),
-            panics_max: 3,
-            quarantine_ms: 60_000,
-            owed_overdue_ms: 120_000,
-        }
-    }
 }

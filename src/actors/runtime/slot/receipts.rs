@@ -15,8 +15,9 @@ use hashlink::LinkedHashMap;
 use super::pushed_out::PushedOut;
 use crate::persistence::{Origin, Receipt, RequestBytes, Slot};
 
-/// How many receipts an entity keeps in memory.
+/// How many receipts an entity keeps in memory: the section `slots.receipts` of `config/default.toml`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub struct ReceiptLimits {
     /// The most clients' receipts; beyond, the oldest are left to the index.
     pub clients_max: usize,
@@ -29,12 +30,6 @@ pub struct ReceiptLimits {
     pub filters_max: usize,
     /// Look-ups in the index that are in flight for one entity.
     pub lookups_max: usize,
-}
-
-impl Default for ReceiptLimits {
-    fn default() -> Self {
-        ReceiptLimits { clients_max: 1_024, owed_max: 262_144, swept_from: 64, filters_max: 8, lookups_max: 256 }
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

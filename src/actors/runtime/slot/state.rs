@@ -10,8 +10,9 @@ use super::outstanding::{Debt, Partner};
 use super::receipts::Kept;
 use super::resident::{Resident, Watcher};
 use super::{Memory, SlotLimits, SlotShared};
-use crate::actors::entity::{Caller, Ctx, Policy, Target};
+use crate::actors::entity::{Caller, Ctx, Target};
 use crate::actors::kinds::Kinds;
+use crate::actors::policy::Policy;
 use crate::actors::runtime::envelope::{AskError, Body, Envelope, Keep, ReplyTo, Wait};
 use crate::actors::runtime::erased::{Decided, Erased};
 use crate::actors::runtime::writer::{Effect, Item, Room};
@@ -434,7 +435,7 @@ impl SlotState {
         if resident.version <= MEASURED_EACH_UP_TO || resident.seq.is_multiple_of(16) {
             resident.measure(key);
         }
-        if resident.wants_snapshot(self.common.limits.snapshot_records, at) {
+        if resident.wants_snapshot(self.common.limits.snapshot_events, at) {
             self.snapshot(resident, key, at);
         }
     }
