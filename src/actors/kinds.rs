@@ -36,10 +36,22 @@ const fn numbered<K: Kind>(number: u8) {
     assert!(K::NUMBER == number, "a kind's number is the one in the list of kinds");
 }
 
+/// A test that holds every kind to something.
+#[cfg(test)]
+pub trait Visitor {
+    fn visit<K: Kind>(&mut self);
+}
+
 macro_rules! kinds {
     ($($number:literal => $kind:ty,)*) => {
         const _: () = { $(numbered::<$kind>($number);)* };
         static ALL: LazyLock<Kinds> = LazyLock::new(|| Kinds::new(vec![$(spec::<$kind>()),*]));
+
+        /// Shows every kind, with its types.
+        #[cfg(test)]
+        pub fn visit(visitor: &mut impl Visitor) {
+            $(visitor.visit::<$kind>();)*
+        }
     };
 }
 

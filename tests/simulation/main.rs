@@ -19,6 +19,7 @@ mod dispatch;
 mod handle;
 mod history;
 mod journal;
+mod link;
 mod mutations;
 mod node;
 mod provider;

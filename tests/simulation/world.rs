@@ -35,7 +35,7 @@ use crate::provider::Provider;
 use crate::random::Random;
 use crate::spoilt::{self, Nature};
 use crate::task::Task;
-use crate::{Broken, Summary, clients, shop};
+use crate::{Broken, Summary, clients, link, shop};
 
 /// Somebody who waits for an answer of the node.
 pub struct Waiting {
@@ -278,6 +278,7 @@ impl World {
             self.wire.push(doubled(&envelope));
         }
         let Some(node) = &self.node else { return };
+        let envelope = link::asked(envelope);
         self.say(|| format!("arrives: {}", show(&envelope)));
         let Some(envelope) = node.read(envelope) else { return };
         match node.shared(envelope.slot).inbox.push(envelope) {
@@ -331,7 +332,7 @@ impl World {
                     continue;
                 }
                 Err(oneshot::error::TryRecvError::Closed) => Err(AskError::Unknown),
-                Ok(answer) => answer,
+                Ok(answer) => link::answered(&self.waiting[index].question.key, answer),
             };
             let Waiting { question, to, .. } = self.waiting.remove(index);
             self.say(|| {

@@ -17,12 +17,14 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub(crate) use stored::Bytes;
 pub use stored::{NESTED, Number, Stored, read_nested, write_nested};
 
 use super::policy::Policy;
 use super::values::{RequestId, Time, UserId};
 pub use crate::persistence::Payload;
 pub use crate::persistence::codec::{self, CodecError};
+use crate::stored_enum;
 
 /// The public face of a kind of entity: its name and its vocabulary. Implemented by an empty enum.
 pub trait Kind: Sized + Send + Sync + 'static {
@@ -145,13 +147,15 @@ impl<E, R> Decision<E, R> {
     }
 }
 
-/// Who asks, as the edge has established it. The edge has also checked that he may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub enum Caller {
-    /// The system itself: an owed request, a wake, an answer.
-    System,
-    Anonymous,
-    User(UserId),
+stored_enum! {
+    /// Who asks, as the edge has established it. The edge has also checked that he may.
+    #[derive(Copy, Eq)]
+    pub enum Caller {
+        /// The system itself: an owed request, a wake, an answer.
+        (1, 1) => System,
+        (2, 1) => Anonymous,
+        (3, 1) => User(user: UserId),
+    }
 }
 
 /// What surrounds a decision.

@@ -41,6 +41,7 @@ pub struct Number {
 }
 
 /// Bytes with their length, written and read in one piece.
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Bytes<'a>(pub std::borrow::Cow<'a, [u8]>);
 
 impl Serialize for Bytes<'_> {

@@ -9,43 +9,46 @@ use super::erased::Erased;
 use crate::actors::entity::{Answer, Caller};
 use crate::actors::values::{RequestId, Time};
 use crate::persistence::{EntityKey, Slot};
+use crate::{coded_enum, stored_enum};
 
-/// Why an entity gave no outcome. Each variant says what the caller may do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AskError {
-    /// A queue is full: nothing was done; try again after a while.
-    #[error("busy: try again in {retry_after_ms} ms")]
-    Busy { retry_after_ms: u64 },
-    /// The store or the owner cannot be reached now: nothing was done.
-    #[error("unavailable: nothing was done")]
-    Unavailable,
-    /// No answer before the deadline: it may have been done. Repeat with the same request id.
-    #[error("the deadline passed")]
-    DeadlinePassed,
-    /// The store lost the outcome: it may have been done. Repeat with the same request id.
-    #[error("outcome unknown")]
-    Unknown,
-    /// The request id was used for another request.
-    #[error("request id reused")]
-    KeyReused,
-    /// The sender's watermark says that this request was answered long ago: it is not done again.
-    #[error("answered long ago")]
-    AnsweredLongAgo,
-    /// The entity is not at the version that the caller expected.
-    #[error("the version is {current}")]
-    StaleVersion { current: u64 },
-    /// The command made the entity's code panic: nothing was done.
-    #[error("the command failed")]
-    Panicked,
-    /// The entity's code panicked again and again: it is not asked any more for a while.
-    #[error("the entity is quarantined")]
-    Quarantined,
-    /// Stored bytes of this entity cannot be read.
-    #[error("the entity's stored data is damaged or newer than this program")]
-    Damaged,
-    /// There is no such kind, or the id is not one of this kind.
-    #[error("no such kind of entity, or not an id of it")]
-    UnknownKind,
+stored_enum! {
+    /// Why an entity gave no outcome. Each variant says what the caller may do.
+    #[derive(Eq, thiserror::Error)]
+    pub enum AskError {
+        /// A queue is full: nothing was done; try again after a while.
+        #[error("busy: try again in {retry_after_ms} ms")]
+        (1, 1) => Busy { retry_after_ms: u64 },
+        /// The store or the owner cannot be reached now: nothing was done.
+        #[error("unavailable: nothing was done")]
+        (2, 1) => Unavailable,
+        /// No answer before the deadline: it may have been done. Repeat with the same request id.
+        #[error("the deadline passed")]
+        (3, 1) => DeadlinePassed,
+        /// The store lost the outcome: it may have been done. Repeat with the same request id.
+        #[error("outcome unknown")]
+        (4, 1) => Unknown,
+        /// The request id was used for another request.
+        #[error("request id reused")]
+        (5, 1) => KeyReused,
+        /// The sender's watermark says that this request was answered long ago: it is not done again.
+        #[error("answered long ago")]
+        (6, 1) => AnsweredLongAgo,
+        /// The entity is not at the version that the caller expected.
+        #[error("the version is {current}")]
+        (7, 1) => StaleVersion { current: u64 },
+        /// The command made the entity's code panic: nothing was done.
+        #[error("the command failed")]
+        (8, 1) => Panicked,
+        /// The entity's code panicked again and again: it is not asked any more for a while.
+        #[error("the entity is quarantined")]
+        (9, 1) => Quarantined,
+        /// Stored bytes of this entity cannot be read.
+        #[error("the entity's stored data is damaged or newer than this program")]
+        (10, 1) => Damaged,
+        /// There is no such kind, or the id is not one of this kind.
+        #[error("no such kind of entity, or not an id of it")]
+        (11, 1) => UnknownKind,
+    }
 }
 
 impl AskError {
@@ -85,22 +88,25 @@ impl AskError {
     }
 }
 
-/// What the caller waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wait {
-    /// The effect is durable.
-    Durable,
-    /// The effect is durable, and the process it started has come to its end.
-    Settled,
+coded_enum! {
+    /// What the caller waits for.
+    pub enum Wait {
+        /// The effect is durable.
+        Durable = 1 "durable",
+        /// The effect is durable, and the process it started has come to its end.
+        Settled = 2 "settled",
+    }
 }
 
-/// Marks a request whose outcome is kept, so that a repeat gets the same answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
-    /// A client's idempotency key.
-    Client { fingerprint: [u8; 16], keep_ms: u64 },
-    /// An owed request: its sender's slot, its number there, and everything below `watermark` answered.
-    Owed { slot: Slot, number: u64, watermark: u64 },
+stored_enum! {
+    /// Marks a request whose outcome is kept, so that a repeat gets the same answer.
+    #[derive(Copy, Eq)]
+    pub enum Keep {
+        /// A client's idempotency key.
+        (1, 1) => Client { fingerprint: [u8; 16], keep_ms: u64 },
+        /// An owed request: its sender's slot, its number there, and everything below `watermark` answered.
+        (2, 1) => Owed { slot: Slot, number: u64, watermark: u64 },
+    }
 }
 
 /// What is asked of the entity.
@@ -156,7 +162,7 @@ pub struct Envelope {
 }
 
 /// A step that an entity owes.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct OwedStep {
     /// The entity's own name for it, such as `capture`.
     pub step: String,

@@ -12,6 +12,7 @@ mod pauses;
 pub mod pruning;
 pub mod router;
 pub mod slot;
+pub mod wire;
 pub mod writer;
 use std::collections::HashMap;
 use std::sync::Arc;

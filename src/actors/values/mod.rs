@@ -86,7 +86,10 @@ impl<'de> Deserialize<'de> for Currency {
         if d.is_human_readable() {
             String::deserialize(d)?.parse().map_err(de::Error::custom)
         } else {
-            <[u8; 3]>::deserialize(d).map(Currency)
+            let code = <[u8; 3]>::deserialize(d)?;
+            let known =
+                code == *b"GBP" || std::str::from_utf8(&code).is_ok_and(|code| code.parse::<Currency>().is_ok());
+            if known { Ok(Currency(code)) } else { Err(de::Error::custom("not a currency")) }
         }
     }
 }
@@ -232,4 +235,26 @@ coded_enum! {
 coded_enum! {
     /// How much of a SKU is left, in words.
     pub enum StockBand { InStock = 1 "in_stock", LowStock = 2 "low_stock", OutOfStock = 3 "out_of_stock" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::persistence::codec;
+
+    #[test]
+    fn bytes_give_no_value_that_its_parser_would_not() {
+        let read = |bytes: &[u8; 3]| codec::decode::<Currency>(bytes).map(|currency| currency.to_string()).ok();
+        assert_eq!(read(b"JPY"), Some("JPY".to_owned()));
+        for wrong in [b"gbp", b"ZZZ", b"\xff\xff\xff", b"XXX", b"G\0P"] {
+            assert_eq!(read(wrong), None, "{wrong:?}");
+        }
+        assert!(codec::decode::<Quantity>(&codec::encode(&0u32)).is_err());
+        assert!(codec::decode::<Quantity>(&codec::encode(&1_000_001u32)).is_err());
+        assert!(codec::decode::<Sku>(&codec::encode("no spaces")).is_err());
+        assert!(codec::decode::<Slug>(&codec::encode("-")).is_err());
+        assert!(codec::decode::<Email>(&codec::encode("ada")).is_err());
+        assert!(codec::decode::<OrderNumber>(&codec::encode("a b")).is_err());
+        assert!(codec::decode::<Role>(&[9]).is_err());
+    }
 }

@@ -148,8 +148,11 @@ impl Client {
     async fn read_when<K: Kind>(&self, id: &K::Id, wait: Wait, deadline: Instant) -> Result<View<K>, AskError> {
         let body = Body::Read { wait };
         let reply = self.send(key_of::<K>(id), RequestId::default(), Caller::System, body, deadline).await?;
-        let state = reply.state.ok_or(AskError::Unavailable)?;
-        view::<K>(reply.version, reply.at, state)
+        match reply.state {
+            Some(state) => view::<K>(reply.version, reply.at, state),
+            // The owner writes states in a version that this node does not read: the journal has it all the same.
+            None => self.read_at::<K>(id, reply.version, deadline).await,
+        }
     }
 
     /// The entity as it was at a past version (the present one when it has not got that far).

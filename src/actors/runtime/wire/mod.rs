@@ -1,0 +1,167 @@
+//! The bytes in which an entity is asked by another node, and answers it. There is no network here: a link takes these
+//! bytes, whatever else its frames hold, and gives them to the other side.
+//!
+//! **What crosses.** A [`Request`] is what of an [`Envelope`](super::envelope::Envelope) means something elsewhere: whom it
+//! is for, under which request id, from whom, how much time is *left* (the clocks of nodes are never compared), which epoch
+//! the sender knows the slot to have, how often it was forwarded, and the question. A [`Response`] is the answer. The slot
+//! is not among it: whoever gets the request computes it from the address. Which request a response belongs to is the
+//! frame's business.
+//!
+//! **What does not.** An answer to what an entity owed, a wake, and a resume are between a slot and the node that has it.
+//! Requests to gateways go out from there too. [`WireError::Internal`] says so.
+//!
+//! **Outcome and receipt.** The outcome in a response has the very bytes that a receipt keeps: codes, versions and
+//! readers are the same. What is around it differs. A receipt keeps no state and no time, because a repeat renders them again
+//! from the journal; a response brings them, and says whether it is a repeat. A momentary refusal
+//! ([`Kind::is_momentary`](crate::actors::entity::Kind::is_momentary)) has no receipt, and crosses all the same.
+//!
+//! **States** have one version, no old readers (as in snapshots). A state of another version, and one that is larger than
+//! a message may be, is left out: the asker has the version number, and makes the state from the journal, as for a repeat.
+//!
+//! **Versions.** Every enum here and in the kinds has a code and a version for each variant, and all are listed in
+//! `tests/golden/numbers.txt` with the [`WireVersion`] since which they are written. A node tells the highest wire version that
+//! it reads; everyone writes in the lowest of those that live nodes tell. So far there is one, and the argument `wire` only
+//! holds the place. A release that adds a number raises [`WireVersion::OURS`]; where it gives a variant a new version, it
+//! also says how that variant is written for the wire versions before (a section `before` in `stored_enum!`, beside `old`,
+//! from a value to the bytes of the old version), and a variant that is quite new is refused to a peer who does not read it.
+//! Events will follow the same number, since whoever takes over a slot reads its journal.
+//!
+//! **Trust.** A peer is a node that has proven itself to the link, but its bytes are read as if it had not: whatever they
+//! are, the result is a valid value or an error, and no more memory is taken than the bytes can fill. Values that
+//! prove themselves are proven again. Bytes that cannot be read are answered [`Response::Unsupported`].
+//!
+//! **Secrets.** What a kind calls [`Secret`](crate::actors::values::Secret) crosses as it is stored: hashes of
+//! passwords and of refresh tokens, payment tokens on their way into an order, and the keyring's seeds, which every node needs.
+//! So the link must be encrypted, and must know its peer. What no command or state has cannot cross: passwords (the edge
+//! hashes and verifies them), access and guest tokens (derived where they are shown), and the store's credentials. What
+//! [`Question::Inspect`] brings has its secrets blacked out already, where the entity is.
+//!
+//! Nothing here is on the way of a request that stays on its node.
+
+mod request;
+mod response;
+
+pub use request::{Arrived, HOPS_MAX, Question, Request, Route, decode_request, encode_request};
+pub use response::{Response, Stay, decode_response, encode_response, encode_unsupported};
+
+use serde::{Deserialize, Serialize};
+
+use crate::actors::entity::{Bytes, CodecError, Stored};
+use crate::persistence::{Payload, frame};
+
+/// The largest request or response. A command's effect has to fit into a record in any case.
+pub const MESSAGE_BYTES_MAX: usize = frame::RECORD_BYTES_MAX;
+
+/// How new the numbers are that a node reads, or that are written for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WireVersion(pub u16);
+
+impl WireVersion {
+    /// The first there was.
+    pub const FIRST: WireVersion = WireVersion(1);
+    /// What this program reads and would like to write. A release that adds a number raises it.
+    pub const OURS: WireVersion = WireVersion(1);
+
+    /// What all can read: ours, or the lowest that another node reads.
+    pub fn common(others: impl IntoIterator<Item = WireVersion>) -> WireVersion {
+        others.into_iter().fold(WireVersion::OURS, Ord::min)
+    }
+}
+
+/// Why something does not cross.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// Read: a number that this program does not know, written by a newer one.
+    #[error("no reader for code {code} version {version}: written by a newer souk")]
+    Unknown { code: u8, version: u16 },
+    /// Read: not the bytes of a message.
+    #[error("malformed: {0}")]
+    Malformed(String),
+    /// Read: the other node cannot read what it was asked. Nothing was done.
+    #[error("the other node does not know the request")]
+    Unsupported,
+    /// Write: a message of the runtime to itself.
+    #[error("a message of the runtime to itself")]
+    Internal,
+    /// Write: larger than [`MESSAGE_BYTES_MAX`].
+    #[error("a message of {bytes} bytes: at most {MESSAGE_BYTES_MAX}")]
+    TooLarge { bytes: usize },
+    /// Write: the other node reads only what was before [`WireVersion::FIRST`].
+    #[error("wire version {0} was never written")]
+    NeverWritten(u16),
+    /// Write: of another kind than the address says. A defect of this program.
+    #[error("not of the kind that it is sent to")]
+    OtherKind,
+}
+
+impl From<CodecError> for WireError {
+    fn from(error: CodecError) -> WireError {
+        match error {
+            CodecError::Unknown { code, version } => WireError::Unknown { code, version },
+            CodecError::Malformed(why) => WireError::Malformed(why),
+        }
+    }
+}
+
+/// A kind's payload in a message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Carried {
+    type_number: u16,
+    version: u16,
+    bytes: Bytes<'static>,
+}
+
+impl From<Payload> for Carried {
+    fn from(Payload { type_number, version, bytes }: Payload) -> Carried {
+        Carried { type_number, version, bytes: Bytes(bytes.into()) }
+    }
+}
+
+impl From<Carried> for Payload {
+    fn from(Carried { type_number, version, bytes }: Carried) -> Payload {
+        Payload { type_number, version, bytes: bytes.0.into_owned() }
+    }
+}
+
+/// A message: its code (1 byte), its version (2, little-endian), its fields.
+fn put(message: &impl Stored, wire: WireVersion) -> Result<Vec<u8>, WireError> {
+    if wire < WireVersion::FIRST {
+        return Err(WireError::NeverWritten(wire.0));
+    }
+    let (code, version, fields) = message.to_stored();
+    let mut bytes = Vec::with_capacity(3 + fields.len());
+    bytes.push(code);
+    bytes.extend(version.to_le_bytes());
+    bytes.extend(fields);
+    match bytes.len() {
+        len if len > MESSAGE_BYTES_MAX => Err(WireError::TooLarge { bytes: len }),
+        _ => Ok(bytes),
+    }
+}
+
+fn take<T: Stored>(bytes: &[u8]) -> Result<T, WireError> {
+    match bytes {
+        _ if bytes.len() > MESSAGE_BYTES_MAX => Err(WireError::Malformed(format!("{} bytes", bytes.len()))),
+        [code, low, high, fields @ ..] => Ok(T::from_stored(*code, u16::from_le_bytes([*low, *high]), fields)?),
+        _ => Err(WireError::Malformed("shorter than any message".into())),
+    }
+}
+
+/// What the runtime itself says between nodes, for the golden bytes.
+#[cfg(test)]
+pub fn faces() -> Vec<crate::actors::testing::golden::Face> {
+    use crate::actors::entity::Caller;
+    use crate::actors::runtime::envelope::{AskError, Keep};
+    use crate::actors::testing::golden::Face;
+    vec![
+        Face::of::<Request>("request"),
+        Face::of::<Question>("question"),
+        Face::of::<Response>("response"),
+        Face::of::<AskError>("refusal"),
+        Face::of::<Caller>("caller"),
+        Face::of::<Keep>("keep"),
+    ]
+}
+
+#[cfg(test)]
+mod tests;
