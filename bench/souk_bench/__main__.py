@@ -24,8 +24,9 @@ ITEMS = {
     "overload": overload.Overload,
 }
 # Without a server, or of more than one binary: the runtime and the store of this checkout.
-INSIDE = {"hot-sku": items_disk.hot_sku, "file": items_disk.file, "stores": items_stores.stores}
-NAMES = [*ITEMS, "file", *items_million.NAMES, "stores", "stores-http"]
+INSIDE = {"hot-sku": items_disk.hot_sku, "file": items_disk.file, "stores": items_stores.stores,
+          "feed": items_stores.feed}
+NAMES = [*ITEMS, "file", *items_million.NAMES, "stores", "stores-http", "feed"]
 
 
 def say(text):
@@ -118,7 +119,7 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="3 short repeats, not 5")
     parser.add_argument("--repeats", type=int)
     parser.add_argument("--seconds", type=float, help="how long one timed run takes")
-    parser.add_argument("--store", default="sled", help="what keeps the journal (default: sled); stores and stores-http measure all")
+    parser.add_argument("--store", default="sled", help="what keeps the journal (default: sled); stores, stores-http and feed measure all")
     parser.add_argument("--bin", metavar="FILE", help="measure this binary; without: the release is built")
     parser.add_argument("--against", metavar="FILE", help="and this one, in turn with it")
     parser.add_argument("--inside", metavar="FILE", help="the built examples/inside, with --bin (without: its rows are left out)")

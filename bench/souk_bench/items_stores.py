@@ -11,6 +11,8 @@ from .services import Embedded, Postgres, Redis
 STORES = ("sled", "fjall", "postgres", "redis")
 WRITERS = (1, 64, 1_000)
 ENTITIES = 2_000
+# How long a history is that is followed; with --quick a tenth.
+FOLLOWED = {"sled": 4_000_000, "fjall": 4_000_000, "postgres": 1_000_000, "redis": 1_000_000}
 
 
 @contextlib.contextmanager
@@ -77,6 +79,22 @@ def filled(run, put, name, store):
     put(f"stores.{name}.load.p99", "ms", told["load"]["p99_us"] / 1000)
     for what, size in grown.items():
         put(f"stores.{name}.bytes_per_event{what}", "B", size / told["records"])
+
+
+def feed(run, say):
+    """From empty to caught up: the feed of every store, read from its beginning to its end."""
+    rows = {}
+    put = lambda name, unit, value: rows.setdefault(name, []).append((unit, value))
+    with services(run) as all_stores:
+        for repeat in range(run.repeats):
+            for name, store in turns(all_stores, repeat % 2 == 1):
+                records = FOLLOWED[name] // (10 if run.quick else 1)
+                told = inside(run, "feed", data_of(store), store=store.fresh(), tasks=8, records=records)
+                put(f"feed.{name}", "/s", told["rate"])
+                put(f"feed.{name}.bytes", "B", told["bytes"] / told["records"])
+                put(f"feed.{name}.filled", "/s", told["fill_rate"])
+            say(f"  repeat {repeat + 1} of {run.repeats} done")
+    return rows
 
 
 def http(run, binary, say):

@@ -1,6 +1,7 @@
 //! The feed: a store that has a history is opened again, and followed from its beginning to its end, as a consumer
 //! does that begins anew.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,8 +23,6 @@ const COMMIT: usize = 256;
 const HISTORY: usize = 8;
 /// Kinds, and bytes of what an event of each says: a cart's line, an order's step, a product, a SKU's reservation.
 const KINDS: [(u8, &str, usize); 4] = [(10, "cart", 90), (11, "order", 180), (8, "product", 400), (9, "sku", 60)];
-/// Records of one read.
-const PAGE: usize = 1_000;
 
 pub async fn feed(options: Options) -> anyhow::Result<Value> {
     let store = opened(&options, SLOTS).await?;
@@ -38,7 +37,12 @@ pub async fn feed(options: Options) -> anyhow::Result<Value> {
     let began = Instant::now();
     let mut readers = JoinSet::new();
     for reader in 0..options.tasks {
-        readers.spawn(follow(store.clone(), heads.clone(), (reader..usize::from(SLOTS)).step_by(options.tasks)));
+        readers.spawn(follow(
+            store.clone(),
+            heads.clone(),
+            (reader..usize::from(SLOTS)).step_by(options.tasks),
+            options.page,
+        ));
     }
     let (mut records, mut bytes) = (0, 0);
     while let Some(read) = readers.join_next().await {
@@ -56,23 +60,26 @@ pub async fn feed(options: Options) -> anyhow::Result<Value> {
     }))
 }
 
-/// Reads these slots to their heads; the answer is how many records there were, and their bytes.
+/// Reads these slots to their heads, a page of each in turn; the answer is how many records there were, and their bytes.
 async fn follow(
     store: Arc<dyn Store>,
     heads: Arc<[SlotHead]>,
     slots: impl Iterator<Item = usize>,
+    page: usize,
 ) -> anyhow::Result<(usize, usize)> {
     let (mut records, mut bytes) = (0, 0);
-    for slot in slots {
-        let mut seq = 0;
-        while seq < heads[slot].seq {
-            for record in store.feed(slot as Slot, seq, PAGE).await? {
-                ensure!(record.seq == seq + 1, "slot {slot}: record {} comes after {seq}", record.seq);
-                seq = record.seq;
-                records += 1;
-                bytes += record.events.iter().map(|event| event.bytes.len()).sum::<usize>();
-            }
+    let mut behind: VecDeque<(usize, u64)> = slots.map(|slot| (slot, 0)).collect();
+    while let Some((slot, mut seq)) = behind.pop_front() {
+        if seq >= heads[slot].seq {
+            continue;
         }
+        for record in store.feed(slot as Slot, seq, page).await? {
+            ensure!(record.seq == seq + 1, "slot {slot}: record {} comes after {seq}", record.seq);
+            seq = record.seq;
+            records += 1;
+            bytes += record.encoded_len();
+        }
+        behind.push_back((slot, seq));
     }
     Ok((records, bytes))
 }

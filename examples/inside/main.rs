@@ -2,7 +2,7 @@
 //! beside a plain append-only file. One line of JSON on standard output.
 //!
 //! `inside hot-sku|journal|file|gathered|filled|feed --data DIR [--tasks N] [--seconds S] [--bytes B] [--records N]
-//! [--store sled|fjall|URL]`
+//! [--page N] [--store sled|fjall|URL]`
 
 mod appending;
 mod feed;
@@ -25,6 +25,8 @@ pub struct Options {
     bytes: usize,
     /// How many there are to be followed.
     records: usize,
+    /// Records of one read.
+    page: usize,
     engine: EngineKind,
     /// Of a shared store, whose database is new.
     url: Option<String>,
@@ -35,7 +37,7 @@ fn main() -> anyhow::Result<()> {
     let what = arguments.next().context("hot-sku, journal, file, gathered, filled or feed")?;
     let (data, engine) = (PathBuf::new(), EngineKind::default());
     let time = Duration::from_secs(5);
-    let mut options = Options { data, tasks: 64, time, bytes: 256, records: 1_000_000, engine, url: None };
+    let mut options = Options { data, tasks: 64, time, bytes: 256, records: 1_000_000, page: 64, engine, url: None };
     while let Some(name) = arguments.next() {
         let value = arguments.next().with_context(|| format!("{name} takes a value"))?;
         match name.as_str() {
@@ -43,6 +45,7 @@ fn main() -> anyhow::Result<()> {
             "--tasks" => options.tasks = value.parse()?,
             "--seconds" => options.time = Duration::from_secs_f64(value.parse()?),
             "--records" => options.records = value.parse()?,
+            "--page" => options.page = value.parse()?,
             "--bytes" => options.bytes = value.parse()?,
             "--store" if value.contains("://") => options.url = Some(value),
             "--store" => options.engine = EngineKind::named(&value).context("--store is sled, fjall or a URL")?,
