@@ -173,6 +173,9 @@ pub trait Journal: Send + Sync + 'static {
     ) -> Result<Option<Record>, StoreError>;
 
     /// Records of a slot with a sequence greater than `after_seq`, gapless and ascending.
+    ///
+    /// Who follows many slots takes small pages of them in turn (64 records, say). An embedded store has the records
+    /// of all slots side by side: what one slot's page has brought into its cache is still there for the others.
     async fn feed(&self, slot: Slot, after_seq: u64, limit: usize) -> Result<Vec<Record>, StoreError>;
 
     /// Entities of the slot that owe something, ordered by (due, key), after the given row.

@@ -233,6 +233,9 @@ impl Index {
         let lists = &start[..3];
         let mut places: Vec<SeqPlace> = Vec::new();
         for run in runs.iter().rev() {
+            if places.len() >= limit {
+                break;
+            }
             let mut scan = RunScan::new(&self.disk, run.clone(), &start)?;
             while let Some(item) = scan.next()?.filter(|item| item.key.starts_with(lists) && places.len() < limit) {
                 let last_seq = entry::read_last_seq(&item.key).ok_or_else(|| malformed(&item.key))?;

@@ -98,6 +98,32 @@ async fn a_damaged_log_is_refused_where_it_is_read_and_the_rest_served() {
     }
 }
 
+/// Records of one commit lie in one part of the log, and each vouches for itself.
+#[tokio::test]
+async fn a_damaged_record_is_refused_and_its_neighbours_in_the_log_are_served() {
+    for engine in EngineKind::ALL {
+        let folder = Folder::new(engine);
+        let mut scribe = Scribe::open(&folder).await;
+        let records = [scribe.record(0, "a"), scribe.record(0, "b")];
+        scribe.commit(&records).await;
+        scribe.journal.close().await.expect("close");
+        drop(scribe);
+        let disk = folder.disk();
+        let (number, part) = disk.scan(b"L", b"M", 9).expect("the log").pop().expect("a part");
+        let mut damaged = part.to_vec();
+        *damaged.last_mut().expect("a byte") ^= 1;
+        disk.insert(&number, &damaged).expect("damaged");
+        disk.close();
+        let journal = folder.journal().expect("what is covered by the index is not replayed");
+        assert_eq!(journal.feed(0, 0, 1).await.expect("the first"), records[..1]);
+        assert_eq!(journal.records(0, &key("a"), 0, 9).await.expect("the first"), records[..1]);
+        for answer in [journal.feed(0, 1, 1).await, journal.records(0, &key("b"), 0, 9).await] {
+            let why = damage(answer);
+            assert!(why.starts_with("log part 2: the checksum is"), "{why}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_gap_in_the_log_is_refused() {
     for engine in EngineKind::ALL {
