@@ -23,5 +23,6 @@ mod orders;
 mod products;
 mod repeats;
 mod spelling;
+mod texts;
 mod undecided;
 mod versions;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::wanted::{Wanted, WantedVariant, spelt};
+use super::wanted::{Wanted, WantedVariant, prose, spelt};
 use crate::actors::values::{Money, Sku};
 use crate::cli::client::{Api, ApiError, As, Call};
 use crate::cli::meter::Op;
@@ -172,7 +172,7 @@ fn given(wanted: &Wanted, categories: &CategoryIds) -> Map<String, Value> {
     let fields = [
         ("title", Some(json!(spelt(&wanted.title)))),
         ("slug", wanted.slug.as_ref().map(|slug| json!(slug))),
-        ("description", wanted.description.as_ref().map(|description| json!(description))),
+        ("description", wanted.description.as_ref().map(|description| json!(prose(description)))),
         ("status", wanted.status.map(|status| json!(status))),
         ("category_ids", wanted.categories.as_ref().map(|paths| json!(ids(paths)))),
     ];

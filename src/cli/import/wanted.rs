@@ -47,12 +47,14 @@ impl Default for Named {
 }
 
 impl Named {
-    /// What the shop then has.
+    /// What the shop then has, as it keeps texts.
     pub fn over(&self, present: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-        match self {
-            Named::Whole(texts) => texts.clone(),
-            Named::Among(texts) => present.iter().chain(texts).map(|(k, v)| (k.clone(), v.clone())).collect(),
-        }
+        let nothing = BTreeMap::new();
+        let (present, texts) = match self {
+            Named::Whole(texts) => (&nothing, texts),
+            Named::Among(texts) => (present, texts),
+        };
+        present.iter().chain(texts).map(|(name, text)| (spelt(name), prose(text))).collect()
     }
 }
 
@@ -96,6 +98,11 @@ pub fn category_path(text: &str) -> Vec<String> {
 /// A title as the shop keeps it, so that the two compare. One that the shop refuses stays as it is.
 pub fn spelt(title: &str) -> String {
     spelling::one_line(title).unwrap_or_else(|| title.trim().to_owned())
+}
+
+/// The same for a text of several lines.
+pub fn prose(text: &str) -> String {
+    spelling::lines(text).unwrap_or_else(|| text.to_owned())
 }
 
 pub fn status(text: &str) -> Result<Option<&'static str>, String> {

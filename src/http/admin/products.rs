@@ -20,7 +20,7 @@ use crate::http::answer::problem::{Code, Fault, Problem, Result};
 use crate::http::request::caller::Staff;
 use crate::http::request::extract::IdOrSlug;
 use crate::http::request::fields::{Price, Texts};
-use crate::http::request::json::{self, Nothing, Text};
+use crate::http::request::json::{self, Nothing, Prose, Text};
 use crate::http::request::lists::PageParameters;
 use crate::http::request::patience;
 use crate::http::request::query::{FilterField, FilterKind, List, Listing, Page};
@@ -116,20 +116,7 @@ pub struct NewProductBody {
     variants: Vec<VariantBody>,
 }
 
-/// A long text, which may be empty.
-#[derive(Clone, Default)]
-pub struct Description(String);
-
-impl<'de> Deserialize<'de> for Description {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        const CHARS_MAX: usize = 20_000;
-        let text = String::deserialize(deserializer)?;
-        if text.chars().count() > CHARS_MAX {
-            return Err(serde::de::Error::custom("out of range: at most 20,000 characters"));
-        }
-        Ok(Description(text))
-    }
-}
+type Description = Prose<20_000>;
 
 /// Adds a product. A seller's belongs to him.
 #[utoipa::path(post, path = "/v1/admin/products", tag = "admin", request_body = NewProductBody,

@@ -1,21 +1,66 @@
 //! Fields that several bodies have, each a type that parses itself.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
 use utoipa::ToSchema;
 
+use super::json::{Prose, Text};
 use crate::actors::values::{Currency, Money, PRICE_MAX, Quantity};
 
-/// Short texts by name, a client's own: at most 50, names of at most 64 characters, texts of at most 500.
+/// Short texts by name that the shop shows, such as options: at most 50, names of at most 64 characters, texts of at
+/// most 500, which may be empty. They are kept as [`Text`] and [`Prose`] keep theirs, and no two names look the same.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Texts(pub BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Named;
+        impl<'de> Visitor<'de> for Named {
+            type Value = Texts;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Texts, A::Error> {
+                let mut texts = BTreeMap::new();
+                while let Some(Text(name)) = map.next_key::<Text<NAME_MAX_CHARS>>()? {
+                    if texts.contains_key(&name) {
+                        match map.next_value::<Twice>()? {}
+                    }
+                    let Prose(text) = map.next_value::<Prose<TEXT_MAX_CHARS>>()?;
+                    texts.insert(name, text);
+                    if texts.len() > TEXTS_MAX {
+                        return Err(de::Error::custom("out of range: at most 50 members"));
+                    }
+                }
+                Ok(Texts(texts))
+            }
+        }
+        deserializer.deserialize_map(Named)
+    }
+}
+
+/// What a member has whose name is there already. Refused as a value, so that the fault points at it.
+enum Twice {}
+
+impl<'de> Deserialize<'de> for Twice {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(de::Error::custom("a name that looks the same is there already"))
+    }
+}
+
+/// What a client notes for itself, by name: as many and as long as [`Texts`]. Nobody else reads it, so it is kept as it
+/// was sent. Control characters are refused, as everywhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Metadata(pub BTreeMap<String, String>);
 
 const TEXTS_MAX: usize = 50;
 const NAME_MAX_CHARS: usize = 64;
 const TEXT_MAX_CHARS: usize = 500;
 
-impl<'de> Deserialize<'de> for Texts {
+impl<'de> Deserialize<'de> for Metadata {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let texts = BTreeMap::<String, String>::deserialize(deserializer)?;
         let named = |name: &String| (1..=NAME_MAX_CHARS).contains(&name.chars().count());
@@ -24,7 +69,7 @@ impl<'de> Deserialize<'de> for Texts {
             let why = "out of range: at most 50 members, with names of 1 to 64 characters and texts of at most 500";
             return Err(de::Error::custom(why));
         }
-        Ok(Texts(texts))
+        Ok(Metadata(texts))
     }
 }
 

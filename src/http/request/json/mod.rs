@@ -209,6 +209,18 @@ impl<'de, const MAX: usize> Deserialize<'de> for Lines<MAX> {
     }
 }
 
+/// A text of at most `MAX` characters on any number of lines, as [`spelling::lines`] keeps it. It may be empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Prose<const MAX: usize>(pub String);
+
+impl<'de, const MAX: usize> Deserialize<'de> for Prose<MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let text = spelling::lines(&String::deserialize(deserializer)?);
+        let text = text.filter(|text| text.chars().count() <= MAX).map(Prose);
+        text.ok_or_else(|| de::Error::custom(format!("expected a text of at most {MAX} characters")))
+    }
+}
+
 fn spelt<const MAX: usize>(text: Option<String>) -> Option<String> {
     text.filter(|text| (1..=MAX).contains(&text.chars().count()) && spelling::shows(text))
 }

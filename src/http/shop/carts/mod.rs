@@ -22,7 +22,7 @@ use crate::http::answer::outcomes;
 use crate::http::answer::problem::{Code, Result};
 use crate::http::request::address::AddressBody;
 use crate::http::request::caller::{SignedIn, Who};
-use crate::http::request::fields::{Texts, pieces_or_none};
+use crate::http::request::fields::{Metadata, pieces_or_none};
 use crate::http::request::idempotency::Rule;
 use crate::http::request::json::{self, Nothing, Text};
 use crate::http::request::lists;
@@ -45,7 +45,7 @@ pub struct NewCart {
     reference: Option<Text<255>>,
     #[serde(default, deserialize_with = "json::or_empty")]
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
-    metadata: Texts,
+    metadata: Metadata,
 }
 
 /// Opens a cart. A guest gets the token that opens it.
