@@ -203,3 +203,55 @@ async fn a_write_is_no_304_and_takes_no_if_none_match() {
     change("if-none-match", &tag).await.is_problem(400, "invalid_header");
     change("if-match", &tag).await.is(200);
 }
+
+/// While others write, too: whatever version it is at by then, the list has it.
+#[tokio::test]
+async fn a_list_that_names_every_version_is_never_refused() {
+    let shop = Shop::open().await;
+    let admin = shop.admin().await;
+    let product = path_of(&shop.product(&unique("EVERY"), 100, 9).await);
+    let category = shop.post("/v1/admin/categories", json!({"title": unique("Every")})).by(&admin).send().await;
+    let category = format!("/v1/admin/categories/{}", category.is(201).body["id"].as_str().expect("an id"));
+    let cart = shop.guest_cart().await;
+    let lines = format!("{}/lines", cart.path());
+    let sku = shop.sku(100, 5).await;
+    let every: Vec<String> = (1..=300).map(|version| format!("\"v{version}\"")).collect();
+    let every = every.join(", ");
+    let write = |path: &str| {
+        if path == lines {
+            shop.post(path, json!({"sku": sku, "quantity": 1})).cart_token(&cart.token)
+        } else {
+            shop.patch(path, json!({"title": unique("Every")})).by(&admin)
+        }
+    };
+    for path in [&product, &category, &lines] {
+        let writer = || async {
+            for _ in 0..12 {
+                write(path).if_match(&every).key(&unique("a-key-of-twenty-two-letters")).send().await.is(200);
+            }
+        };
+        futures::future::join_all((0..6).map(|_| writer())).await;
+    }
+}
+
+/// A precondition is no part of what is asked: the same request with the right one is not the refusal again.
+#[tokio::test]
+async fn a_request_that_came_too_late_may_be_sent_again_with_the_new_version() {
+    let shop = Shop::open().await;
+    let admin = shop.admin().await;
+    let product = path_of(&shop.product(&unique("LATE"), 100, 9).await);
+    let category = shop.post("/v1/admin/categories", json!({"title": unique("Late")})).by(&admin).send().await;
+    let category = format!("/v1/admin/categories/{}", category.is(201).body["id"].as_str().expect("an id"));
+    for path in [&product, &category] {
+        let (key, title) = (unique("a-key-of-twenty-two-letters"), unique("Again"));
+        let change = |tag: String| {
+            let ask = shop.patch(path, json!({"title": title})).by(&admin).key(&key);
+            ask.if_match(&tag).send()
+        };
+        let stale = change("\"v77\"".into()).await;
+        let current = stale.is_problem(412, "stale_version").body["current_version"].as_u64().expect("a version");
+        assert_eq!(change(format!("\"v{current}\"")).await.is(200).body["title"], title);
+        let again = change(format!("\"v{current}\"")).await;
+        assert_eq!((again.is(200).header("idempotent-replayed"), &again.body["title"]), ("true", &json!(title)));
+    }
+}

@@ -18,7 +18,7 @@ use crate::actors::entity::{Ctx, Decision, DecisionOf, Entity};
 use crate::actors::values::{CategoryId, Slug, Time};
 use crate::stored_enum;
 
-use types::{CATEGORIES_MAX, Categories, Category, Command, DEPTH_MAX, Rejection, Reply, State};
+use types::{CATEGORIES_MAX, Categories, Category, Command, DEPTH_MAX, FORMER_MAX, Former, Rejection, Reply, State};
 
 stored_enum! {
     pub enum Event {
@@ -32,7 +32,7 @@ stored_enum! {
 impl Entity for State {
     type Kind = Categories;
     type Event = Event;
-    const STATE_VERSION: u16 = 1;
+    const STATE_VERSION: u16 = 2;
 
     fn decide(&self, command: Command, _: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
         match command {
@@ -82,14 +82,19 @@ impl Entity for State {
         match event {
             Event::Created { id, title, slug, parent, position }
             | Event::Updated { id, title, slug, parent, position } => {
-                let (version, created_at) = match self.categories.get(id) {
+                let (version, created_at) = match self.categories.get(id).cloned() {
                     Some(before) => {
+                        let version = before.version + 1;
                         self.slugs.remove(&before.slug);
-                        (before.version + 1, before.created_at)
+                        if before.slug != *slug {
+                            self.remember(before.slug, Former { category: *id, version });
+                        }
+                        (version, before.created_at)
                     }
                     None => (1, at),
                 };
                 self.slugs.insert(slug.clone(), *id);
+                self.former.remove(slug);
                 let (slug, title) = (slug.clone(), title.clone());
                 let (parent, position) = (*parent, *position);
                 let category = Category { slug, title, parent, position, version, created_at, updated_at: at };
@@ -98,6 +103,7 @@ impl Entity for State {
             Event::Deleted { id } => {
                 if let Some(gone) = self.categories.remove(id) {
                     self.slugs.remove(&gone.slug);
+                    self.former.retain(|_, former| former.category != *id);
                 }
             }
         }
@@ -110,8 +116,12 @@ impl Entity for State {
         let slugs = self.slugs.len() == self.categories.len()
             && self.categories.iter().all(|(id, category)| self.slugs.get(&category.slug) == Some(id));
         let rooted = self.categories.keys().all(|id| self.depth(Some(*id)).is_some());
+        let former = |(slug, former): (&Slug, &Former)| {
+            !self.slugs.contains_key(slug) && self.categories.contains_key(&former.category)
+        };
         let rules = [
             (slugs, "each category has a slug of its own"),
+            (self.former.iter().all(former), "a former slug is nobody's, and leads to a category"),
             (rooted, "from each category one gets to a root, within the depth limit"),
         ];
         rules.into_iter().filter(|(holds, _)| !holds).map(|(_, name)| name).collect()
@@ -120,11 +130,24 @@ impl Entity for State {
     fn size_bytes(&self) -> usize {
         /// Title, slug and its index entry, with the trees' slack.
         const TEXT_BYTES: usize = 160;
-        size_of::<Self>() + self.categories.len() * (size_of::<Category>() + TEXT_BYTES)
+        size_of::<Self>()
+            + self.categories.len() * (size_of::<Category>() + TEXT_BYTES)
+            + self.former.len() * (size_of::<Former>() + TEXT_BYTES)
     }
 }
 
 impl State {
+    /// Knows a slug that a category has given up. Of its slugs those that it gave up last are known.
+    fn remember(&mut self, slug: Slug, former: Former) {
+        self.former.insert(slug, former);
+        let own = || self.former.iter().filter(|(_, other)| other.category == former.category);
+        if own().count() > FORMER_MAX
+            && let Some(oldest) = own().min_by_key(|(_, other)| other.version).map(|(slug, _)| slug.clone())
+        {
+            self.former.remove(&oldest);
+        }
+    }
+
     fn judge_version(&self, id: CategoryId, if_version: Option<u64>) -> Result<&Category, Rejection> {
         let category = self.categories.get(&id).ok_or(Rejection::NotFound)?;
         match if_version {

@@ -187,6 +187,49 @@ proptest! {
 }
 
 #[test]
+fn a_slug_leads_to_whose_it_was_last_until_somebody_has_it() {
+    let named = |id, text: &str| Command::Update {
+        id,
+        if_version: None,
+        title: None,
+        slug: Some(slug(text)),
+        parent: None,
+        position: None,
+    };
+    let leads = |tree: &State, text: &str| tree.led_to(&slug(text));
+    shop()
+        .when(named(SHIRTS, "tops"))
+        .when(under(SHIRTS, None))
+        .state(|tree| {
+            assert_eq!((leads(tree, "shirts"), leads(tree, "tops")), (Some(SHIRTS), Some(SHIRTS)));
+            assert_eq!(tree.by_slug(&slug("shirts")), None, "a change is of what is called so now");
+        })
+        .when(named(MUGS, "shirts"))
+        .state(|tree| assert_eq!((leads(tree, "shirts"), leads(tree, "mugs")), (Some(MUGS), Some(MUGS))))
+        .when(named(MUGS, "cups"))
+        .state(|tree| assert_eq!(leads(tree, "shirts"), Some(MUGS)))
+        .when(named(SHIRTS, "shirts"))
+        .state(|tree| assert_eq!((leads(tree, "shirts"), leads(tree, "tops")), (Some(SHIRTS), Some(SHIRTS))))
+        .when(Command::Delete { id: MUGS, if_version: None })
+        .state(|tree| assert_eq!((leads(tree, "mugs"), leads(tree, "cups")), (None, None)));
+}
+
+#[test]
+fn the_last_former_slugs_of_a_category_are_known() {
+    let mut given = shop();
+    for n in 0..20 {
+        let slug = Some(slug(&format!("name-{n}")));
+        given =
+            given.when(Command::Update { id: TEES, if_version: None, title: None, slug, parent: None, position: None });
+    }
+    given.state(|tree| {
+        let known: Vec<_> = (0..20).filter(|n| tree.led_to(&slug(&format!("name-{n}"))).is_some()).collect();
+        assert_eq!(known, (11..20).collect::<Vec<_>>());
+        assert_eq!(tree.former.len(), FORMER_MAX);
+    });
+}
+
+#[test]
 fn stored_bytes_stay_what_they_are() {
     let (id, title, parent) = (TEES, String::from("Tees"), Some(SHIRTS));
     assert_golden(&[

@@ -18,6 +18,14 @@ impl Kind for Categories {
     type Reply = Reply;
     type Rejection = Rejection;
     type State = State;
+
+    fn is_momentary(rejection: &Rejection) -> bool {
+        matches!(rejection, Rejection::Stale { .. })
+    }
+
+    fn passes_soon(_: &Rejection) -> bool {
+        false
+    }
 }
 
 /// The most categories in a shop: the tree is one entity and is shown as a whole.
@@ -94,12 +102,29 @@ pub struct State {
     pub categories: BTreeMap<CategoryId, Category>,
     /// The category of each slug.
     pub slugs: BTreeMap<Slug, CategoryId>,
+    /// Slugs that no category has, and whose they were: links go on to where the category is now.
+    pub former: BTreeMap<Slug, Former>,
 }
+
+/// Whose a slug was, and the version at which that category gave it up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Former {
+    pub category: CategoryId,
+    pub version: u64,
+}
+
+/// How many former slugs of one category are known.
+pub const FORMER_MAX: usize = 8;
 
 impl State {
     pub fn by_slug(&self, slug: &Slug) -> Option<(CategoryId, &Category)> {
         let id = *self.slugs.get(slug)?;
         Some((id, self.categories.get(&id)?))
+    }
+
+    /// The category that has this slug, or had it last while no category has it.
+    pub fn led_to(&self, slug: &Slug) -> Option<CategoryId> {
+        self.slugs.get(slug).copied().or_else(|| self.former.get(slug).map(|former| former.category))
     }
 
     /// The children of a category, or the roots, in the order in which they are shown.

@@ -44,8 +44,9 @@ pub trait Kind: Sized + Send + Sync + 'static {
     /// The gateways, by name, that its entities may owe something to. A runtime without one of them does not start.
     const GATEWAYS: &'static [&'static str] = &[];
 
-    /// Whether a refusal is about this moment only: the entity is in the middle of something. The same request may
-    /// well succeed a moment later, so no receipt is kept for its client, and a repeat is judged anew.
+    /// Whether a refusal is about this moment only: the entity is in the middle of something, or at another version than
+    /// the request has named. The same request may well succeed a moment later, or with another precondition, so no
+    /// receipt is kept for its client, and a repeat is judged anew.
     fn is_momentary(rejection: &Self::Rejection) -> bool {
         let _ = rejection;
         false

@@ -21,6 +21,10 @@ impl Kind for Product {
     type State = State;
 
     fn is_momentary(rejection: &Rejection) -> bool {
+        Self::passes_soon(rejection) || matches!(rejection, Rejection::Stale { .. })
+    }
+
+    fn passes_soon(rejection: &Rejection) -> bool {
         matches!(rejection, Rejection::ChangeInProgress)
     }
 }

@@ -18,7 +18,7 @@ use crate::actors::values::{CategoryId, Only, ProductId, RequestId, Sku, Slug, V
 use crate::http::answer::outcomes;
 use crate::http::answer::problem::{Code, Fault, Problem, Result};
 use crate::http::request::caller::Staff;
-use crate::http::request::extract::IdOrSlug;
+use crate::http::request::extract::{IdOrSlug, IfMatch};
 use crate::http::request::fields::{Price, Texts};
 use crate::http::request::json::{self, Nothing, Prose, Text};
 use crate::http::request::lists::PageParameters;
@@ -142,8 +142,8 @@ pub async fn create(
     if write.repeat::<Product>(&edge, &id, Wait::Settled).await?.is_none() {
         categories_exist(&edge, &product.category_ids, write.deadline).await?;
     }
-    let command = Command::Create { product: Box::new(product) };
-    let (view, replayed) = settle(&edge, &write, id, command).await?;
+    let command = |_| Command::Create { product: Box::new(product.clone()) };
+    let (view, replayed) = settle(&edge, &write, id, IfMatch::Absent, command).await?;
     let shown = products::view(&edge, &view.state, write.deadline).await?;
     let version = shown.version;
     Ok(Reply::created(format!("/v1/admin/products/{id}"), shown).version_of_whole(version).replayed(replayed))
@@ -198,14 +198,14 @@ pub async fn change(
         status: body.status,
         variants: body.variants.map(|variants| new_variants(&variants, &write.request)).transpose()?,
     };
-    let if_version = if_version(&edge, &mut write, id).await?;
+    let wanted = std::mem::take(&mut write.if_match);
     if let Some(named) = &patch.category_ids
         && write.repeat::<Product>(&edge, &id, Wait::Settled).await?.is_none()
     {
         categories_exist(&edge, named, write.deadline).await?;
     }
-    let command = Command::Update { if_version, patch: Box::new(patch) };
-    let (view, replayed) = settle(&edge, &write, id, command).await?;
+    let command = |if_version| Command::Update { if_version, patch: Box::new(patch.clone()) };
+    let (view, replayed) = settle(&edge, &write, id, wanted, command).await?;
     Ok(products::show(&edge, &view.state, write.deadline).await?.replayed(replayed))
 }
 
@@ -221,19 +221,9 @@ pub async fn archive(
 ) -> Result<Reply<ProductView>> {
     write.must_match()?;
     let id = own_id(&edge, &staff, place, &write).await?;
-    let if_version = if_version(&edge, &mut write, id).await?;
-    let (view, replayed) = settle(&edge, &write, id, Command::Archive { if_version }).await?;
-    Ok(products::show(&edge, &view.state, write.deadline).await?.replayed(replayed))
-}
-
-/// The version that the precondition wants. It is about the product as clients see it, not about every news of its
-/// stock; so it is the command's, and no longer the request's.
-async fn if_version<B>(edge: &Edge, write: &mut Write<B>, id: ProductId) -> Result<Option<u64>> {
     let wanted = std::mem::take(&mut write.if_match);
-    match wanted.decided() {
-        Some(if_version) => Ok(if_version),
-        None => Ok(wanted.at(edge.client.read::<Product>(&id, write.deadline).await?.state.version)),
-    }
+    let (view, replayed) = settle(&edge, &write, id, wanted, |if_version| Command::Archive { if_version }).await?;
+    Ok(products::show(&edge, &view.state, write.deadline).await?.replayed(replayed))
 }
 
 /// The product, if it is one that this one may touch.
@@ -273,8 +263,27 @@ async fn asked_before<B>(edge: &Edge, slug: &Slug, write: &Write<B>) -> Result<O
 }
 
 /// Starts a change and waits until it is through: until every SKU sells what the product says.
-async fn settle<B>(edge: &Edge, write: &Write<B>, id: ProductId, command: Command) -> Result<(View<Product>, bool)> {
-    let answered = patience::ask::<Product, _, _>(edge, write, &id, command, Wait::Settled).await?;
+///
+/// The precondition is about the product as clients see it, not about every news of its stock; so it is the command's,
+/// and no longer the request's.
+async fn settle<B>(
+    edge: &Edge,
+    write: &Write<B>,
+    id: ProductId,
+    wanted: IfMatch,
+    command: impl Fn(Option<u64>) -> Command,
+) -> Result<(View<Product>, bool)> {
+    let mut if_version = match wanted.decided() {
+        Some(if_version) => if_version,
+        None => wanted.at(edge.client.read::<Product>(&id, write.deadline).await?.state.version),
+    };
+    let answered = loop {
+        let answered = patience::ask::<Product, _, _>(edge, write, &id, command(if_version), Wait::Settled).await?;
+        match answered.outcome {
+            Err(Rejection::Stale { current }) if wanted.goes_on(if_version, current) => if_version = Some(current),
+            Ok(_) | Err(_) => break answered,
+        }
+    };
     let replayed = answered.replayed;
     if let Err(rejection) = &answered.outcome {
         return Err(rejected(rejection).replayed(replayed));

@@ -125,6 +125,12 @@ impl IfMatch {
             IfMatch::Versions(versions) => Some(if versions.contains(&now) { now } else { NEVER }),
         }
     }
+
+    /// Whether what was asked of version `asked`, and is at version `now` instead, is to be asked of that one: it is
+    /// named too, so at no moment has the precondition been wrong. Versions grow: this ends with the list.
+    pub fn goes_on(&self, asked: Option<u64>, now: u64) -> bool {
+        matches!(self, IfMatch::Versions(versions) if versions.contains(&now)) && asked.is_some_and(|asked| asked < now)
+    }
 }
 
 impl<B, R: Rule> Write<B, R> {
@@ -145,15 +151,20 @@ impl<B, R: Rule> Write<B, R> {
     /// Errors: those of [`AskError`]; when the deadline passes although the entity has taken the command
     /// (its process still runs), 409 `request_in_progress`.
     pub async fn ask<K: Kind>(&self, edge: &Edge, id: &K::Id, command: K::Command, wait: Wait) -> Result<Answered<K>> {
-        let if_version = match self.if_match.decided() {
+        let mut if_version = match self.if_match.decided() {
             Some(if_version) => if_version,
             None => self.if_match.at(edge.client.read::<K>(id, self.deadline).await?.version),
         };
-        match edge.client.ask::<K>(id, command, self.asking(if_version, wait)).await {
-            Ok(answered) => Ok(answered),
-            Err(AskError::DeadlinePassed) => Err(self.late::<K>(edge, id).await),
-            Err(AskError::Unknown) if self.keyed.is_none() => Err(unknown()),
-            Err(error) => Err(error.into()),
+        loop {
+            match edge.client.ask::<K>(id, command.clone(), self.asking(if_version, wait)).await {
+                Ok(answered) => return Ok(answered),
+                Err(AskError::StaleVersion { current }) if self.if_match.goes_on(if_version, current) => {
+                    if_version = Some(current);
+                }
+                Err(AskError::DeadlinePassed) => return Err(self.late::<K>(edge, id).await),
+                Err(AskError::Unknown) if self.keyed.is_none() => return Err(unknown()),
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 
@@ -304,6 +315,8 @@ mod tests {
         let several = if_match("\"v3\", \"v4-ab\"");
         assert_eq!(several.decided(), None);
         assert_eq!([2, 3, 4, 5].map(|now| several.at(now)), [Some(NEVER), Some(3), Some(4), Some(NEVER)]);
+        assert_eq!([3, 4, 5].map(|now| several.goes_on(Some(3), now)), [false, true, false]);
+        assert!(!several.goes_on(Some(NEVER), 3) && !if_match("*").goes_on(None, 3));
     }
 
     #[test]

@@ -92,9 +92,11 @@ async fn until_decided(edge: &Edge, id: CartId, write: &CompleteCart) -> Result<
     for _ in 0..patience::TRIES_MAX {
         let view = edge.client.read::<Cart>(&id, write.deadline).await?;
         let command = command(edge, &view, write).await?;
-        let asking = write.asking(write.if_match.at(view.version), Wait::Settled);
+        let if_version = write.if_match.at(view.version);
+        let asking = write.asking(if_version, Wait::Settled);
         let answered = match edge.client.ask::<Cart>(&id, command, asking).await {
             Ok(answered) => answered,
+            Err(AskError::StaleVersion { current }) if write.if_match.goes_on(if_version, current) => continue,
             Err(AskError::DeadlinePassed) => return undecided(edge, id, write.request).await,
             Err(error) => return Err(error.into()),
         };

@@ -86,11 +86,12 @@ pub async fn change(
     write: Write<PatchCategory>,
 ) -> Result<Reply<CategoryView>> {
     let PatchCategory { title, slug, parent_id, position } = write.body.clone();
+    let title = title.map(|text| text.0);
     let answered = ask_about(&edge, place, write, |id, if_version| Command::Update {
         id,
         if_version,
-        title: title.map(|text| text.0),
-        slug,
+        title: title.clone(),
+        slug: slug.clone(),
         parent: parent_id,
         position,
     })
@@ -121,7 +122,7 @@ async fn ask_about<B>(
     edge: &Edge,
     place: IdOrSlug<CategoryId>,
     mut write: Write<B>,
-    command: impl FnOnce(CategoryId, Option<u64>) -> Command,
+    command: impl Fn(CategoryId, Option<u64>) -> Command,
 ) -> Result<Answered<Categories>> {
     write.must_match()?;
     if let Some(before) = write.repeat::<Categories>(edge, &Only, Wait::Durable).await? {
@@ -136,14 +137,20 @@ async fn ask_about<B>(
     };
     // The precondition is about the category, not about the tree.
     let wanted = std::mem::take(&mut write.if_match);
-    let if_version = match wanted.decided() {
+    let mut if_version = match wanted.decided() {
         Some(if_version) => if_version,
         None => {
             let tree = edge.client.read::<Categories>(&Only, write.deadline).await?;
             wanted.at(tree.state.categories.get(&id).map_or(0, |category| category.version))
         }
     };
-    write.ask::<Categories>(edge, &Only, command(id, if_version), Wait::Durable).await
+    loop {
+        let answered = write.ask::<Categories>(edge, &Only, command(id, if_version), Wait::Durable).await?;
+        match answered.outcome {
+            Err(Rejection::Stale { current }) if wanted.goes_on(if_version, current) => if_version = Some(current),
+            Ok(_) | Err(_) => return Ok(answered),
+        }
+    }
 }
 
 /// What was done to which category; lists know it from now on.
