@@ -193,6 +193,32 @@ async fn an_old_slug_leads_to_the_new_one_until_somebody_else_has_it() {
     assert_eq!(leads(&third).await, (301, format!("/v1/products/{second}")));
 }
 
+/// Where a list names a category or products, a former slug leads where it does in a path.
+#[tokio::test]
+async fn a_list_follows_former_slugs() {
+    let shop = Shop::open().await;
+    let admin = shop.admin().await;
+    let (old, new) = (unique("old-shelf"), unique("new-shelf"));
+    let told = shop.post("/v1/admin/categories", json!({"title": "Shelf", "slug": old})).by(&admin).send().await;
+    let category = told.is(201).body["id"].as_str().expect("an id").to_owned();
+    let sku = unique("SHELVED");
+    let product = shop.product(&sku, 1, 1).await;
+    let (first, second) = (product["slug"].as_str().expect("a slug").to_owned(), unique("second-name"));
+    patch(&shop, &product, json!({"category_ids": [category], "slug": second})).await.is(200);
+    let renamed = shop.patch(&format!("/v1/admin/categories/{old}"), json!({"slug": new})).by(&admin).if_match("*");
+    renamed.send().await.is(200);
+    for slug in [&old, &new, &category] {
+        let told = shop.get(&format!("/v1/products?category={slug}")).send().await;
+        assert_eq!(told.is(200).column("id"), [product["id"].as_str().expect("an id")], "{slug}");
+    }
+    let told = shop.get(&format!("/v1/products?ids={first}")).send().await;
+    assert_eq!(told.is(200).column("id"), [product["id"].as_str().expect("an id")]);
+    // Who takes the name has it.
+    let told = shop.post("/v1/admin/categories", json!({"title": "Other", "slug": old})).by(&admin).send().await;
+    told.is(201);
+    assert!(shop.get(&format!("/v1/products?category={old}")).send().await.is(200).column("id").is_empty());
+}
+
 #[tokio::test]
 async fn an_archived_product_is_no_longer_shown_or_sold_and_can_come_back() {
     let shop = Shop::open().await;

@@ -103,7 +103,7 @@ async fn batch(edge: &Edge, list: &List<Products>, ids: &str, deadline: Instant)
     let mut found = Vec::new();
     for name in names {
         let place = place_of(name).ok_or_else(|| invalid("expected ids of products"))?;
-        found.extend(id_of(edge, place, deadline).await?);
+        found.extend(led_to(edge, place, deadline).await?);
     }
     let views = lists::read_all::<Product>(edge, found, deadline).await?;
     let shown = show_all(edge, views.into_iter().filter(is_published), deadline).await?;
@@ -139,9 +139,10 @@ fn position(cursor: &str) -> Result<Position> {
     serde_json::from_str(cursor).map_err(|_| Code::InvalidCursor.into())
 }
 
-/// The category that `name` is the id or slug of, and everything below it; nothing if there is none.
+/// The category that `name` is the id or slug of (or was, while no other has that slug), and everything below it;
+/// nothing if there is none.
 fn subtree(categories: &CategoriesState, name: &str) -> BTreeSet<CategoryId> {
-    let by_slug = || categories.by_slug(&name.parse().ok()?).map(|(id, _)| id);
+    let by_slug = || categories.led_to(&name.parse().ok()?);
     let top = name.parse().ok().or_else(by_slug);
     let tree = categories.tree();
     let mut found: BTreeSet<CategoryId> = BTreeSet::new();
@@ -184,6 +185,17 @@ async fn id_of(edge: &Edge, place: IdOrSlug<ProductId>, deadline: Instant) -> Re
     match place {
         IdOrSlug::Id(id) => Ok(Some(id)),
         IdOrSlug::Slug(slug) => Ok(edge.client.read::<ProductSlug>(&slug, deadline).await?.state.product),
+    }
+}
+
+/// The same for a list of names, where a former slug leads to its product as it does in a path.
+async fn led_to(edge: &Edge, place: IdOrSlug<ProductId>, deadline: Instant) -> Result<Option<ProductId>> {
+    match place {
+        IdOrSlug::Id(id) => Ok(Some(id)),
+        IdOrSlug::Slug(slug) => {
+            let view = edge.client.read::<ProductSlug>(&slug, deadline).await?;
+            Ok(view.state.product.or_else(|| view.state.moved_to()))
+        }
     }
 }
 
@@ -230,7 +242,7 @@ fn named_by(product: &ProductState) -> &[CategoryId] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actors::categories::types::Category;
+    use crate::actors::categories::types::{Category, Former};
     use crate::actors::values::Time;
 
     #[test]
@@ -247,11 +259,13 @@ mod tests {
         let all = [(1, category("tops", None)), (2, category("tees", Some(1))), (3, category("shoes", None))];
         let state = CategoriesState {
             slugs: all.iter().map(|(id, category)| (category.slug.clone(), CategoryId(*id))).collect(),
+            former: [("shirts".parse().expect("a slug"), Former { category: CategoryId(1), version: 2 })].into(),
             categories: all.into_iter().map(|(id, category)| (CategoryId(id), category)).collect(),
         };
         let ids = |name: &str| subtree(&state, name).into_iter().map(|id| id.0).collect::<Vec<_>>();
         assert_eq!(ids("tops"), [1, 2]);
         assert_eq!(ids(&CategoryId(2).to_string()), [2]);
+        assert_eq!(ids("shirts"), [1, 2], "as it was called before");
         assert_eq!(ids("hats"), [] as [u128; 0]);
     }
 }
