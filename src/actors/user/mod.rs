@@ -77,6 +77,8 @@ stored_enum! {
         (14, 1) => RolesAsked { request: RequestId, roles: BTreeSet<Role> },
         /// It does not: this is the last administrator.
         (15, 1) => RolesRefused,
+        /// The same password, hashed anew.
+        (16, 1) => PasswordHashRenewed { password_hash: Secret<String> },
     }
     old {
         // Before addresses had a company.
@@ -133,14 +135,19 @@ impl State {
     }
 
     fn change_password(&self, password_hash: Secret<String>, proven: &Secret<String>, keep: SessionId) -> Decided {
-        let present = &self.account()?.password_hash;
-        if *present == password_hash {
+        let account = self.account()?;
+        if account.password_hash == password_hash {
             return Ok(vec![]); // this very request came twice
         }
-        if present != proven {
+        if !account.is_proven_by(proven) {
             return Err(Rejection::PasswordChanged);
         }
         Ok(vec![Event::PasswordChanged { password_hash, keep }])
+    }
+
+    fn renew_hash(&self, password_hash: Secret<String>, proven: &Secret<String>) -> Decided {
+        let is_present = self.account()?.password_hash == *proven;
+        Ok(if is_present { vec![Event::PasswordHashRenewed { password_hash }] } else { vec![] })
     }
 
     fn add_address(&self, address: SavedAddress) -> Decided {
@@ -220,7 +227,7 @@ impl State {
 impl Entity for State {
     type Kind = User;
     type Event = Event;
-    const STATE_VERSION: u16 = 3;
+    const STATE_VERSION: u16 = 4;
 
     fn decide(&self, command: Command, ctx: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
         let events = match command {
@@ -232,6 +239,7 @@ impl Entity for State {
             Command::ChangePassword { password_hash, proven, keep } => {
                 self.change_password(password_hash, &proven, keep)?
             }
+            Command::RenewHash { password_hash, proven } => self.renew_hash(password_hash, &proven)?,
             Command::SetRoles { roles } => self.set_roles(roles, ctx.request)?,
             Command::AddAddress { id, address, default } => self.add_address(SavedAddress { id, address, default })?,
             Command::PutAddress { id, address, default } => self.put_address(SavedAddress { id, address, default })?,
@@ -256,6 +264,7 @@ impl Entity for State {
                     email: email.clone(),
                     name: name.clone(),
                     password_hash: password_hash.clone(),
+                    renews: None,
                     roles: roles.clone(),
                     created_at: at,
                 }));
@@ -267,9 +276,16 @@ impl Entity for State {
             }
             Event::Renamed { name } => self.change_account(|account| account.name.clone_from(name)),
             Event::PasswordChanged { password_hash, keep } => {
-                self.change_account(|account| account.password_hash = password_hash.clone());
+                self.change_account(|account| {
+                    account.password_hash = password_hash.clone();
+                    account.renews = None;
+                });
                 self.revoke_all_but(*keep);
             }
+            Event::PasswordHashRenewed { password_hash } => self.change_account(|account| {
+                account.renews = Some(types::mark_of(&account.password_hash));
+                account.password_hash = password_hash.clone();
+            }),
             Event::RolesSet { roles } => {
                 self.change_account(|account| account.roles.clone_from(roles));
                 self.roles_change = None;

@@ -261,6 +261,40 @@ fn a_new_password_revokes_every_other_session_some_at_a_time() {
 }
 
 #[test]
+fn a_renewed_hash_is_of_the_same_password_and_signs_nobody_out() {
+    let renew = |to: &str, proven: &str| Command::RenewHash { password_hash: hash(to), proven: hash(proven) };
+    let change = |to: &str, proven: &str| Command::ChangePassword {
+        password_hash: hash(to),
+        proven: hash(proven),
+        keep: SessionId(1),
+    };
+    let renewed = active()
+        .history(opened([1, 2]))
+        .when(renew("n", "h"))
+        .events([Event::PasswordHashRenewed { password_hash: hash("n") }])
+        .owes([])
+        .state(|user| {
+            let account = user.active().unwrap();
+            assert_eq!((user.sessions.len(), &account.password_hash), (2, &hash("n")));
+            assert!(account.is_proven_by(&hash("h")) && account.is_proven_by(&hash("n")));
+            assert!(!account.is_proven_by(&hash("x")));
+        })
+        // Two who sign in at once renew the same hash: the second changes nothing.
+        .when(renew("m", "h"))
+        .then(Reply::Done)
+        .unchanged();
+    // Who proved the old one a moment before has proven the password.
+    renewed
+        .when(change("c", "h"))
+        .events([Event::PasswordChanged { password_hash: hash("c"), keep: SessionId(1) }])
+        .state(|user| assert!(!user.active().unwrap().is_proven_by(&hash("h"))))
+        .when(change("d", "n"))
+        .refused(Rejection::PasswordChanged)
+        .when(renew("d", "n"))
+        .unchanged();
+}
+
+#[test]
 fn a_revoked_session_may_say_that_it_is_over_before_it_answers() {
     active()
         .history(opened([1, 2]))
@@ -355,6 +389,7 @@ fn stored_bytes_stay_what_they_are() {
             Event::AddressReplaced { address: kept },
             "8.2 0000000000000000000000000000000a01410142010143014400014502474201014601014701",
         ),
+        (Event::PasswordHashRenewed { password_hash: hash("h") }, "16.1 0168"),
         (Event::AddressRemoved { id: HOME }, "9.1 0000000000000000000000000000000a"),
         (Event::SessionOpened { session }, "10.1 00000000000000000000000000000002"),
         (Event::SessionClosed { session }, "11.1 00000000000000000000000000000002"),

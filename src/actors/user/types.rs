@@ -61,6 +61,9 @@ stored_enum! {
         (12, 1) => KeyringTold { number: u32 },
         /// The keyring does not let its last administrator go, as note number `number` asked.
         (13, 1) => KeyringRefused { number: u32 },
+        /// The same password under the hash that is made now: nobody is signed out. `proven` as above: where it is not
+        /// the present one any more, this changes nothing.
+        (14, 1) => RenewHash { password_hash: Secret<String>, proven: Secret<String> },
     }
 }
 
@@ -138,8 +141,22 @@ pub struct Account {
     pub email: Email,
     pub name: Option<String>,
     pub password_hash: Secret<String>,
+    /// What tells the hash of which the present one is a renewal: who has proven that one has proven this one.
+    pub renews: Option<RequestId>,
     pub roles: BTreeSet<Role>,
     pub created_at: Time,
+}
+
+impl Account {
+    /// Whether what was verified against this hash is the present password.
+    pub fn is_proven_by(&self, hash: &Secret<String>) -> bool {
+        self.password_hash == *hash || self.renews == Some(mark_of(hash))
+    }
+}
+
+/// What tells a hash from any other, and is none.
+pub fn mark_of(hash: &Secret<String>) -> RequestId {
+    RequestId::of("password hash", &[hash.0.as_bytes()])
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

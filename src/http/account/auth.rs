@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use super::passwords::{Asker, NewPassword, Presented};
+use super::passwords::{Asker, NewPassword, Presented, Verdict};
 use super::sessions::{self, Tokens, unkeyed};
 use super::tokens::RefreshToken;
 use super::users;
@@ -21,7 +21,7 @@ use crate::actors::entity::Caller;
 use crate::actors::runtime::client::{View, Wait};
 use crate::actors::session::types::{Command as SessionCommand, Reply as SessionReply, Session};
 use crate::actors::user::types::{Command, User};
-use crate::actors::values::{Email, RequestId, Role, TypedEmail, UserId};
+use crate::actors::values::{Email, RequestId, Role, Secret, TypedEmail, UserId};
 use crate::http::answer::outcomes;
 use crate::http::answer::problem::{Code, Problem, Result};
 use crate::http::edge::limits;
@@ -100,16 +100,29 @@ pub async fn log_in(
     let (id, view) = find(&edge, &body.email, context.deadline).await?;
     // What is guessed counts for the account, however its address is spelt.
     let account = view.state.active().map_or(body.email.as_str(), |account| account.email.as_str());
-    if !proves(&edge, &context, account, &view, body.password).await? {
+    let Verdict::Right { renewed } = proves(&edge, &context, account, &view, body.password).await? else {
         return Err(Code::InvalidCredentials.into());
-    }
+    };
     let proven = &view.state.active().ok_or(Code::InvalidCredentials)?.password_hash;
+    if let Some(password_hash) = renewed {
+        renew(&edge, id, password_hash, proven, context.deadline).await;
+    }
     let tokens = sessions::sign_in(&edge, id, proven, user_agent(&headers), context.deadline).await?;
     Ok(Reply::ok(tokens))
 }
 
-/// The user of an email address; of one that is just being registered, once that is done. For an unknown one a user whom nobody has ever been, looked up in the
-/// same way: that takes the same time.
+/// Puts the hash that is made now in the place of an old one. It can wait for the next time: whoever has proven the old
+/// one is let in.
+async fn renew(edge: &Edge, id: UserId, password_hash: Secret<String>, proven: &Secret<String>, deadline: Instant) {
+    let command = Command::RenewHash { password_hash, proven: proven.clone() };
+    let asking = unkeyed(Caller::User(id), deadline, Wait::Durable);
+    if let Err(error) = edge.client.ask::<User>(&id, command, asking).await {
+        tracing::debug!(?error, "an old password hash stays for now");
+    }
+}
+
+/// The user of an email address; of one that is just being registered, once that is done. For an unknown one a user
+/// whom nobody has ever been, looked up in the same way: that takes the same time.
 async fn find(edge: &Edge, email: &TypedEmail, deadline: Instant) -> Result<(UserId, View<User>)> {
     let named = users::named(&edge.client, &email.names(), deadline).await?;
     let nobody = || UserId::derived(&RequestId::of("nobody", &[email.as_str().as_bytes()]), 0);
@@ -136,7 +149,7 @@ pub async fn proves(
     email: &str,
     user: &View<User>,
     password: Presented,
-) -> Result<bool> {
+) -> Result<Verdict> {
     let (here, anywhere) = (limits::login_policy(&edge.config.limits), limits::account_policy(&edge.config.limits));
     let (place, account) = (place(context, email), email.to_string());
     if let Some(refused) = locked_out(edge, &place, &account).await {
@@ -147,14 +160,14 @@ pub async fn proves(
         async || locked_out(edge, &place, &account).await.is_none() && edge.limiter.take(here, &place).await.allowed;
     let stored = user.state.active().map(|account| &account.password_hash);
     match edge.passwords.verify(password, stored, asker(context, email), counted).await? {
-        Some(true) => {
+        Some(right @ Verdict::Right { .. }) => {
             edge.limiter.forget(here, &place).await;
             limits::remember_place(&*edge.limiter, &place).await;
-            Ok(true)
+            Ok(right)
         }
-        Some(false) => {
+        Some(Verdict::Wrong) => {
             edge.limiter.take(anywhere, &account).await;
-            Ok(false)
+            Ok(Verdict::Wrong)
         }
         None => match locked_out(edge, &place, &account).await {
             Some(refused) => Err(refused),

@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::passwords::{NewPassword, Presented};
+use super::passwords::{NewPassword, Presented, Verdict};
 use super::users::{self, UserView, refusal};
 use super::{auth, sessions};
 use crate::actors::runtime::client::{Answered, Wait};
@@ -89,7 +89,8 @@ pub async fn change_password(
     }
     let user = edge.client.read::<User>(&me.user, write.deadline).await?;
     let account = user.state.active().ok_or(Code::NotFound)?;
-    if !auth::proves(&edge, &context, account.email.as_str(), &user, write.body.current_password.clone()).await? {
+    let given = write.body.current_password.clone();
+    if auth::proves(&edge, &context, account.email.as_str(), &user, given).await? == Verdict::Wrong {
         return Err(Problem::new(Code::InvalidCredentials).detail("The current password is wrong."));
     }
     let password_hash =

@@ -55,6 +55,16 @@ impl<'de> Deserialize<'de> for Presented {
     }
 }
 
+/// What came of verifying a password.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Wrong,
+    Right {
+        /// The hash to store from now on, where the stored one is not of the kind that is made now.
+        renewed: Option<Secret<String>>,
+    },
+}
+
 /// Whose turn it is to be.
 pub struct Asker<'a> {
     pub said: &'a Said,
@@ -131,7 +141,10 @@ impl Passwords {
         self.hash(password, Asker { said: &Said::default(), caller: String::new(), exempt: true, deadline }).await
     }
 
-    /// Whether the password is the one behind `stored`; without `stored`: false, at the same cost.
+    /// Whether the password is the one behind `stored`; without `stored` it is not, at the same cost.
+    ///
+    /// A hash that costs something else than what is configured now, or is of the old spelling, is made anew in the same
+    /// turn. Until it is, how long a log-in takes tells that there is such an account.
     ///
     /// `allowed` is asked when it is this caller's turn, so that many guesses sent at once count like
     /// guesses sent one after the other; `None` when it says no.
@@ -141,7 +154,7 @@ impl Passwords {
         stored: Option<&Secret<String>>,
         asker: Asker<'_>,
         allowed: impl AsyncFnOnce() -> bool,
-    ) -> Result<Option<bool>> {
+    ) -> Result<Option<Verdict>> {
         let known = stored.is_some();
         let Secret(stored) = stored.unwrap_or(&self.nobody).clone();
         let Presented(Secret(password)) = password;
@@ -149,12 +162,18 @@ impl Passwords {
         // Before there was one spelling, what was typed was hashed. Only a password with two costs twice.
         let matches = move || {
             if password.len() > PASSWORD_MAX_BYTES {
-                return false;
+                return Verdict::Wrong;
             }
             let spelt = spelling::password(&password);
-            verify(&argon2, &spelt, &stored) || (spelt != password && verify(&argon2, &password, &stored))
+            let as_spelt = verify(&argon2, &spelt, &stored);
+            if !known || !(as_spelt || (spelt != password && verify(&argon2, &password, &stored))) {
+                return Verdict::Wrong;
+            }
+            let is_as_now = as_spelt && is_made_by(&argon2, &stored);
+            let renewed = if is_as_now { None } else { hash(&argon2, &spelt).map(Secret) };
+            Verdict::Right { renewed }
         };
-        Ok(self.run(asker, allowed, matches).await?.map(|matches| matches && known))
+        self.run(asker, allowed, matches).await
     }
 
     /// Errors: 503 when too many wait, 429 when too many of this caller do.
@@ -214,11 +233,25 @@ fn verify(argon2: &Argon2<'_>, password: &str, stored: &str) -> bool {
     PasswordHash::new(stored).is_ok_and(|hash| argon2.verify_password(password.as_bytes(), &hash).is_ok())
 }
 
+/// Whether a stored hash is what is made now: of this algorithm, version and cost.
+fn is_made_by(argon2: &Argon2<'_>, stored: &str) -> bool {
+    let Ok(hash) = PasswordHash::new(stored) else { return false };
+    let cost = argon2::Params::try_from(&hash);
+    let now = argon2.params();
+    hash.algorithm == Algorithm::Argon2id.ident()
+        && hash.version == Some(Version::V0x13.into())
+        && cost.is_ok_and(|then| {
+            (then.m_cost(), then.t_cost(), then.p_cost()) == (now.m_cost(), now.t_cost(), now.p_cost())
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::{Argon2 as Cost, Config};
     use std::time::Duration;
+
+    const AS_IT_IS: Verdict = Verdict::Right { renewed: None };
 
     fn asker<'a>(said: &'a Said, caller: &str, exempt: bool) -> Asker<'a> {
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -242,7 +275,11 @@ mod tests {
         let new = serde_json::from_str("\"correct horse\"").expect("long enough");
         let stored = passwords.hash_alone(new, deadline).await.expect("hashes");
         assert!(stored.0.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
-        let table = [("correct horse", Some(&stored), true), ("wrong horse", Some(&stored), false), ("", None, false)];
+        let table = [
+            ("correct horse", Some(&stored), AS_IT_IS),
+            ("wrong horse", Some(&stored), Verdict::Wrong),
+            ("", None, Verdict::Wrong),
+        ];
         for (password, stored, good) in table {
             let verdict = passwords
                 .verify(presented(password), stored, asker(&Said::default(), "ada", false), async || true)
@@ -266,13 +303,16 @@ mod tests {
         for new in [composed, apart] {
             let new = NewPassword::new(new.into()).expect("long enough");
             let stored = passwords.hash_alone(new, deadline).await.expect("hashes");
-            assert_eq!(matches(composed, &stored).await, Ok(Some(true)));
-            assert_eq!(matches(apart, &stored).await, Ok(Some(true)));
-            assert_eq!(matches("Zurich 2026", &stored).await, Ok(Some(false)));
+            assert_eq!(matches(composed, &stored).await, Ok(Some(AS_IT_IS)));
+            assert_eq!(matches(apart, &stored).await, Ok(Some(AS_IT_IS)));
+            assert_eq!(matches("Zurich 2026", &stored).await, Ok(Some(Verdict::Wrong)));
         }
         let old = Secret(hash(&passwords.argon2, apart).expect("hashes"));
-        assert_eq!(matches(apart, &old).await, Ok(Some(true)));
-        assert_eq!(matches(composed, &old).await, Ok(Some(false)), "nobody can tell how it was typed");
+        let Ok(Some(Verdict::Right { renewed: Some(renewed) })) = matches(apart, &old).await else {
+            panic!("it is right, and hashed anew")
+        };
+        assert_eq!(matches(composed, &renewed).await, Ok(Some(AS_IT_IS)));
+        assert_eq!(matches(composed, &old).await, Ok(Some(Verdict::Wrong)), "nobody can tell how it was typed");
     }
 
     #[tokio::test]
@@ -287,7 +327,12 @@ mod tests {
         let verdict = dear
             .verify(presented("correct horse"), Some(&stored), asker(&Said::default(), "ada", false), async || true)
             .await;
-        assert_eq!(verdict, Ok(Some(true)));
+        let Ok(Some(Verdict::Right { renewed: Some(renewed) })) = verdict else { panic!("{verdict:?}") };
+        assert!(renewed.0.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", renewed.0);
+        let guess = dear
+            .verify(presented("wrong horse"), Some(&stored), asker(&Said::default(), "ada", false), async || true)
+            .await;
+        assert_eq!(guess, Ok(Some(Verdict::Wrong)));
     }
 
     #[tokio::test]
@@ -310,7 +355,10 @@ mod tests {
         let mut four = Box::pin(verify("ada", false));
         assert!(futures::poll!(&mut four).is_pending(), "who leaves makes room");
         drop(held);
-        assert_eq!(futures::join!(one, three, four), (Ok(Some(false)), Ok(Some(false)), Ok(Some(false))));
+        assert_eq!(
+            futures::join!(one, three, four),
+            (Ok(Some(Verdict::Wrong)), Ok(Some(Verdict::Wrong)), Ok(Some(Verdict::Wrong)))
+        );
         assert!(passwords.queue.lock().callers.is_empty(), "nothing is kept of who has gone");
     }
 
@@ -330,7 +378,7 @@ mod tests {
             told
         };
         let all = futures::future::join_all((0..12).map(|_| guess("eve"))).await;
-        assert!(all.iter().all(|told| *told == Ok(Some(false))), "nobody else was there: {all:?}");
+        assert!(all.iter().all(|told| *told == Ok(Some(Verdict::Wrong))), "nobody else was there: {all:?}");
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub async fn sign_in(
 ) -> Result<Tokens> {
     let refresh = start(edge, user, user_agent, deadline).await?;
     let view = edge.client.read::<User>(&user, deadline).await?;
-    if view.state.active().is_some_and(|account| account.password_hash == *proven) {
+    if view.state.active().is_some_and(|account| account.is_proven_by(proven)) {
         return tokens_of(edge, user, &view, &refresh);
     }
     let asking = unkeyed(Caller::User(user), deadline, Wait::Durable);

@@ -31,7 +31,7 @@ pub struct UserView {
 
 /// An account as its owner and administrators see it.
 pub fn show(id: UserId, account: &Account, version: u64) -> UserView {
-    let Account { email, name, password_hash: _, roles, created_at } = account.clone();
+    let Account { email, name, password_hash: _, renews: _, roles, created_at } = account.clone();
     UserView { id, email, name, roles, created_at, version }
 }
 
