@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
+use axum::http::{Extensions, HeaderMap, StatusCode, Version, header};
 use axum::{Extension, Router};
-use tower_http::compression::predicate::SizeAbove;
+use tower_http::compression::predicate::{Predicate, SizeAbove};
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
@@ -102,13 +103,13 @@ pub fn router(edge: Edge) -> Router {
     let document = document();
     let allowed = Arc::new(openapi::allowed(&document));
     let front = |class| Front { edge: edge.clone(), class, allowed: allowed.clone() };
-    let compression = CompressionLayer::new()
-        .gzip(true)
-        .quality(CompressionLevel::Fastest)
-        .compress_when(SizeAbove::new(COMPRESS_ABOVE_BYTES));
+    let gzip = || CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest);
+    let compression = gzip().compress_when(SizeAbove::new(COMPRESS_ABOVE_BYTES));
     let shop: Router<Edge> = shop().into();
-    // The front layer sees what is sent: a compressed answer has an entity tag of its own.
-    let shop = shop.fallback(nothing_here).layer(compression.clone()).layer(front(Class::Shop));
+    // The front layer sees what is sent: a compressed answer has an entity tag of its own. Problems have none, and are
+    // written by the front layer.
+    let problems = gzip().compress_when(SizeAbove::new(COMPRESS_ABOVE_BYTES).and(is_problem));
+    let shop = shop.fallback(nothing_here).layer(compression.clone()).layer(front(Class::Shop)).layer(problems);
     let operations: Router<Edge> = operations().into();
     let rendered = Extension(openapi::Rendered::new(&document));
     let operations = operations.layer(rendered).layer(front(Class::Operations));
@@ -119,6 +120,10 @@ pub fn router(edge: Edge) -> Router {
         Some(cors) => router.layer(cors).with_state(edge),
         None => router.with_state(edge),
     }
+}
+
+fn is_problem(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json")
 }
 
 async fn nothing_here(_: Request) -> Problem {
