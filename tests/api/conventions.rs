@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::client::ANSWER_WITHIN;
@@ -210,6 +210,19 @@ async fn large_answers_are_compressed_for_who_takes_it() {
     let ask = plain.get(format!("{}/docs/swagger-ui.css", shop.server.url())).header("accept-encoding", "gzip");
     let answer = ask.send().await.expect("an answer");
     assert_eq!(answer.headers()["content-encoding"], "gzip");
+    // A problem may be long too: it names each line.
+    let cart = shop.guest_cart().await;
+    let lines: Vec<Value> = (0..200).map(|n| json!({"sku": format!("NOWHERE-{n}"), "quantity": 1})).collect();
+    let ask = plain.post(format!("{}{}/lines", shop.server.url(), cart.path())).header("x-cart-token", &cart.token);
+    let answer = ask.header("accept-encoding", "gzip").json(&json!({"lines": lines})).send().await.expect("an answer");
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["content-encoding"]),
+        (422, &"gzip".parse().expect("a value"))
+    );
+    assert_eq!(
+        (&answer.headers()["content-type"], &answer.headers()["vary"]),
+        (&"application/problem+json".parse().expect("a value"), &"accept-encoding".parse().expect("a value"))
+    );
 }
 
 #[tokio::test]
@@ -223,7 +236,8 @@ async fn a_client_that_is_slow_with_its_head_or_body_is_cut_off() {
         read.expect("the server ends it").expect("in order");
         answer
     };
-    say("GET /livez HTTP/1.1\r\nhost:").await;
+    let answer = say("GET /livez HTTP/1.1\r\nhost:").await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     let answer = say("POST /v1/auth/login HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{").await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(answer.contains("\"code\":\"request_timeout\""), "{answer}");

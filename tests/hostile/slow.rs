@@ -26,6 +26,26 @@ fn heads_that_trickle_in_are_cut_off_however_often_a_byte_comes() {
     server.serves_others();
 }
 
+/// Who has begun a head and waits is told why the connection ends, behind earlier answers too.
+#[test]
+fn a_head_that_does_not_come_is_answered_408() {
+    let server = Server::start(&[("HTTP__HEADER_TIMEOUT_MS", "500")]);
+    let (mut fresh, mut asked, mut silent) = (server.wire(), server.wire(), server.wire());
+    assert_eq!(asked.ask("GET /livez HTTP/1.1\r\nHost: souk\r\n\r\n").status, 200);
+    for wire in [&mut fresh, &mut asked] {
+        wire.send("GET /livez HTTP/1.1\r\nHost: so").expect("it is taken");
+    }
+    for wire in [&mut fresh, &mut asked] {
+        let answer = wire.answer().expect("it is told");
+        assert_eq!(answer.status, 408);
+        assert!(answer.head.contains("content-type: application/problem+json"), "{}", answer.head);
+        let body: serde_json::Value = serde_json::from_str(&answer.body).expect("JSON");
+        assert_eq!(body["code"], "request_timeout");
+        wire.until_ended();
+    }
+    assert!(silent.answer().is_none(), "who has asked nothing is told nothing");
+}
+
 #[test]
 fn an_idle_connection_is_ended_in_its_time() {
     let server = Server::start(&[("HTTP__HEADER_TIMEOUT_MS", "500")]);

@@ -65,6 +65,11 @@ impl Activity {
         }
     }
 
+    /// Whether the other end has taken all that was written.
+    pub fn is_taken(&self) -> bool {
+        !self.full.load(Ordering::Acquire)
+    }
+
     fn is_idle_since(&self, steps: u64) -> bool {
         self.running.load(Ordering::Relaxed) == 0 && self.steps.load(Ordering::Relaxed) == steps
     }

@@ -6,16 +6,17 @@
 //!
 //! Architecture invariant: HTTP/1.1 only; TLS and HTTP/2 end at the proxy in front.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -37,11 +38,12 @@ const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// What the kernel may keep of answers that nobody takes, per connection: left alone it keeps megabytes.
 const SEND_BUFFER_BYTES: usize = 256 * 1024;
 
+type Stream = TokioIo<Worded<Patient<TcpStream>>>;
+
 /// Serves until `shutdown`, then takes no more connections, finishes the requests that are running (for
 /// the configured time at most) and returns.
 pub async fn serve(listener: TcpListener, edge: Edge, shutdown: CancellationToken) {
     let router = routes::router(edge.clone());
-    let graceful = GracefulShutdown::new();
     // Accepted connections have it from their listener.
     if let Err(error) = rustix::net::sockopt::set_socket_send_buffer_size(&listener, SEND_BUFFER_BYTES) {
         tracing::warn!(%error, "the kernel keeps as much of unread answers as it likes");
@@ -80,15 +82,12 @@ pub async fn serve(listener: TcpListener, edge: Edge, shutdown: CancellationToke
                 answer
             }
         });
-        let connection = graceful.watch(http.serve_connection(io, service));
+        let connection = http.serve_connection(io, service);
         let (metrics, pressed) = (edge.metrics.clone(), pressed.clone());
         tokio::spawn(async move {
             metrics.http_connections.inc();
             tokio::select! {
-                ended = connection => if let Err(error) = ended {
-                    // A client that vanished, was too slow, or spoke no HTTP: its own affair.
-                    tracing::debug!(%error, "connection ended");
-                },
+                () = attend(connection, &activity, pressed.clone()) => {}
                 () = activity.must_go(pressed) => tracing::debug!("idle connection cut off"),
             }
             metrics.http_connections.dec();
@@ -99,8 +98,43 @@ pub async fn serve(listener: TcpListener, edge: Edge, shutdown: CancellationToke
     drop(listener);
     press(&pressure, Pressure::Stopping);
     let patience = Duration::from_millis(edge.config.http.drain_ms);
-    if tokio::time::timeout(patience, graceful.shutdown()).await.is_err() {
+    // Every connection has a place until it ends.
+    let ended = places.acquire_many(u32::try_from(limit).unwrap_or(u32::MAX));
+    if tokio::time::timeout(patience, ended).await.is_err() {
         tracing::warn!(drain_ms = edge.config.http.drain_ms, "stopped with requests still running");
+    }
+}
+
+/// Runs a connection to its end; when the server stops, to the end of the request that runs.
+async fn attend<S, F>(
+    mut connection: http1::Connection<Stream, S>,
+    activity: &Activity,
+    mut pressed: watch::Receiver<Pressure>,
+) where
+    S: HttpService<Incoming, ResBody = Body, Error = Infallible, Future = F> + Unpin,
+    F: Future<Output = Result<Response, Infallible>>,
+{
+    let stopping = async {
+        if pressed.wait_for(|pressure| *pressure == Pressure::Stopping).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = stopping => {
+            std::pin::Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await
+        }
+    };
+    let Err(error) = ended else { return };
+    // A client that vanished, was too slow, or spoke no HTTP: its own affair.
+    tracing::debug!(%error, "connection ended");
+    // One that has begun a head and waits for an answer is told. An idle one is not: it has asked nothing.
+    if error.is_timeout() && activity.is_taken() {
+        let parts = connection.into_parts();
+        if !parts.read_buf.is_empty() {
+            let _ = parts.io.into_inner().too_late().await;
+        }
     }
 }
 

@@ -1,9 +1,16 @@
-//! What hyper answers, by itself, to bytes that are no request: 400, 414 or 431 with nothing in it. There is no hook
-//! for this answer, so the stream that hyper writes to looks at what is written, and puts a problem in its place.
+//! What is answered to bytes that are no request, and to a request whose head does not come in time.
 //!
-//! It is known by what it lacks. hyper writes a head of three fields at most, `connection: close`,
-//! `content-length: 0` and `date`; every answer of the router has more (its request id, to begin with). One that hyper
-//! writes in one go with what came before, the answer to an earlier request of the connection, passes as it is.
+//! To the former hyper answers by itself: 400, 414 or 431 with nothing in it. There is no hook for this answer, so the
+//! stream that hyper writes to looks at what is written, and puts a problem in its place. It is known by what it lacks.
+//! hyper writes a head of three fields at most, `connection: close`, `content-length: 0` and `date`; every answer of the
+//! router has more (its request id, to begin with).
+//!
+//! hyper reads no further head before the answer to the one before is taken: the refusal of what came in one go with
+//! good requests is a write of its own. Only where an answer came before the end of its request's body, and the client
+//! does not take it while it sends the rest and then something else, are both written in one go. The refusal passes as
+//! it is then.
+//!
+//! Where the time for a head is over, hyper ends the connection without a word. [`Worded::too_late`] says it.
 
 use std::io;
 use std::pin::Pin;
@@ -11,11 +18,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::http::StatusCode;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::http::answer::problem::{Code, Problem};
 use crate::http::request::idempotency::random_request_id;
 use crate::metrics::Metrics;
+
+/// RFC 9110, 5.6.7.
+const HTTP_DATE: &[BorrowedFormatItem<'_>] =
+    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
 /// More than such a head ever has.
 const HEAD_MAX_BYTES: usize = 256;
@@ -33,13 +46,25 @@ impl<S: AsyncWrite + Unpin> Worded<S> {
         Worded { stream, metrics, instead: None }
     }
 
+    /// Tells a client that its head took too long to come, and ends the connection. An error is the client's having gone.
+    pub async fn too_late(mut self) -> io::Result<()> {
+        let date = time::OffsetDateTime::now_utc().format(HTTP_DATE).unwrap_or_default();
+        let head = format!("HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ndate: {date}");
+        self.count(StatusCode::REQUEST_TIMEOUT);
+        self.stream.write_all(&worded(StatusCode::REQUEST_TIMEOUT, &head)).await?;
+        self.stream.shutdown().await
+    }
+
+    fn count(&self, status: StatusCode) {
+        self.metrics.http_requests.with_label_values(&["unmatched", "other", status.as_str()]).inc();
+    }
+
     /// Writes a problem for a bare refusal, whose bytes count as written once all of the problem is. hyper offers the
     /// same bytes until then.
     fn poll_instead(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Option<Poll<io::Result<usize>>> {
         if self.instead.is_none() {
             let (status, head) = bare_refusal(bytes)?;
-            let labels = ["unmatched", "other", status.as_str()];
-            self.metrics.http_requests.with_label_values(&labels).inc();
+            self.count(status);
             self.instead = Some((worded(status, head), 0));
         }
         let Some((text, taken)) = &mut self.instead else { return None };
@@ -158,6 +183,22 @@ mod tests {
         ] {
             assert_eq!(bare_refusal(other.as_bytes()), None, "{other}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_is_too_slow_is_told_with_a_date() {
+        use tokio::io::AsyncReadExt;
+        let (near, mut far) = tokio::io::duplex(4096);
+        Worded::new(near, Arc::new(Metrics::new())).too_late().await.expect("it is taken");
+        let mut told = String::new();
+        far.read_to_string(&mut told).await.expect("text, and an end");
+        let (head, body) = told.split_once("\r\n\r\n").expect("a body");
+        assert!(head.starts_with("HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ndate: "), "{head}");
+        let date = head.lines().find_map(|line| line.strip_prefix("date: ")).expect("a date");
+        assert!(date.len() == 29 && date.ends_with(" GMT") && date.as_bytes()[3] == b',', "{date}");
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
+        let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        assert_eq!((body["code"].as_str(), body["status"].as_u64()), (Some("request_timeout"), Some(408)));
     }
 
     #[tokio::test]
