@@ -81,7 +81,7 @@ async fn check(args: CheckArgs) -> anyhow::Result<()> {
     let started = Instant::now();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let meter = Meter::default();
-    let report = check::check(&*store, kinds::all(), slot_of, now.as_millis() as i64, &meter).await;
+    let report = check::check(store.clone(), kinds::all(), slot_of, now.as_millis() as i64, &meter).await;
     meter.end();
     let report = report.with_context(|| format!("checking {}", settings.choice))?;
     // What is wrong was found; that it cannot be closed well either adds nothing.

@@ -224,8 +224,8 @@ lies! {
 
 async fn judged(store: &Arc<dyn Store>, lie: Box<dyn Lie>) -> Report {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64;
-    let liar = Liar { store: store.clone(), lie };
-    check(&liar, kinds::all(), slot_of, now, &Nobody).await.expect("it answers")
+    let liar = Arc::new(Liar { store: store.clone(), lie });
+    check(liar, kinds::all(), slot_of, now, &Nobody).await.expect("it answers")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,8 @@
 //!
 //! The feed of a slot says what there is: [`walk`] follows it from the first record to the head and remembers, of
 //! each entity, where it ended. Then each entity is read and replayed by itself ([`entity`]), and each index of the
-//! slot is held against what the feed said ([`index`]). In memory is one slot's entities at a time.
+//! slot is held against what the feed said ([`index`]). One slot is checked on each processor at a time, and its
+//! entities are in memory meanwhile.
 
 mod entity;
 mod index;
@@ -11,9 +12,12 @@ mod walk;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
 use serde::Serialize;
+use tokio::task::JoinSet;
 
 use super::Watch;
 use crate::actors::kinds::Kinds;
@@ -152,13 +156,13 @@ fn whole<T>(
 
 /// Verifies a store. `slot_of` says where an entity belongs; `now_ms`, which receipts must still be there.
 pub async fn check(
-    store: &dyn Store,
-    kinds: &Kinds,
+    store: Arc<dyn Store>,
+    kinds: &'static Kinds,
     slot_of: fn(u8, &str, u16) -> u16,
     now_ms: i64,
     watch: &dyn Watch,
 ) -> Result<Report, StoreError> {
-    let asked = Asked { store, kinds, slot_of, now_ms };
+    let asked = Asked { store: &*store, kinds, slot_of, now_ms };
     let mut report = Report { slots: store.slots(), ..Report::default() };
     asked.nodes(&mut report).await?;
     let heads = store.heads().await?;
@@ -169,14 +173,32 @@ pub async fn check(
     watch.begins("checking", heads.iter().map(|head| head.seq).sum());
     let mut lists = Lists::default();
     let mut all_known = true;
-    for (slot, head) in (0..store.slots()).zip(&heads) {
-        let SlotChecked { counts, findings, entities, is_whole, is_moving } = asked.slot(slot, head).await?;
+    let mut left = (0..store.slots()).zip(heads.clone());
+    // Dropped, it ends what still runs.
+    let mut running = JoinSet::new();
+    let mut checked = BTreeMap::new();
+    loop {
+        while running.len() < at_once()
+            && let Some((slot, head)) = left.next()
+        {
+            let store = store.clone();
+            running.spawn(async move {
+                let asked = Asked { store: &*store, kinds, slot_of, now_ms };
+                (slot, head.seq, asked.slot(slot, &head).await)
+            });
+        }
+        let Some(ended) = running.join_next().await else { break };
+        let (slot, records, of_slot) =
+            ended.map_err(|error| StoreError::Fatal(format!("the check of a slot broke off: {error}")))?;
+        checked.insert(slot, of_slot?);
+        watch.advances(records);
+    }
+    for SlotChecked { counts, findings, entities, is_whole, is_moving } in checked.into_values() {
         report.slots_unjudged += u64::from(is_moving);
         all_known &= is_whole && !is_moving;
         report.tell(findings.problems);
         report.counts.add(&counts);
         entities.into_iter().for_each(|(kind, ids)| lists.add(kind, ids));
-        watch.advances(head.seq);
     }
     if report.counts.snapshots_unused > 0 {
         let count = report.counts.snapshots_unused;
@@ -196,6 +218,11 @@ pub async fn check(
         report.notes.push("the lists of entities could not be judged: not every slot was read as a whole".to_owned());
     }
     Ok(report)
+}
+
+/// Slots that are checked at once.
+fn at_once() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// A store, and what is needed to judge it.
@@ -266,9 +293,16 @@ impl Asked<'_> {
         walked.entities.keys().for_each(|key| entities.entry(key.kind).or_default().add(&key.id));
         let is_whole = walked.is_whole;
         if is_whole {
-            let reading = walked.entities.iter().map(|(key, seen)| entity::check(self, slot, key, seen));
-            let mut reading = futures::stream::iter(reading).buffered(ENTITIES_AT_ONCE);
-            while let Some((found, mut told)) = reading.try_next().await? {
+            let mut left = walked.entities.iter();
+            let mut reading = FuturesOrdered::new();
+            loop {
+                while reading.len() < ENTITIES_AT_ONCE
+                    && let Some((key, seen)) = left.next()
+                {
+                    reading.push_back(entity::check(self, slot, key, seen));
+                }
+                let Some(read) = reading.next().await else { break };
+                let (found, mut told) = read?;
                 counts.add(&found);
                 findings.problems.append(&mut told.problems);
             }
