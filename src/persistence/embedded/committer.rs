@@ -240,8 +240,10 @@ impl Committer {
         };
         let mut claims = Vec::new();
         let mut outcomes = Vec::with_capacity(slots.len());
+        // What is not written did not happen: an epoch that only this thread knew would fence everybody for ever.
+        let mut heads = self.heads.clone();
         for &(slot, expected) in slots {
-            outcomes.push(match self.heads.get_mut(usize::from(slot)) {
+            outcomes.push(match heads.get_mut(usize::from(slot)) {
                 None => Err(Refusal::Rejected(format!("the store has no slot {slot}"))),
                 Some(_) if owner.len() > OWNER_BYTES_MAX => {
                     Err(Refusal::Rejected(format!("the owner's name is longer than {OWNER_BYTES_MAX} bytes")))
@@ -262,6 +264,7 @@ impl Committer {
         }
         let disk = &self.index.disk;
         self.last_part = Writer::of_claims(&claims, self.last_part + 1, disk.value_max).write(disk)?;
+        self.heads = heads;
         Ok((claims, outcomes))
     }
 
