@@ -119,9 +119,13 @@ fn refusal(rejection: &Rejection, pointer: &str) -> Problem {
         Rejection::StockChanged { on_hand } => {
             Problem::new(Code::StockChanged).detail(format!("There are {on_hand}.")).with("on_hand", on_hand)
         }
-        Rejection::StockReserved { reserved } => Problem::new(Code::StockReserved)
-            .detail(format!("Pending orders hold {reserved}: on_hand cannot fall below that."))
-            .with("reserved", reserved),
+        Rejection::StockReserved { reserved } => {
+            let why = match reserved {
+                0 => "There are not so many: on_hand cannot fall below 0.".to_owned(),
+                held => format!("Pending orders hold {held}: on_hand cannot fall below that."),
+            };
+            Problem::new(Code::StockReserved).detail(why).with("reserved", reserved)
+        }
         Rejection::OutOfRange { limit } => {
             let why = format!("At most {limit} pieces can lie in the shop.");
             Problem::of_field(Fault::new(Code::OutOfRange, pointer).detail(why))
