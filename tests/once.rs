@@ -20,6 +20,8 @@ mod authority;
 mod client;
 #[path = "support/clock.rs"]
 mod clock;
+#[path = "support/edge.rs"]
+mod edge;
 #[path = "support/history.rs"]
 mod history;
 #[path = "crash/ledger.rs"]

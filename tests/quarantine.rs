@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use souk::actors::categories::types::Categories;
 use souk::actors::entity::{Caller, Kind};
 use souk::actors::gateways::payments::MockPayments;
+use souk::actors::keyring::types::Keyring;
 use souk::actors::kinds;
 use souk::actors::login::types::{Command, Login};
 use souk::actors::payment::types::GATEWAY;
@@ -14,14 +16,17 @@ use souk::actors::projections::Projections;
 use souk::actors::runtime::Runtime;
 use souk::actors::runtime::client::{AskError, Asking, Client, Keyed, Wait};
 use souk::actors::runtime::dispatcher::Follower;
-use souk::actors::values::{LoginName, RequestId, UserId};
+use souk::actors::values::{CartId, LoginName, Only, RequestId, UserId};
 use souk::cluster::{NodeId, SoleOwner, slot_of};
 use souk::config::Config;
+use souk::http::Edge;
 use souk::metrics::Metrics;
 use souk::persistence::faulty::{Faulty, Part};
 use souk::persistence::memory::Memory;
 use souk::persistence::{EntityKey, Slot};
 use tokio::time::Instant;
+
+use crate::{client, edge};
 
 const SLOTS: Slot = 8;
 
@@ -154,5 +159,74 @@ async fn a_slot_that_is_damaged_under_a_node_is_left_alone_and_comes_back() {
     node.quarantined(&[]).await;
     assert!(claim(client, &ill, "last").await.is_ok());
     assert!(!node.has_failed());
+    node.runtime.stop().await.expect("it stops");
+}
+
+/// An edge over the node; its address.
+async fn edge(node: &Node) -> (Edge, String) {
+    edge::serve(node.runtime.client.clone(), node.projections.clone(), node.metrics.clone()).await
+}
+
+async fn get(url: &str, path: &str, guest: bool) -> (u16, serde_json::Value) {
+    let ask = client::client().get(format!("{url}{path}"));
+    let ask = if guest { ask.header("x-cart-token", "some token") } else { ask };
+    let told = ask.send().await.expect("an answer");
+    (told.status().as_u16(), told.json().await.expect("JSON"))
+}
+
+/// There is one keyring, and one tree of categories. Without the keys nobody can be recognised, and that is all.
+#[tokio::test]
+async fn a_node_starts_without_the_keyring_and_has_it_once_it_is_repaired() {
+    let (store, ..) = store().await;
+    let keyring = slot_of(Keyring::NUMBER, &Only.to_string(), SLOTS);
+    let node = start(&store).await;
+    let (_, url) = edge(&node).await;
+    assert_eq!(get(&url, "/readyz", false).await.0, 200, "the shop has keys");
+    node.projections.stop();
+    node.runtime.stop().await.expect("it stops");
+
+    store.damage(keyring, Part::Head);
+    let node = start(&store).await;
+    node.quarantined(&[keyring]).await;
+    let (edge, url) = edge(&node).await;
+    let (status, problem) = get(&url, "/readyz?verbose", false).await;
+    assert_eq!((status, problem["errors"][0]["check"].as_str()), (503, Some("keyring")), "{problem}");
+    assert!(problem["errors"][0]["detail"].as_str().is_some_and(|why| why.contains("damaged")), "{problem}");
+    assert_eq!(get(&url, "/startupz", false).await.0, 200);
+    let cart = format!("/v1/carts/{}", CartId(1));
+    for (path, guest, expected) in [
+        ("/v1/products", false, 200),
+        ("/v1/products/nothing", false, 404),
+        (&cart, true, 503),
+        ("/.well-known/jwks.json", false, 503),
+    ] {
+        let (status, body) = get(&url, path, guest).await;
+        assert_eq!(status, expected, "{path}: {body}");
+    }
+
+    store.repair();
+    edge.until_it_has_keys().await;
+    assert_eq!(get(&url, "/readyz", false).await.0, 200);
+    assert_eq!(get(&url, "/.well-known/jwks.json", false).await.0, 200);
+    assert!(!node.has_failed());
+    node.runtime.stop().await.expect("it stops");
+}
+
+#[tokio::test]
+async fn a_node_starts_without_the_tree_of_categories() {
+    let (store, ..) = store().await;
+    let tree = slot_of(Categories::NUMBER, &Only.to_string(), SLOTS);
+    assert_ne!(tree, slot_of(Keyring::NUMBER, &Only.to_string(), SLOTS), "one of them is well");
+    store.damage(tree, Part::OwedIndex);
+    let node = start(&store).await;
+    node.quarantined(&[tree]).await;
+    let (_, url) = edge(&node).await;
+    assert_eq!(get(&url, "/readyz", false).await.0, 200);
+    let (status, problem) = get(&url, "/v1/categories", false).await;
+    assert_eq!((status, problem["code"].as_str()), (500, Some("entity_quarantined")), "{problem}");
+    assert_eq!(get(&url, "/v1/products", false).await.0, 200);
+    store.repair();
+    node.quarantined(&[]).await;
+    assert_eq!(get(&url, "/v1/categories", false).await.0, 200);
     node.runtime.stop().await.expect("it stops");
 }

@@ -72,10 +72,8 @@ pub mod shop;
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::http::HeaderValue;
-use tokio::time::Instant;
 
 pub use answer::problem::{Problem, Result};
 pub use answer::reply::Reply;
@@ -84,11 +82,10 @@ pub use operations::health::Health;
 pub use operations::operators::{ClusterNode, ClusterSlot, ClusterView};
 pub use request::extract::{Path, Read, Write};
 
-use crate::actors::entity::Caller;
-use crate::actors::keyring::types::{Command, Keyring};
+use account::keyholder::{Keyholder, StartError};
+
 use crate::actors::projections::Projections;
-use crate::actors::runtime::client::{AskError, Asking, Client, Wait};
-use crate::actors::values::{Only, Secret};
+use crate::actors::runtime::client::Client;
 use crate::config::Config;
 use crate::metrics::Metrics;
 
@@ -115,7 +112,7 @@ pub struct Inner {
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
     pub cluster: Arc<dyn ClusterView>,
-    pub keys: account::tokens::Keys,
+    pub keys: Arc<account::keyholder::Keyholder>,
     pub passwords: account::passwords::Passwords,
     pub limiter: Arc<dyn edge::limits::Limiter>,
     pub admission: edge::admission::Admission,
@@ -131,33 +128,20 @@ impl Deref for Edge {
     }
 }
 
-/// Why the edge cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error("the keyring did not answer: {0:?}")]
-    Keyring(AskError),
-    #[error(transparent)]
-    Keys(#[from] account::tokens::KeysError),
-}
-
 impl Edge {
-    /// Makes the edge; the shop is given secrets if it has none yet.
+    /// Makes the edge. It may be without the shop's keys for now ([`Edge::until_it_has_keys`]).
+    ///
+    /// Errors: keys that are there and cannot be used.
     pub async fn start(given: Given) -> std::result::Result<Edge, StartError> {
         let Given { client, projections, config, metrics, health, cluster, limiter } = given;
-        let fresh = Command::Ensure {
-            signing_seed: Secret(account::tokens::random()),
-            token_secret: Secret(account::tokens::random()),
-        };
-        let asking = Asking {
-            request: request::idempotency::random_request_id(),
-            keyed: None,
-            caller: Caller::System,
-            deadline: Instant::now() + Duration::from_millis(config.http.handler_timeout_ms),
-            if_version: None,
-            wait: Wait::Durable,
-        };
-        let keyring = client.ask::<Keyring>(&Only, fresh, asking).await.map_err(StartError::Keyring)?;
-        let keys = account::tokens::Keys::new(&config.auth, &keyring.view.state)?;
+        let keys = Arc::new(Keyholder::default());
+        match keys.ask(&client, &config).await {
+            Ok(()) => {}
+            Err(error @ StartError::Keyring(_)) => tracing::error!(%error, "the node starts without the shop's keys"),
+            Err(error @ StartError::Keys(_)) => return Err(error),
+        }
+        let held = keys.clone();
+        health.check("keyring", Box::new(move || held.check()));
         let hsts = match config.http.hsts_max_age_s {
             0 => None,
             seconds => HeaderValue::try_from(format!("max-age={seconds}; includeSubDomains")).ok(),
@@ -176,5 +160,10 @@ impl Edge {
             health,
             cluster,
         })))
+    }
+
+    /// Asks the keyring until it gives the shop's keys.
+    pub async fn until_it_has_keys(&self) {
+        self.keys.ask_until_there(&self.client, &self.config).await;
     }
 }

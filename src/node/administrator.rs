@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use anyhow::bail;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::STEP;
 use crate::actors::entity::Caller;
 use crate::actors::keyring::types::Keyring;
-use crate::actors::runtime::client::{Asking, Client, Wait};
+use crate::actors::runtime::client::{AskError, Asking, Client, Wait};
 use crate::actors::user::types::{Command, Status, User};
 use crate::actors::values::{Email, Only, Role, UserId};
 use crate::config::{Auth, Config, StoreKind};
@@ -27,8 +28,36 @@ impl std::fmt::Debug for Bootstrap {
     }
 }
 
-/// Sees to it that the shop has an administrator, where one is given; the answer is whether it has one.
-pub async fn administrator(edge: &Edge, bootstrap: Option<Bootstrap>) -> anyhow::Result<bool> {
+/// Sees to it that the shop has an administrator, where one is given. The answer is whether it has one; `None` when
+/// that cannot be told, because stored data that it takes is damaged. Where it is the keyring's, it is seen to once the
+/// keyring can be read.
+pub async fn administered(
+    edge: &Edge,
+    bootstrap: Option<Bootstrap>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Option<bool>> {
+    if edge.keys.check().is_err() {
+        let edge = edge.clone();
+        let later = async move {
+            edge.until_it_has_keys().await;
+            if let Err(error) = administrator(&edge, bootstrap).await {
+                tracing::error!(%error, "no administrator could be made");
+            }
+        };
+        tokio::spawn(shutdown.clone().run_until_cancelled_owned(later));
+        return Ok(None);
+    }
+    match administrator(edge, bootstrap).await {
+        Ok(has_one) => Ok(Some(has_one)),
+        Err(error) if error.is::<AskError>() => {
+            tracing::error!(%error, "no administrator could be made: the next start tries again");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn administrator(edge: &Edge, bootstrap: Option<Bootstrap>) -> anyhow::Result<bool> {
     let keyring = edge.client.read::<Keyring>(&Only, Instant::now() + STEP).await?;
     match bootstrap {
         _ if !keyring.state.administrators.is_empty() => Ok(true),

@@ -40,7 +40,7 @@ pub mod sample;
 mod view;
 
 pub use administrator::Bootstrap;
-use administrator::{administrator, make_administrator, no_administrator, program};
+use administrator::{administered, make_administrator, no_administrator, program};
 use view::OneNode;
 
 /// What `souk serve` was told beside the configuration.
@@ -99,12 +99,15 @@ pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
         projections: projections.clone(),
     })
     .await?;
-    let hint = (!administrator(&edge, options.bootstrap).await?).then(|| no_administrator(&program(), &config));
-    if options.sample {
-        sample::load(&runtime.client).await?;
-    }
     let failed = runtime.failed();
     let shutdown = CancellationToken::new();
+    let administered = administered(&edge, options.bootstrap, &shutdown).await?;
+    let hint = (administered == Some(false)).then(|| no_administrator(&program(), &config));
+    if options.sample
+        && let Err(error) = sample::load(&runtime.client).await
+    {
+        tracing::error!(%error, "the sample catalogue is not whole: the next start adds the rest");
+    }
     tokio::spawn(cancel_on(stop, failed.clone(), shutdown.clone()));
     println!("listening on http://{address}");
     greet(&format!("http://{address}"), options.sample, hint);

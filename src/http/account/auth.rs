@@ -207,11 +207,12 @@ pub async fn refresh(
 ) -> Result<Reply<Tokens>> {
     let presented = RefreshToken::parse(&body.refresh_token).ok_or(Code::InvalidToken)?;
     // Who knows a session's id and no token of it learns and changes nothing.
-    let genuine = edge.keys.has_made(&presented);
+    let keys = edge.keys.get()?;
+    let genuine = keys.has_made(&presented);
     if presented.is_numbered() && !genuine {
         return Err(Code::InvalidToken.into());
     }
-    let next = edge.keys.successor(&presented);
+    let next = keys.successor(&presented);
     let command = SessionCommand::Refresh { presented: presented.hash(), next: next.hash(), genuine };
     let asking = unkeyed(Caller::Anonymous, context.deadline, Wait::Durable);
     let answered = edge.client.ask::<Session>(&presented.session, command, asking).await?;
@@ -245,8 +246,8 @@ pub async fn log_out(
 /// The public keys of access tokens (RFC 7517).
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "auth", security(()),
     responses((status = 200, body = serde_json::Value)))]
-pub async fn jwks(State(edge): State<Edge>, _: Query<Nothing>) -> Reply<Arc<serde_json::Value>> {
-    Reply::ok(edge.keys.jwks()).tagged()
+pub async fn jwks(State(edge): State<Edge>, _: Query<Nothing>) -> Result<Reply<Arc<serde_json::Value>>> {
+    Ok(Reply::ok(edge.keys.get()?.jwks()).tagged())
 }
 
 fn user_agent(headers: &HeaderMap) -> String {

@@ -75,13 +75,13 @@ pub async fn sign_in(
 fn tokens_of(edge: &Edge, user: UserId, view: &View<User>, refresh: &RefreshToken) -> Result<Tokens> {
     let account = view.state.active().ok_or(Code::InvalidToken)?;
     let roles = account.roles.iter().copied().collect();
-    let access_token = edge.keys.access_token(user, refresh.session, roles, now_s());
+    let access_token = edge.keys.get()?.access_token(user, refresh.session, roles, now_s());
     Ok(Tokens {
         user: users::show(user, account, view.version),
         access_token: access_token.ok_or(Code::Internal)?,
         refresh_token: refresh.reveal(),
         token_type: "Bearer",
-        expires_in: edge.keys.access_ttl_s(),
+        expires_in: edge.keys.get()?.access_ttl_s(),
     })
 }
 
@@ -89,7 +89,7 @@ fn tokens_of(edge: &Edge, user: UserId, view: &View<User>, refresh: &RefreshToke
 async fn start(edge: &Edge, user: UserId, user_agent: String, deadline: Instant) -> Result<RefreshToken> {
     let asking = unkeyed(Caller::User(user), deadline, Wait::Settled);
     let id = SessionId::derived(&asking.request, 0);
-    let refresh = edge.keys.refresh_token(id);
+    let refresh = edge.keys.get()?.refresh_token(id);
     let command = Command::Start { id, user, refresh_hash: refresh.hash(), user_agent };
     let answered = edge.client.ask::<Session>(&id, command, asking).await?;
     match answered.outcome {

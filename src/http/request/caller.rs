@@ -28,7 +28,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
 }
 
 async fn sign_in(edge: &Edge, context: &Context, token: &str) -> Result<SignedIn> {
-    let claims = edge.keys.check(token, now_s()).ok_or(Code::InvalidToken)?;
+    let claims = edge.keys.get()?.check(token, now_s()).ok_or(Code::InvalidToken)?;
     let session = edge.client.read::<Session>(&claims.sid, context.deadline);
     let user = edge.client.read::<User>(&claims.sub, context.deadline);
     let (session, user) = tokio::try_join!(session, user)?;
@@ -61,7 +61,12 @@ impl FromRequestParts<Edge> for Who {
             None => None,
         };
         let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let who = Who::new(signed_in, text("x-cart-token"), text("x-order-token"));
+        let (cart_token, order_token) = (text("x-cart-token"), text("x-order-token"));
+        if cart_token.is_some() || order_token.is_some() {
+            // Whether they are right is seen later, with the keys.
+            edge.keys.get()?;
+        }
+        let who = Who::new(signed_in, cart_token, order_token);
         parts.extensions.insert(who.clone());
         let _ = context.who.set(who.clone());
         Ok(who)

@@ -235,7 +235,7 @@ impl<B: DeserializeOwned + Send, R: Rule> FromRequest<Edge> for Write<B, R> {
         let bytes = read_body(body).await?;
         // The key comes before the content, so that a missing one is told first.
         let place = (&parts.method, &parts.uri);
-        let settings = (&edge.config.idempotency, &edge.keys);
+        let settings = (&edge.config.idempotency, edge.keys.get()?);
         let identity = idempotency::identify::<R>(settings, key.as_ref(), who.scope(), place, &bytes, context.random)?;
         if identity.keyed.is_some() {
             let _ = context.identity.set(identity.request);

@@ -150,7 +150,8 @@ impl<L: Listing> FromRequestParts<Edge> for List<L> {
         parts.extensions.insert(QueryTaken);
         let mut list = List::<L>::parse(parts.uri.path(), parts.uri.query().unwrap_or_default())?;
         if let Some(cursor) = list.after.take() {
-            let tag = |position: &str| edge.keys.cursor_tag(&list.scope(), position);
+            let keys = edge.keys.get()?;
+            let tag = |position: &str| keys.cursor_tag(&list.scope(), position);
             list.after = Some(open_cursor(&cursor, tag)?);
         }
         Ok(list)
@@ -229,8 +230,11 @@ impl<L: Listing> List<L> {
         next: Option<String>,
         total: Option<u64>,
     ) -> Reply<Page<T>> {
-        let cursor = next.map(|position| {
-            let tag = edge.keys.cursor_tag(&self.scope(), &position);
+        let has_more = next.is_some();
+        // Without keys nobody can go on for now, and is told that there is more.
+        let keys = edge.keys.get().ok();
+        let cursor = next.zip(keys).map(|(position, keys)| {
+            let tag = keys.cursor_tag(&self.scope(), &position);
             BASE64URL_NOPAD.encode(&[&tag, position.as_bytes()].concat())
         });
         let link = cursor.as_ref().map(|cursor| {
@@ -239,7 +243,7 @@ impl<L: Listing> List<L> {
             format!("<{}?{}>; rel=\"next\"", self.path, query.finish())
         });
         let total = total.filter(|_| self.with_total);
-        let page = PageInfo { has_more: cursor.is_some(), next_cursor: cursor, total };
+        let page = PageInfo { has_more, next_cursor: cursor, total };
         Reply::ok(Page { data, page }).link(link)
     }
 }

@@ -65,7 +65,7 @@ pub async fn create(State(edge): State<Edge>, write: Write<NewCart>) -> Result<R
     };
     // Settled: the user's list has it.
     let answered = write.ask::<Cart>(&edge, &id, command, Wait::Settled).await?;
-    let token = user.is_none().then(|| edge.keys.cart_token(id));
+    let token = if user.is_none() { Some(edge.keys.get()?.cart_token(id)) } else { None };
     let answer = match accepted(&edge, &write, &answered, Touched::Nothing)? {
         CartAnswer::Whole(view) => CartAnswer::Whole(Box::new(CartView { token, ..*view })),
         CartAnswer::Minimal(summary) => CartAnswer::Minimal(CartSummary { token, ..summary }),
@@ -287,7 +287,8 @@ pub struct Merge {
 pub async fn merge(State(edge): State<Edge>, Path(id): Path<CartId>, write: Write<Merge>) -> Result<Reply<CartAnswer>> {
     must_open(&edge, &write.who, id, write.deadline).await?;
     let Merge { from_cart_id: from, from_token, strategy } = write.body.clone();
-    if !from_token.is_some_and(|token| edge.keys.opens_cart(&token, from)) {
+    let keys = edge.keys.get()?;
+    if !from_token.is_some_and(|token| keys.opens_cart(&token, from)) {
         must_open(&edge, &write.who, from, write.deadline).await?;
     }
     let command = Command::Merge { from, strategy };

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::actors::categories::types::{Categories, State as CategoriesState};
 use crate::actors::product::types::{Product, ProductStatus, State as ProductState};
 use crate::actors::projections::catalogue::{Position, ProductQuery, SortBy, SortField};
-use crate::actors::runtime::client::View;
+use crate::actors::runtime::client::{AskError, View};
 use crate::actors::slug::types::ProductSlug;
 use crate::actors::values::{CategoryId, Only, ProductId};
 use crate::http::answer::outcomes;
@@ -202,7 +202,7 @@ async fn led_to(edge: &Edge, place: IdOrSlug<ProductId>, deadline: Instant) -> R
 /// A product as it is shown.
 pub async fn view(edge: &Edge, state: &ProductState, deadline: Instant) -> Result<ProductView> {
     let categories = categories_of(edge, named_by(state), deadline).await?;
-    ProductView::of(state, &categories).ok_or_else(|| Code::NotFound.into())
+    ProductView::of(state, categories.as_deref()).ok_or_else(|| Code::NotFound.into())
 }
 
 /// The answer that shows a product. Its stock bands are the SKUs', so the tag is one of the whole.
@@ -220,19 +220,25 @@ async fn show_all(
     let views: Vec<_> = views.collect();
     let named: Vec<CategoryId> = views.iter().flat_map(|view| named_by(&view.state)).copied().collect();
     let categories = categories_of(edge, &named, deadline).await?;
-    Ok(views.iter().filter_map(|view| ProductView::of(&view.state, &categories)).collect())
+    Ok(views.iter().filter_map(|view| ProductView::of(&view.state, categories.as_deref())).collect())
 }
 
 /// A category tree that is new enough to show these categories: the one that is known here, unless it lacks one
-/// of them (it may have been added a moment ago, on another node).
-async fn categories_of(edge: &Edge, named: &[CategoryId], deadline: Instant) -> Result<Arc<CategoriesState>> {
+/// of them (it may have been added a moment ago, on another node). `None` when its stored data is damaged: products
+/// are shown all the same.
+async fn categories_of(edge: &Edge, named: &[CategoryId], deadline: Instant) -> Result<Option<Arc<CategoriesState>>> {
     let known = edge.projections.catalogue.categories();
     if named.iter().all(|id| known.categories.contains_key(id)) {
-        return Ok(known);
+        return Ok(Some(known));
     }
-    let view = edge.client.read::<Categories>(&Only, deadline).await?;
-    edge.projections.catalogue.note_categories(&view);
-    Ok(view.state)
+    match edge.client.read::<Categories>(&Only, deadline).await {
+        Ok(view) => {
+            edge.projections.catalogue.note_categories(&view);
+            Ok(Some(view.state))
+        }
+        Err(AskError::Damaged | AskError::Quarantined) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn named_by(product: &ProductState) -> &[CategoryId] {
