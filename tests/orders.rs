@@ -5,6 +5,8 @@
 mod owed;
 #[path = "orders/records.rs"]
 mod records;
+#[path = "orders/repeats.rs"]
+mod repeats;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

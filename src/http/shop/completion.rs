@@ -200,7 +200,12 @@ async fn completed_into(edge: &Edge, state: &cart::State) -> Result<OrderView> {
     let completion = state.completion.as_deref().ok_or(Code::Internal)?;
     let version = told_at(completion, state);
     let deadline = Instant::now() + LAST_LOOK;
-    let mut view = edge.client.read_settled::<Order>(&completion.order, deadline).await?;
+    let mut view = edge.client.read::<Order>(&completion.order, deadline).await?;
+    if view.version < version {
+        // It notes that the cart was told once the cart has answered. A later refund or cancel may take its time, and is
+        // not waited for.
+        view = edge.client.read_settled::<Order>(&completion.order, deadline).await?;
+    }
     edge.projections.orders.note(&view);
     if view.version != version {
         view = edge.client.read_at::<Order>(&completion.order, version, deadline).await?;
