@@ -10,13 +10,28 @@ use crate::metrics::Metrics;
 use crate::persistence::Journal;
 use crate::persistence::memory::Memory;
 
-/// One slot without an actor: each attempt gets the next answer of the script.
-async fn asked(keyed: bool, script: Vec<AskError>) -> Option<AskError> {
+/// A client of one slot without an actor.
+fn client() -> (Client, Arc<SlotShared>) {
     let journal: Arc<dyn Journal> = Arc::new(Memory::new(1));
     let ownership = Arc::new(Ownership::new(NodeId::incarnate("test"), 1));
     let shared = SlotShared::new(0, 16);
     let (slots, lease, metrics) = (vec![shared.clone()], Arc::new(SoleOwner), Arc::new(Metrics::new()));
-    let client = Client::new(Arc::new(Router::new(slots, kinds::all(), journal, ownership, lease, metrics)));
+    (Client::new(Arc::new(Router::new(slots, kinds::all(), journal, ownership, lease, metrics))), shared)
+}
+
+/// What has come to the slot.
+async fn next(shared: &SlotShared) -> Envelope {
+    loop {
+        match shared.inbox.drain(1).0.pop() {
+            Some(envelope) => break envelope,
+            None => tokio::task::yield_now().await,
+        }
+    }
+}
+
+/// Each attempt gets the next answer of the script.
+async fn asked(keyed: bool, script: Vec<AskError>) -> Option<AskError> {
+    let (client, shared) = client();
     let asking = Asking {
         request: RequestId::of("test", &[]),
         keyed: keyed.then_some(Keyed { fingerprint: [1; 16], keep_ms: 60_000 }),
@@ -28,13 +43,7 @@ async fn asked(keyed: bool, script: Vec<AskError>) -> Option<AskError> {
     let asked = client.ask_outcome::<User>(&UserId(1), Command::UpdateProfile { name: None }, asking);
     let answering = async {
         for error in script {
-            let envelope = loop {
-                match shared.inbox.drain(1).0.pop() {
-                    Some(envelope) => break envelope,
-                    None => tokio::task::yield_now().await,
-                }
-            };
-            envelope.reply.send(Err(error));
+            next(&shared).await.reply.send(Err(error));
         }
     };
     tokio::join!(asked, answering).0.err()
@@ -61,4 +70,18 @@ async fn what_the_entity_answers_holds_for_every_attempt() {
     assert_eq!(asked(true, vec![AskError::Unknown, AskError::KeyReused]).await, Some(AskError::KeyReused));
     assert_eq!(asked(true, vec![AskError::Unavailable, busy()]).await, Some(busy()), "nothing was done before it");
     assert_eq!(asked(false, vec![AskError::Unknown]).await, Some(AskError::Unknown), "it is not asked again");
+}
+
+/// The owner may write states in a version that this node does not read, or one that is too large to send.
+#[tokio::test]
+async fn a_read_that_brings_no_state_is_answered_from_the_journal() {
+    let (client, shared) = client();
+    let id = UserId(1);
+    let read = client.read::<User>(&id, Instant::now() + Duration::from_secs(30));
+    let answering = async {
+        let reply = Reply { outcome: None, version: 0, at: Time::ZERO, state: None, replayed: false, residence: None };
+        next(&shared).await.reply.send(Ok(reply));
+    };
+    let view = tokio::join!(read, answering).0.expect("the state of version 0");
+    assert_eq!((view.version, view.state.status), (0, crate::actors::user::types::Status::Absent));
 }

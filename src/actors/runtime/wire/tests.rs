@@ -197,6 +197,21 @@ fn a_state_of_another_version_is_left_to_the_journal_and_a_damaged_one_is_refuse
 }
 
 #[test]
+fn a_state_that_is_too_large_for_a_message_is_left_to_the_journal_and_a_command_is_refused() {
+    type Cart = crate::actors::cart::types::State;
+    let spec = spec::<crate::actors::cart::types::Cart>();
+    let text = "x".repeat(MESSAGE_BYTES_MAX);
+    let state = Cart { reference: Some(text.as_str().into()), ..Cart::default() };
+    let there = decode_response(&answered(&answer(None, Some(Arc::new(state))), &*spec), &*spec);
+    let there = there.expect("it arrives").expect("a reply");
+    assert!(there.state.is_none() && there.version == 12);
+    let now = Instant::now();
+    let cancel: Erased = Arc::new(crate::actors::order::types::Command::Cancel { reason: Some(text) });
+    let refused = encode_request(&envelope(11, of_command(cancel), now), ROUTE, kinds::all(), now, WireVersion::OURS);
+    assert!(matches!(refused, Err(WireError::TooLarge { bytes }) if bytes > MESSAGE_BYTES_MAX));
+}
+
+#[test]
 fn every_refusal_crosses() {
     let spec = spec::<crate::actors::cart::types::Cart>();
     for number in AskError::NUMBERS {
