@@ -33,7 +33,7 @@ async fn register(data: &std::path::Path, emails: &[&str]) {
     let config = Config::default().runtime(NodeId::incarnate("old"), kinds::all());
     let prepared = Runtime::prepare(config, store, Arc::new(SoleOwner), Arc::new(Metrics::new()));
     let payments = Arc::new(MockPayments::new(prepared.client()));
-    let runtime = prepared.with_gateway(GATEWAY, payments).start().await.expect("it starts");
+    let runtime = prepared.with_gateway(GATEWAY, payments).start(0..16).await.expect("it starts");
     let deadline = Instant::now() + Duration::from_secs(30);
     let passwords = Passwords::new(&Config::default().auth);
     for (n, email) in (1..).zip(emails) {

@@ -83,11 +83,11 @@ impl Shop {
         let mut config = Config::default().runtime(NodeId::incarnate("test"), kinds::all());
         config.policy.payment.timeout_ms = payment_timeout_ms;
         config.policy.order.decide_ms = payment_timeout_ms + 60_000;
-        let metrics = Arc::new(Metrics::new());
+        let (metrics, slots) = (Arc::new(Metrics::new()), 0..journal.slots());
         let prepared = Runtime::prepare(config, journal, Arc::new(SoleOwner), metrics);
         let client = prepared.client();
         let prepared = prepared.with_gateway(GATEWAY, payments(client.clone()));
-        let runtime = prepared.start().await.expect("the runtime starts");
+        let runtime = prepared.start(slots).await.expect("the runtime starts");
         Shop { runtime, client }
     }
 

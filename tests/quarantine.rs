@@ -46,7 +46,7 @@ async fn start(store: &Arc<Faulty<Memory>>) -> Node {
     let prepared = prepared.with_gateway(GATEWAY, payments).with_follower(projections.clone());
     let told = Arc::new(Told::default());
     let prepared = prepared.with_follower(told.clone());
-    let runtime = prepared.start().await.expect("a damaged slot does not keep the runtime from starting");
+    let runtime = prepared.start(0..SLOTS).await.expect("a damaged slot does not keep the runtime from starting");
     projections.start().await.expect("the read models start");
     Node { runtime, metrics, projections, told }
 }

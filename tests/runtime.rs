@@ -21,7 +21,7 @@ use souk::config::Config;
 use souk::metrics::Metrics;
 use souk::persistence::faulty::{Call, Fault, Faulty};
 use souk::persistence::memory::Memory;
-use souk::persistence::{EntityKey, Journal};
+use souk::persistence::{EntityKey, Journal, Slot};
 use tokio::time::Instant;
 
 fn deadline() -> Instant {
@@ -33,10 +33,10 @@ async fn start(journal: Arc<dyn Journal>) -> Runtime {
 }
 
 async fn start_under(journal: Arc<dyn Journal>, lease: Arc<dyn Lease>) -> Runtime {
-    let config = Config::default().runtime(NodeId::incarnate("test"), kinds::all());
+    let (config, slots) = (Config::default().runtime(NodeId::incarnate("test"), kinds::all()), 0..journal.slots());
     let prepared = Runtime::prepare(config, journal, lease, Arc::new(Metrics::new()));
     let payments = Arc::new(MockPayments::new(prepared.client()));
-    prepared.with_gateway(GATEWAY, payments).start().await.expect("the runtime starts")
+    prepared.with_gateway(GATEWAY, payments).start(slots).await.expect("the runtime starts")
 }
 
 /// What entities owe to a gateway that is not there would be owed for ever.
@@ -45,7 +45,7 @@ async fn a_runtime_without_one_of_its_gateways_does_not_start() {
     let config = Config::default().runtime(NodeId::incarnate("test"), kinds::all());
     let journal: Arc<dyn Journal> = Arc::new(Memory::new(16));
     let started =
-        Runtime::prepare(config, journal.clone(), Arc::new(SoleOwner), Arc::new(Metrics::new())).start().await;
+        Runtime::prepare(config, journal.clone(), Arc::new(SoleOwner), Arc::new(Metrics::new())).start(0..16).await;
     let why = started.err();
     assert!(matches!(why, Some(StartError::NoGateway { kind: "order", gateway: GATEWAY })), "{why:?}");
     let heads = journal.heads().await.expect("the journal answers");
@@ -131,6 +131,92 @@ async fn without_a_lease_a_refusal_that_rests_on_state_does_not_leave() {
     assert_eq!(rename().await.err(), Some(AskError::StaleVersion { current }));
     lease.0.store(true, Ordering::SeqCst);
     assert_eq!(rename().await.err(), Some(AskError::Unknown));
+    runtime.stop().await.expect("the runtime stops");
+}
+
+/// Everything that a slot has in flight, that waits or that is owed crosses its absence: each command is done once.
+#[tokio::test]
+async fn slots_leave_and_come_back_under_load() {
+    const WRITERS: u64 = 8;
+    const WRITES: u64 = 60;
+    let journal: Arc<dyn Journal> = Arc::new(Memory::new(4));
+    let runtime = start(journal.clone()).await;
+    let writers = (0..WRITERS).map(|writer| {
+        let client = runtime.client.clone();
+        async move {
+            let user = UserId(u128::from(writer));
+            let email = format!("writer-{writer}@example.com").parse().expect("an address");
+            let new = Command::Register {
+                id: user,
+                email,
+                name: None,
+                password_hash: Secret("hash".into()),
+                roles: BTreeSet::from([Role::Customer]),
+            };
+            let registered = client.ask::<User>(&user, new, keyed(&format!("{writer}"), 1)).await;
+            assert_eq!(registered.expect("registered").view.state.status, Status::Active);
+            let mut version = status(&client, user).await.0;
+            for write in 0..WRITES {
+                let rename = Command::UpdateProfile { name: Some(Some(format!("{write}"))) };
+                let answered = client.ask::<User>(&user, rename, keyed(&format!("{writer} {write}"), 1)).await;
+                version += 1;
+                assert_eq!(answered.expect("renamed").view.version, version, "once");
+                assert_eq!(status(&client, user).await.0, version);
+            }
+        }
+    });
+    let mut writing = Box::pin(join_all(writers));
+    let moving = async {
+        for round in 0_u16.. {
+            let slot = round % journal.slots();
+            runtime.leave(slot).await;
+            assert_eq!(runtime.ownership.epoch(slot), None);
+            assert!(status_within(&runtime.client, slot, Duration::from_millis(5)).await.is_none(), "it is away");
+            come_back(&runtime, &*journal, slot).await;
+        }
+    };
+    tokio::select! {
+        _ = &mut writing => {}
+        () = moving => {}
+    }
+    runtime.stop().await.expect("the runtime stops");
+}
+
+/// A slot is claimed for the node again, and given to it.
+async fn come_back(runtime: &Runtime, journal: &dyn Journal, slot: Slot) {
+    let epoch = journal.heads().await.expect("the journal answers")[usize::from(slot)].epoch;
+    let claimed = journal.claim(runtime.ownership.node.as_str(), &[(slot, epoch)]).await.expect("the journal answers");
+    runtime.take(slot, claimed.into_iter().next().expect("one slot").expect("nobody else claims it"));
+}
+
+/// The version of an entity of this slot, if it can be read in this time.
+async fn status_within(client: &Client, slot: Slot, time: Duration) -> Option<u64> {
+    let of_slot = (1_000..).map(UserId).find(|user| slot_of(User::NUMBER, &user.to_string(), 4) == slot);
+    let user = of_slot.expect("there are users enough");
+    client.read::<User>(&user, Instant::now() + time).await.ok().map(|view| view.version)
+}
+
+#[tokio::test]
+async fn a_runtime_serves_the_slots_that_it_is_given_and_others_once_they_come() {
+    let journal: Arc<dyn Journal> = Arc::new(Memory::new(4));
+    let config = Config::default().runtime(NodeId::incarnate("test"), kinds::all());
+    let prepared = Runtime::prepare(config, journal.clone(), Arc::new(SoleOwner), Arc::new(Metrics::new()));
+    let payments = Arc::new(MockPayments::new(prepared.client()));
+    let runtime = prepared.with_gateway(GATEWAY, payments).start([1, 3]).await.expect("the runtime starts");
+    let owned = || (0..4).filter(|slot| runtime.ownership.epoch(*slot).is_some()).collect::<Vec<Slot>>();
+    assert_eq!(status_within(&runtime.client, 1, Duration::from_secs(10)).await, Some(0));
+    assert_eq!(status_within(&runtime.client, 3, Duration::from_secs(10)).await, Some(0));
+    assert_eq!(owned(), [1, 3]);
+    let heads = journal.heads().await.expect("the journal answers");
+    let claimed: Vec<bool> = heads.iter().map(|head| head.owner.is_some()).collect();
+    assert_eq!(claimed, [false, true, false, true], "it claims what it is given");
+    assert_eq!(status_within(&runtime.client, 2, Duration::from_millis(5)).await, None);
+    come_back(&runtime, &*journal, 2).await;
+    assert_eq!(status_within(&runtime.client, 2, Duration::from_secs(10)).await, Some(0));
+    runtime.leave(2).await;
+    runtime.leave(2).await; // it is away already
+    runtime.leave(0).await; // it never came
+    assert_eq!(owned(), [1, 3]);
     runtime.stop().await.expect("the runtime stops");
 }
 

@@ -17,6 +17,7 @@ use souk::actors::values::{Currency, Money, OrderId, ProductId, Quantity, Reques
 use souk::cluster::{NodeId, SoleOwner};
 use souk::config::Config;
 use souk::metrics::Metrics;
+use souk::persistence::Journal;
 use souk::persistence::embedded::{EmbeddedJournal, EmbeddedOptions};
 use tokio::time::Instant;
 
@@ -30,10 +31,10 @@ pub async fn measure(options: Options) -> anyhow::Result<Value> {
         &options.data,
         EmbeddedOptions { engine: options.engine, ..EmbeddedOptions::default() },
     )?);
-    let config = Config::default().runtime(NodeId::incarnate("bench"), kinds::all());
+    let (config, slots) = (Config::default().runtime(NodeId::incarnate("bench"), kinds::all()), 0..journal.slots());
     let prepared = Runtime::prepare(config, journal, Arc::new(SoleOwner), Arc::new(Metrics::new()));
     let payments = Arc::new(MockPayments::new(prepared.client()));
-    let runtime = prepared.with_gateway(GATEWAY, payments).start().await?;
+    let runtime = prepared.with_gateway(GATEWAY, payments).start(slots).await?;
     let sku: Sku = "BENCH-HOT".parse()?;
     let pounds: Currency = "GBP".parse()?;
     let offer = Offer {

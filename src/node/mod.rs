@@ -271,16 +271,16 @@ async fn serve<T>(
     metrics: Arc<Metrics>,
     equip: impl FnOnce(Prepared) -> (Prepared, T),
 ) -> anyhow::Result<(Served, T)> {
-    let name = node_name(config);
+    let (name, slots) = (node_name(config), 0..store.slots());
     if !config.store.kind.is_shared() {
         let node = NodeId::incarnate(&name);
         let (prepared, equipment) = equip(prepare_runtime(config, node, store, Arc::new(SoleOwner), metrics));
-        return Ok((Served { runtime: prepared.start().await?, membership: None }, equipment));
+        return Ok((Served { runtime: prepared.start(slots).await?, membership: None }, equipment));
     }
     let mut member = Member::enter(store.clone(), &name, address).await?;
     let prepared = prepare_runtime(config, member.node.clone(), store, member.lease.clone(), metrics);
     let (prepared, equipment) = equip(prepared);
-    let runtime = match member.meanwhile(prepared.start()).await {
+    let runtime = match member.meanwhile(prepared.start(slots)).await {
         Ok(runtime) => runtime,
         Err(error) => {
             member.leave().await;

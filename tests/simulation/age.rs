@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use souk::actors::entity::{Kind, Outcome};
 use souk::actors::kinds;
 use souk::actors::order::types::Order;
-use souk::actors::runtime::dispatcher::owed_request;
+use souk::actors::runtime::delivery::owed_request;
 use souk::actors::sku::types::{Rejection, Reservation, State as Sku, StockUnit};
 use souk::actors::values::{OrderId, Time};
 use souk::persistence::Record;

@@ -5,7 +5,7 @@
 //! little of everything.
 
 use futures::FutureExt;
-use souk::persistence::Journal;
+use souk::persistence::{Journal, Slot};
 
 use crate::Broken;
 use crate::journal::Fate;
@@ -27,6 +27,8 @@ pub struct Chaos {
     disasters: u64,
     /// Of a thousand calls of entity code, how many panic.
     pub panics: u64,
+    /// Of a thousand chances to leave, how many a slot takes.
+    leaves: u64,
     pub steps: u64,
     pub room: usize,
     pub inbox: usize,
@@ -62,6 +64,7 @@ impl Chaos {
             doubled_messages: *random.pick(&[0, 10, 100]),
             disasters: *random.pick(&[0, 1, 3, 10]),
             panics: *random.pick(&[0, 0, 0, 0, 2, 10, 150]),
+            leaves: *random.pick(&[0, 0, 200, 1_000]),
             steps: random.between(500, 3_000),
             room: random.between(2, 40) as usize,
             inbox: random.between(4, 32) as usize,
@@ -163,6 +166,7 @@ impl World {
         if self.node.is_none() {
             self.start_node();
         }
+        self.away().into_iter().for_each(|slot| self.come_back(slot));
     }
 
     fn node_steps(&self) -> Vec<NodeStep> {
@@ -171,8 +175,9 @@ impl World {
 
     fn step_node(&mut self, step: NodeStep) {
         self.say(|| format!("{step:?}"));
+        let now = self.clock();
         if let Some(node) = &mut self.node {
-            node.step(step, self.now);
+            node.step(step, now);
         }
     }
 
@@ -216,12 +221,12 @@ impl World {
 
     /// What happens now and then in a healthy world.
     fn upkeep(&mut self) {
-        match self.random.below(4) {
+        match self.random.below(8) {
             0 | 1 => {
                 let slot = self.random.below(usize::from(self.journal.slots()));
                 self.say(|| format!("slot {slot} passivates"));
                 if let Some(node) = &mut self.node {
-                    node.passivate(slot, self.now);
+                    node.passivate(slot);
                 }
             }
             2 => {
@@ -231,6 +236,15 @@ impl World {
                 if let Some(index) = self.random.any(&waiting) {
                     self.say(|| format!("nobody waits any more for {}", self.waiting[index].question.request));
                     drop(self.waiting.remove(index));
+                }
+            }
+            3 if self.random.chance(self.chaos.leaves) => {
+                let slot = self.random.below(usize::from(self.journal.slots()));
+                self.leave(slot as Slot);
+            }
+            3..=6 => {
+                if let Some(slot) = self.random.any(&self.away()) {
+                    self.come_back(slot);
                 }
             }
             _ => {
@@ -270,7 +284,7 @@ impl World {
             5 | 6 => {
                 self.say(|| format!("somebody else claims slot {slot}"));
                 self.count("slots fenced");
-                self.claim_for_another(slot);
+                self.claim_for_another(slot as Slot);
             }
             _ => {
                 let valid = self.random.chance(500);
@@ -280,11 +294,10 @@ impl World {
         }
     }
 
-    /// The slot's epoch goes up without the node's doing.
-    fn claim_for_another(&mut self, slot: usize) {
-        let store = self.journal.durable();
-        let heads = store.heads().now_or_never().and_then(Result::ok).unwrap_or_default();
-        let Some(head) = heads.get(slot) else { return };
-        let _claimed = store.claim("somebody else", &[(slot as u16, head.epoch)]).now_or_never();
+    /// The slot's epoch goes up without the node's doing: for another, or by a claim of its own that it had given up.
+    fn claim_for_another(&mut self, slot: Slot) {
+        let own = self.node.as_ref().map(|node| node.id.clone()).filter(|_| self.random.chance(700));
+        let owner = own.as_ref().map_or("somebody else", |id| id.as_str());
+        self.claim(slot, owner);
     }
 }

@@ -1,14 +1,15 @@
-//! The simulated dispatcher: one delivery for each owed request on its way, under the rules of
-//! `actors::dispatcher`: asked until there is an answer, with a backoff, as long as it is owed.
+//! The simulated dispatcher: the deliveries of a node, each carried out step by step.
 
-use souk::actors::entity::{Answer, Caller, Target};
+use std::time::Duration;
+
+use souk::actors::entity::{Answer, Target};
+use souk::actors::gateways::GatewayError;
 use souk::actors::payment::types::PaymentRequest;
-use souk::actors::runtime::dispatcher::owed_request;
-use souk::actors::runtime::envelope::{AskError, Body, Envelope, Keep, Reply, ReplyTo, Wait};
-use souk::actors::runtime::slot::Dispatch;
+use souk::actors::runtime::delivery::{ATTEMPT, Attempt, Delivery, Failure, Next};
+use souk::actors::runtime::envelope::{AskError, Body, Envelope, Keep, Reply, ReplyTo};
+use souk::actors::runtime::slot::{Dispatch, SlotShared};
 use souk::actors::values::{RequestId, Time};
-use souk::persistence::EntityKey;
-use tokio::time::Instant;
+use souk::persistence::Journal;
 
 use crate::Broken;
 use crate::answers::Question;
@@ -16,25 +17,35 @@ use crate::mutations::Mutation;
 use crate::provider::{self, Call};
 use crate::world::{To, Waiting, World};
 
-const BACKOFF_FIRST_MS: u64 = 20;
-const BACKOFF_MAX_MS: u64 = 5_000;
-/// How long one attempt may take.
-const ATTEMPT_MS: u64 = 10_000;
-
-pub struct Delivery {
-    pub dispatch: Dispatch,
-    attempts: u32,
+/// A delivery, and where it is.
+pub struct Sending {
+    delivery: Delivery,
     /// Only with [`Mutation::GatewayAfterServing`]: there was no way to its gateway when it was let go.
     has_no_way: bool,
-    pub state: Sending,
+    place: Place,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sending {
-    /// Waits for its next attempt.
+enum Place {
+    /// It waits for its next attempt.
     Pausing { until: Time },
-    /// Waits for an answer.
-    Asked { until: Time },
+    /// An entity has been asked.
+    Asked,
+    /// The provider has been called, and is given up at this time.
+    Called { until: Time },
+}
+
+impl Sending {
+    fn due(&self) -> Option<Time> {
+        match self.place {
+            Place::Pausing { until } | Place::Called { until } => Some(until),
+            Place::Asked => None,
+        }
+    }
+}
+
+fn plus(time: Time, pause: Duration) -> Time {
+    time.plus_ms(pause.as_millis() as u64)
 }
 
 impl World {
@@ -46,127 +57,119 @@ impl World {
         let times = if self.chaos.is_on && self.random.chance(self.chaos.doubled_messages) { 2 } else { 1 };
         for _ in 0..times {
             self.next_delivery += 1;
-            let state = Sending::Pausing { until: self.now };
             let has_no_way = matches!(dispatch.to, Target::Gateway { .. }) && !self.has_gateways();
-            let delivery = Delivery { dispatch: dispatch.clone(), attempts: 0, has_no_way, state };
-            self.deliveries.insert(self.next_delivery, delivery);
+            let place = Place::Pausing { until: self.now };
+            let sending = Sending { delivery: Delivery::new(dispatch.clone()), has_no_way, place };
+            self.deliveries.insert(self.next_delivery, sending);
         }
     }
 
     /// Deliveries that can go on now.
     pub fn open_deliveries(&self) -> Vec<u64> {
-        let is_due = |delivery: &Delivery| match delivery.state {
-            Sending::Pausing { until } | Sending::Asked { until } => until <= self.now,
-        };
-        self.deliveries.iter().filter(|(_, delivery)| is_due(delivery)).map(|(id, _)| *id).collect()
+        let is_due = |sending: &Sending| sending.due().is_some_and(|due| due <= self.now);
+        self.deliveries.iter().filter(|(_, sending)| is_due(sending)).map(|(id, _)| *id).collect()
     }
 
     pub fn next_delivery_due(&self) -> Option<Time> {
-        let until = |delivery: &Delivery| match delivery.state {
-            Sending::Pausing { until } | Sending::Asked { until } => until,
-        };
-        self.deliveries.values().map(until).min()
+        self.deliveries.values().filter_map(Sending::due).min()
     }
 
-    /// The next step of a delivery: it asks, or it gives up waiting.
+    /// The next step of a delivery: an attempt, or the end of one that took too long.
     pub fn deliver(&mut self, id: u64) {
-        let Some(Delivery { dispatch, attempts, has_no_way, state }) = self.deliveries.get(&id) else { return };
-        let (dispatch, attempts, has_no_way) = (dispatch.clone(), *attempts, *has_no_way);
-        if let Sending::Asked { .. } = state {
-            self.waiting.retain(|waiting| !matches!(waiting.to, To::Delivery(other) if other == id));
+        let (Some(sending), Some(node)) = (self.deliveries.get(&id), &self.node) else { return };
+        if let Place::Called { .. } = sending.place {
             self.provider.calls.retain(|call| call.delivery != id || call.answer.is_none());
-            return self.again(id);
+            return self.answered(id, Err(Failure::TooLate));
         }
-        let Some(node) = &self.node else { return };
-        let shared = node.shared(dispatch.slot).clone();
-        if !shared.owes(dispatch.generation, dispatch.number) {
-            self.deliveries.remove(&id);
-            return;
-        }
-        if has_no_way {
-            return self.again(id);
-        }
-        let request = match self.mutation {
-            Some(Mutation::RequestIdNotTheSame) => {
-                RequestId::of("mutant", &[&id.to_be_bytes(), &attempts.to_be_bytes()])
+        let dispatch = sending.delivery.dispatch();
+        let from = node.shared(dispatch.slot);
+        match sending.delivery.attempt(from, self.journal.slots(), self.clock().instant) {
+            Attempt::Over => drop(self.deliveries.remove(&id)),
+            Attempt::Call { .. } if sending.has_no_way => self.answered(id, Err(Failure::NoGateway)),
+            Attempt::Call { .. } => {
+                let asked = sending.delivery.body().and_then(|body| body.downcast_ref::<PaymentRequest>());
+                let request = asked.expect("the only gateway is the payments'").clone();
+                self.say(|| format!("{} calls the provider: {:?}", dispatch.from.id, request.step));
+                self.provider.calls.push(Call { delivery: id, request, answer: None });
+                self.set_place(id, Place::Called { until: plus(self.now, ATTEMPT) });
             }
-            Some(_) | None => owed_request(&dispatch.from, &dispatch.key),
-        };
-        match &dispatch.to {
-            Target::Entity(command) => {
-                let watermark = match self.mutation {
-                    Some(Mutation::WatermarkTooHigh) => dispatch.number + 1,
-                    Some(_) | None => shared.watermark(),
-                };
-                let keep = Keep::Owed { slot: dispatch.slot, number: dispatch.number, watermark };
-                let key = EntityKey { kind: command.kind, id: command.id.clone() };
+            Attempt::Ask(envelope) => {
+                let envelope = self.spoil(envelope, dispatch.number);
+                let keep = if let Body::Command { keep, .. } = &envelope.body { *keep } else { None };
                 self.say(|| format!("{}/{} sends {} ({keep:?})", dispatch.from.kind, dispatch.from.id, dispatch.key));
-                let body = Body::Command {
-                    command: command.command(),
-                    keep: Some(keep),
-                    if_version: None,
-                    wait: Wait::Durable,
-                };
-                let (reply, answer) = ReplyTo::channel();
-                let question = Question {
-                    floor: self.answers.floor(&key),
-                    was_told: self.answers.was_told(&key, request),
-                    key: key.clone(),
-                    request,
-                    keep: Some(keep),
-                    is_repeat: false,
-                    exact: false,
-                };
-                self.waiting.push(Waiting { question, answer, to: To::Delivery(id) });
-                let (slot, deadline, caller) = (self.slot_of(&key), Instant::now(), Caller::System);
-                self.wire.push(Envelope { key, slot, request, caller, deadline, want_state: false, body, reply });
+                self.send_owed(id, keep, envelope);
             }
-            Target::Gateway { body, .. } => {
-                let asked = body.downcast_ref::<PaymentRequest>().expect("the only gateway is the payments'");
-                self.say(|| format!("{} calls the provider: {:?}", dispatch.from.id, asked.step));
-                self.provider.calls.push(Call { delivery: id, request: asked.clone(), answer: None });
-            }
-        }
-        let until = self.now.plus_ms(ATTEMPT_MS);
-        if let Some(delivery) = self.deliveries.get_mut(&id) {
-            delivery.state = Sending::Asked { until };
         }
     }
 
-    fn again(&mut self, id: u64) {
-        let Some(delivery) = self.deliveries.get_mut(&id) else { return };
-        let pause_ms = (BACKOFF_FIRST_MS << delivery.attempts.min(16)).min(BACKOFF_MAX_MS);
-        delivery.attempts += 1;
-        delivery.state = Sending::Pausing { until: self.now.plus_ms(pause_ms) };
+    fn send_owed(&mut self, id: u64, keep: Option<Keep>, mut envelope: Envelope) {
+        let (reply, answer) = ReplyTo::channel();
+        envelope.reply = reply;
+        let (key, request) = (envelope.key.clone(), envelope.request);
+        let (floor, was_told) = (self.answers.floor(&key), self.answers.was_told(&key, request));
+        let question = Question { floor, was_told, key, request, keep, is_repeat: false, exact: false };
+        self.waiting.push(Waiting { question, answer, to: To::Delivery(id) });
+        self.wire.push(envelope);
+        self.set_place(id, Place::Asked);
+    }
+
+    fn set_place(&mut self, id: u64, place: Place) {
+        if let Some(sending) = self.deliveries.get_mut(&id) {
+            sending.place = place;
+        }
+    }
+
+    /// What two of the mutations do to an owed request.
+    fn spoil(&self, mut envelope: Envelope, number: u64) -> Envelope {
+        match (self.mutation, &mut envelope.body) {
+            (Some(Mutation::RequestIdNotTheSame), _) => {
+                envelope.request =
+                    RequestId::of("mutant", &[&self.next_delivery.to_be_bytes(), &self.steps.to_be_bytes()]);
+            }
+            (Some(Mutation::WatermarkTooHigh), Body::Command { keep: Some(Keep::Owed { watermark, .. }), .. }) => {
+                *watermark = number + 1;
+            }
+            _ => {}
+        }
+        envelope
     }
 
     /// What was asked of an entity is answered, or not.
-    pub fn delivered(&mut self, id: u64, answer: Result<Reply, AskError>) -> Result<(), Broken> {
-        let Some(delivery) = self.deliveries.get(&id) else { return Ok(()) };
-        match answer.map(|reply| reply.outcome) {
-            Ok(Some(outcome)) => self.answered(id, Answer(outcome)),
-            Err(AskError::AnsweredLongAgo) => {
-                let Dispatch { from, number, key, .. } = &delivery.dispatch;
-                let owed = self.history.past(from).and_then(|past| past.owed.as_ref());
-                if owed.is_some_and(|row| row.items.iter().any(|item| item.number == *number)) {
-                    let detail = format!("{}/{} still owes {key}#{number}", from.kind, from.id);
-                    return Err(Broken { invariant: "a watermark never refuses what is still owed", detail });
-                }
-                self.again(id);
-                self.count("refused as answered long ago");
+    pub fn delivered(&mut self, id: u64, reply: Result<Reply, AskError>) -> Result<(), Broken> {
+        let Some(sending) = self.deliveries.get(&id) else { return Ok(()) };
+        if reply.as_ref().err() == Some(&AskError::AnsweredLongAgo) {
+            let Dispatch { from, number, key, .. } = sending.delivery.dispatch();
+            let owed = self.history.past(from).and_then(|past| past.owed.as_ref());
+            if owed.is_some_and(|row| row.items.iter().any(|item| item.number == *number)) {
+                let detail = format!("{}/{} still owes {key}#{number}", from.kind, from.id);
+                return Err(Broken { invariant: "a watermark never refuses what is still owed", detail });
             }
-            Ok(None) | Err(_) => self.again(id),
+            self.count("refused as answered long ago");
         }
+        self.follow(id, |delivery, from| delivery.replied(from, reply));
         Ok(())
     }
 
-    fn answered(&mut self, id: u64, answer: Answer) {
-        let Some(Delivery { dispatch, .. }) = self.deliveries.remove(&id) else { return };
-        self.say(|| format!("{}/{} gets its answer to {}", dispatch.from.kind, dispatch.from.id, dispatch.key));
-        let Dispatch { from, slot, number, key, attempt, .. } = dispatch;
-        let envelope = Envelope::internal(from, slot, Body::Answered { number, key, answer, attempt });
-        if let Some(node) = &self.node {
-            node.shared(slot).inbox.push(envelope);
+    fn answered(&mut self, id: u64, answer: Result<Answer, Failure>) {
+        self.follow(id, |delivery, from| delivery.answered(from, answer));
+    }
+
+    /// What follows from an attempt.
+    fn follow(&mut self, id: u64, next: impl FnOnce(Delivery, &SlotShared) -> Next) {
+        let Some(Sending { delivery, has_no_way, .. }) = self.deliveries.remove(&id) else { return };
+        let Some(node) = &mut self.node else { return };
+        let from = node.shared(delivery.dispatch().slot).clone();
+        match next(delivery, &from) {
+            Next::BringBack(_) if self.mutation == Some(Mutation::AnswerNotBroughtBack) => {}
+            Next::BringBack(envelope) => {
+                node.send(envelope);
+                self.say(|| format!("delivery {id} has its answer"));
+            }
+            Next::Again { .. } if self.mutation == Some(Mutation::DispatcherGivesUp) => {}
+            Next::Again { delivery, pause } => {
+                let place = Place::Pausing { until: plus(self.now, pause) };
+                self.deliveries.insert(id, Sending { delivery, has_no_way, place });
+            }
         }
     }
 
@@ -191,10 +194,9 @@ impl World {
         }
         let Call { delivery, answer, .. } = self.provider.calls.remove(index);
         let lost = self.chaos.is_on && self.random.chance(self.chaos.lost_messages);
-        match answer.flatten().filter(|_| !lost) {
-            Some(answer) => self.answered(delivery, provider::answer(answer)),
-            None => self.again(delivery),
-        }
+        let unavailable = || Failure::Gateway(GatewayError::unavailable("it is away"));
+        let answer = answer.flatten().filter(|_| !lost).map(provider::answer).ok_or_else(unavailable);
+        self.answered(delivery, answer);
         Ok(())
     }
 }

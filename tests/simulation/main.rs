@@ -8,8 +8,8 @@
 //! - `SOUK_SIM_SEEDS=n` runs n seeds (a long run: a million), `SOUK_SIM_FROM=x` where they begin;
 //! - `SOUK_SIM_SEED=x` runs one, and prints its trace whatever comes of it.
 //!
-//! What is not here: the actors around slots and writer (their glue is written out again in [`node`], step
-//! by step), and real stores, which have their conformance suite and the crash tests.
+//! Slots and deliveries run here as they do in a node, by the same state machines; what is not here are the actors that
+//! carry these out, and real stores, which have their conformance suite and the crash tests.
 
 mod age;
 mod answers;
@@ -20,6 +20,7 @@ mod handle;
 mod history;
 mod journal;
 mod link;
+mod moving;
 mod mutations;
 mod node;
 mod provider;

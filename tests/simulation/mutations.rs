@@ -47,10 +47,28 @@ pub enum Mutation {
     RefusedForYounger,
     /// The way to the provider is given to a node that serves already, and looked up once for each request.
     GatewayAfterServing,
+    /// A message of the runtime that found no room does not come again.
+    AgainIsLost,
+    /// The first page of the owed index is taken for the last.
+    OwedPageIsLast,
+    /// A slot is not told that its generation has ended.
+    EndNotTold,
+    /// A slot that has left messages in its inbox does not come again for them.
+    PokeIsLost,
+    /// A slot that was not claimed at once is not claimed again.
+    ClaimedOnce,
+    /// An owed request that failed once is not attempted again.
+    DispatcherGivesUp,
+    /// The answer to an owed request does not come back to who owed it.
+    AnswerNotBroughtBack,
+    /// A slot that leaves forgets who waits in its inbox.
+    LeaverForgetsCallers,
+    /// A slot that comes back takes no messages.
+    ReturnsClosed,
 }
 
 impl Mutation {
-    pub const ALL: [Mutation; 21] = [
+    pub const ALL: [Mutation; 30] = [
         Mutation::ReplyBeforeCommit,
         Mutation::ReadBeforeCommit,
         Mutation::ClientReceiptNotStored,
@@ -72,6 +90,15 @@ impl Mutation {
         Mutation::ClaimKeepsPieces,
         Mutation::RefusedForYounger,
         Mutation::GatewayAfterServing,
+        Mutation::AgainIsLost,
+        Mutation::OwedPageIsLast,
+        Mutation::EndNotTold,
+        Mutation::PokeIsLost,
+        Mutation::ClaimedOnce,
+        Mutation::DispatcherGivesUp,
+        Mutation::AnswerNotBroughtBack,
+        Mutation::LeaverForgetsCallers,
+        Mutation::ReturnsClosed,
     ];
 }
 

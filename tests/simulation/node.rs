@@ -1,45 +1,45 @@
-//! One incarnation of a node: the real slots, the real journal writer and the real loading of entities,
-//! without the actors around them. What `slot::actor`, `runtime` and `dispatcher` do between them is done
-//! here, one step at a time: every mailbox, task and timer is a place where the scheduler may choose.
+//! One incarnation of a node: the real slots and the real journal writer, without the actors around them. Slots are run
+//! as their actors run them: a mailbox each, tasks that put their questions to the store, timers. Every mailbox, task
+//! and timer is a place where the scheduler may choose what comes next; nothing here decides anything else.
 
-mod asking;
+mod spoiling;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
-use souk::actors::runtime::envelope::{AskError, Body, Envelope, Reply, ReplyTo};
-use souk::actors::runtime::slot::core::SlotCore;
-use souk::actors::runtime::slot::output::{Lookup, Output};
-use souk::actors::runtime::slot::{Common, Dispatch, Resident, SlotShared, fresh};
-use souk::actors::runtime::writer::{
-    Effect, EffectSink, Ended, Gathering, Item, Submission, WriterArguments, WriterLimits,
-};
+use souk::actors::runtime::envelope::{Envelope, Reply};
+use souk::actors::runtime::roster::{Ending, Roster, Step};
+use souk::actors::runtime::slot::asking::Asking;
+use souk::actors::runtime::slot::message::{SlotMessage, Start};
+use souk::actors::runtime::slot::output::{Output, Outputs};
+use souk::actors::runtime::slot::shell::{Now, SlotContext, SlotShell};
+use souk::actors::runtime::slot::{Claims, Common, Dispatch, SlotShared};
+use souk::actors::runtime::writer::{EffectSink, Ended, Gathering, WriterArguments, WriterLimits};
 use souk::actors::values::Time;
-use souk::cluster::Lease;
+use souk::cluster::{Lease, NodeId, Ownership};
 use souk::config::Config;
-use souk::metrics::Metrics;
-use souk::persistence::{EntityKey, Epoch, Journal, OwedRow, Record, Refusal, Slot, SlotHead, StoreError, WakeRow};
+use souk::persistence::{EntityKey, Journal, Slot, SlotHead, StoreError};
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::journal::SimJournal;
 use crate::mutations::Mutation;
 use crate::task::{Task, yield_once};
 
-/// What the runtime waits before it tries something again, in milliseconds (see `slot::actor`).
-const AGAIN_MS: u64 = 1_000;
-/// Rows of the wake index read at once: what the slot's alarms expect.
-const WAKE_PAGE: usize = 64;
 /// Rows of the owed index read at once: few, so that there are pages.
 const OWED_PAGE: usize = 3;
+/// Entities that are loaded at once: few, so that some wait.
+const LOADS_MAX: usize = 4;
 
-/// What the writer lets out.
+/// What the writer and the slots let out.
 #[derive(Default)]
 pub struct SimSink(Mutex<VecDeque<Out>>);
 
 pub enum Out {
     Dispatch(Dispatch),
-    Ended { slot: Slot, generation: u64 },
+    Ended { slot: Slot, generation: u64, why: Ended },
+    StoreFailed,
 }
 
 impl EffectSink for SimSink {
@@ -48,11 +48,11 @@ impl EffectSink for SimSink {
     }
     fn changed(&self, _keys: Vec<EntityKey>) {}
     fn readable_again(&self) {}
-    fn ended(&self, slot: Slot, generation: u64, _why: Ended) {
-        self.0.lock().push_back(Out::Ended { slot, generation });
+    fn ended(&self, slot: Slot, generation: u64, why: Ended) {
+        self.0.lock().push_back(Out::Ended { slot, generation, why });
     }
-    fn store_failed(&self, error: StoreError) {
-        panic!("the simulated store never fails for good: {error}");
+    fn store_failed(&self, _error: StoreError) {
+        self.0.lock().push_back(Out::StoreFailed);
     }
 }
 
@@ -65,38 +65,30 @@ impl Lease for SimLease {
     }
 }
 
-/// What comes to a slot besides messages for its entities.
-enum Mail {
-    Loaded { generation: u64, key: EntityKey, result: Box<Result<Resident, AskError>> },
-    ReceiptFound { generation: u64, lookup: Box<Lookup>, found: Box<Result<Option<Record>, AskError>> },
-    OwedPage { generation: u64, rows: Vec<(EntityKey, OwedRow)>, is_last: bool },
-    WakePage { generation: u64, rows: Option<Vec<WakeRow>> },
-    Again { generation: u64, envelope: Box<Envelope> },
-    Ended { generation: u64 },
-    Recovered { generation: u64, head: SlotHead },
-}
-
+/// Where a slot lives, or would.
 struct Seat {
     shared: Arc<SlotShared>,
-    core: Option<SlotCore>,
-    held: Vec<Envelope>,
-    mail: VecDeque<Mail>,
-    tasks: Vec<Task<Mail>>,
-    /// The slot's actor has failed and has not been started again.
-    down: bool,
+    asking: Arc<Asking>,
+    /// `None`: there is no actor.
+    shell: Option<SlotShell>,
+    mail: VecDeque<SlotMessage>,
+    tasks: Vec<Task<Option<SlotMessage>>>,
+    tick: Option<Time>,
+    /// Its actor has failed, and is to be started again.
+    is_down: bool,
+    /// It has left before: only a mutation wants to know.
+    has_left: bool,
 }
 
 enum Timer {
-    Again { slot: usize, generation: u64, envelope: Box<Envelope> },
+    Back { slot: usize, message: SlotMessage },
     Resend(Dispatch),
 }
 
 /// A step of the node itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeStep {
-    /// A slot takes messages from its inbox.
-    Turn(usize),
-    /// A slot takes the next thing from its mailbox.
+    /// A slot takes the next message from its mailbox.
     Mail(usize),
     /// A task of a slot goes on.
     Task(usize, usize),
@@ -110,8 +102,9 @@ pub enum NodeStep {
 }
 
 pub struct Node {
-    pub name: String,
+    pub id: NodeId,
     seats: Vec<Seat>,
+    roster: Roster,
     journal: SimJournal,
     common: Arc<Common>,
     gathering: Arc<Gathering>,
@@ -120,18 +113,19 @@ pub struct Node {
     writer_down: bool,
     sink: Arc<SimSink>,
     lease: Arc<SimLease>,
-    /// Recoveries of slot actors that have failed meanwhile: nobody waits for them, but they go on.
-    orphans: Vec<Task<Mail>>,
-    epochs: Vec<Epoch>,
+    ownership: Arc<Ownership>,
+    /// Questions of slot actors that have ended meanwhile: nobody waits for them, but they go on.
+    orphans: Vec<Task<Option<SlotMessage>>>,
     timers: Vec<(Time, Timer)>,
-    turn_max: usize,
+    /// The store must not be used any more: the node ends.
+    pub has_failed: bool,
     mutation: Option<Mutation>,
     /// What [`Mutation::ViewNotHidden`] shows.
     stale: Mutex<BTreeMap<EntityKey, Reply>>,
 }
 
 pub struct NodeConfig {
-    pub name: String,
+    pub id: NodeId,
     pub common: Arc<Common>,
     pub inbox_max: usize,
     pub batch_max: usize,
@@ -139,43 +133,50 @@ pub struct NodeConfig {
 }
 
 impl Node {
-    /// Claims every slot and begins to serve, as `Prepared::start` does.
-    pub fn start(
-        config: NodeConfig,
-        journal: SimJournal,
-        heads: Vec<SlotHead>,
-        lease: Arc<SimLease>,
-        metrics: Arc<Metrics>,
-        now: Time,
-    ) -> Node {
-        let NodeConfig { name, common, inbox_max, batch_max, mutation } = config;
+    /// Begins to serve slots that have been claimed, as `Prepared::start` does.
+    pub fn start(config: NodeConfig, journal: SimJournal, heads: Vec<SlotHead>, lease: Arc<SimLease>) -> Node {
+        let NodeConfig { id, common, inbox_max, batch_max, mutation } = config;
         let shared: Vec<_> = (0..journal.slots()).map(|slot| SlotShared::new(slot, inbox_max)).collect();
         let gathering = Gathering::new(common.room.clone());
         let sink = Arc::new(SimSink::default());
+        let dyn_journal: Arc<dyn Journal> = Arc::new(journal.clone());
         let writer = Arc::new(WriterArguments {
             gathering: gathering.clone(),
-            owner: name.as_str().into(),
-            journal: Arc::new(journal.clone()),
+            owner: id.shared(),
+            journal: dyn_journal.clone(),
             lease: lease.clone(),
             slots: shared.clone(),
             sink: sink.clone(),
             limits: WriterLimits { batch_records_max: batch_max, ..Config::default().journal },
-            metrics,
+            metrics: common.metrics.clone(),
             sleep: |_| Box::pin(yield_once()),
         });
-        let seat = |shared| Seat {
+        let (claims, loads) = (Claims::new(dyn_journal.clone(), id.shared()), Arc::new(Semaphore::new(LOADS_MAX)));
+        let seat = |shared: Arc<SlotShared>| Seat {
+            asking: Arc::new(Asking {
+                shared: shared.clone(),
+                kinds: common.kinds,
+                receipts: common.limits.receipts,
+                journal: dyn_journal.clone(),
+                gathering: gathering.clone(),
+                claims: claims.clone(),
+                loads: loads.clone(),
+                owed_page: OWED_PAGE,
+            }),
             shared,
-            core: None,
-            held: Vec::new(),
+            shell: None,
             mail: VecDeque::new(),
             tasks: Vec::new(),
-            down: false,
+            tick: None,
+            is_down: false,
+            has_left: false,
         };
         let mut node = Node {
-            name,
             seats: shared.into_iter().map(seat).collect(),
+            roster: Roster::default(),
+            ownership: Arc::new(Ownership::new(id.clone(), journal.slots())),
+            id,
             journal,
-            turn_max: common.limits.turn_messages_max,
             common,
             gathering,
             writer,
@@ -184,14 +185,13 @@ impl Node {
             sink,
             lease,
             orphans: Vec::new(),
-            epochs: heads.iter().map(|head| head.epoch).collect(),
             timers: Vec::new(),
+            has_failed: false,
             mutation,
             stale: Mutex::default(),
         };
-        for (slot, head) in heads.iter().enumerate() {
-            let generation = node.seats[slot].shared.next_generation();
-            node.serve(slot, generation, head, now);
+        for (slot, head) in (0..).zip(heads) {
+            node.take(slot, head);
         }
         node
     }
@@ -200,46 +200,35 @@ impl Node {
         &self.seats[usize::from(slot)].shared
     }
 
-    /// Answers a read with what its slot shows, as the router does.
-    pub fn read(&self, envelope: Envelope) -> Option<Envelope> {
-        if !self.lease.is_valid() {
-            return Some(envelope);
+    /// As `Router::send` does.
+    pub fn send(&mut self, envelope: Envelope) {
+        let Some(envelope) = self.show_stale(envelope) else { return };
+        let slot = envelope.slot;
+        if self.shared(slot).deliver(envelope, &*self.lease, &self.common.metrics) {
+            self.cast(slot, SlotMessage::Poke);
         }
-        let shared = self.shared(envelope.slot);
-        if self.mutation != Some(Mutation::ViewNotHidden) || !matches!(envelope.body, Body::Read { .. }) {
-            return shared.read(envelope);
+    }
+
+    /// Without an actor the message is lost.
+    fn cast(&mut self, slot: Slot, message: SlotMessage) {
+        let seat = &mut self.seats[usize::from(slot)];
+        if seat.shell.is_some() {
+            seat.mail.push_back(message);
         }
-        let (reply, mut shown) = ReplyTo::channel();
-        let body = envelope.body.clone();
-        shared.read(Envelope { reply, ..Envelope::internal(envelope.key.clone(), envelope.slot, body) });
-        let mut stale = self.stale.lock();
-        if let Ok(Ok(shown)) = shown.try_recv() {
-            stale.entry(envelope.key.clone()).or_insert(shown);
-        }
-        match stale.get(&envelope.key) {
-            Some(shown) => envelope.reply.send(Ok(shown.clone())),
-            None => return Some(envelope),
-        }
-        None
     }
 
     /// What can happen now.
     pub fn steps(&self, now: Time) -> Vec<NodeStep> {
         let mut steps = Vec::new();
         for (slot, seat) in self.seats.iter().enumerate() {
-            if seat.down {
+            if seat.is_down {
                 steps.push(NodeStep::Restart(slot));
-                continue;
             }
             if !seat.mail.is_empty() {
                 steps.push(NodeStep::Mail(slot));
             }
             steps.extend((0..seat.tasks.len()).filter(|i| seat.tasks[*i].is_awake()).map(|i| NodeStep::Task(slot, i)));
-            let Some(core) = &seat.core else { continue };
-            if !seat.shared.inbox.is_empty() {
-                steps.push(NodeStep::Turn(slot));
-            }
-            if core.next_tick().is_some_and(|due| due <= now) {
+            if seat.tick.is_some_and(|due| due <= now) {
                 steps.push(NodeStep::Tick(slot));
             }
         }
@@ -257,13 +246,12 @@ impl Node {
 
     /// The next time at which something can happen by itself.
     pub fn next_due(&self) -> Option<Time> {
-        let ticks = self.seats.iter().filter_map(|seat| seat.core.as_ref()?.next_tick());
+        let ticks = self.seats.iter().filter_map(|seat| seat.tick);
         ticks.chain(self.timers.iter().map(|(due, _)| *due)).min()
     }
 
-    pub fn step(&mut self, step: NodeStep, now: Time) {
+    pub fn step(&mut self, step: NodeStep, now: Now) {
         match step {
-            NodeStep::Turn(slot) => self.turn(slot, now),
             NodeStep::Mail(slot) => self.mail(slot, now),
             NodeStep::Task(slot, index) if slot == self.seats.len() => {
                 if self.orphans[index].step().is_some() {
@@ -272,21 +260,18 @@ impl Node {
             }
             NodeStep::Task(slot, index) => {
                 let seat = &mut self.seats[slot];
-                if let Some(mail) = seat.tasks[index].step() {
+                if let Some(message) = seat.tasks[index].step() {
                     drop(seat.tasks.remove(index));
-                    seat.mail.push_back(mail);
+                    seat.mail.extend(message);
                 }
             }
             NodeStep::Tick(slot) => {
-                if let Some(core) = &mut self.seats[slot].core {
-                    core.tick(now);
-                }
-                self.carry_out(slot, now);
+                let seat = &mut self.seats[slot];
+                seat.tick = None;
+                seat.mail.push_back(SlotMessage::Tick);
             }
             NodeStep::Timer(index) => match self.timers.remove(index).1 {
-                Timer::Again { slot, generation, envelope } => {
-                    self.seats[slot].mail.push_back(Mail::Again { generation, envelope });
-                }
+                Timer::Back { slot, message } => self.seats[slot].mail.push_back(message),
                 Timer::Resend(dispatch) => self.sink.dispatch(dispatch),
             },
             NodeStep::Writer => {
@@ -298,62 +283,109 @@ impl Node {
                 }
             }
             NodeStep::Restart(slot) => {
-                self.seats[slot].down = false;
-                let shared = &self.seats[slot].shared;
-                shared.restarts.fetch_add(1, Ordering::Relaxed);
-                let before = shared.generation();
-                self.gathering.end_generation(shared.slot, before, Ended::Unknown);
-                self.recover(slot, before);
+                let seat = &mut self.seats[slot];
+                seat.is_down = false;
+                let steps = self.roster.restart(slot as Slot, seat.shell.is_some());
+                self.supervise(steps);
             }
             NodeStep::StartWriter => self.writer_down = false,
         }
     }
 
-    /// What the writer has let out since the last call. Endings go to their slots.
+    /// What was let out since the last call. Endings go to their slots.
     pub fn take_dispatches(&mut self) -> Vec<Dispatch> {
         let mut dispatches = Vec::new();
-        for out in std::mem::take(&mut *self.sink.0.lock()) {
+        let all = std::mem::take(&mut *self.sink.0.lock());
+        for out in all {
             match out {
                 Out::Dispatch(dispatch) => dispatches.push(dispatch),
-                Out::Ended { slot, generation } => {
-                    self.seats[usize::from(slot)].mail.push_back(Mail::Ended { generation });
-                }
+                Out::Ended { slot, generation, why } => self.cast(slot, SlotMessage::Ended { generation, why }),
+                Out::StoreFailed => self.has_failed = true,
             }
         }
         dispatches
     }
 
-    pub fn passivate(&mut self, slot: usize, now: Time) {
-        if let Some(core) = &mut self.seats[slot].core {
-            core.passivate(now);
-            self.carry_out(slot, now);
+    pub fn passivate(&mut self, slot: usize) {
+        self.cast(slot as Slot, SlotMessage::Passivate);
+    }
+
+    /// Whether a slot lives here, or is about to leave.
+    pub fn has(&self, slot: Slot) -> bool {
+        self.roster.has(slot)
+    }
+
+    /// Whether a slot is on its way out, and has not been given back meanwhile.
+    pub fn is_leaving(&self, slot: Slot) -> bool {
+        self.roster.is_leaving(slot)
+    }
+
+    /// A slot that has been claimed comes, as `Runtime::take` has it.
+    pub fn take(&mut self, slot: Slot, head: SlotHead) {
+        let steps = self.roster.take(slot, Start::Claimed(head));
+        self.supervise(steps);
+    }
+
+    /// A slot is told to leave, as `Runtime::leave` does it.
+    pub fn leave(&mut self, slot: Slot) -> oneshot::Receiver<()> {
+        let (done, left) = oneshot::channel();
+        let steps = self.roster.leave(slot, done);
+        self.supervise(steps);
+        left
+    }
+
+    /// As the supervisor does.
+    fn supervise(&mut self, steps: impl IntoIterator<Item = Step>) {
+        for step in steps {
+            match step {
+                Step::Start(slot, start) => {
+                    let context = SlotContext {
+                        shared: self.shared(slot).clone(),
+                        common: self.common.clone(),
+                        ownership: self.ownership.clone(),
+                        lease: self.lease.clone(),
+                        journal: Arc::new(self.journal.clone()),
+                    };
+                    self.seats[usize::from(slot)].shell = Some(SlotShell::new(context));
+                    if let Some(start) = start {
+                        self.cast(slot, SlotMessage::Begin(start));
+                        self.cast(slot, SlotMessage::Poke);
+                    }
+                }
+                Step::Leave(slot, done) => self.cast(slot, SlotMessage::Leave(done)),
+                Step::RestartLater(slot) => self.seats[usize::from(slot)].is_down = true,
+                Step::IsAway(done) => drop(done.send(())),
+            }
         }
     }
 
     /// The slot's actor fails: all that it had in memory is gone.
     pub fn fail_slot(&mut self, slot: usize) {
-        let seat = &mut self.seats[slot];
-        let recovering = seat.core.is_none();
-        (seat.core, seat.down) = (None, true);
-        seat.held.clear();
-        seat.mail.clear();
-        let tasks = std::mem::take(&mut seat.tasks);
-        if recovering {
-            self.orphans.extend(tasks);
+        if self.seats[slot].shell.is_some() {
+            self.actor_ends(slot, Ending::Failed);
         }
     }
 
-    /// The writer's actor fails, as `runtime` sees it.
+    fn actor_ends(&mut self, slot: usize, ending: Ending) {
+        let seat = &mut self.seats[slot];
+        (seat.shell, seat.tick) = (None, None);
+        seat.has_left |= ending == Ending::Left;
+        seat.mail.clear();
+        self.orphans.append(&mut seat.tasks);
+        self.timers.retain(|(_, timer)| !matches!(timer, Timer::Back { slot: of, .. } if *of == slot));
+        let step = self.roster.ended(slot as Slot, ending);
+        self.supervise(step);
+    }
+
+    /// The writer's actor fails, as the supervisor sees it.
     pub fn fail_writer(&mut self) {
         self.committing = None;
         self.journal.writer_crashed();
         self.writer_down = true;
-        for seat in &mut self.seats {
-            let generation = seat.shared.generation();
-            self.gathering.end_generation(seat.shared.slot, generation, Ended::Unknown);
-            if !seat.down {
-                seat.mail.push_back(Mail::Ended { generation });
-            }
+        for slot in 0..self.journal.slots() {
+            let generation = self.shared(slot).generation();
+            self.gathering.end_generation(slot, generation, Ended::Unknown);
+            self.cast(slot, SlotMessage::Ended { generation, why: Ended::Unknown });
         }
     }
 
@@ -361,153 +393,53 @@ impl Node {
         self.writer_down
     }
 
-    /// `SlotActorState::turn`.
-    fn turn(&mut self, slot: usize, now: Time) {
-        let seat = &mut self.seats[slot];
-        let Some(core) = &mut seat.core else { return };
-        let (batch, _again) = seat.shared.inbox.drain(self.turn_max);
-        for envelope in batch {
-            core.message(envelope, now);
+    /// A slot takes a message, and what it wants done is done.
+    fn mail(&mut self, slot: usize, now: Now) {
+        let Some(message) = self.seats[slot].mail.pop_front() else { return };
+        let Some(message) = self.spoil_message(slot, message) else { return };
+        let comes_back = matches!(message, SlotMessage::Begin(_)) && self.seats[slot].has_left;
+        let Some(shell) = &mut self.seats[slot].shell else { return };
+        let outputs = shell.handle(message, now);
+        self.carry_out(slot, outputs, now.time);
+        if comes_back && self.mutation == Some(Mutation::ReturnsClosed) {
+            self.seats[slot].shared.close();
         }
-        if core.is_over_budget() {
-            core.passivate(now);
-        }
-        self.carry_out(slot, now);
     }
 
-    /// `SlotActor::handle`.
-    fn mail(&mut self, slot: usize, now: Time) {
-        let seat = &mut self.seats[slot];
-        let Some(mail) = seat.mail.pop_front() else { return };
-        match (mail, &mut seat.core) {
-            (Mail::Ended { generation }, core) if generation == seat.shared.generation() => {
-                if let Some(mut core) = core.take() {
-                    let mut held = core.end();
-                    held.sort_by(|a, b| a.key.cmp(&b.key)); // in no order otherwise: each entity's stay in theirs
-                    seat.held.extend(held);
-                }
-                return self.recover(slot, generation);
-            }
-            (Mail::Recovered { generation, head }, None) if generation == seat.shared.generation() => {
-                return self.serve(slot, generation, &head, now);
-            }
-            (Mail::ReceiptFound { lookup, .. }, None) => seat.held.push(lookup.envelope),
-            (_, None) | (Mail::Ended { .. } | Mail::Recovered { .. }, Some(_)) => {}
-            (Mail::Again { generation, envelope }, Some(core)) => {
-                if generation == core.generation() {
-                    core.message(*envelope, now);
-                }
-            }
-            (Mail::Loaded { generation, key, result }, Some(core)) => core.loaded(generation, key, *result, now),
-            (Mail::ReceiptFound { generation, lookup, found }, Some(core)) => {
-                core.receipt_found(generation, *lookup, *found, now);
-            }
-            (Mail::OwedPage { generation, rows, is_last }, Some(core)) => {
-                core.owed_page(generation, rows, is_last, now)
-            }
-            (Mail::WakePage { generation, rows }, Some(core)) => core.wake_page(generation, rows, now),
-        }
-        self.carry_out(slot, now);
-    }
-
-    /// `SlotActorState::serve`.
-    fn serve(&mut self, slot: usize, generation: u64, head: &SlotHead, now: Time) {
-        self.epochs[slot] = head.epoch;
-        let seat = &mut self.seats[slot];
-        let mut core = SlotCore::new(seat.shared.clone(), self.common.clone(), generation, head);
-        for envelope in seat.held.drain(..) {
-            core.message(envelope, now);
-        }
-        seat.core = Some(core);
-        seat.shared.inbox.reopen();
-        self.carry_out(slot, now);
-    }
-
-    /// `SlotActorState::recover`.
-    fn recover(&mut self, slot: usize, ended: u64) {
-        let seat = &mut self.seats[slot];
-        let generation = seat.shared.next_generation();
-        let (journal, gathering, owner) = (self.journal.clone(), self.gathering.clone(), self.name.clone());
-        let (number, mut epoch) = (seat.shared.slot, self.epochs[slot]);
-        seat.tasks.push(Task::new(async move {
-            gathering.settle(number, ended).await;
-            loop {
-                match journal.claim(&owner, &[(number, epoch)]).await.map(|mut heads| heads.pop()) {
-                    Ok(Some(Ok(head))) => return Mail::Recovered { generation, head },
-                    Ok(Some(Err(Refusal::Fenced { current }))) => epoch = current,
-                    Ok(Some(Err(_)) | None) | Err(_) => {}
-                }
-                yield_once().await;
-            }
-        }));
-    }
-
-    /// `SlotActorState::carry_out`.
-    fn carry_out(&mut self, slot: usize, now: Time) {
-        let Some(core) = &mut self.seats[slot].core else { return };
-        let (outputs, generation) = (core.outputs(now), core.generation());
-        let mut others = Vec::new();
-        let mut submissions = Vec::new();
-        for output in outputs {
-            match output {
-                Output::Submit(submission) => submissions.push(self.mutate(slot, submission)),
-                other => others.push(other),
-            }
-        }
+    fn carry_out(&mut self, slot: usize, outputs: Outputs, now: Time) {
+        let submissions: Vec<_> = outputs.submissions.into_iter().map(|one| self.spoil_submission(slot, one)).collect();
         self.gathering.submit(submissions);
-        let mut untouched = Vec::new();
-        for output in others {
+        for output in outputs.others {
+            let Some(output) = self.spoil_output(output) else { continue };
+            let seat = &mut self.seats[slot];
             match output {
-                Output::Submit(_) => {}
-                Output::Answer(reply, Ok(_)) if !self.lease.is_valid() => reply.send(Err(AskError::Unknown)),
                 Output::Answer(reply, answer) => reply.send(answer),
-                Output::Load { key, settle: false } if self.journal.has_nothing(slot as Slot, &key) => {
-                    untouched.push(key)
+                Output::Ask { generation, question } => {
+                    let asking = seat.asking.clone();
+                    seat.tasks.push(Task::new(async move {
+                        let what = asking.ask(generation, question).await?;
+                        Some(SlotMessage::Back { generation, what })
+                    }));
                 }
-                Output::Load { key, settle } => self.load(slot, generation, key, settle),
-                Output::FindReceipt(lookup) => self.find_receipt(slot, generation, lookup),
-                Output::ReadOwed { after } => self.read_owed(slot, generation, after),
-                Output::ReadWakes { after } => self.read_wakes(slot, generation, after),
-                Output::Resend(dispatch) => {
-                    let pause_ms = (AGAIN_MS << (dispatch.attempt.clamp(1, 16) - 1)).min(60_000);
-                    self.timers.push((now.plus_ms(pause_ms), Timer::Resend(dispatch)));
+                Output::After { generation, after_ms, what } => {
+                    let message = SlotMessage::Back { generation, what };
+                    self.timers.push((now.plus_ms(after_ms), Timer::Back { slot, message }));
                 }
-                Output::Later { envelope, after_ms } => {
-                    let again = Timer::Again { slot, generation, envelope: Box::new(envelope) };
-                    self.timers.push((now.plus_ms(after_ms), again));
+                Output::Resend { dispatch, after_ms } => {
+                    self.timers.push((now.plus_ms(after_ms), Timer::Resend(dispatch)));
                 }
-            }
-        }
-        for key in untouched {
-            let spec = self.common.kinds.by_number(key.kind).ok_or(AskError::UnknownKind);
-            let result = spec.and_then(|spec| fresh(spec, &key));
-            if let Some(core) = &mut self.seats[slot].core {
-                core.loaded(generation, key, result, now);
-            }
-            self.carry_out(slot, now);
-        }
-    }
-
-    fn mutate(&self, slot: usize, mut submission: Submission) -> Submission {
-        match self.mutation {
-            Some(Mutation::ReadBeforeCommit) => {
-                if let Item::Record(record) = &submission.item {
-                    self.seats[slot].shared.set_durable_seq(record.seq);
-                }
-            }
-            Some(Mutation::ReplyBeforeCommit) => {
-                let (replies, others) =
-                    submission.effects.into_iter().partition(|effect| matches!(effect, Effect::Reply(..)));
-                submission.effects = others;
-                let replies: Vec<Effect> = replies;
-                for effect in replies {
-                    if let Effect::Reply(to, reply) = effect {
-                        to.send(reply);
+                Output::TickAt(at) => seat.tick = Some(at),
+                Output::Poke => seat.mail.push_back(SlotMessage::Poke),
+                Output::EndGeneration { slot, generation, why } => self.gathering.end_generation(slot, generation, why),
+                Output::StoreFailed(error) => self.sink.store_failed(error),
+                Output::ReadableAgain => self.sink.readable_again(),
+                Output::Left(done) => {
+                    for done in done {
+                        let _ = done.send(());
                     }
+                    self.actor_ends(slot, Ending::Left);
                 }
             }
-            Some(_) | None => {}
         }
-        submission
     }
 }

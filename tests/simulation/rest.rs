@@ -21,7 +21,7 @@ use crate::{Broken, Summary, shop};
 /// A world that is still busy after so many steps without anything new never comes to rest.
 const STEPS_MAX: u64 = 200_000;
 /// What has to happen now and then, if these runs are to mean anything.
-pub const EXPECTED: [&str; 25] = [
+pub const EXPECTED: [&str; 28] = [
     "orders confirmed",
     "orders rejected",
     "orders fulfilled",
@@ -40,6 +40,9 @@ pub const EXPECTED: [&str; 25] = [
     "product changes refused",
     "crashes",
     "slots failed",
+    "slots that left",
+    "slots that came back",
+    "nodes that ended themselves",
     "entities panicked",
     "entities quarantined",
     "writers failed",

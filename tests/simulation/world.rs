@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures::FutureExt;
 use parking_lot::Mutex;
@@ -12,10 +13,11 @@ use souk::actors::policy::{
     CartPolicy, OrderPolicy, PaymentPolicy, Policy, ReservationPolicy, SessionPolicy, StockPolicy,
 };
 use souk::actors::runtime::envelope::{AskError, Body, Envelope, Keep, Reply, ReplyTo};
-use souk::actors::runtime::slot::{Common, Memory, Pushed, ReceiptLimits, SlotLimits};
+use souk::actors::runtime::slot::shell::Now;
+use souk::actors::runtime::slot::{Common, Memory, ReceiptLimits, SlotLimits};
 use souk::actors::runtime::writer::Room;
 use souk::actors::values::Time;
-use souk::cluster::slot_of;
+use souk::cluster::{NodeId, slot_of};
 use souk::config::Config;
 use souk::metrics::Metrics;
 use souk::persistence::{Journal, Slot};
@@ -25,7 +27,7 @@ use tokio::time::Instant;
 use crate::age::Refusals;
 use crate::answers::{Answers, Question};
 use crate::chaos::Chaos;
-use crate::dispatch::Delivery;
+use crate::dispatch::Sending;
 use crate::handle::{Ask, Handle, Town};
 use crate::history::History;
 use crate::journal::SimJournal;
@@ -66,12 +68,16 @@ pub struct World {
     pub waiting: Vec<Waiting>,
     /// Messages on their way to a slot.
     pub wire: Vec<Envelope>,
-    pub deliveries: BTreeMap<u64, Delivery>,
+    pub deliveries: BTreeMap<u64, Sending>,
     pub next_delivery: u64,
     pub mutation: Option<Mutation>,
     pub steps: u64,
     /// How often what happened.
     pub happened: Summary,
+    /// Slots that have been told to leave.
+    pub leaving: Vec<(Slot, oneshot::Receiver<()>)>,
+    /// The clock of deadlines at [`DAWN`].
+    dawn: Instant,
     incarnations: u64,
     /// When the node was started, in steps.
     started_at: u64,
@@ -170,6 +176,8 @@ impl World {
             mutation,
             steps: 0,
             happened: Summary::new(),
+            leaving: Vec::new(),
+            dawn: Instant::now(),
             incarnations: 0,
             started_at: 0,
             common,
@@ -197,11 +205,12 @@ impl World {
         let store = self.journal.durable();
         let heads = store.heads().now_or_never().and_then(Result::ok).expect("memory has its heads");
         let wanted: Vec<_> = heads.iter().enumerate().map(|(slot, head)| (slot as Slot, head.epoch)).collect();
-        let claimed = store.claim(&name, &wanted).now_or_never().and_then(Result::ok).expect("memory is claimed");
+        let id = NodeId::incarnate(&name);
+        let claimed = store.claim(id.as_str(), &wanted).now_or_never().and_then(Result::ok).expect("memory is claimed");
         let heads = claimed.into_iter().map(|head| head.expect("nobody else claims")).collect();
         self.say(|| format!("{name} starts"));
         let config = NodeConfig {
-            name,
+            id,
             // What the last process had on its way is gone with it.
             common: Arc::new(Common {
                 kinds: self.common.kinds,
@@ -215,8 +224,13 @@ impl World {
             batch_max: self.chaos.batch,
             mutation: self.mutation,
         };
-        let (lease, metrics) = (self.lease.clone(), self.metrics.clone());
-        self.node = Some(Node::start(config, self.journal.clone(), heads, lease, metrics, self.now));
+        self.node = Some(Node::start(config, self.journal.clone(), heads, self.lease.clone()));
+    }
+
+    /// The time as the node's clocks show it.
+    pub fn clock(&self) -> Now {
+        let since = Duration::from_millis(self.now.since_ms(DAWN));
+        Now { time: self.now, instant: self.dawn + since }
     }
 
     /// A node has its gateways before its first slot serves, as `Prepared::start` sees to it.
@@ -230,6 +244,7 @@ impl World {
     pub fn crash(&mut self) {
         self.say(|| "CRASH".into());
         self.node = None;
+        self.leaving.clear();
         self.journal.sender_crashed();
         self.deliveries.clear();
         for waiting in std::mem::take(&mut self.waiting) {
@@ -261,7 +276,8 @@ impl World {
         let question = Question { floor, was_told, key: key.clone(), request, keep, is_repeat, exact };
         self.waiting.push(Waiting { question, answer: receiver, to: To::Client(answer) });
         let slot = self.slot_of(&key);
-        let deadline = Instant::now();
+        let patience_ms = self.random.between(200, 20_000);
+        let deadline = self.clock().instant + Duration::from_millis(patience_ms);
         self.wire.push(Envelope { key, slot, request, caller, deadline, want_state: true, body, reply });
     }
 
@@ -277,14 +293,13 @@ impl World {
             self.say(|| format!("doubled: {}", show(&envelope)));
             self.wire.push(doubled(&envelope));
         }
-        let Some(node) = &self.node else { return };
+        if self.node.is_none() {
+            return;
+        }
         let envelope = link::asked(envelope);
         self.say(|| format!("arrives: {}", show(&envelope)));
-        let Some(envelope) = node.read(envelope) else { return };
-        match node.shared(envelope.slot).inbox.push(envelope) {
-            Pushed::Poke | Pushed::Quiet => {}
-            Pushed::Full(envelope) => envelope.reply.send(Err(AskError::Busy { retry_after_ms: 100 })),
-            Pushed::Closed(envelope) => envelope.reply.send(Err(AskError::Unavailable)),
+        if let Some(node) = &mut self.node {
+            node.send(envelope);
         }
     }
 
@@ -313,6 +328,8 @@ impl World {
                 self.dispatch(dispatch);
             }
         }
+        self.end_if_the_store_has_failed();
+        self.see_who_has_left();
         let outbox = std::mem::take(&mut self.town.lock().outbox);
         for ask in outbox {
             self.ask(ask);

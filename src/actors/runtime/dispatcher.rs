@@ -1,35 +1,28 @@
-//! Sends what entities owe, and brings the answers back.
+//! Sends what entities owe, and brings the answers back: carries [deliveries](super::delivery) out.
 //!
-//! A request to another entity is one message, and its answer one message back: nobody waits in between.
-//! Only where there is no answer (a full queue, a slot that recovers, a provider that is away) a task takes
-//! over and asks again, with a backoff of its own, until there is one. Neither knows anything that must
-//! survive: after a crash the owed index says what is still to be sent.
+//! A request to another entity is one message, and its answer one message back: nobody waits in between. Only the pause
+//! after an attempt that came to nothing, and a call to a gateway, take a task.
 
 use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::envelope::{AskError, Body, Envelope, Keep, OnReply, Reply, ReplyTo, Wait};
+use super::delivery::{ATTEMPT, Attempt, Delivery, Failure, Next};
+use super::envelope::{AskError, OnReply, Reply, ReplyTo};
 use super::router::Router;
-use super::slot::Dispatch;
 use super::slot::message::SlotMessage;
+use super::slot::{Dispatch, SlotShared};
 use super::writer::{EffectSink, Ended};
-use crate::actors::entity::{Answer, AnyCommand, Caller, Target};
-use crate::actors::gateways::{Gateway, GatewayError};
+use crate::actors::entity::Answer;
+use crate::actors::gateways::Gateway;
 use crate::actors::values::RequestId;
 use crate::metrics::Metrics;
 use crate::persistence::{EntityKey, Slot, StoreError};
-
-/// How long one attempt may take.
-const ATTEMPT: Duration = Duration::from_secs(10);
-const BACKOFF_FIRST: Duration = Duration::from_millis(20);
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// Someone who wants to know which entities have changed.
 pub trait Follower: Send + Sync + 'static {
@@ -67,113 +60,67 @@ struct DeliveryContext {
 }
 
 /// A request to an entity that is on its way.
-struct Delivery {
+struct OnItsWay {
     context: DeliveryContext,
-    dispatch: Dispatch,
+    delivery: Delivery,
 }
 
-impl OnReply for Delivery {
-    fn answered(self: Box<Self>, answer: Result<Reply, AskError>) {
-        let Delivery { context, dispatch } = *self;
-        match answer.and_then(answer_of) {
-            Ok(answer) => context.bring_back(dispatch, answer),
-            Err(error) => context.ask_again(dispatch, &error),
-        }
+impl OnReply for OnItsWay {
+    fn replied(self: Box<Self>, reply: Result<Reply, AskError>) {
+        let OnItsWay { context, delivery } = *self;
+        let from = context.slot(&delivery);
+        let next = delivery.replied(from, reply);
+        context.follow(next);
     }
 }
 
 impl DeliveryContext {
-    fn is_owed(&self, dispatch: &Dispatch) -> bool {
-        self.router.slots[usize::from(dispatch.slot)].owes(dispatch.generation, dispatch.number)
+    fn slot(&self, delivery: &Delivery) -> &SlotShared {
+        &self.router.slots[usize::from(delivery.dispatch().slot)]
     }
 
-    fn ask(&self, command: &AnyCommand, dispatch: &Dispatch, reply: ReplyTo) {
-        let from = &self.router.slots[usize::from(dispatch.slot)];
-        from.attempted(dispatch.number);
-        let watermark = from.watermark();
-        let keep = Some(Keep::Owed { slot: dispatch.slot, number: dispatch.number, watermark });
-        let key = EntityKey { kind: command.kind, id: command.id.clone() };
-        let slot = self.router.slot_of(&key);
-        let request = owed_request(&dispatch.from, &dispatch.key);
-        let body = Body::Command { command: command.command.clone(), keep, if_version: None, wait: Wait::Durable };
-        let (caller, deadline) = (Caller::System, Instant::now() + ATTEMPT);
-        self.router.send(Envelope { key, slot, request, caller, deadline, want_state: false, body, reply });
-    }
-
-    fn failed(&self, dispatch: &Dispatch, failure: &Failure) {
-        if matches!(failure, Failure::NoAnswer(AskError::AnsweredLongAgo)) {
-            tracing::error!(from = %dispatch.from.id, key = dispatch.key, "refused as answered, but still owed");
+    fn attempt(self, delivery: Delivery) {
+        match delivery.attempt(self.slot(&delivery), self.router.slots.len() as Slot, Instant::now()) {
+            Attempt::Over => {}
+            Attempt::Ask(mut envelope) => {
+                let router = self.router.clone();
+                envelope.reply = ReplyTo::on_reply(Box::new(OnItsWay { context: self, delivery }));
+                router.send(envelope);
+            }
+            Attempt::Call { gateway, request } => drop(tokio::spawn(async move {
+                let answer = self.call(gateway, request, &delivery).await;
+                let from = self.slot(&delivery);
+                let next = delivery.answered(from, answer);
+                self.follow(next);
+            })),
         }
-        let slot = &self.router.slots[usize::from(dispatch.slot)];
-        slot.failed(dispatch.generation, dispatch.number, failure.to_string().into());
     }
 
-    fn bring_back(&self, dispatch: Dispatch, answer: Answer) {
-        let Dispatch { from, slot, number, key, attempt, .. } = dispatch;
-        self.router.send(Envelope::internal(from, slot, Body::Answered { number, key, answer, attempt }));
-    }
-
-    /// The first attempt came to nothing.
-    fn ask_again(self, dispatch: Dispatch, error: &AskError) {
-        // Without a runtime the process is ending; the next one finds it in the owed index.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        self.failed(&dispatch, &Failure::NoAnswer(error.clone()));
-        drop(runtime.spawn(self.deliver(dispatch, Some(BACKOFF_FIRST))));
-    }
-
-    /// Asks until there is an answer, or the request is not owed any more.
-    async fn deliver(self, dispatch: Dispatch, mut pause: Option<Duration>) {
-        loop {
-            if let Some(pause) = pause {
+    fn follow(self, next: Next) {
+        match next {
+            Next::BringBack(envelope) => self.router.send(envelope),
+            Next::Again { delivery, pause } => {
+                // Without a runtime the process is ending; the next one finds it in the owed index.
+                let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
                 self.metrics.owed_resent.inc();
-                tokio::time::sleep(pause).await;
+                drop(runtime.spawn(async move {
+                    sleep(pause).await;
+                    self.attempt(delivery);
+                }));
             }
-            if !self.is_owed(&dispatch) {
-                return;
-            }
-            let answer = match &dispatch.to {
-                Target::Entity(command) => {
-                    let (reply, answer) = ReplyTo::channel();
-                    self.ask(command, &dispatch, reply);
-                    answer.await.unwrap_or(Err(AskError::Unknown)).and_then(answer_of).map_err(Failure::NoAnswer)
-                }
-                Target::Gateway { name, body } => match self.surroundings.gateways.get(name) {
-                    Some(gateway) => {
-                        self.router.slots[usize::from(dispatch.slot)].attempted(dispatch.number);
-                        call(&**gateway, &dispatch, &**body).await
-                    }
-                    None => {
-                        tracing::error!(gateway = name, "a kind owes to a gateway that it does not name");
-                        Err(Failure::NoGateway)
-                    }
-                },
-            };
-            match answer {
-                Ok(answer) => return self.bring_back(dispatch, answer),
-                Err(failure) => self.failed(&dispatch, &failure),
-            }
-            pause = Some(pause.map_or(BACKOFF_FIRST, |pause| (pause * 2).min(BACKOFF_MAX)));
         }
+    }
+
+    async fn call(&self, name: &'static str, request: RequestId, delivery: &Delivery) -> Result<Answer, Failure> {
+        let (Some(gateway), Some(body)) = (self.surroundings.gateways.get(name), delivery.body()) else {
+            tracing::error!(gateway = name, "a kind owes to a gateway that it does not name");
+            return Err(Failure::NoGateway);
+        };
+        call(&**gateway, request, body).await
     }
 }
 
-/// Why an attempt came to nothing, as operators read it.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("{0}")]
-    NoAnswer(AskError),
-    #[error("{0}")]
-    Gateway(GatewayError),
-    #[error("no answer within {} s", ATTEMPT.as_secs())]
-    TooLate,
-    #[error("the gateway's code panicked")]
-    Panicked,
-    #[error("there is no such gateway")]
-    NoGateway,
-}
-
-async fn call(gateway: &dyn Gateway, dispatch: &Dispatch, body: &(dyn Any + Send + Sync)) -> Result<Answer, Failure> {
-    let request = owed_request(&dispatch.from, &dispatch.key);
+async fn call(gateway: &dyn Gateway, request: RequestId, body: &(dyn Any + Send + Sync)) -> Result<Answer, Failure> {
     match AssertUnwindSafe(timeout(ATTEMPT, gateway.call(request, body))).catch_unwind().await {
         Ok(Ok(Ok(answer))) => Ok(answer),
         Ok(Ok(Err(error))) => Err(Failure::Gateway(error)),
@@ -182,28 +129,9 @@ async fn call(gateway: &dyn Gateway, dispatch: &Dispatch, body: &(dyn Any + Send
     }
 }
 
-fn answer_of(reply: Reply) -> Result<Answer, AskError> {
-    reply.outcome.map(Answer).ok_or(AskError::Unavailable)
-}
-
-/// The identity of an owed request: the same whenever it is sent.
-pub fn owed_request(from: &EntityKey, key: &str) -> RequestId {
-    RequestId::of("owed", &[&[from.kind], from.id.as_bytes(), key.as_bytes()])
-}
-
 impl EffectSink for Dispatcher {
     fn dispatch(&self, dispatch: Dispatch) {
-        if !self.context.is_owed(&dispatch) {
-            return;
-        }
-        let context = self.context.clone();
-        match &dispatch.to {
-            Target::Entity(command) => {
-                let delivery = Delivery { context, dispatch: dispatch.clone() };
-                self.context.ask(command, &dispatch, ReplyTo::on_reply(Box::new(delivery)));
-            }
-            Target::Gateway { .. } => drop(tokio::spawn(context.deliver(dispatch, None))),
-        }
+        self.context.clone().attempt(Delivery::new(dispatch));
     }
 
     fn changed(&self, keys: Vec<EntityKey>) {

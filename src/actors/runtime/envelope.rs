@@ -231,7 +231,7 @@ enum To {
 
 /// Someone who goes on when the answer comes, on the thread that brings it: it must not block.
 pub trait OnReply: Send + Sync {
-    fn answered(self: Box<Self>, answer: Result<Reply, AskError>);
+    fn replied(self: Box<Self>, reply: Result<Reply, AskError>);
 }
 
 impl ReplyTo {
@@ -249,7 +249,7 @@ impl ReplyTo {
         match std::mem::replace(&mut self.0, To::Nobody) {
             To::Nobody => {}
             To::Caller(sender) => drop(sender.send(answer)), // the caller may have gone: then nobody wants it
-            To::OnReply(on_reply) => on_reply.answered(answer),
+            To::OnReply(on_reply) => on_reply.replied(answer),
         }
     }
     /// Whether nobody waits for the answer any more.
@@ -265,7 +265,7 @@ impl ReplyTo {
 impl Drop for ReplyTo {
     fn drop(&mut self) {
         if let To::OnReply(on_reply) = std::mem::replace(&mut self.0, To::Nobody) {
-            on_reply.answered(Err(AskError::Unknown));
+            on_reply.replied(Err(AskError::Unknown));
         }
     }
 }

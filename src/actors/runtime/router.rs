@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::RwLock;
 use ractor::ActorRef;
 
-use super::envelope::{AskError, Envelope};
+use super::envelope::Envelope;
 use super::marks::Marks;
+use super::slot::SlotShared;
 use super::slot::message::SlotMessage;
-use super::slot::{Pushed, SlotShared};
 use crate::actors::kinds::Kinds;
 use crate::cluster::{Lease, Ownership, slot_of};
 use crate::metrics::Metrics;
@@ -48,21 +48,8 @@ impl Router {
     /// cannot be.
     pub fn send(&self, envelope: Envelope) {
         let slot = usize::from(envelope.slot);
-        let envelope = match self.lease.is_valid() {
-            true => match self.slots[slot].read(envelope) {
-                Some(envelope) => envelope,
-                None => return,
-            },
-            false => envelope,
-        };
-        match self.slots[slot].inbox.push(envelope) {
-            Pushed::Quiet => {}
-            Pushed::Poke => self.cast(slot, SlotMessage::Poke),
-            Pushed::Full(envelope) => {
-                self.metrics.busy.inc();
-                envelope.reply.send(Err(AskError::Busy { retry_after_ms: 100 }));
-            }
-            Pushed::Closed(envelope) => envelope.reply.send(Err(AskError::Unavailable)),
+        if self.slots[slot].deliver(envelope, &*self.lease, &self.metrics) {
+            self.cast(slot, SlotMessage::Poke);
         }
     }
 

@@ -101,11 +101,6 @@ impl Alarms {
             self.forget_far_rows();
         }
     }
-
-    /// The page could not be read: it will be tried again.
-    pub fn reading_failed(&mut self) {
-        self.reading = false;
-    }
 }
 
 #[cfg(test)]

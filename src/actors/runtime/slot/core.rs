@@ -7,16 +7,17 @@ use std::sync::Arc;
 use hashlink::LinkedHashMap;
 
 use super::SlotShared;
-use super::alarms::Alarms;
 use super::memory::Holding;
-use super::output::{Lookup, Output};
+use super::message::OwedPage;
+use super::output::Outputs;
 use super::outstanding::Outstanding;
+use super::question::{Lookup, Question};
 use super::receipts::Kept;
 use super::resident::{Resident, Watcher};
 use super::state::{Common, Judged, LookedUp, SlotState};
 use crate::actors::runtime::envelope::{AskError, Body, Envelope, Reply, Residence};
 use crate::actors::values::Time;
-use crate::persistence::{EntityKey, OwedRow, Record, SlotHead, WakeRow};
+use crate::persistence::{EntityKey, Record, SlotHead, WakeRow};
 
 /// One that found no store, or an entity in quarantine, after this.
 const STORE_AGAIN_MS: u64 = 1_000;
@@ -41,7 +42,7 @@ pub struct SlotCore {
     holding: Holding,
     /// Where the owed index is to be read on; `None`: it is being read, or has been.
     owed_next: Option<Option<(i64, EntityKey)>>,
-    pub(super) state: SlotState,
+    state: SlotState,
 }
 
 impl SlotCore {
@@ -57,33 +58,18 @@ impl SlotCore {
             answers: LinkedHashMap::new(),
             holding: Holding::new(common.memory.clone()),
             owed_next: Some(None),
-            state: SlotState {
-                slot: shared.slot,
-                epoch: head.epoch,
-                generation,
-                next_seq: head.seq + 1,
-                shared,
-                common,
-                senders: HashMap::new(),
-                next_lookup: 0,
-                resuming: HashMap::new(),
-                alarms: Alarms::unread(),
-                out: Vec::new(),
-            },
+            state: SlotState::new(shared, common, generation, head),
         };
         core.read_on();
         core
     }
 
     /// Takes the outputs that have gathered: the end of a turn.
-    pub fn outputs(&mut self, now: Time) -> Vec<Output> {
+    pub fn outputs(&mut self, now: Time) -> Outputs {
         while let Some((key, answers)) = self.answers.pop_front() {
             self.judge_answers(key, answers, now);
         }
-        std::mem::take(&mut self.state.out)
-    }
-    pub fn generation(&self) -> u64 {
-        self.state.generation
+        self.state.take_outputs()
     }
     pub fn resident_count(&self) -> usize {
         self.residents.len()
@@ -96,14 +82,14 @@ impl SlotCore {
         self.holding.is_over()
     }
     pub fn outstanding_count(&self) -> usize {
-        self.state.shared.outstanding().len()
+        self.state.shared().outstanding().len()
     }
 
     /// How many requests have been owed for too long.
     pub fn overdue_count(&self, now: Time) -> usize {
-        let overdue_ms = i64::try_from(self.state.common.limits.owed_overdue_ms).unwrap_or(i64::MAX);
+        let overdue_ms = i64::try_from(self.state.common().limits.owed_overdue_ms).unwrap_or(i64::MAX);
         let before = Time(now.0.saturating_sub(overdue_ms));
-        self.state.shared.outstanding().owed_since_before(before).count()
+        self.state.shared().outstanding().owed_since_before(before).count()
     }
 
     /// A message for one of the slot's entities. Answers wait for more of them, until the entity gets another
@@ -135,12 +121,12 @@ impl SlotCore {
         let internal = envelope.body.is_internal();
         if let Some(until) = self.quarantined(&envelope, now) {
             return match internal {
-                true => self.later(envelope, until.since_ms(now).max(STORE_AGAIN_MS)),
+                true => self.state.later(envelope, until.since_ms(now).max(STORE_AGAIN_MS)),
                 false => self.state.answer(envelope.reply, Err(AskError::Quarantined)),
             };
         }
         if let Some(waiting) = self.loading.get_mut(&envelope.key) {
-            if waiting.len() >= self.state.common.limits.loading_messages_max && !internal {
+            if waiting.len() >= self.state.common().limits.loading_messages_max && !internal {
                 return self.state.busy(envelope.reply);
             }
             waiting.push_back(envelope);
@@ -149,7 +135,7 @@ impl SlotCore {
         if self.residents.contains_key(&envelope.key) {
             return self.handle(envelope, now, true);
         }
-        if self.loading.len() >= self.state.common.limits.loading_entities_max && !internal {
+        if self.loading.len() >= self.state.common().limits.loading_entities_max && !internal {
             return self.state.busy(envelope.reply);
         }
         let key = envelope.key.clone();
@@ -158,11 +144,7 @@ impl SlotCore {
 
     fn start_loading(&mut self, key: EntityKey, waiting: VecDeque<Envelope>, settle: bool) {
         self.loading.insert(key.clone(), waiting);
-        self.state.out.push(Output::Load { key, settle });
-    }
-
-    fn later(&mut self, envelope: Envelope, after_ms: u64) {
-        self.state.out.push(Output::Later { envelope, after_ms });
+        self.state.ask(Question::Load { key, settle });
     }
 
     /// Until when the entity is left alone, if this message would run its code.
@@ -173,10 +155,7 @@ impl SlotCore {
     }
 
     /// An entity has been loaded, or could not be.
-    pub fn loaded(&mut self, generation: u64, key: EntityKey, result: Result<Resident, AskError>, now: Time) {
-        if generation != self.state.generation {
-            return;
-        }
+    pub fn loaded(&mut self, key: EntityKey, result: Result<Resident, AskError>, now: Time) {
         let waiting = self.loading.remove(&key).unwrap_or_default();
         match result {
             Ok(mut resident) => {
@@ -202,7 +181,7 @@ impl SlotCore {
             if !envelope.body.is_internal() {
                 self.state.answer(envelope.reply, Err(error.clone()));
             } else if error != AskError::Damaged {
-                self.later(envelope, STORE_AGAIN_MS);
+                self.state.later(envelope, STORE_AGAIN_MS);
             }
         }
     }
@@ -218,17 +197,8 @@ impl SlotCore {
     }
 
     /// The index has been asked for the receipt of this command.
-    pub fn receipt_found(
-        &mut self,
-        generation: u64,
-        lookup: Lookup,
-        found: Result<Option<Record>, AskError>,
-        now: Time,
-    ) {
+    pub fn receipt_found(&mut self, lookup: Lookup, found: Result<Option<Record>, AskError>, now: Time) {
         let Lookup { ticket, envelope } = lookup;
-        if generation != self.state.generation {
-            return self.state.answer(envelope.reply, Err(AskError::Unavailable));
-        }
         let resident = self.residents.get_mut(&envelope.key);
         // Loaded anew since: what was found, or not found, says nothing about what it keeps.
         if !resident.is_some_and(|resident| resident.receipts.end_lookup(ticket)) {
@@ -262,15 +232,15 @@ impl SlotCore {
         let shown = catch_unwind(AssertUnwindSafe(|| match envelope.body {
             Body::Read { wait } => {
                 let Envelope { reply, want_state, .. } = envelope;
-                if resident.seq <= state.shared.durable_seq() && !state.shared.views.shows(&key, resident) {
-                    state.shared.views.show(&key, resident);
+                if resident.seq <= state.shared().durable_seq() && !state.shared().views.shows(&key, resident) {
+                    state.shared().views.show(&key, resident);
                 }
                 state.answer_when(resident, Watcher { reply, outcome: None, replayed: false, want_state }, wait);
             }
             _ => {
-                let known = |number| state.shared.outstanding().get(number).cloned();
-                let owed = resident.owed_steps(state.common.kinds, &key, known);
-                let residence = Residence { owed, ..resident.residence(state.epoch, was_resident, panics) };
+                let known = |number| state.shared().outstanding().get(number).cloned();
+                let owed = resident.owed_steps(state.common().kinds, &key, known);
+                let residence = Residence { owed, ..resident.residence(state.epoch(), was_resident, panics) };
                 let reply = Reply { residence: Some(Box::new(residence)), ..resident.reply(None, false, false) };
                 state.answer_durably(resident.seq, envelope.reply, Ok(reply));
             }
@@ -305,7 +275,7 @@ impl SlotCore {
     /// Entity code has panicked. What it may have spoilt is loaded again, and whatever the entity owes is
     /// sent again: the state that is thrown away may have hidden it.
     fn panicked(&mut self, key: EntityKey, spoilt: bool, now: Time) {
-        let common = self.state.common.clone();
+        let common = self.state.common().clone();
         common.metrics.panics.inc();
         let fault = self.faults.entry(key.clone()).or_default();
         fault.panics += 1;
@@ -315,29 +285,27 @@ impl SlotCore {
             tracing::error!(kind = key.kind, id = %key.id, panics = fault.panics, "entity quarantined");
         }
         if spoilt && let Some(mut resident) = self.residents.remove(&key) {
-            self.state.shared.views.hide(&key, &mut resident);
+            self.state.shared().views.hide(&key, &mut resident);
             self.holding.resize(resident.size_bytes, 0);
             for watcher in resident.watchers {
                 self.state.answer(watcher.reply, Err(AskError::Unknown));
             }
-            let resume = Envelope::internal(key.clone(), self.state.slot, Body::Resume);
+            let resume = self.state.internal(key.clone(), Body::Resume);
             self.start_loading(key, VecDeque::from([resume]), true);
         }
     }
 
     /// A page of the owed index: entities that owe something from an earlier life. Each is brought into
     /// memory and everything it owes is sent.
-    pub fn owed_page(&mut self, generation: u64, rows: Vec<(EntityKey, OwedRow)>, is_last: bool, now: Time) {
-        if generation != self.state.generation {
-            return;
-        }
+    pub fn owed_page(&mut self, page: OwedPage, now: Time) {
+        let OwedPage { rows, is_last } = page;
         let next = rows.last().map(|(key, row)| (row.due_ms, key.clone()));
         for (key, row) in rows {
             self.state.about_to_resume(&key, &row);
-            self.message(Envelope::internal(key, self.state.slot, Body::Resume), now);
+            self.message(self.state.internal(key, Body::Resume), now);
         }
         if is_last {
-            self.state.shared.outstanding().all_read();
+            self.state.shared().outstanding().all_read();
         } else {
             self.owed_next = Some(next);
         }
@@ -345,21 +313,15 @@ impl SlotCore {
     }
 
     /// A page of the wake index.
-    pub fn wake_page(&mut self, generation: u64, rows: Option<Vec<WakeRow>>, now: Time) {
-        if generation != self.state.generation {
-            return;
-        }
-        match rows {
-            Some(rows) => self.state.alarms.read(rows),
-            None => self.state.alarms.reading_failed(),
-        }
+    pub fn wake_page(&mut self, rows: Vec<WakeRow>, now: Time) {
+        self.state.wakes_read(rows);
         self.tick(now);
     }
 
     /// Wakes the entities whose time has come.
     pub fn tick(&mut self, now: Time) {
-        for key in self.state.alarms.take_due(now.0) {
-            self.message(Envelope::internal(key, self.state.slot, Body::Wake), now);
+        for key in self.state.take_due(now) {
+            self.message(self.state.internal(key, Body::Wake), now);
         }
         self.read_on();
     }
@@ -370,22 +332,20 @@ impl SlotCore {
             return;
         }
         if let Some(after) = self.owed_next.take() {
-            self.state.out.push(Output::ReadOwed { after });
+            self.state.ask(Question::ReadOwed { after });
         }
-        if let Some(after) = self.state.alarms.begin_reading() {
-            self.state.out.push(Output::ReadWakes { after });
-        }
+        self.state.read_wakes_on();
     }
 
     /// When [`SlotCore::tick`] wants to be called.
     pub fn next_tick(&self) -> Option<Time> {
-        self.state.alarms.next_due_ms().map(Time)
+        self.state.next_due()
     }
 
     /// Lets idle entities leave memory, and the least recently used ones beyond the node's byte budget.
     pub fn passivate(&mut self, now: Time) {
-        let idle_ms = self.state.common.limits.idle_ms;
-        let durable_seq = self.state.shared.durable_seq();
+        let idle_ms = self.state.common().limits.idle_ms;
+        let durable_seq = self.state.shared().durable_seq();
         let mut pinned = 0;
         while let Some((key, resident)) = self.residents.front() {
             // The one that was used last stays, however large: else it would be loaded for every message.
@@ -395,7 +355,7 @@ impl SlotCore {
                 break;
             }
             let key = key.clone();
-            if self.state.shared.views.was_used(&key, resident) {
+            if self.state.shared().views.was_used(&key, resident) {
                 if let Some(resident) = self.residents.to_back(&key) {
                     resident.last_used = now;
                 }
@@ -412,7 +372,7 @@ impl SlotCore {
 
     fn leave(&mut self, key: &EntityKey, now: Time) {
         let Some(mut resident) = self.residents.remove(key) else { return };
-        self.state.shared.views.hide(key, &mut resident);
+        self.state.shared().views.hide(key, &mut resident);
         self.holding.resize(resident.size_bytes, 0);
         if resident.wants_snapshot_on_leaving() {
             let state = &mut self.state;
@@ -425,7 +385,7 @@ impl SlotCore {
     /// of callers that waited for an entity to load are returned, to be handled in the next generation;
     /// the runtime's own come again from the indexes.
     pub fn end(&mut self) -> Vec<Envelope> {
-        self.state.shared.views.clear();
+        self.state.shared().views.clear();
         for (_, resident) in self.residents.drain() {
             self.holding.resize(resident.size_bytes, 0);
             for watcher in resident.watchers {
@@ -433,8 +393,10 @@ impl SlotCore {
                 watcher.reply.send(Err(error));
             }
         }
-        let waiting = self.loading.drain().flat_map(|(_, waiting)| waiting);
-        waiting.filter(|envelope| !envelope.body.is_internal()).collect()
+        let mut waiting: Vec<Envelope> = self.loading.drain().flat_map(|(_, waiting)| waiting).collect();
+        waiting.retain(|envelope| !envelope.body.is_internal());
+        waiting.sort_by(|a, b| a.key.cmp(&b.key)); // in no order otherwise; those of one entity stay in theirs
+        waiting
     }
 }
 

@@ -6,11 +6,11 @@ use crate::actors::entity::Caller;
 use crate::actors::kinds;
 use crate::actors::runtime::envelope::{Keep, ReplyTo, Wait};
 use crate::actors::runtime::slot::{Memory, SlotLimits};
-use crate::actors::runtime::writer::{Item, Room, Submission};
+use crate::actors::runtime::writer::{Item, Room};
 use crate::actors::values::RequestId;
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::persistence::{OwedItem, Payload, Record, Slot};
+use crate::persistence::{OwedItem, OwedRow, Payload, Record, Slot};
 
 const NOW: Time = Time(1_000_000);
 const SLOTS: usize = 4;
@@ -40,10 +40,10 @@ fn key(number: usize) -> EntityKey {
 /// Brings an entity of this size into memory.
 fn bring(core: &mut SlotCore, number: usize, size_bytes: usize, now: Time) {
     let spec = kinds::all().by_name("slug").expect("a kind");
-    core.message(Envelope::internal(key(number), core.state.slot, Body::Read { wait: Wait::Durable }), now);
+    core.message(core.state.internal(key(number), Body::Read { wait: Wait::Durable }), now);
     let mut resident = Resident::new(spec.fresh());
     resident.size_bytes = size_bytes;
-    core.loaded(1, key(number), Ok(resident), now);
+    core.loaded(key(number), Ok(resident), now);
     core.passivate(now);
 }
 fn holds(core: &SlotCore, numbers: std::ops::Range<usize>) -> Vec<usize> {
@@ -152,7 +152,7 @@ fn an_entity_stays_while_a_receipt_is_looked_up() {
     let body = Body::Command { command: Arc::new(()), keep, if_version: None, wait: Wait::Durable };
     let (caller, request) = (Caller::System, RequestId::of("test", &[b"1"]));
     let envelope = Envelope { request, caller, reply, body, ..Envelope::internal(key(0), 0, Body::Wake) };
-    core.receipt_found(1, Lookup { ticket: 7, envelope }, Err(AskError::Unavailable), idle);
+    core.receipt_found(Lookup { ticket: 7, envelope }, Err(AskError::Unavailable), idle);
     core.passivate(idle);
     assert_eq!(holds(&core, 0..1), [0usize; 0], "the answer has come: it may leave");
 }
@@ -179,9 +179,9 @@ fn old_order() -> Resident {
 }
 
 fn records(core: &mut SlotCore) -> Vec<Record> {
-    let submitted = core.outputs(NOW).into_iter().filter_map(|output| match output {
-        Output::Submit(Submission { item: Item::Record(record), .. }) => Some(Record::clone(&record)),
-        _ => None,
+    let submitted = core.outputs(NOW).submissions.into_iter().filter_map(|submission| match submission.item {
+        Item::Record(record) => Some(Record::clone(&record)),
+        Item::Snapshot(_) | Item::Barrier => None,
     });
     submitted.collect()
 }
@@ -190,12 +190,12 @@ fn records(core: &mut SlotCore) -> Vec<Record> {
 fn an_old_order_that_nobody_answers_is_woken_at_its_deadline() {
     const RESERVE_MS: u64 = 25_000;
     let mut core = slot(&node(), 0);
-    core.wake_page(1, Some(Vec::new()), NOW);
+    core.wake_page(Vec::new(), NOW);
     let resident = old_order();
     let (order, row) =
         (crate::actors::runtime::envelope::key(11, "order"), resident.owed.as_deref().cloned().expect("owed"));
-    core.owed_page(1, vec![(order.clone(), row)], true, NOW);
-    core.loaded(1, order.clone(), Ok(resident), NOW);
+    core.owed_page(OwedPage { rows: vec![(order.clone(), row)], is_last: true }, NOW);
+    core.loaded(order.clone(), Ok(resident), NOW);
     let deadline = NOW.plus_ms(RESERVE_MS).0;
     let [moved] = &records(&mut core)[..] else { panic!("one record") };
     let wake = moved.wake.expect("a wake row");

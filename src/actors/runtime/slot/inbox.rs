@@ -16,7 +16,7 @@ struct Queue {
     waiting: VecDeque<Envelope>,
     /// Whether the actor has been poked and has not drained since.
     poked: bool,
-    /// After the slot is drained for good, nothing is taken any more.
+    /// The slot does not live here: nothing is taken.
     closed: bool,
 }
 
@@ -67,9 +67,14 @@ impl Inbox {
         self.queue.lock().waiting.is_empty()
     }
 
-    /// A new actor takes over: whatever poke its predecessor had is forgotten. Says whether messages wait.
-    /// A queue that was closed stays so.
-    pub fn reopen(&self) -> bool {
+    /// Messages are taken, also where the queue was closed.
+    pub fn open(&self) {
+        self.queue.lock().closed = false;
+    }
+
+    /// A new generation takes over: whatever poke the one before had is forgotten. Says whether messages wait: then
+    /// the slot pokes itself.
+    pub fn repoke(&self) -> bool {
         let mut queue = self.queue.lock();
         queue.poked = !queue.waiting.is_empty();
         queue.poked

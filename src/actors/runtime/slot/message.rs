@@ -1,84 +1,75 @@
-//! What is told to a slot's actor, and by whom.
+//! What is told to a slot, by whom, and what follows.
 
 use tokio::sync::oneshot;
 
-use super::output::Lookup;
+use super::claims::Claimed;
+use super::question::{Lookup, Question};
 use super::resident::Resident;
 use crate::actors::runtime::envelope::{AskError, Envelope};
 use crate::actors::runtime::writer::Ended;
-use crate::persistence::{EntityKey, Epoch, OwedRow, Record, SlotHead, WakeRow};
+use crate::persistence::{EntityKey, Epoch, OwedRow, Record, SlotHead, StoreError, WakeRow};
 
 pub enum SlotMessage {
-    /// From the supervisor, once and first, when the slot can be reached: whatever is told to a slot that serves
-    /// arrives.
+    /// From the supervisor, first and at most once. The slot serves, or claims itself first.
     Begin(Start),
-    /// Messages wait in the inbox.
+    /// From the router, when the inbox stops being empty, and from the slot itself: a turn follows.
     Poke,
+    /// From the slot's timer: the nearest wake is due.
+    Tick,
+    /// From the supervisor, now and then: idle entities may leave memory.
+    Passivate,
+    /// From the supervisor: the slot leaves this node. Nothing is taken any more; what waits is answered so that its
+    /// caller may ask again; what is in flight settles. Then the sender is told, and the slot's actor ends.
+    Leave(oneshot::Sender<()>),
+    /// From the writer: it could not make this generation's records durable. From the supervisor, where the writer
+    /// itself has failed. The slot recovers.
+    Ended { generation: u64, why: Ended },
+    /// What the slot has set going comes back. Of an earlier generation it is not taken.
+    Back { generation: u64, what: Back },
+}
+
+/// What comes back to a slot: each answers one [`Question`], but the last two, which come after a pause.
+pub enum Back {
     Loaded {
-        generation: u64,
         key: EntityKey,
         result: Box<Result<Resident, AskError>>,
     },
     ReceiptFound {
-        generation: u64,
         lookup: Box<Lookup>,
         found: Box<Result<Option<Record>, AskError>>,
     },
-    OwedPage {
-        generation: u64,
-        rows: Vec<(EntityKey, OwedRow)>,
-        is_last: bool,
+    OwedRead {
+        after: Option<(i64, EntityKey)>,
+        page: Result<OwedPage, StoreError>,
     },
-    WakePage {
-        generation: u64,
-        rows: Option<Vec<WakeRow>>,
+    WakesRead {
+        after: (i64, EntityKey),
+        rows: Result<Vec<WakeRow>, StoreError>,
     },
-    /// The nearest wake is due.
-    Tick,
-    /// Idle entities may leave memory.
-    Passivate,
-    /// A message that found no room comes again.
-    Again {
-        generation: u64,
-        envelope: Box<Envelope>,
+    Settled,
+    LookedAgain(Result<(), StoreError>),
+    Claimed {
+        epoch: Epoch,
+        answer: Result<Claimed, StoreError>,
     },
-    /// Nothing is taken any more; tell when everything in flight has settled.
-    Drain(oneshot::Sender<()>),
-    /// The writer could not make this generation's records durable.
-    Ended {
-        generation: u64,
-        why: Ended,
-    },
-    /// The slot's epoch has been raised: this is what is durable.
-    Recovered {
-        generation: u64,
-        head: SlotHead,
-    },
-    /// From a task of the slot: it has met stored data of the slot that is damaged.
-    Damaged {
-        generation: u64,
-        damage: Damage,
-        why: String,
-    },
+    /// A message of the runtime that could not be handled when it came.
+    Again(Box<Envelope>),
+    /// The store is to be asked, or asked once more.
+    Ask(Question),
+}
+
+/// A page of the owed index.
+pub struct OwedPage {
+    pub rows: Vec<(EntityKey, OwedRow)>,
+    pub is_last: bool,
 }
 
 /// How a slot begins.
 pub enum Start {
-    /// The node has just claimed it.
+    /// It has just been claimed, and stands so.
     Claimed(SlotHead),
-    /// Its actor failed: nothing of the generation before is trusted.
+    /// It is to be claimed. It was at this epoch when it was looked at.
+    Unclaimed(Epoch),
+    /// Its actor has failed: nothing of the generation before is trusted.
     Recover,
-    /// It could not be claimed at this epoch, because what is stored of it is damaged.
-    Damaged { epoch: Epoch, why: String },
-}
-
-/// Where the damage was met: what has to succeed before the slot serves again.
-#[derive(Debug, Clone)]
-pub enum Damage {
-    Claim,
-    Append,
-    /// A page of the owed index, after this row.
-    Owed(Option<(i64, EntityKey)>),
-    /// A page of the wake index, after this row.
-    Wakes((i64, EntityKey)),
 }

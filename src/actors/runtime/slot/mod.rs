@@ -1,8 +1,9 @@
 //! The slot: the actor that hosts entities.
 //!
-//! A slot is one ractor actor and thousands of entities. [`core`] is what it does, as a state machine
-//! without I/O: inputs in, outputs out. [`actor`] is the ractor actor around it, which carries the
-//! outputs out. The simulation drives the same core over a simulated journal and clock.
+//! A slot is one ractor actor and thousands of entities. [`core`] is what it does with their messages in one
+//! generation, [`shell`] how generations begin and end; both are state machines without I/O: a message in, outputs out.
+//! [`asking`] puts its questions to the store. [`actor`] is the ractor actor around them, which carries the outputs out.
+//! The simulation drives the same shell and asks the same questions over a simulated journal and clock.
 //!
 //! - A message finds its entity, or waits (bounded) while it is loaded.
 //! - A command is judged, its events are applied to the state in memory at once, and the record goes to
@@ -15,10 +16,11 @@
 
 pub mod actor;
 mod alarms;
-mod answered;
-mod answers;
+pub mod asking;
 mod claims;
-pub mod core;
+mod core;
+mod dispatch;
+mod gauges;
 mod inbox;
 mod load;
 mod memory;
@@ -26,9 +28,11 @@ pub mod message;
 pub mod output;
 mod outstanding;
 mod pushed_out;
+pub mod question;
 mod receipts;
 mod recovery;
 mod resident;
+pub mod shell;
 mod state;
 mod views;
 
@@ -40,17 +44,20 @@ use outstanding::Outstanding;
 use parking_lot::{Mutex, MutexGuard};
 
 pub use claims::Claims;
+pub use dispatch::Dispatch;
 pub use inbox::{Inbox, Pushed};
-pub use load::{fresh, load};
+pub use load::fresh;
 pub use memory::Memory;
 pub use receipts::ReceiptLimits;
 pub use recovery::claim_all;
 pub use resident::Resident;
-pub use state::{Common, Dispatch};
+pub use state::Common;
 pub use views::Views;
 
 use super::envelope::{AskError, Body, Envelope, Residence};
 use crate::actors::kinds::Kinds;
+use crate::cluster::Lease;
+use crate::metrics::Metrics;
 use crate::persistence::{EntityKey, Epoch, Journal, Slot};
 
 /// What a slot shares with the writer, the router and its dispatchers.
@@ -62,6 +69,8 @@ pub struct SlotShared {
     durable_seq: AtomicU64,
     outstanding: Mutex<Outstanding>,
     generation: AtomicU64,
+    /// The slot's epoch as it was seen last: whoever claims it begins there.
+    epoch: AtomicU64,
     pub restarts: AtomicU32,
 }
 
@@ -74,6 +83,7 @@ impl SlotShared {
             durable_seq: AtomicU64::new(0),
             outstanding: Mutex::default(),
             generation: AtomicU64::new(0),
+            epoch: AtomicU64::new(0),
             restarts: AtomicU32::new(0),
         })
     }
@@ -89,6 +99,21 @@ impl SlotShared {
             None => return Some(envelope),
         }
         None
+    }
+    /// Takes a message in, or answers it: a read with what the slot shows, anything with why it cannot be. Says
+    /// whether the slot has to be poked.
+    pub fn deliver(&self, envelope: Envelope, lease: &dyn Lease, metrics: &Metrics) -> bool {
+        let envelope = if lease.is_valid() { self.read(envelope) } else { Some(envelope) };
+        match envelope.map(|envelope| self.inbox.push(envelope)) {
+            None | Some(Pushed::Quiet) => {}
+            Some(Pushed::Poke) => return true,
+            Some(Pushed::Full(envelope)) => {
+                metrics.busy.inc();
+                envelope.reply.send(Err(AskError::Busy { retry_after_ms: 100 }));
+            }
+            Some(Pushed::Closed(envelope)) => envelope.reply.send(Err(AskError::Unavailable)),
+        }
+        false
     }
     /// Takes and shows nothing any more; what waited is returned, unanswered.
     pub fn close(&self) -> Vec<Envelope> {
@@ -127,6 +152,17 @@ impl SlotShared {
     /// The slot's present generation. What was built in an earlier one does not exist.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+    /// The slot's epoch as it was seen last.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch.load(Ordering::Acquire)
+    }
+    fn set_epoch(&self, epoch: Epoch) {
+        self.epoch.store(epoch, Ordering::Release);
+    }
+    /// The slot has left: nothing is known any more of what its entities owe.
+    fn forget(&self) {
+        *self.outstanding() = Outstanding::default();
     }
     /// Ends the present generation and begins the next, whose number is returned.
     pub fn next_generation(&self) -> u64 {

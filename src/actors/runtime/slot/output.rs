@@ -1,36 +1,62 @@
-//! What a slot wants done: the outputs of its core.
+//! What a slot wants done, as plain values. Whoever runs the slot carries them out in this order: what goes to the
+//! writer first, since the rest may depend on it (a load waits for what is in front of it in the writer's queue).
 
-use super::Dispatch;
-use crate::actors::runtime::envelope::{AskError, Envelope, Reply, ReplyTo};
-use crate::actors::runtime::writer::Submission;
-use crate::persistence::EntityKey;
+use tokio::sync::oneshot;
 
-/// A message of the runtime that found no room comes again after this time.
-pub(super) const ROOM_AGAIN_MS: u64 = 100;
+use super::dispatch::Dispatch;
+use super::message::Back;
+use super::question::Question;
+use crate::actors::runtime::envelope::{AskError, Reply, ReplyTo};
+use crate::actors::runtime::writer::{Ended, Submission};
+use crate::actors::values::Time;
+use crate::persistence::{Slot, StoreError};
 
-/// What the slot wants done. Submissions go first, in their order: what else is done may depend on them.
-pub enum Output {
-    /// Hand this to the journal writer.
-    Submit(Submission),
-    /// Answer now: nothing in flight stands behind it.
-    Answer(ReplyTo, Result<Reply, AskError>),
-    /// Bring an entity into memory. `settle`: records of it may be in flight; wait for them first.
-    Load { key: EntityKey, settle: bool },
-    /// Look in the index whether the request of this command was seen, after everything in flight.
-    FindReceipt(Lookup),
-    /// Read a page of the owed index.
-    ReadOwed { after: Option<(i64, EntityKey)> },
-    /// Read a page of the wake index, after everything in flight has settled.
-    ReadWakes { after: (i64, EntityKey) },
-    /// Send an owed request again after a while, the longer the more often it was sent.
-    Resend(Dispatch),
-    /// A message of the runtime that cannot be handled now: bring it again after this time.
-    Later { envelope: Envelope, after_ms: u64 },
+#[derive(Default)]
+pub struct Outputs {
+    /// Hand these to the journal writer, in their order.
+    pub submissions: Vec<Submission>,
+    pub others: Vec<Output>,
 }
 
-/// A command, or a question after one, whose receipt is looked for in the index.
-pub struct Lookup {
-    /// Which look-up of the slot's generation it is.
-    pub(super) ticket: u64,
-    pub envelope: Envelope,
+pub enum Output {
+    /// Answer now: nothing in flight stands behind it.
+    Answer(ReplyTo, Result<Reply, AskError>),
+    /// Ask the store, and bring the answer back.
+    Ask { generation: u64, question: Question },
+    /// Bring this back after a pause.
+    After { generation: u64, after_ms: u64, what: Back },
+    /// Send an owed request again after a pause.
+    Resend { dispatch: Dispatch, after_ms: u64 },
+    /// Send [`Tick`](super::message::SlotMessage::Tick) at this time. It takes the place of the one that was wanted before.
+    TickAt(Time),
+    /// Send [`Poke`](super::message::SlotMessage::Poke) to the slot itself.
+    Poke,
+    /// Have the writer refuse whatever this generation still has in its queue.
+    EndGeneration { slot: Slot, generation: u64, why: Ended },
+    /// The store must not be used any more.
+    StoreFailed(StoreError),
+    /// The slot was in quarantine and is served again.
+    ReadableAgain,
+    /// The slot has left: tell who waits for it, and end its actor.
+    Left(Vec<oneshot::Sender<()>>),
+}
+
+impl Outputs {
+    pub fn is_empty(&self) -> bool {
+        self.submissions.is_empty() && self.others.is_empty()
+    }
+
+    /// Appends what is wanted after all this.
+    pub(super) fn append(&mut self, mut later: Outputs) {
+        if self.submissions.is_empty() {
+            self.submissions = later.submissions;
+        } else {
+            self.submissions.append(&mut later.submissions);
+        }
+        if self.others.is_empty() {
+            self.others = later.others;
+        } else {
+            self.others.append(&mut later.others);
+        }
+    }
 }

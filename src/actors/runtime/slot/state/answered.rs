@@ -6,13 +6,18 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::output::{Output, ROOM_AGAIN_MS};
-use super::resident::Resident;
-use super::state::{Dispatch, Judged, SlotState};
+use super::{Judged, ROOM_AGAIN_MS, SlotState, Work};
 use crate::actors::entity::Answer;
 use crate::actors::runtime::envelope::{Body, Envelope};
+use crate::actors::runtime::slot::dispatch::Dispatch;
+use crate::actors::runtime::slot::output::Output;
+use crate::actors::runtime::slot::resident::Resident;
 use crate::actors::values::Time;
 use crate::persistence::EntityKey;
+
+/// What was answered and is owed all the same is sent again after this time, and each time after twice as long.
+const RESEND_FIRST_MS: u64 = 1_000;
+const RESEND_MAX_MS: u64 = 60_000;
 
 /// One answer to the request `number`, which is owed under `key`.
 struct Answered {
@@ -31,7 +36,7 @@ impl SlotState {
     }
 
     /// Several answers to one entity.
-    pub(super) fn answered_together(
+    pub(in crate::actors::runtime::slot) fn answered_together(
         &mut self,
         resident: &mut Resident,
         entity: &EntityKey,
@@ -39,8 +44,7 @@ impl SlotState {
         now: Time,
     ) -> Judged {
         if !self.common.room.has_space() {
-            let later = envelopes.into_iter().map(|envelope| Output::Later { envelope, after_ms: ROOM_AGAIN_MS });
-            self.out.extend(later);
+            envelopes.into_iter().for_each(|envelope| self.later(envelope, ROOM_AGAIN_MS));
             return Judged::Refused;
         }
         let mut answers: Vec<Answered> = Vec::with_capacity(envelopes.len());
@@ -56,8 +60,8 @@ impl SlotState {
         };
         let judged = match understood {
             Ok(Some(command)) => {
-                let work = self.own_work(entity, resident.version, command, read[0].0, false);
-                self.work(resident, entity.clone(), work, now)
+                let work = Work::own(entity, resident.version, read[0].0, false);
+                self.work(resident, entity.clone(), command, work, now)
             }
             Ok(None) => return self.one_by_one(resident, entity, answers, now),
             Err(_panic) => Judged::Panicked { spoilt: false },
@@ -83,8 +87,8 @@ impl SlotState {
         let understood = catch_unwind(AssertUnwindSafe(|| resident.state.answered(&answered.key, &answered.answer)));
         let judged = match understood {
             Ok(Some(command)) => {
-                let work = self.own_work(entity, resident.version, command, &answered.key, false);
-                self.work(resident, entity.clone(), work, now)
+                let work = Work::own(entity, resident.version, &answered.key, false);
+                self.work(resident, entity.clone(), command, work, now)
             }
             Ok(None) => Judged::Fine,
             Err(_panic) => Judged::Panicked { spoilt: false },
@@ -106,7 +110,10 @@ impl SlotState {
                     let owed = owes.swap_remove(at);
                     self.shared.failed(self.generation, answered.number, "answered, and owed all the same".into());
                     let dispatch = self.dispatch(entity, answered.number, owed.key, owed.to);
-                    self.out.push(Output::Resend(Dispatch { attempt: answered.attempt + 1, ..dispatch }));
+                    self.common.metrics.owed_resent.inc();
+                    let after_ms = (RESEND_FIRST_MS << answered.attempt.min(16)).min(RESEND_MAX_MS);
+                    let dispatch = Dispatch { attempt: answered.attempt.saturating_add(1), ..dispatch };
+                    self.out.others.push(Output::Resend { dispatch, after_ms });
                 }
             }
         }

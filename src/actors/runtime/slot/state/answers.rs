@@ -1,12 +1,13 @@
 //! How the slot answers: now or once it is durable, once the entity has settled, and a repeated question
 //! with the outcome that it had.
 
-use super::output::{Lookup, Output};
-use super::receipts::Kept;
-use super::resident::{Resident, Watcher};
-use super::state::{LookedUp, SlotState, known_receipt, must_look_up};
+use super::{LookedUp, SlotState, known_receipt, must_look_up};
 use crate::actors::runtime::envelope::{AskError, Body, Envelope, Keep, Reply, ReplyTo, Wait};
 use crate::actors::runtime::erased::{KindSpec, is_acceptance};
+use crate::actors::runtime::slot::output::Output;
+use crate::actors::runtime::slot::question::{Lookup, Question};
+use crate::actors::runtime::slot::receipts::Kept;
+use crate::actors::runtime::slot::resident::{Resident, Watcher};
 use crate::actors::runtime::writer::{Effect, Item, Submission};
 use crate::actors::values::Time;
 
@@ -37,7 +38,7 @@ impl SlotState {
             return self.busy(envelope.reply);
         }
         self.next_lookup += 1;
-        self.out.push(Output::FindReceipt(Lookup { ticket, envelope }));
+        self.ask(Question::FindReceipt(Lookup { ticket, envelope }));
     }
 
     /// The same question gets the same answer.
@@ -66,21 +67,27 @@ impl SlotState {
         self.answer_durably(resident.seq, watcher.reply, Ok(then));
     }
 
-    pub(super) fn answer(&mut self, reply: ReplyTo, answer: Result<Reply, AskError>) {
-        self.out.push(Output::Answer(reply, answer));
+    pub(in crate::actors::runtime::slot) fn answer(&mut self, reply: ReplyTo, answer: Result<Reply, AskError>) {
+        self.out.others.push(Output::Answer(reply, answer));
     }
 
-    pub(super) fn busy(&mut self, reply: ReplyTo) {
+    pub(in crate::actors::runtime::slot) fn busy(&mut self, reply: ReplyTo) {
         self.common.metrics.busy.inc();
         self.answer(reply, Err(AskError::Busy { retry_after_ms: 100 }));
     }
 
     pub(super) fn submit(&mut self, item: Item, effects: Vec<Effect>) {
-        self.out.push(Output::Submit(Submission { slot: self.slot, generation: self.generation, item, effects }));
+        let (slot, generation) = (self.slot, self.generation);
+        self.out.submissions.push(Submission { slot, generation, item, effects });
     }
 
     /// Answers once the record `seq`, on which the answer is based, is durable.
-    pub(super) fn answer_durably(&mut self, seq: u64, to: ReplyTo, answer: Result<Reply, AskError>) {
+    pub(in crate::actors::runtime::slot) fn answer_durably(
+        &mut self,
+        seq: u64,
+        to: ReplyTo,
+        answer: Result<Reply, AskError>,
+    ) {
         if seq <= self.shared.durable_seq() {
             self.answer(to, answer);
         } else if self.common.room.has_space() {
@@ -91,7 +98,12 @@ impl SlotState {
     }
 
     /// Answers with the present state, now or when the entity has settled.
-    pub(super) fn answer_when(&mut self, resident: &mut Resident, watcher: Watcher, wait: Wait) {
+    pub(in crate::actors::runtime::slot) fn answer_when(
+        &mut self,
+        resident: &mut Resident,
+        watcher: Watcher,
+        wait: Wait,
+    ) {
         let ready = wait == Wait::Durable || resident.state.settled();
         self.answer_as(resident, watcher, ready);
     }

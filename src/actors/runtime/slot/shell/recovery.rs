@@ -1,0 +1,179 @@
+//! How a slot comes to serve: it lets its last generation settle, and raises its epoch, for as long as it takes. That
+//! waits for or fences whatever is still in flight.
+//!
+//! In quarantine stored data that all its entities depend on is damaged. Damage is never skipped and never served, and it
+//! is no reason to end the node: the other slots are well, and another node would read the same bytes. So the slot throws
+//! away what it has in memory and answers everybody that its data is damaged. What failed is tried again, after pauses
+//! that grow. When it succeeds (somebody has repaired the store) the slot recovers as after any other end of a
+//! generation. A restart loses nothing of this: the next start meets the damage again.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Now, Phase, SlotShell};
+use crate::actors::runtime::envelope::AskError;
+use crate::actors::runtime::pauses::Pauses;
+use crate::actors::runtime::slot::claims::Claimed;
+use crate::actors::runtime::slot::message::Back;
+use crate::actors::runtime::slot::output::Output;
+use crate::actors::runtime::slot::question::{Damage, Question};
+use crate::persistence::{Epoch, Slot, SlotHead, StoreError};
+
+const PAUSE_FIRST: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// After this long without damage the pauses begin anew.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(300);
+
+/// A slot on its way to serve.
+pub(super) struct Recovery {
+    /// In quarantine: what is read again, after this pause, before the slot is claimed.
+    quarantine: Option<(Damage, Duration)>,
+    /// Between attempts at the store.
+    pauses: Pauses,
+}
+
+impl Recovery {
+    pub fn is_quarantine(&self) -> bool {
+        self.quarantine.is_some()
+    }
+}
+
+/// The pauses of a quarantine.
+#[derive(Default)]
+pub(super) struct Backoff {
+    attempts: u32,
+    last: Option<Instant>,
+}
+
+impl Backoff {
+    fn next(&mut self, now: Instant) -> Duration {
+        if self.last.is_none_or(|last| now.saturating_duration_since(last) > FORGIVEN_AFTER) {
+            self.attempts = 0;
+        }
+        let pause = (PAUSE_FIRST * 2u32.saturating_pow(self.attempts.min(16))).min(PAUSE_MAX);
+        (self.attempts, self.last) = (self.attempts + 1, Some(now));
+        pause
+    }
+}
+
+impl SlotShell {
+    /// Begins a generation that is yet to be claimed.
+    pub(super) fn recover(&mut self, quarantine: Option<(Damage, Duration)>) {
+        let ended = self.context.shared.generation();
+        self.context.shared.next_generation();
+        self.phase = Phase::Recovering(Recovery { quarantine, pauses: Pauses::STORE });
+        self.ask(Question::Settle { generation: ended });
+    }
+
+    /// A step of the recovery is done.
+    pub(super) fn recovered_so_far(&mut self, what: Back, now: Now) {
+        let Phase::Recovering(recovery) = &mut self.phase else { return };
+        let claim = Question::Claim { epoch: self.context.shared.epoch() };
+        match what {
+            Back::Settled => match recovery.quarantine.clone() {
+                Some((damage, pause)) => self.after(millis(pause), Back::Ask(Question::LookAgain(damage))),
+                None => self.ask(claim),
+            },
+            Back::LookedAgain(Ok(())) => self.ask(claim),
+            Back::LookedAgain(Err(error)) => {
+                let damage = recovery.quarantine.as_ref().map_or(Damage::Claim, |(damage, _)| damage.clone());
+                self.not_recovered(damage.clone(), Question::LookAgain(damage), error, now);
+            }
+            Back::Claimed { epoch, answer } => self.claimed(epoch, answer, now),
+            Back::Ask(question) => self.ask(question),
+            Back::Loaded { .. }
+            | Back::ReceiptFound { .. }
+            | Back::OwedRead { .. }
+            | Back::WakesRead { .. }
+            | Back::Again(_) => {}
+        }
+    }
+
+    fn claimed(&mut self, epoch: Epoch, answer: Result<Claimed, StoreError>, now: Now) {
+        let slot = self.context.shared.slot;
+        match answer {
+            Ok(Claimed::Head(head)) => self.serve(&head, now),
+            // The claim before may have been made without our hearing of it.
+            Ok(Claimed::Fenced(head)) => match own(head, slot, self.context.ownership.node.as_str()) {
+                Ok(epoch) => {
+                    self.context.shared.set_epoch(epoch);
+                    self.ask_after_a_pause(Question::Claim { epoch });
+                }
+                Err(error) => self.fail(error),
+            },
+            Ok(Claimed::Refused(why)) => {
+                tracing::warn!(slot, %why, "the slot is not claimed yet");
+                self.ask_after_a_pause(Question::Claim { epoch });
+            }
+            Err(error) => self.not_recovered(Damage::Claim, Question::Claim { epoch }, error, now),
+        }
+    }
+
+    /// A step has failed: it may succeed the next time, or the slot's data is damaged, or the store has failed.
+    fn not_recovered(&mut self, damage: Damage, again: Question, error: StoreError, now: Now) {
+        match error {
+            StoreError::Damaged(why) => self.quarantine(damage, &why, now),
+            StoreError::Fatal(_) => self.fail(error),
+            StoreError::Unavailable(_) | StoreError::Unknown(_) => {
+                tracing::debug!(slot = self.context.shared.slot, %error, "a slot waits for the store");
+                self.ask_after_a_pause(again);
+            }
+        }
+    }
+
+    fn ask_after_a_pause(&mut self, question: Question) {
+        let Phase::Recovering(recovery) = &mut self.phase else { return };
+        let pause = recovery.pauses.take();
+        self.after(millis(pause), Back::Ask(question));
+    }
+
+    /// Ends the generation and serves nothing until what met the damage has succeeded.
+    pub(super) fn quarantine(&mut self, damage: Damage, why: &str, now: Now) {
+        let pause = self.backoff.next(now.instant);
+        let (slot, place) = (self.context.shared.slot, damage.place());
+        tracing::error!(slot, place, why, retry_after_ms = pause.as_millis(), "slot quarantined");
+        self.leave_core();
+        self.end_generation();
+        if self.context.ownership.quarantine(slot, &format!("{place}: {why}")) {
+            self.context.common.metrics.slots_quarantined.inc();
+        }
+        self.turn_away();
+        self.recover(Some((damage, pause)));
+    }
+
+    /// Answers everybody who waits. What the runtime itself has sent comes again from the indexes.
+    pub(super) fn turn_away(&mut self) {
+        let (waiting, _) = self.context.shared.inbox.drain(usize::MAX);
+        let lease_is_valid = self.context.lease.is_valid();
+        for envelope in self.held.drain(..).chain(waiting) {
+            // Without a lease another node may own the slot, and read it well.
+            let error = if lease_is_valid { AskError::Damaged } else { AskError::Unavailable };
+            envelope.reply.send(Err(error));
+        }
+    }
+
+    /// The slot serves: if it was in quarantine, that is over.
+    pub(super) fn end_quarantine(&mut self) {
+        let slot = self.context.shared.slot;
+        if self.context.ownership.end_quarantine(slot) {
+            self.context.common.metrics.slots_quarantined.dec();
+            tracing::warn!(slot, "the slot is served again: what was damaged has been read");
+            self.out.others.push(Output::ReadableAgain);
+        }
+    }
+}
+
+fn millis(pause: Duration) -> u64 {
+    u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The slot's epoch, if it is this owner's.
+fn own(head: SlotHead, slot: Slot, owner: &str) -> Result<Epoch, StoreError> {
+    match head.owner {
+        Some(other) if other != owner => {
+            Err(StoreError::Fatal(format!("another node has taken over: slot {slot} belongs to {other}")))
+        }
+        Some(_) | None => Ok(head.epoch),
+    }
+}

@@ -1,0 +1,93 @@
+//! Where a node's mutations bite: on what goes into a slot, and on what comes out of it.
+
+use souk::actors::runtime::envelope::{Body, Envelope, ReplyTo};
+use souk::actors::runtime::slot::message::{Back, SlotMessage};
+use souk::actors::runtime::slot::output::Output;
+use souk::actors::runtime::slot::question::Question;
+use souk::actors::runtime::writer::{Effect, Item, Submission};
+use souk::cluster::Lease;
+
+use super::Node;
+use crate::mutations::Mutation;
+
+impl Node {
+    /// `None`: the message is lost.
+    pub(super) fn spoil_message(&mut self, slot: usize, mut message: SlotMessage) -> Option<SlotMessage> {
+        let shared = &self.seats[slot].shared;
+        let Some(mutation) = self.mutation else { return Some(message) };
+        match (mutation, &mut message) {
+            (Mutation::LookupFindsNothing, SlotMessage::Back { what: Back::ReceiptFound { found, .. }, .. }) => {
+                if found.is_ok() {
+                    **found = Ok(None);
+                }
+            }
+            (
+                Mutation::OwedForgottenInRecovery,
+                SlotMessage::Back { what: Back::OwedRead { after: None, page: Ok(page) }, .. },
+            ) if page.is_last => drop(page.rows.pop()),
+            (Mutation::OwedPageIsLast, SlotMessage::Back { what: Back::OwedRead { page: Ok(page), .. }, .. }) => {
+                page.is_last = true;
+            }
+            (Mutation::EndNotTold, SlotMessage::Ended { .. }) => return None,
+            (Mutation::LeaverForgetsCallers, SlotMessage::Leave(_)) => {
+                shared.inbox.drain(usize::MAX).0.into_iter().for_each(std::mem::forget);
+            }
+            _ => {}
+        }
+        Some(message)
+    }
+
+    /// `None`: it is not done.
+    pub(super) fn spoil_output(&self, output: Output) -> Option<Output> {
+        let is_lost = match (self.mutation, &output) {
+            (Some(Mutation::AgainIsLost), Output::After { what: Back::Again(_), .. }) => true,
+            (Some(Mutation::ClaimedOnce), Output::After { what: Back::Ask(Question::Claim { .. }), .. }) => true,
+            (Some(Mutation::PokeIsLost), Output::Poke) => true,
+            _ => false,
+        };
+        (!is_lost).then_some(output)
+    }
+
+    pub(super) fn spoil_submission(&self, slot: usize, mut submission: Submission) -> Submission {
+        match self.mutation {
+            Some(Mutation::ReadBeforeCommit) => {
+                if let Item::Record(record) = &submission.item {
+                    self.seats[slot].shared.set_durable_seq(record.seq);
+                }
+            }
+            Some(Mutation::ReplyBeforeCommit) => {
+                let (replies, others): (Vec<_>, Vec<_>) =
+                    submission.effects.into_iter().partition(|effect| matches!(effect, Effect::Reply(..)));
+                submission.effects = others;
+                for effect in replies {
+                    if let Effect::Reply(to, reply) = effect {
+                        to.send(reply);
+                    }
+                }
+            }
+            Some(_) | None => {}
+        }
+        submission
+    }
+
+    /// Answers a read with the first that its slot has ever shown, if that is the mutation.
+    pub(super) fn show_stale(&self, envelope: Envelope) -> Option<Envelope> {
+        let spoils = self.mutation == Some(Mutation::ViewNotHidden) && self.lease.is_valid();
+        if !spoils || !matches!(envelope.body, Body::Read { .. }) {
+            return Some(envelope);
+        }
+        let (reply, mut shown) = ReplyTo::channel();
+        let body = envelope.body.clone();
+        let asked = Envelope { reply, ..Envelope::internal(envelope.key.clone(), envelope.slot, body) };
+        self.shared(envelope.slot).read(asked);
+        let mut stale = self.stale.lock();
+        if let Ok(Ok(shown)) = shown.try_recv() {
+            stale.entry(envelope.key.clone()).or_insert(shown);
+        }
+        match stale.get(&envelope.key) {
+            Some(shown) => envelope.reply.send(Ok(shown.clone())),
+            None => return Some(envelope),
+        }
+        None
+    }
+}
