@@ -16,10 +16,10 @@ impl Node {
         let shared = &self.seats[slot].shared;
         let Some(mutation) = self.mutation else { return Some(message) };
         match (mutation, &mut message) {
-            (Mutation::LookupFindsNothing, SlotMessage::Back { what: Back::ReceiptFound { found, .. }, .. }) => {
-                if found.is_ok() {
-                    **found = Ok(None);
-                }
+            (Mutation::LookupFindsNothing, SlotMessage::Back { what: Back::ReceiptFound { found, .. }, .. })
+                if found.is_ok() =>
+            {
+                **found = Ok(None);
             }
             (
                 Mutation::OwedForgottenInRecovery,
@@ -39,12 +39,12 @@ impl Node {
 
     /// `None`: it is not done.
     pub(super) fn spoil_output(&self, output: Output) -> Option<Output> {
-        let is_lost = match (self.mutation, &output) {
-            (Some(Mutation::AgainIsLost), Output::After { what: Back::Again(_), .. }) => true,
-            (Some(Mutation::ClaimedOnce), Output::After { what: Back::Ask(Question::Claim { .. }), .. }) => true,
-            (Some(Mutation::PokeIsLost), Output::Poke) => true,
-            _ => false,
-        };
+        let is_lost = matches!(
+            (self.mutation, &output),
+            (Some(Mutation::AgainIsLost), Output::After { what: Back::Again(_), .. })
+                | (Some(Mutation::ClaimedOnce), Output::After { what: Back::Ask(Question::Claim { .. }), .. })
+                | (Some(Mutation::PokeIsLost), Output::Poke)
+        );
         (!is_lost).then_some(output)
     }
 
