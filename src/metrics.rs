@@ -1,7 +1,7 @@
 //! Everything that souk counts. One struct lists all metrics; the doc comment of each is its help text.
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 /// Declares the metrics: name and kind of each from its field, the help text from its doc comment.
@@ -71,6 +71,20 @@ metrics! {
     snapshots_too_large: IntCounter,
     /// Entities read anew for the read models.
     projection_reads: IntCounter,
+    /// Records that a consumer of the feed has taken, by consumer.
+    consumer_records: IntCounterVec(&["consumer"]),
+    /// Records of the journal, of whatever kind, that a consumer of the feed has not passed yet, by consumer.
+    consumer_lag_records: IntGaugeVec(&["consumer"]),
+    /// Milliseconds for which a consumer of the feed has lacked a record that it follows, by consumer.
+    consumer_lag_ms: IntGaugeVec(&["consumer"]),
+    /// Failures of consumers of the feed, each tried again, by consumer.
+    consumer_failures: IntCounterVec(&["consumer"]),
+    /// Slots that a consumer of the feed cannot read, by consumer.
+    consumer_slots_failing: IntGaugeVec(&["consumer"]),
+    /// Times that a consumer of the feed was built anew, by consumer and reason. `mismatch`: the journal has lost records.
+    consumer_rebuilds: IntCounterVec(&["consumer", "reason"]),
+    /// Looks of consumers that the tail of newest records could not serve, so that the journal was read.
+    feed_tail_misses: IntCounter,
     /// Receipts forgotten because nobody needs them any more, where the store deletes them one by one.
     receipts_pruned: IntCounter,
     /// Slot actors restarted after a failure.
@@ -135,6 +149,11 @@ impl MakePlain for IntGauge {
 impl<const N: usize> Make<&[&str; N]> for IntCounterVec {
     fn make(name: &str, help: &str, labels: &[&str; N]) -> Self {
         IntCounterVec::new(Opts::new(name, help), labels).expect(FIXED)
+    }
+}
+impl<const N: usize> Make<&[&str; N]> for IntGaugeVec {
+    fn make(name: &str, help: &str, labels: &[&str; N]) -> Self {
+        IntGaugeVec::new(Opts::new(name, help), labels).expect(FIXED)
     }
 }
 impl<const N: usize> Make<&[f64; N]> for Histogram {

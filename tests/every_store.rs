@@ -3,6 +3,7 @@
 
 mod api;
 mod crash;
+mod following;
 mod import;
 mod races;
 mod replay;

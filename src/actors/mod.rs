@@ -17,6 +17,7 @@ pub mod slug;
 pub mod user;
 
 pub mod entity;
+pub mod feed;
 pub mod gateways;
 pub mod kinds;
 pub mod policy;

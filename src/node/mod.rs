@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::actors::feed::ConsumerStatus;
 use crate::actors::gateways::payments::MockPayments;
 use crate::actors::kinds;
 use crate::actors::projections::Projections;
@@ -74,8 +75,9 @@ pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
     let opening = async {
         let store = open_store(&config).await?;
         let follow = |prepared: Prepared| {
-            let projections = Projections::new(prepared.client(), store.clone(), metrics.clone());
-            (prepared.with_follower(projections.clone()), projections)
+            let journal: Arc<dyn Journal> = store.clone();
+            let projections = Arc::new(Projections::new(&prepared.client(), &journal, &metrics));
+            (prepared.with_follower(projections.feed.clone()), projections)
         };
         serve(&config, store.clone(), &address.to_string(), metrics.clone(), follow).await
     };
@@ -87,7 +89,7 @@ pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
             return Ok(());
         }
     };
-    projections.start().await?;
+    projections.feed.start().await?;
     let health = Arc::new(Health::default());
     let edge = Edge::start(http::Given {
         client: runtime.client.clone(),
@@ -115,16 +117,24 @@ pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
     let complete: http::operations::health::Check =
         Box::new(move || if follows.is_complete() { Ok(()) } else { Err("reading the catalogue".into()) });
     health.check("read_models", complete);
+    let follows = projections.clone();
+    health.note(Box::new(move || follows.feed.statuses().iter().map(lag_of).collect()));
     health.started();
     http::serve(listener, edge, shutdown).await;
     tracing::info!("draining");
-    projections.stop();
+    projections.feed.stop();
     let failure = failed.borrow().clone();
     let stopped = Served { runtime, membership }.stop().await;
     match failure {
         Some(error) => bail!("the store has failed: {error}"),
         None => Ok(stopped?),
     }
+}
+
+/// How a consumer of the journal stands, for `/readyz?verbose`.
+fn lag_of(status: &ConsumerStatus) -> (String, String) {
+    let ConsumerStatus { name, state, lag_records, lag_ms, .. } = status;
+    (format!("consumer {name}"), format!("{}, {lag_records} records and {lag_ms} ms behind", state.word()))
 }
 
 async fn cancel_on(

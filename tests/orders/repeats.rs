@@ -32,7 +32,8 @@ async fn a_completion_is_repeated_while_a_refund_is_pending() {
     let no_refunds = |client| Arc::new(NoRefunds(MockPayments::new(client))) as Arc<dyn Gateway>;
     let shop = Shop::open_with(store.clone(), 60_000, no_refunds).await.with_stock(5).await;
     let metrics = Arc::new(Metrics::new());
-    let projections = Projections::new(shop.client.clone(), store, metrics.clone());
+    let journal: Arc<dyn Journal> = store;
+    let projections = Arc::new(Projections::new(&shop.client, &journal, &metrics));
     let (_, url) = edge::serve(shop.client.clone(), projections, metrics).await;
     let client = client::client();
     let cart: Value = client

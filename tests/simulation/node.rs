@@ -20,7 +20,7 @@ use souk::actors::runtime::writer::{EffectSink, Ended, Gathering, WriterArgument
 use souk::actors::values::Time;
 use souk::cluster::{Lease, NodeId, Ownership};
 use souk::config::Config;
-use souk::persistence::{EntityKey, Journal, Slot, SlotHead, StoreError};
+use souk::persistence::{EntityKey, Journal, Record, Slot, SlotHead, StoreError};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::journal::SimJournal;
@@ -46,8 +46,7 @@ impl EffectSink for SimSink {
     fn dispatch(&self, dispatch: Dispatch) {
         self.0.lock().push_back(Out::Dispatch(dispatch));
     }
-    fn changed(&self, _keys: Vec<EntityKey>) {}
-    fn readable_again(&self) {}
+    fn committed(&self, _records: Vec<Arc<Record>>) {}
     fn ended(&self, slot: Slot, generation: u64, why: Ended) {
         self.0.lock().push_back(Out::Ended { slot, generation, why });
     }
@@ -432,7 +431,6 @@ impl Node {
                 Output::Poke => seat.mail.push_back(SlotMessage::Poke),
                 Output::EndGeneration { slot, generation, why } => self.gathering.end_generation(slot, generation, why),
                 Output::StoreFailed(error) => self.sink.store_failed(error),
-                Output::ReadableAgain => self.sink.readable_again(),
                 Output::Left(done) => {
                     for done in done {
                         let _ = done.send(());

@@ -7,18 +7,23 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use async_trait::async_trait;
 use parking_lot::RwLock;
+use tokio::time::Instant;
 
 use super::ROWS_AT_ONCE;
 use super::catalogue::Range;
+use super::read_model::Rows;
+use crate::actors::entity::Kind;
 use crate::actors::order::types::{FulfillmentStatus, Order, OrderStatus, PaymentStatus};
-use crate::actors::runtime::client::View;
+use crate::actors::runtime::client::{AskError, Client, View};
 use crate::actors::values::{OrderId, Time};
+use crate::persistence::EntityKey;
 
 #[derive(Default)]
-pub struct Orders(RwLock<Rows>);
+pub struct Orders(RwLock<ByTime>);
 
-type Rows = BTreeMap<(Time, OrderId), Row>;
+type ByTime = BTreeMap<(Time, OrderId), Row>;
 
 #[derive(Debug, Clone, Copy)]
 struct Row {
@@ -54,7 +59,7 @@ pub struct OrdersFound {
 
 impl Orders {
     /// Takes an order as it is at some version; an older one than known changes nothing.
-    pub fn note(&self, view: &View<Order>) {
+    pub(super) fn note(&self, view: &View<Order>) {
         let Some(placement) = &view.state.placement else { return };
         let key = (view.state.created_at, placement.order);
         let mut rows = self.0.write();
@@ -83,6 +88,23 @@ impl Orders {
     }
 }
 
+#[async_trait]
+impl Rows for Orders {
+    const NAME: &'static str = "orders";
+    const KINDS: &'static [u8] = &[Order::NUMBER];
+
+    async fn read(&self, client: &Client, key: &EntityKey, deadline: Instant) -> Result<u64, AskError> {
+        let id: OrderId = key.id.parse().map_err(|_| AskError::UnknownKind)?;
+        let view = client.read::<Order>(&id, deadline).await?;
+        self.note(&view);
+        Ok(view.version)
+    }
+
+    fn replace(&self, rows: Orders) {
+        *self.0.write() = rows.0.into_inner();
+    }
+}
+
 /// A list being made, a bounded number of rows at a time: between two looks nobody holds the lock.
 struct Scan<'q> {
     query: &'q OrderQuery,
@@ -94,7 +116,7 @@ struct Scan<'q> {
 
 impl Scan<'_> {
     /// Looks at the next rows, [`ROWS_AT_ONCE`] of them at most. Whether that was all.
-    fn step(&mut self, rows: &Rows) -> bool {
+    fn step(&mut self, rows: &ByTime) -> bool {
         let query = self.query;
         let first = (Time(query.created_at.min), OrderId(0));
         let last = (Time(query.created_at.max), OrderId(u128::MAX));

@@ -22,13 +22,14 @@ use crate::actors::entity::Answer;
 use crate::actors::gateways::Gateway;
 use crate::actors::values::RequestId;
 use crate::metrics::Metrics;
-use crate::persistence::{EntityKey, Slot, StoreError};
+use crate::persistence::{Record, Slot, StoreError};
 
-/// Someone who wants to know which entities have changed.
+/// Someone who follows what becomes durable.
 pub trait Follower: Send + Sync + 'static {
-    fn changed(&self, keys: &[EntityKey]);
-    /// Entities that could not be read, because their slot was quarantined, can be read again.
-    fn readable_again(&self);
+    /// Records that a commit has made durable, those of each slot in slot order. It is called once for each commit, in
+    /// their order, before any answer of it leaves; so it must be quick. A record whose commit had an unknown outcome
+    /// never comes here, though the journal may have it.
+    fn committed(&self, records: &[Arc<Record>]);
 }
 
 /// Whom a runtime calls: complete before it begins, and the same for as long as it runs.
@@ -134,17 +135,11 @@ impl EffectSink for Dispatcher {
         self.context.clone().attempt(Delivery::new(dispatch));
     }
 
-    fn changed(&self, keys: Vec<EntityKey>) {
+    fn committed(&self, records: Vec<Arc<Record>>) {
         for follower in &self.context.surroundings.followers {
-            if catch_unwind(AssertUnwindSafe(|| follower.changed(&keys))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| follower.committed(&records))).is_err() {
                 tracing::error!("a follower panicked");
             }
-        }
-    }
-
-    fn readable_again(&self) {
-        for follower in &self.context.surroundings.followers {
-            follower.readable_again();
         }
     }
 

@@ -23,7 +23,7 @@ use super::envelope::{AskError, Reply, ReplyTo};
 use super::slot::{Dispatch, SlotShared};
 use crate::cluster::Lease;
 use crate::metrics::Metrics;
-use crate::persistence::{Batch, EntityKey, Journal, Record, Slot, Snapshot, StoreError};
+use crate::persistence::{Batch, Journal, Record, Slot, Snapshot, StoreError};
 
 /// What a slot hands over.
 pub struct Submission {
@@ -121,10 +121,8 @@ impl Drop for Lent {
 /// What carries effects and endings out of the writer.
 pub trait EffectSink: Send + Sync + 'static {
     fn dispatch(&self, dispatch: Dispatch);
-    /// Entities whose records have become durable.
-    fn changed(&self, keys: Vec<EntityKey>);
-    /// A slot that was quarantined is served again.
-    fn readable_again(&self);
+    /// Records have become durable.
+    fn committed(&self, records: Vec<Arc<Record>>);
     /// The slot must end its generation.
     fn ended(&self, slot: Slot, generation: u64, why: Ended);
     /// The store must not be used any more.
@@ -306,9 +304,8 @@ impl WriterArguments {
             let Submission { slot, generation, item, effects } = submission;
             let record = match item {
                 Item::Record(record) if ended.is_none() => {
-                    let written = Some((record.seq, record.key.clone()));
-                    batch.records.push(record);
-                    written
+                    batch.records.push(record.clone());
+                    Some(record)
                 }
                 Item::Snapshot(snapshot) if ended.is_none() => {
                     batch.snapshots.push(snapshot);
@@ -326,7 +323,6 @@ impl WriterArguments {
 
     /// `ended`: slots whose records were not written, or may not have been.
     fn settle(&self, pending: Vec<Pending>, ended: HashMap<Slot, Ended>) {
-        let mut changed = Vec::new();
         let mut newly_ended: HashMap<Slot, (u64, Ended)> = HashMap::new();
         // Only slots that had something written can lose it; a barrier alone follows its slot.
         for pending in pending.iter().filter(|pending| pending.record.is_some()) {
@@ -346,21 +342,24 @@ impl WriterArguments {
                 newly_ended.entry(pending.slot).or_insert((pending.generation, why.clone()));
             }
         }
+        let is_newly_ended = |slot, generation| newly_ended.get(&slot).filter(|(ended, _)| generation <= *ended);
+        let durable =
+            pending.iter().filter(|it| it.ended.is_none() && is_newly_ended(it.slot, it.generation).is_none());
+        let records: Vec<_> = durable.filter_map(|pending| pending.record.clone()).collect();
+        // Followers know of a record before anybody is told that it is durable, so that he finds it with them.
+        if !records.is_empty() {
+            self.sink.committed(records);
+        }
         let lease_is_valid = self.lease.is_valid();
         for Pending { slot, generation, ended, record, effects } in pending {
-            let newly = || newly_ended.get(&slot).filter(|(ended, _)| generation <= *ended);
-            let ended = ended.or_else(|| newly().map(|(_, why)| why.clone()));
-            if let (None, Some((seq, key))) = (&ended, record) {
+            let ended = ended.or_else(|| is_newly_ended(slot, generation).map(|(_, why)| why.clone()));
+            if let (None, Some(record)) = (&ended, record) {
                 let shared = &self.slots[usize::from(slot)];
                 if shared.generation() == generation {
-                    shared.set_durable_seq(seq);
+                    shared.set_durable_seq(record.seq);
                 }
-                changed.push(key);
             }
             self.carry_out(effects, ended.as_ref(), lease_is_valid);
-        }
-        if !changed.is_empty() {
-            self.sink.changed(changed);
         }
         for (slot, (generation, why)) in newly_ended {
             self.sink.ended(slot, generation, why);
@@ -387,6 +386,6 @@ struct Pending {
     generation: u64,
     /// Its generation had ended before it was taken.
     ended: Option<Ended>,
-    record: Option<(u64, EntityKey)>,
+    record: Option<Arc<Record>>,
     effects: Vec<Effect>,
 }

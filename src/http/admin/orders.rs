@@ -5,6 +5,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::actors::order::types::{Command, FulfillmentStatus, Order, OrderStatus, PaymentStatus};
+use crate::actors::projections::Model;
 use crate::actors::projections::orders::OrderQuery;
 use crate::actors::values::{LineId, OrderId, Quantity, RefundId, Time};
 use crate::http::answer::outcomes;
@@ -52,6 +53,7 @@ pub async fn list(
     list: List<AllOrders>,
     read: Read,
 ) -> Result<Reply<Page<OrderView>>> {
+    lists::caught_up(&edge, Model::Orders).await;
     let found = edge.projections.orders.find(&query(&list)?).await;
     let next = found.orders.last().filter(|_| found.has_more).map(|(at, id)| format!("{}.{id}", at.0));
     let ids = found.orders.iter().map(|(_, id)| *id).collect();

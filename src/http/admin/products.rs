@@ -11,6 +11,7 @@ use crate::actors::categories::types::Categories;
 use crate::actors::product::types::{
     Command, NewProduct, NewVariant, Patch, Product, ProductStatus, Refusal, RefusalCode, Rejection, VARIANTS_MAX,
 };
+use crate::actors::projections::Model;
 use crate::actors::projections::catalogue::ProductQuery;
 use crate::actors::runtime::client::{View, Wait};
 use crate::actors::slug::types::ProductSlug;
@@ -21,7 +22,7 @@ use crate::http::request::caller::Staff;
 use crate::http::request::extract::{IdOrSlug, IfMatch};
 use crate::http::request::fields::{Price, Texts};
 use crate::http::request::json::{self, Nothing, Prose, Text};
-use crate::http::request::lists::PageParameters;
+use crate::http::request::lists::{self, PageParameters};
 use crate::http::request::patience;
 use crate::http::request::query::{FilterField, FilterKind, List, Listing, Page};
 use crate::http::shop::categories::stale;
@@ -291,8 +292,8 @@ async fn settle<B>(
     if let Some(refusal) = answered.view.state.refused(&write.request) {
         return Err(refused(refusal).replayed(replayed));
     }
-    let skus = answered.view.state.variants.iter().map(|variant| variant.sku.clone()).collect();
-    edge.projections.refresh_product(&answered.view, skus).await;
+    // Carts warn by what is known of its SKUs: from now on, by this.
+    lists::caught_up(edge, Model::Stock).await;
     Ok((answered.view, replayed))
 }
 

@@ -1,5 +1,6 @@
 //! Is it alive, has it started, may it be sent requests; what it counts; which version it is.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::State;
@@ -24,12 +25,20 @@ pub struct Health {
     started: AtomicBool,
     draining: AtomicBool,
     checks: RwLock<Vec<(&'static str, Check)>>,
+    notes: RwLock<Vec<Note>>,
 }
+
+/// What operators want to see beside the checks, by name. It never makes the node unready.
+pub type Note = Box<dyn Fn() -> Vec<(String, String)> + Send + Sync>;
 
 impl Health {
     /// Adds a check, asked on every `/readyz`: it must be quick.
     pub fn check(&self, name: &'static str, check: Check) {
         self.checks.write().push((name, check));
+    }
+    /// Adds what is shown beside the checks.
+    pub fn note(&self, note: Note) {
+        self.notes.write().push(note);
     }
     /// Recovery is done: requests are served from now on.
     pub fn started(&self) {
@@ -49,21 +58,26 @@ impl Health {
         let serving = !self.draining.load(Ordering::Acquire);
         checked.push(Checked::of("serving", serving.then_some(()).ok_or("draining".into())));
         checked.extend(self.checks.read().iter().map(|(name, check)| Checked::of(name, check())));
+        let notes = self.notes.read();
+        let notes = notes.iter().flat_map(|note| note());
+        checked.extend(notes.map(|(name, text)| Checked { name: name.into(), ok: true, why: Some(text) }));
         checked
     }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Checked {
-    name: &'static str,
+    #[schema(value_type = String)]
+    name: Cow<'static, str>,
     ok: bool,
+    /// Why it fails; or what there is to know of something that does not make the node unready.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
 }
 
 impl Checked {
     fn of(name: &'static str, result: std::result::Result<(), String>) -> Checked {
-        Checked { name, ok: result.is_ok(), why: result.err() }
+        Checked { name: name.into(), ok: result.is_ok(), why: result.err() }
     }
 }
 
@@ -109,7 +123,7 @@ fn judge(checks: Vec<Checked>, verbose: bool) -> Result<Reply<HealthView>> {
     }
     // Without `verbose` only the names: what is wrong in detail is nobody's business who did not ask.
     let faults = checks.into_iter().filter(|check| !check.ok).map(|check| {
-        let fault = Fault::new(Code::NotReady, "").with("check", check.name);
+        let fault = Fault::new(Code::NotReady, "").with("check", &check.name);
         if verbose { fault.detail(check.why.unwrap_or_default()) } else { fault }
     });
     Err(Problem::new(Code::NotReady).faults(faults))

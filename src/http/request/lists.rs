@@ -1,19 +1,32 @@
 //! What lists of the shop have in common: their parameters in the OpenAPI document, filters as ranges, and
 //! reading a page of entities at once.
 
+use std::time::Duration;
+
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 use utoipa::IntoParams;
 
 use super::query::{Filter, FilterValue, Listing, Op};
 use crate::actors::entity::Kind;
+use crate::actors::projections::Model;
 use crate::actors::projections::catalogue::Range;
 use crate::actors::runtime::client::View;
 use crate::http::Edge;
 use crate::http::answer::problem::{Code, Problem, Result};
 
+/// How long whoever needs a read model to have what was written before waits for it: usually some milliseconds. Then
+/// he goes on with what it has.
+const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(1);
+
 /// Entities of one request that are read at once.
 pub const READS_AT_ONCE: usize = 32;
+
+/// Returns when a read model has everything that was durable when this was called, so that whoever has been told that
+/// something is done finds it so. Where the model does not run now, it returns at once.
+pub async fn caught_up(edge: &Edge, model: Model) {
+    edge.projections.caught_up(model, CAUGHT_UP_WITHIN).await;
+}
 
 /// The parameters of every list, for the OpenAPI document.
 #[derive(IntoParams)]

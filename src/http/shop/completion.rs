@@ -139,7 +139,6 @@ async fn decided(edge: &Edge, answered: &Answered<Cart>, request: RequestId) -> 
     match &answered.outcome {
         Ok(cart::Reply::Started { .. }) => {
             if let Some(refused) = state.completion_refused(&request) {
-                list_rejected(edge, refused.order).await;
                 return Err(rejected(refused).replayed(replayed));
             }
             let view = completed_into(edge, state).await?;
@@ -206,20 +205,11 @@ async fn completed_into(edge: &Edge, state: &cart::State) -> Result<OrderView> {
         // not waited for.
         view = edge.client.read_settled::<Order>(&completion.order, deadline).await?;
     }
-    edge.projections.orders.note(&view);
     if view.version != version {
         view = edge.client.read_at::<Order>(&completion.order, version, deadline).await?;
     }
     let shown = OrderView::of(&view.state, view.version).ok_or(Code::Internal)?;
     Ok(with_token(edge, shown))
-}
-
-/// Lets the list of all orders know a rejected one when its customer does. Without it the list learns a moment
-/// later, so an order that cannot be read now is no failure.
-async fn list_rejected(edge: &Edge, order: OrderId) {
-    if let Ok(view) = edge.client.read::<Order>(&order, Instant::now() + LAST_LOOK).await {
-        edge.projections.orders.note(&view);
-    }
 }
 
 /// The order's version when customer and cart had been told of it: one record each after its decision.

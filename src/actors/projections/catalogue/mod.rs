@@ -1,5 +1,4 @@
-//! The catalogue as lists need it: products sorted and filtered, and what every SKU costs and has, for
-//! the warnings of carts.
+//! The catalogue as lists need it: products sorted and filtered, and the tree of categories.
 //!
 //! Three sorted indexes answer a list without looking at more rows than it shows; a list of one category or one
 //! seller looks at these products. A filter that matches little looks at many rows, a bounded number at a time (see
@@ -12,33 +11,26 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use listing::Scan;
 
+use super::read_model::Rows;
+
 use crate::actors::categories::types::{Categories, State as CategoriesState};
+use crate::actors::entity::Kind;
 use crate::actors::product::types::{Product, ProductStatus};
-use crate::actors::runtime::client::View;
-use crate::actors::sku::types::{Item, StockUnit};
-use crate::actors::values::{CategoryId, Money, ProductId, Sku, Time, UserId};
+use crate::actors::runtime::client::{AskError, Client, View};
+use crate::actors::values::{CategoryId, Only, ProductId, Time, UserId};
+use crate::persistence::EntityKey;
 
 #[derive(Default)]
 pub struct Catalogue {
     products: RwLock<Products>,
-    skus: RwLock<HashMap<Sku, SkuRow>>,
     categories: RwLock<(u64, Arc<CategoriesState>)>,
-}
-
-/// What a cart may know of a SKU without asking it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SkuRow {
-    pub version: u64,
-    pub available: u64,
-    /// `None` when no product sells it (any more), or not now.
-    pub price: Option<Money>,
-    /// What it names, or named last.
-    pub item: Option<Item>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -160,7 +152,7 @@ pub struct ProductsFound {
 
 impl Catalogue {
     /// Takes a product as it is at some version; an older one than known changes nothing.
-    pub fn note_product(&self, view: &View<Product>) {
+    pub(super) fn note_product(&self, view: &View<Product>) {
         let state = &view.state;
         let (Some(id), Some(content)) = (state.id, &state.content) else { return };
         let row = Row {
@@ -176,39 +168,12 @@ impl Catalogue {
         self.products.write().put(row);
     }
 
-    /// The same for a SKU.
-    pub fn note_sku(&self, view: &View<StockUnit>) {
-        let Some(sku) = view.state.sku.clone() else { return };
-        let offer = view.state.offer.as_ref().filter(|offer| offer.published);
-        let row = SkuRow {
-            version: view.version,
-            available: view.state.available(),
-            price: offer.map(|offer| offer.price),
-            item: view.state.item,
-        };
-        let mut skus = self.skus.write();
-        if skus.get(&sku).is_none_or(|known| known.version <= row.version) {
-            skus.insert(sku, row);
-        }
-    }
-
     /// The same for the category tree.
-    pub fn note_categories(&self, view: &View<Categories>) {
+    fn note_categories(&self, view: &View<Categories>) {
         let mut categories = self.categories.write();
         if categories.0 <= view.version {
             *categories = (view.version, view.state.clone());
         }
-    }
-
-    /// What is known of a SKU; `None` for one that was never seen.
-    pub fn sku(&self, sku: &Sku) -> Option<SkuRow> {
-        self.skus.read().get(sku).copied()
-    }
-
-    /// The same for many, under one lock.
-    pub fn skus<'a>(&self, wanted: impl IntoIterator<Item = &'a Sku>) -> Vec<Option<SkuRow>> {
-        let skus = self.skus.read();
-        wanted.into_iter().map(|sku| skus.get(sku).copied()).collect()
     }
 
     pub fn categories(&self) -> Arc<CategoriesState> {
@@ -222,6 +187,29 @@ impl Catalogue {
             tokio::task::yield_now().await;
         }
         scan.finish()
+    }
+}
+
+#[async_trait]
+impl Rows for Catalogue {
+    const NAME: &'static str = "catalogue";
+    const KINDS: &'static [u8] = &[Categories::NUMBER, Product::NUMBER];
+
+    async fn read(&self, client: &Client, key: &EntityKey, deadline: Instant) -> Result<u64, AskError> {
+        if key.kind == Categories::NUMBER {
+            let view = client.read::<Categories>(&Only, deadline).await?;
+            self.note_categories(&view);
+            return Ok(view.version);
+        }
+        let id: ProductId = key.id.parse().map_err(|_| AskError::UnknownKind)?;
+        let view = client.read::<Product>(&id, deadline).await?;
+        self.note_product(&view);
+        Ok(view.version)
+    }
+
+    fn replace(&self, rows: Catalogue) {
+        *self.products.write() = rows.products.into_inner();
+        *self.categories.write() = rows.categories.into_inner();
     }
 }
 

@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::persistence::conformance::{SCRIBE, Scribe};
 use crate::persistence::faulty::{Call, Fault, Faulty, Part};
 use crate::persistence::memory::Memory;
-use crate::persistence::{Batch, EntityKey, Journal, Record, Slot, StoreError};
+use crate::persistence::{Batch, Journal, Record, Slot, StoreError};
 
 /// What left the writer.
 #[derive(Default)]
@@ -28,8 +28,7 @@ struct Seen {
 
 impl EffectSink for Seen {
     fn dispatch(&self, _: Dispatch) {}
-    fn changed(&self, _: Vec<EntityKey>) {}
-    fn readable_again(&self) {}
+    fn committed(&self, _: Vec<Arc<Record>>) {}
     fn ended(&self, slot: Slot, _: u64, why: Ended) {
         self.ended.lock().push((slot, why));
     }

@@ -101,7 +101,6 @@ impl SlotActorState {
                 Output::Poke => drop(myself.cast(SlotMessage::Poke)), // to oneself: it can fail only while stopping
                 Output::EndGeneration { slot, generation, why } => self.gathering.end_generation(slot, generation, why),
                 Output::StoreFailed(error) => self.sink.store_failed(error),
-                Output::ReadableAgain => self.sink.readable_again(),
                 Output::Left(done) => {
                     for done in done {
                         let _ = done.send(()); // nobody may be left to wait for it

@@ -35,8 +35,6 @@ pub enum Output {
     EndGeneration { slot: Slot, generation: u64, why: Ended },
     /// The store must not be used any more.
     StoreFailed(StoreError),
-    /// The slot was in quarantine and is served again.
-    ReadableAgain,
     /// The slot has left: tell who waits for it, and end its actor.
     Left(Vec<oneshot::Sender<()>>),
 }

@@ -5,6 +5,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use crate::actors::projections::Model;
 use crate::actors::runtime::client::{View, Wait};
 use crate::actors::sku::types::{Command, Item, Rejection, StockUnit};
 use crate::actors::values::Sku;
@@ -13,6 +14,7 @@ use crate::http::answer::problem::{Code, Fault, Problem, Result};
 use crate::http::request::caller::Staff;
 use crate::http::request::idempotency::Required;
 use crate::http::request::json::Lines;
+use crate::http::request::lists;
 use crate::http::{Edge, Path, Read, Reply, Write};
 use tokio::time::Instant;
 use view::InventoryView;
@@ -103,7 +105,7 @@ async fn change<B>(
         return Err(refusal(rejection, pointer).replayed(answered.replayed));
     }
     // Carts warn by what is known here: from now on, by this.
-    edge.projections.catalogue.note_sku(&answered.view);
+    lists::caught_up(edge, Model::Stock).await;
     Ok(show(&answered.view)?.replayed(answered.replayed))
 }
 

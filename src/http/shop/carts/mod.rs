@@ -4,7 +4,7 @@ mod merging;
 mod refusals;
 pub mod view;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::State;
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -15,8 +15,9 @@ use crate::actors::cart::types::{
     Cart, CartStatus, Command, LINES_AT_ONCE_MAX, Line, MergeStrategy as Strategy, NewLine,
 };
 use crate::actors::customer::types::Customer;
+use crate::actors::projections::stock::SkuRow;
 use crate::actors::runtime::client::{Answered, View, Wait};
-use crate::actors::sku::types::{Offer, StockUnit};
+use crate::actors::sku::types::StockUnit;
 use crate::actors::values::{CartId, Contact, Currency, Email, LineId, Quantity, Sku};
 use crate::http::answer::outcomes;
 use crate::http::answer::problem::{Code, Result};
@@ -178,13 +179,13 @@ pub async fn add_lines(
         NewLines::One(line) => std::slice::from_ref(line),
         NewLines::Many(AddLines { lines }) => lines,
     };
-    let skus: Vec<Sku> = lines.iter().map(|line| &line.sku).collect::<BTreeSet<_>>().into_iter().cloned().collect();
-    let (offers, ()) =
-        tokio::try_join!(read_offers(&edge, &skus, write.deadline), must_open(&edge, &write.who, id, write.deadline))?;
+    let skus: BTreeSet<Sku> = lines.iter().map(|line| line.sku.clone()).collect();
+    let (read, ()) =
+        tokio::try_join!(read_skus(&edge, skus, write.deadline), must_open(&edge, &write.who, id, write.deadline))?;
     let new = |AddLine { sku, quantity }: &AddLine| NewLine {
         sku: sku.clone(),
         quantity: *quantity,
-        offer: offers.get(sku).cloned().flatten(),
+        offer: read.get(sku).and_then(|view| view.state.offer.clone()),
     };
     let command = match &write.body {
         NewLines::One(line) => {
@@ -193,14 +194,15 @@ pub async fn add_lines(
         }
         NewLines::Many(AddLines { lines }) => Command::AddLines { lines: lines.iter().map(new).collect() },
     };
-    change(&edge, &write, id, command, Touched::Skus(&skus)).await
+    change(&edge, &write, id, command, Touched::Skus(&read)).await
 }
 
-/// What the catalogue says now of each SKU. What was just read is at least as fresh as what warnings are made of.
-async fn read_offers<'a>(edge: &Edge, skus: &'a [Sku], deadline: Instant) -> Result<HashMap<&'a Sku, Option<Offer>>> {
-    let views = lists::read_all::<StockUnit>(edge, skus.to_vec(), deadline).await?;
-    views.iter().for_each(|view| edge.projections.catalogue.note_sku(view));
-    Ok(skus.iter().zip(views).map(|(sku, view)| (sku, view.state.offer.clone())).collect())
+/// SKUs as a request has read them. They are at least as fresh as what warnings are made of.
+type ReadSkus = BTreeMap<Sku, View<StockUnit>>;
+
+async fn read_skus(edge: &Edge, skus: BTreeSet<Sku>, deadline: Instant) -> Result<ReadSkus> {
+    let views = lists::read_all::<StockUnit>(edge, skus.iter().cloned().collect(), deadline).await?;
+    Ok(skus.into_iter().zip(views).collect())
 }
 
 #[derive(Clone, Deserialize, ToSchema)]
@@ -322,7 +324,8 @@ enum Touched<'a> {
     Nothing,
     Everything,
     Line(LineId),
-    Skus(&'a [Sku]),
+    /// As they were just read.
+    Skus(&'a ReadSkus),
 }
 
 /// A cart of up to so many lines is looked through for warnings as a whole.
@@ -348,7 +351,7 @@ fn accepted<B, R: Rule>(
 ) -> Result<CartAnswer> {
     match &answered.outcome {
         Ok(_) if write.minimal => summary(edge, &answered.view, touched).map(CartAnswer::Minimal),
-        Ok(_) => shown(edge, &answered.view).map(|view| CartAnswer::Whole(Box::new(view))),
+        Ok(_) => shown_after(edge, &answered.view, touched).map(|view| CartAnswer::Whole(Box::new(view))),
         Err(rejection) => Err(refusal(rejection).replayed(answered.replayed)),
     }
 }
@@ -360,16 +363,33 @@ fn summary(edge: &Edge, View { state, version, .. }: &View<Cart>, touched: Touch
         Touched::Everything => state.lines.iter().collect(),
         Touched::Nothing => Vec::new(),
         Touched::Line(id) => state.lines.by_id(id).into_iter().collect(),
-        Touched::Skus(skus) => skus.iter().filter_map(|sku| state.lines.by_sku(sku)).collect(),
+        Touched::Skus(read) => read.keys().filter_map(|sku| state.lines.by_sku(sku)).collect(),
     };
-    let skus = edge.projections.catalogue.skus(lines.iter().map(|line| &line.sku));
+    let skus = known(edge, lines.iter().copied(), touched);
     CartSummary::of(state, *version, lines, &skus).ok_or_else(|| Code::NotFound.into())
+}
+
+/// What is known of the SKUs of lines: by the read model, or by what was just read where that is newer.
+fn known<'a>(edge: &Edge, lines: impl Iterator<Item = &'a Line> + Clone, touched: Touched<'_>) -> Vec<Option<SkuRow>> {
+    let mut known = edge.projections.stock.skus(lines.clone().map(|line| &line.sku));
+    if let Touched::Skus(read) = touched {
+        for (line, row) in lines.zip(&mut known) {
+            let fresh = read.get(&line.sku).map(SkuRow::of);
+            *row = fresh.into_iter().chain(*row).max_by_key(|row| row.version);
+        }
+    }
+    known
 }
 
 /// The cart with its warnings. Errors: 404 when nobody has created it.
 fn shown(edge: &Edge, view: &View<Cart>) -> Result<CartView> {
+    shown_after(edge, view, Touched::Nothing)
+}
+
+/// The same after a write.
+fn shown_after(edge: &Edge, view: &View<Cart>, touched: Touched<'_>) -> Result<CartView> {
     let skus = match view.state.status {
-        CartStatus::Open => edge.projections.catalogue.skus(view.state.lines.iter().map(|line| &line.sku)),
+        CartStatus::Open => known(edge, view.state.lines.iter(), touched),
         CartStatus::Completing | CartStatus::Completed | CartStatus::Merged | CartStatus::Expired => Vec::new(),
     };
     CartView::of(&view.state, view.version, &skus).ok_or_else(|| Code::NotFound.into())

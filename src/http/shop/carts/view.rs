@@ -9,7 +9,7 @@ use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::actors::cart::types::{self as cart, CartStatus as Status, MergeStrategy as Strategy, State};
-use crate::actors::projections::catalogue::SkuRow;
+use crate::actors::projections::stock::SkuRow;
 use crate::actors::values::{CartId, Currency, LineId, Money, OrderId, ProductId, Sku, Time, Totals, UserId};
 use crate::http::answer::schema;
 use crate::http::shop::contact::ContactView;

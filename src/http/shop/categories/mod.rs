@@ -7,6 +7,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::actors::categories::types::{self as categories, Categories, Command, Rejection};
+use crate::actors::projections::Model;
 use crate::actors::runtime::client::{Answered, Wait};
 use crate::actors::values::{CategoryId, Only, Slug};
 use crate::http::answer::outcomes;
@@ -14,6 +15,7 @@ use crate::http::answer::problem::{Code, Fault, Problem, Result};
 use crate::http::request::caller::Admin;
 use crate::http::request::extract::IdOrSlug;
 use crate::http::request::json::{self, Nothing, Text};
+use crate::http::request::lists;
 use crate::http::request::query::{Page, PageInfo};
 use crate::http::{Edge, Path, Read, Reply, Write};
 use view::CategoryView;
@@ -51,7 +53,7 @@ pub async fn create(State(edge): State<Edge>, _: Admin, write: Write<NewCategory
     let NewCategory { title, slug, parent_id, position } = write.body.clone();
     let command = Command::Create { id, title: title.0, slug, parent: parent_id, position };
     let answered = write.ask::<Categories>(&edge, &Only, command, Wait::Durable).await?;
-    let view = changed(&edge, &answered)?;
+    let view = changed(&edge, &answered).await?;
     let version = view.version;
     let location = format!("/v1/admin/categories/{id}");
     Ok(Reply::created(location, view).version_of_whole(version).replayed(answered.replayed))
@@ -96,7 +98,7 @@ pub async fn change(
         position,
     })
     .await?;
-    let view = changed(&edge, &answered)?;
+    let view = changed(&edge, &answered).await?;
     let version = view.version;
     Ok(Reply::ok(view).version_of_whole(version).replayed(answered.replayed))
 }
@@ -112,7 +114,7 @@ pub async fn delete(
     write: Write<Nothing>,
 ) -> Result<Reply<()>> {
     let answered = ask_about(&edge, place, write, |id, if_version| Command::Delete { id, if_version }).await?;
-    decided(&edge, &answered)?;
+    decided(&edge, &answered).await?;
     Ok(Reply::no_content().replayed(answered.replayed))
 }
 
@@ -154,19 +156,19 @@ async fn ask_about<B>(
 }
 
 /// What was done to which category; lists know it from now on.
-fn decided(edge: &Edge, answered: &Answered<Categories>) -> Result<CategoryId> {
+async fn decided(edge: &Edge, answered: &Answered<Categories>) -> Result<CategoryId> {
     let id = match &answered.outcome {
         Ok(
             categories::Reply::Created { id } | categories::Reply::Updated { id } | categories::Reply::Deleted { id },
         ) => *id,
         Err(rejection) => return Err(refusal(rejection).replayed(answered.replayed)),
     };
-    edge.projections.catalogue.note_categories(&answered.view);
+    lists::caught_up(edge, Model::Catalogue).await;
     Ok(id)
 }
 
-fn changed(edge: &Edge, answered: &Answered<Categories>) -> Result<CategoryView> {
-    let id = decided(edge, answered)?;
+async fn changed(edge: &Edge, answered: &Answered<Categories>) -> Result<CategoryView> {
+    let id = decided(edge, answered).await?;
     CategoryView::of(&answered.view.state, id).ok_or_else(|| Code::NotFound.into())
 }
 

@@ -11,7 +11,7 @@ use crate::actors::order::types::{
 };
 use crate::actors::payment::types::{PaymentIntent, PaymentMethod};
 use crate::actors::product::types::{Content, ProductStatus, State as Product, Variant};
-use crate::actors::projections::catalogue::SkuRow;
+use crate::actors::projections::stock::SkuRow;
 use crate::actors::sku::types::{Item, Offer, State as StockUnit};
 use crate::actors::values::{
     Address, CartId, CategoryId, Contact, Currency, LineId, Money, OrderId, ProductId, Quantity, RequestId, Secret,

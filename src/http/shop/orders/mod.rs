@@ -132,7 +132,6 @@ pub async fn change<B, R: Rule>(
     if let Err(rejection) = &answered.outcome {
         return Err(refusal(rejection).replayed(answered.replayed));
     }
-    edge.projections.orders.note(&answered.view);
     Ok(show(&answered.view)?.replayed(answered.replayed))
 }
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::actors::categories::types::{Categories, State as CategoriesState};
 use crate::actors::product::types::{Product, ProductStatus, State as ProductState};
+use crate::actors::projections::Model;
 use crate::actors::projections::catalogue::{Position, ProductQuery, SortBy, SortField};
 use crate::actors::runtime::client::{AskError, View};
 use crate::actors::slug::types::ProductSlug;
@@ -162,6 +163,7 @@ pub async fn page<L: Listing>(
     query: ProductQuery,
     deadline: Instant,
 ) -> Result<Reply<Page<ProductView>>> {
+    lists::caught_up(edge, Model::Catalogue).await;
     let found = edge.projections.catalogue.find(&query).await;
     let next = found.next.map(|position| serde_json::to_string(&position)).transpose();
     let next = next.map_err(|_| Problem::new(Code::Internal))?;
@@ -232,10 +234,7 @@ async fn categories_of(edge: &Edge, named: &[CategoryId], deadline: Instant) -> 
         return Ok(Some(known));
     }
     match edge.client.read::<Categories>(&Only, deadline).await {
-        Ok(view) => {
-            edge.projections.catalogue.note_categories(&view);
-            Ok(Some(view.state))
-        }
+        Ok(view) => Ok(Some(view.state)),
         Err(AskError::Damaged | AskError::Quarantined) => Ok(None),
         Err(error) => Err(error.into()),
     }

@@ -16,7 +16,6 @@ use crate::actors::runtime::envelope::AskError;
 use crate::actors::runtime::pauses::Pauses;
 use crate::actors::runtime::slot::claims::Claimed;
 use crate::actors::runtime::slot::message::Back;
-use crate::actors::runtime::slot::output::Output;
 use crate::actors::runtime::slot::question::{Damage, Question};
 use crate::persistence::{Epoch, Slot, SlotHead, StoreError};
 
@@ -159,7 +158,6 @@ impl SlotShell {
         if self.context.ownership.end_quarantine(slot) {
             self.context.common.metrics.slots_quarantined.dec();
             tracing::warn!(slot, "the slot is served again: what was damaged has been read");
-            self.out.others.push(Output::ReadableAgain);
         }
     }
 }

@@ -1,0 +1,383 @@
+//! What a consumer's actor does all its life: takes what is new, and rests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::Feed;
+use super::consumer::{Batch, ConsumerError};
+use super::position::Position;
+use super::progress::{Mode, Progress};
+use super::reader::{READS_AT_ONCE, TakeError};
+use super::tail::Look;
+use super::taken::{Taken, Wanted};
+use crate::persistence::{Slot, StoreError};
+
+/// The rest before news is looked at, unless somebody waits. An entity that changes all the time is so read a few
+/// dozen times a second.
+const PACE: Duration = Duration::from_millis(25);
+/// The same when somebody waits: those who come together are served together.
+const PACE_WHEN_URGENT: Duration = Duration::from_millis(1);
+/// The longest rest. Records of kinds that nobody follows give no notice; they are passed over in time.
+const REST_MAX: Duration = Duration::from_millis(250);
+/// The records, and about the bytes, that a consumer is given at once.
+const BATCH: Wanted = Wanted { records: 4_096, bytes: 8 << 20 };
+/// How long a read of the journal may take. The slot is tried again.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// After a failure, of a slot or of the consumer: the first pause, which doubles, and the longest.
+const PAUSE_FIRST: Duration = Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+pub(super) struct Follow {
+    feed: Arc<Feed>,
+    progress: Arc<Progress>,
+    /// `None` until the consumer has been asked for them, or has been built.
+    positions: Option<Vec<Position>>,
+    rebuild: Option<Reason>,
+    failing: BTreeMap<Slot, Failing>,
+    /// What is being read of the journal, of which slots, and what has been read.
+    reads: FuturesUnordered<BoxFuture<'static, Read>>,
+    reading: BTreeSet<Slot>,
+    ready: Vec<Read>,
+    rested_at: Instant,
+}
+
+type Read = (Slot, Result<Option<Taken>, TakeError>);
+
+/// A batch that grows.
+#[derive(Default)]
+struct Gathered {
+    batch: Batch,
+    records: usize,
+    bytes: usize,
+}
+
+impl Gathered {
+    fn take(&mut self, taken: Taken) {
+        self.records += taken.records.len();
+        self.bytes += taken.bytes;
+        self.batch.slots.push(taken.into_batch());
+    }
+}
+
+/// A slot that cannot be read.
+struct Failing {
+    again_at: Instant,
+    pause: Duration,
+}
+
+/// Why a consumer is built anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// It has no positions.
+    New,
+    Mismatch,
+    Asked,
+}
+
+impl Reason {
+    const fn word(self) -> &'static str {
+        match self {
+            Reason::New => "new",
+            Reason::Mismatch => "mismatch",
+            Reason::Asked => "asked",
+        }
+    }
+}
+
+impl Follow {
+    pub fn new(feed: Arc<Feed>, progress: Arc<Progress>) -> Follow {
+        progress.forget_failing_slots();
+        Follow {
+            feed,
+            progress,
+            positions: None,
+            rebuild: None,
+            failing: BTreeMap::new(),
+            reads: FuturesUnordered::new(),
+            reading: BTreeSet::new(),
+            ready: Vec::new(),
+            rested_at: Instant::now(),
+        }
+    }
+
+    /// Follows until the feed is stopped. A stop in the middle of `apply` is a crash to the consumer: it has taken the
+    /// batch, or it has not.
+    pub async fn run(mut self) {
+        let stopped = self.feed.stopped.clone();
+        stopped.run_until_cancelled(self.run_for_ever()).await;
+    }
+
+    fn run_for_ever(&mut self) -> BoxFuture<'_, ()> {
+        let run = async {
+            let mut pause = PAUSE_FIRST;
+            loop {
+                match self.step().await {
+                    Ok(()) => {
+                        pause = PAUSE_FIRST;
+                        self.rest().await;
+                    }
+                    Err(error) => {
+                        self.feed.metrics.consumer_failures.with_label_values(&[self.progress.name()]).inc();
+                        let (consumer, retry_ms) = (self.progress.name(), pause.as_millis());
+                        tracing::warn!(consumer, %error, retry_ms, "a consumer of the feed failed");
+                        self.progress.failed(error.0);
+                        tokio::select! { () = sleep(pause) => {} () = self.progress.control.notified() => {} }
+                        pause = (pause * 2).min(PAUSE_MAX);
+                    }
+                }
+            }
+        };
+        run.boxed()
+    }
+
+    async fn step(&mut self) -> Result<(), ConsumerError> {
+        if self.progress.take_rebuild() {
+            self.rebuild = Some(Reason::Asked);
+        }
+        if self.progress.is_paused() {
+            return Ok(());
+        }
+        if self.positions.is_none() && self.rebuild.is_none() {
+            self.place().await?;
+        }
+        if let Some(reason) = self.rebuild {
+            self.build(reason).await?;
+        }
+        let Some(mut positions) = self.positions.take() else { return Ok(()) };
+        let outcome = self.round(&mut positions).await;
+        // After a failure it is not known what the consumer has kept: it is asked.
+        self.positions = outcome.is_ok().then_some(positions);
+        if self.positions.is_none() || self.rebuild.is_some() {
+            self.forget_reads();
+        }
+        outcome
+    }
+
+    /// Asks the consumer where it stands, and looks whether the journal agrees.
+    async fn place(&mut self) -> Result<(), ConsumerError> {
+        let slots = usize::from(self.feed.reader.journal.slots());
+        let Some(positions) = self.progress.consumer.load().await?.filter(|kept| kept.len() == slots) else {
+            self.rebuild = Some(Reason::New);
+            return Ok(());
+        };
+        let reader = &self.feed.reader;
+        reader.look().await.map_err(ConsumerError::of)?;
+        let proofs = (0..).zip(positions.clone());
+        let proofs = proofs.map(|(slot, position)| async move { reader.prove(slot, &position).await });
+        let mut proofs = futures::stream::iter(proofs).buffered(READS_AT_ONCE);
+        while let Some(proof) = proofs.next().await {
+            match proof {
+                // A slot that is damaged is looked at again when the consumer goes on in it.
+                Ok(()) | Err(TakeError::Store(StoreError::Damaged(_))) => {}
+                Err(error @ TakeError::Mismatch { .. }) => {
+                    drop(proofs);
+                    self.mismatched(&error);
+                    return Ok(());
+                }
+                Err(TakeError::Store(error)) => return Err(ConsumerError::of(error)),
+            }
+        }
+        drop(proofs);
+        self.placed(positions);
+        Ok(())
+    }
+
+    fn mismatched(&mut self, error: &TakeError) {
+        tracing::error!(consumer = self.progress.name(), %error, "a consumer is built anew");
+        self.rebuild = Some(Reason::Mismatch);
+        self.feed.reader.forget();
+    }
+
+    fn placed(&mut self, positions: Vec<Position>) {
+        (0..).zip(&positions).for_each(|(slot, position)| self.progress.moved(slot, position));
+        self.positions = Some(positions);
+        self.progress.set_mode(Mode::Running);
+    }
+
+    async fn build(&mut self, reason: Reason) -> Result<(), ConsumerError> {
+        self.positions = None;
+        self.forget_reads();
+        self.failing.clear();
+        self.progress.forget_failing_slots();
+        self.progress.set_mode(Mode::Rebuilding);
+        self.feed.metrics.consumer_rebuilds.with_label_values(&[self.progress.name(), reason.word()]).inc();
+        let (notice, began) = (self.progress.told(), Instant::now());
+        let build = async {
+            let heads = self.feed.reader.heads().await.map_err(ConsumerError::of)?;
+            let follows_from_heads = heads.clone();
+            let positions = self.progress.consumer.rebuild(heads).await?;
+            Ok::<_, ConsumerError>((positions == follows_from_heads, positions))
+        };
+        let (is_there, positions) = tokio::select! {
+            built = build => built?,
+            () = interrupted(&self.progress) => return Ok(()),
+        };
+        if positions.len() != usize::from(self.feed.reader.journal.slots()) {
+            return Err(ConsumerError::of("it was built for another number of slots"));
+        }
+        self.rebuild = None;
+        self.placed(positions);
+        if is_there {
+            self.progress.served(notice, began);
+        }
+        tracing::info!(consumer = self.progress.name(), reason = reason.word(), "a consumer has been built");
+        Ok(())
+    }
+
+    /// Takes what is new, until nothing is or somebody wants something else.
+    async fn round(&mut self, positions: &mut [Position]) -> Result<(), ConsumerError> {
+        let (notice, began) = (self.progress.told(), Instant::now());
+        while self.pass(positions).await? {
+            if self.progress.is_interrupted() {
+                return Ok(());
+            }
+        }
+        self.progress.consumer.turn().await?;
+        if self.rebuild.is_none() {
+            self.progress.set_mode(Mode::Running);
+            if self.reads.is_empty() {
+                self.progress.served(notice, began);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what the tail has of the slots that are behind, and what has been read of the journal; has the journal
+    /// read where the tail does not reach back. Whether there may be more at once.
+    async fn pass(&mut self, positions: &mut [Position]) -> Result<bool, ConsumerError> {
+        let mut gathered = Gathered::default();
+        let (mut has_moved, mut is_short) = (false, false);
+        let now = Instant::now();
+        for slot in 0..self.feed.reader.journal.slots() {
+            let Some(position) = positions.get(usize::from(slot)).copied() else { break };
+            let is_behind = self.feed.reader.tail.head(slot) != position.seq;
+            let waits = || self.failing.get(&slot).is_some_and(|failing| now < failing.again_at);
+            if !is_behind || self.reading.contains(&slot) || waits() {
+                continue;
+            }
+            match self.feed.reader.tail.look(slot, &position, false, &self.progress.kinds, Wanted::SHARE) {
+                Look::Taken(taken) => gathered.take(taken),
+                Look::Unproven | Look::Missing => is_short |= !self.read(slot, position),
+            }
+            has_moved |= self.apply_full(&mut gathered, positions).await?;
+        }
+        while let Some((slot, read)) = self.ready.pop().or_else(|| self.reads.next().now_or_never().flatten()) {
+            self.reading.remove(&slot);
+            match read {
+                Ok(Some(taken)) => gathered.take(taken),
+                Ok(None) => {}
+                Err(TakeError::Store(error)) => self.slot_failed(slot, &error),
+                Err(error @ TakeError::Mismatch { .. }) => {
+                    self.mismatched(&error);
+                    return Ok(false);
+                }
+            }
+            has_moved |= self.apply_full(&mut gathered, positions).await?;
+        }
+        if !gathered.batch.slots.is_empty() {
+            has_moved = true;
+            self.apply(gathered.batch, positions).await?;
+        }
+        Ok(has_moved || is_short && self.reads.is_empty())
+    }
+
+    /// Has the journal read, unless enough of it is being read. Whether it has.
+    fn read(&mut self, slot: Slot, position: Position) -> bool {
+        if self.reads.len() >= READS_AT_ONCE {
+            return false;
+        }
+        self.reading.insert(slot);
+        let (feed, progress) = (self.feed.clone(), self.progress.clone());
+        let read = async move {
+            let take = feed.reader.take(slot, &position, &progress.kinds, Wanted::SHARE);
+            let late = |_| Err(TakeError::Store(StoreError::Unavailable("no answer in time".to_owned())));
+            (slot, timeout(READ_TIMEOUT, take).await.unwrap_or_else(late))
+        };
+        self.reads.push(read.boxed());
+        true
+    }
+
+    fn forget_reads(&mut self) {
+        self.reads.clear();
+        self.reading.clear();
+        self.ready.clear();
+    }
+
+    /// Applies what has been gathered if it is enough. Whether it was.
+    async fn apply_full(&mut self, gathered: &mut Gathered, positions: &mut [Position]) -> Result<bool, ConsumerError> {
+        let is_full = gathered.records >= BATCH.records || gathered.bytes >= BATCH.bytes;
+        if is_full {
+            self.apply(std::mem::take(gathered).batch, positions).await?;
+        }
+        Ok(is_full)
+    }
+
+    async fn apply(&mut self, batch: Batch, positions: &mut [Position]) -> Result<(), ConsumerError> {
+        let taken: usize = batch.slots.iter().map(|slot| slot.records.len()).sum();
+        self.progress.consumer.apply(&batch).await?;
+        batch.move_positions(positions);
+        for slot in &batch.slots {
+            self.progress.moved(slot.slot, &slot.position);
+            if self.failing.remove(&slot.slot).is_some() {
+                self.progress.slot_is_well(slot.slot);
+            }
+        }
+        self.progress.turn();
+        self.feed.metrics.consumer_records.with_label_values(&[self.progress.name()]).inc_by(taken as u64);
+        Ok(())
+    }
+
+    fn slot_failed(&mut self, slot: Slot, error: &StoreError) {
+        let pause = self.failing.get(&slot).map_or(PAUSE_FIRST, |failing| (failing.pause * 2).min(PAUSE_MAX));
+        self.failing.insert(slot, Failing { again_at: Instant::now() + pause, pause });
+        let error: Arc<str> = format!("slot {slot}: {error}").into();
+        if self.progress.slot_failed(slot, error.clone()) {
+            tracing::warn!(consumer = self.progress.name(), %error, "a consumer cannot read a slot, and goes on with others");
+        }
+    }
+
+    /// Rests until there is something to do.
+    async fn rest(&mut self) {
+        let progress = &*self.progress;
+        if progress.is_paused() {
+            return progress.control.notified().await;
+        }
+        if self.rebuild.is_some() || progress.is_interrupted() {
+            return;
+        }
+        let again_at = self.failing.values().map(|failing| failing.again_at).min();
+        tokio::select! {
+            () = news(progress) => {}
+            () = urgent(progress, self.rested_at + PACE_WHEN_URGENT) => {}
+            () = progress.control.notified() => {}
+            () = sleep_until(again_at.unwrap_or_else(Instant::now)), if again_at.is_some() => {}
+            Some(read) = self.reads.next() => self.ready.push(read),
+        }
+        self.rested_at = Instant::now();
+    }
+}
+
+/// Returns a while after there is news, or when it is time to look anyway.
+async fn news(progress: &Progress) {
+    let _ = timeout(REST_MAX, progress.news.notified()).await; // late or not: then it looks
+    sleep(PACE).await;
+}
+
+/// Returns when somebody waits, and not before a time.
+async fn urgent(progress: &Progress, not_before: Instant) {
+    progress.urgent.notified().await;
+    sleep_until(not_before).await;
+}
+
+/// Returns when a consumer should not go on as it does.
+async fn interrupted(progress: &Progress) {
+    while !progress.is_interrupted() {
+        progress.control.notified().await;
+    }
+}

@@ -1,0 +1,86 @@
+//! Waiting for a consumer, and telling it what to do.
+
+use super::*;
+use crate::actors::feed::State;
+
+async fn running() -> (Writer<Memory>, Arc<Counter>, Arc<Feed>) {
+    let writer = Writer::claim(memory()).await;
+    let counter = Arc::new(Counter::named("counter"));
+    let feed = started(writer.journal.clone(), &counter).await;
+    let progress = feed.consumer("counter").expect("it is there");
+    while !progress.caught_up(LONG).await {
+        tokio::task::yield_now().await; // it has not been built yet
+    }
+    (writer, counter, feed)
+}
+
+/// A thousand writes, each waited for. A wake-up that got lost would take the whole bound, and fail.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_who_waits_is_forgotten() {
+    let (writer, _, feed) = running().await;
+    let progress = feed.consumer("counter").expect("it is there");
+    for seq in 1..=1_000 {
+        writer.write_all(&feed, 1).await;
+        let waits = (0..SLOTS).map(|slot| progress.reached(slot, seq, LONG));
+        let (all, caught_up) = tokio::join!(futures::future::join_all(waits), progress.caught_up(LONG));
+        assert!(all.into_iter().all(|reached| reached) && caught_up, "{seq}");
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_a_consumer_that_is_paused_is_told_so_at_once() {
+    let (writer, counter, feed) = running().await;
+    let progress = feed.consumer("counter").expect("it is there");
+    let seen = |state| progress.status(&feed.reader.tail).state == state;
+    assert!(seen(State::Running));
+    // Somebody waits already when it is paused. Nothing is written, so only the pause can end his waiting.
+    let (waited, ()) = tokio::join!(progress.reached(0, 1, LONG), async {
+        tokio::task::yield_now().await;
+        progress.pause();
+        progress.pause();
+    });
+    assert!(!waited && seen(State::Paused));
+    writer.write_all(&feed, 3).await;
+    assert!(!progress.caught_up(LONG).await && !progress.reached(0, 1, LONG).await);
+    let status = progress.status(&feed.reader.tail);
+    assert_eq!((status.lag_records, status.position), (3 * u64::from(SLOTS), 0));
+    progress.rebuild();
+    assert!(seen(State::Paused));
+    progress.resume();
+    progress.resume();
+    counter.check(&feed).await;
+    assert!(seen(State::Running));
+    assert_eq!(counter.kept.lock().rebuilds, 2);
+}
+
+#[tokio::test]
+async fn a_consumer_that_is_paused_costs_no_memory() {
+    let writer = Writer::claim(memory()).await;
+    let counter = Arc::new(Counter::named("counter"));
+    let consumers: Vec<Arc<dyn Consumer>> = vec![counter.clone()];
+    let feed = Feed::with_tail(writer.journal.clone(), Arc::new(Metrics::new()), consumers, 50_000);
+    feed.start().await.expect("it starts");
+    counter.check(&feed).await;
+    feed.consumer("counter").expect("it is there").pause();
+    for _ in 0..100 {
+        writer.write_all(&feed, 10).await;
+        assert!(feed.reader.tail.size().1 <= 50_000);
+    }
+    feed.consumer("counter").expect("it is there").resume();
+    counter.check(&feed).await;
+}
+
+#[tokio::test]
+async fn what_is_asked_for_a_rebuild_is_built_anew_and_nothing_is_missed() {
+    let (writer, counter, feed) = running().await;
+    let progress = feed.consumer("counter").expect("it is there");
+    for n in 2..6 {
+        writer.write_all(&feed, 5).await;
+        progress.rebuild();
+        writer.write_all(&feed, 5).await;
+        while counter.kept.lock().rebuilds < n {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        counter.check(&feed).await;
+    }
+}
