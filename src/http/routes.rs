@@ -19,7 +19,7 @@ use super::admin::{inventory, orders as admin_orders, products as admin_products
 use super::answer::openapi;
 use super::answer::problem::{Code, Problem};
 use super::edge::pipeline::{Class, Front};
-use super::operations::{health, operators};
+use super::operations::{consumers, health, operators};
 use super::shop::{carts, categories, completion, orders, products};
 
 /// Answers below this size are sent as they are: compressing them saves nothing.
@@ -78,6 +78,10 @@ fn shop() -> OpenApiRouter<Edge> {
         .routes(routes!(operators::state)) //                                GET /v1/admin/entities/{kind}/{id}/state
         .routes(routes!(operators::attention)) //                            GET /v1/admin/attention
         .routes(routes!(operators::cluster)) //                              GET /v1/admin/cluster
+        .routes(routes!(consumers::list)) //                                 GET /v1/admin/consumers
+        .routes(routes!(consumers::pause)) //                                POST /v1/admin/consumers/{name}/pause
+        .routes(routes!(consumers::resume)) //                               POST /v1/admin/consumers/{name}/resume
+        .routes(routes!(consumers::replay)) //                               POST /v1/admin/consumers/{name}/replay
 }
 
 fn operations() -> OpenApiRouter<Edge> {

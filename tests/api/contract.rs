@@ -60,6 +60,10 @@ const ROUTES: &str = "
     GET /v1/admin/entities/{kind}/{id}/state
     GET /v1/admin/attention
     GET /v1/admin/cluster
+    GET /v1/admin/consumers
+    POST /v1/admin/consumers/{name}/pause
+    POST /v1/admin/consumers/{name}/resume
+    POST /v1/admin/consumers/{name}/replay
     GET /livez
     GET /readyz
     GET /startupz

@@ -165,3 +165,50 @@ async fn what_is_owed_for_too_long_asks_for_attention_until_it_is_done() {
         assert!(started.elapsed() < crate::client::ANSWER_WITHIN, "{}", listed().await);
     }
 }
+
+#[tokio::test]
+async fn what_follows_the_journal_is_shown_paused_resumed_and_built_anew() {
+    let shop = Shop::alone(&[]).await; // a pause concerns everybody
+    let (ada, admin) = (shop.customer().await, shop.admin().await);
+    let consumers = async || shop.get("/v1/admin/consumers").by(&admin).send().await.is(200).body["data"].clone();
+    let shown = consumers().await;
+    for (consumer, name) in shown.as_array().expect("a list").iter().zip(["catalogue", "stock", "orders"]) {
+        assert_eq!((&consumer["name"], &consumer["sort"]), (&json!(name), &json!("replicated")));
+        for member in ["state", "lag_records", "lag_ms", "position"] {
+            assert!(consumer.get(member).is_some(), "{member} is missing: {consumer}");
+        }
+    }
+    let path = |what: &str| format!("/v1/admin/consumers/catalogue/{what}");
+    let tell = async |what: &str| {
+        let told = shop.post(&path(what), json!({})).by(&admin).send().await;
+        told.is(200).body["state"].as_str().expect("a state").to_owned()
+    };
+    let listed = async |product: &Value| {
+        let list = shop.get("/v1/products").send().await.is(200).column("id");
+        list.iter().any(|id| id == id_of(product))
+    };
+    let first = shop.product(&unique("SKU"), 100, 9).await;
+    assert!(listed(&first).await, "a list waits for what was done before it");
+    // Twice, because it is so already the second time.
+    assert_eq!((tell("pause").await, tell("pause").await), ("paused".to_owned(), "paused".to_owned()));
+    let second = shop.product(&unique("SKU"), 100, 9).await;
+    assert!(!listed(&second).await, "nobody waits for one that is paused");
+    let shown = consumers().await;
+    assert!(shown[0]["lag_records"].as_u64() > Some(0) && shown[0]["state"] == "paused", "{shown}");
+    for _ in 0..2 {
+        assert_ne!(tell("resume").await, "paused");
+    }
+    assert!(listed(&second).await);
+    tell("replay").await;
+    let third = shop.product(&unique("SKU"), 100, 9).await;
+    while !listed(&third).await {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await; // it is being built
+    }
+    assert!(listed(&first).await && listed(&second).await);
+    shop.post("/v1/admin/consumers/nobody/pause", json!({})).by(&admin).send().await.is_problem(404, "not_found");
+    let beyond = shop.post(&path("replay"), json!({"after": "end"})).by(&admin).send().await;
+    beyond.is_problem(422, "validation_failed");
+    shop.get("/v1/admin/consumers").by(&ada).send().await.is_problem(403, "forbidden");
+    shop.post(&path("pause"), json!({})).by(&ada).send().await.is_problem(403, "forbidden");
+    shop.get("/v1/admin/consumers").send().await.is_problem(401, "unauthenticated");
+}
