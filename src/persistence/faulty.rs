@@ -6,13 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::{
-    Batch, EntityKey, Epoch, History, Journal, Membership, NodeRow, OwedRow, Record, Refusal, RequestBytes, Slot,
-    SlotHead, StoreError, WakeRow,
-};
+use super::decorator::{Appended, Decorator, Handed};
+use super::{Batch, EntityKey, Epoch, History, NodeRow, OwedRow, Record, Refusal, Slot, Store, StoreError, WakeRow};
 
 /// Sorts of calls, counted apart, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,9 +76,6 @@ pub struct Rates {
     pub slow_ms_max: u64,
 }
 
-/// What a claim or a transfer comes to.
-type Handed = Vec<Result<SlotHead, Refusal>>;
-
 /// The decorator.
 pub struct Faulty<J> {
     inner: J,
@@ -103,7 +97,7 @@ struct Program {
     dead: bool,
 }
 
-impl<J: Journal> Faulty<J> {
+impl<J: Store> Faulty<J> {
     /// Without faults, until some are set.
     pub fn new(inner: J) -> Faulty<J> {
         Faulty { inner, program: Mutex::default() }
@@ -178,25 +172,8 @@ impl<J: Journal> Faulty<J> {
         self.program.lock().next(call)
     }
 
-    /// A read, with its fault.
-    async fn read<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        match self.next_fault(Call::Read) {
-            None | Some(Fault::Duplicate | Fault::Fenced) => work.await,
-            Some(Fault::FailBefore | Fault::Denied | Fault::FailAfter | Fault::Lost | Fault::Late) => {
-                Err(unavailable())
-            }
-            Some(Fault::Slow { before_ms, after_ms }) => slowly(before_ms, after_ms, work).await,
-            Some(Fault::Damaged) => Err(damaged()),
-            Some(Fault::Fatal) => Err(fatal()),
-        }
-    }
-
     /// A change of owner, with its fault.
-    async fn hand(
-        &self,
-        slots: &[(Slot, Epoch)],
-        work: impl Future<Output = Result<Handed, StoreError>>,
-    ) -> Result<Handed, StoreError> {
+    async fn hand(&self, slots: &[(Slot, Epoch)], work: impl Future<Output = Handed>) -> Handed {
         match self.next_fault(Call::Claim) {
             Some(Fault::Fenced) => {
                 Ok(slots.iter().map(|(_, epoch)| Err(Refusal::Fenced { current: epoch + 1 })).collect())
@@ -289,13 +266,26 @@ async fn slowly<T>(before_ms: u64, after_ms: u64, work: impl Future<Output = T>)
     done
 }
 
-#[async_trait]
-impl<J: Journal> Journal for Faulty<J> {
-    fn slots(&self) -> Slot {
-        self.inner.slots()
+impl<J: Store> Decorator for Faulty<J> {
+    type Inner = J;
+
+    fn inner(&self) -> &J {
+        &self.inner
     }
 
-    async fn append(&self, batch: Batch) -> Result<Vec<(Slot, Refusal)>, StoreError> {
+    async fn read<T: Send>(&self, work: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
+        match self.next_fault(Call::Read) {
+            None | Some(Fault::Duplicate | Fault::Fenced) => work.await,
+            Some(Fault::FailBefore | Fault::Denied | Fault::FailAfter | Fault::Lost | Fault::Late) => {
+                Err(unavailable())
+            }
+            Some(Fault::Slow { before_ms, after_ms }) => slowly(before_ms, after_ms, work).await,
+            Some(Fault::Damaged) => Err(damaged()),
+            Some(Fault::Fatal) => Err(fatal()),
+        }
+    }
+
+    async fn append(&self, batch: Batch) -> Appended {
         self.check(batch.records.iter().map(|record| record.slot), Part::Records)?;
         match self.next_fault(Call::Append) {
             None => self.inner.append(batch).await,
@@ -340,29 +330,6 @@ impl<J: Journal> Journal for Faulty<J> {
         found
     }
 
-    async fn records(
-        &self,
-        slot: Slot,
-        key: &EntityKey,
-        after_seq: u64,
-        limit: usize,
-    ) -> Result<Vec<Record>, StoreError> {
-        self.read(self.inner.records(slot, key, after_seq, limit)).await
-    }
-
-    async fn find_receipt(
-        &self,
-        slot: Slot,
-        key: &EntityKey,
-        request: &RequestBytes,
-    ) -> Result<Option<Record>, StoreError> {
-        self.read(self.inner.find_receipt(slot, key, request)).await
-    }
-
-    async fn feed(&self, slot: Slot, after_seq: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
-        self.read(self.inner.feed(slot, after_seq, limit)).await
-    }
-
     async fn owed(
         &self,
         slot: Slot,
@@ -383,34 +350,11 @@ impl<J: Journal> Journal for Faulty<J> {
         self.read(self.inner.wakes(slot, after, limit)).await
     }
 
-    async fn entities(&self, kind: u8, after: Option<&str>, limit: usize) -> Result<Vec<Arc<str>>, StoreError> {
-        self.read(self.inner.entities(kind, after, limit)).await
-    }
-
-    async fn heads(&self) -> Result<Vec<SlotHead>, StoreError> {
-        self.read(self.inner.heads()).await
-    }
-
-    async fn claim(&self, owner: &str, slots: &[(Slot, Epoch)]) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
+    async fn claim(&self, owner: &str, slots: &[(Slot, Epoch)]) -> Handed {
         self.check(slots.iter().map(|(slot, _)| *slot), Part::Head)?;
         self.hand(slots, self.inner.claim(owner, slots)).await
     }
 
-    async fn prune_receipts(&self, now_ms: i64, limit: usize) -> Result<usize, StoreError> {
-        self.read(self.inner.prune_receipts(now_ms, limit)).await
-    }
-
-    async fn drop_snapshots(&self) -> Result<(), StoreError> {
-        self.read(self.inner.drop_snapshots()).await
-    }
-
-    async fn close(&self) -> Result<(), StoreError> {
-        self.inner.close().await
-    }
-}
-
-#[async_trait]
-impl<J: Journal + Membership> Membership for Faulty<J> {
     async fn join(&self, node: &NodeRow) -> Result<Result<(), Refusal>, StoreError> {
         write(self.next_fault(Call::Member), self.inner.join(node)).await
     }
@@ -423,16 +367,7 @@ impl<J: Journal + Membership> Membership for Faulty<J> {
         write(self.next_fault(Call::Member), self.inner.leave(id)).await
     }
 
-    async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
-        self.read(self.inner.nodes()).await
-    }
-
-    async fn transfer(
-        &self,
-        from: &str,
-        to: &str,
-        slots: &[(Slot, Epoch)],
-    ) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
+    async fn transfer(&self, from: &str, to: &str, slots: &[(Slot, Epoch)]) -> Handed {
         self.hand(slots, self.inner.transfer(from, to, slots)).await
     }
 }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use futures::FutureExt;
 
 use super::conformance::{self, Rig, SLOTS};
+use super::decorator::{Appended, Decorator, Handed};
 use super::memory::Memory;
 use super::*;
 
@@ -59,9 +60,6 @@ impl Rig for Spoilt {
         Some(Arc::new(Spoilt { is_other: true, ..self.clone() }))
     }
 }
-
-type Appended = Result<Vec<(Slot, Refusal)>, StoreError>;
-type Handed = Result<Vec<Result<SlotHead, Refusal>>, StoreError>;
 
 impl Spoilt {
     /// Each slot's part, changed, with that slot's head.
@@ -152,19 +150,14 @@ impl Spoilt {
     }
 }
 
-#[async_trait]
-impl Journal for Spoilt {
-    fn slots(&self) -> Slot {
-        self.inner.slots()
+impl Decorator for Spoilt {
+    type Inner = Memory;
+
+    fn inner(&self) -> &Memory {
+        &self.inner
     }
     async fn append(&self, batch: Batch) -> Appended {
         self.append_spoilt(batch).await
-    }
-    async fn load(&self, slot: Slot, key: &EntityKey) -> Result<History, StoreError> {
-        self.inner.load(slot, key).await
-    }
-    async fn records(&self, slot: Slot, key: &EntityKey, after: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
-        self.inner.records(slot, key, after, limit).await
     }
     async fn find_receipt(&self, slot: Slot, key: &EntityKey, id: &RequestBytes) -> Result<Option<Record>, StoreError> {
         let found = self.inner.find_receipt(slot, key, id).await?;
@@ -179,28 +172,6 @@ impl Journal for Spoilt {
             page.pop();
         }
         Ok(page)
-    }
-    async fn owed(
-        &self,
-        slot: Slot,
-        after: Option<(i64, EntityKey)>,
-        limit: usize,
-    ) -> Result<Vec<(EntityKey, OwedRow)>, StoreError> {
-        self.inner.owed(slot, after, limit).await
-    }
-    async fn wakes(
-        &self,
-        slot: Slot,
-        after: Option<(i64, EntityKey)>,
-        limit: usize,
-    ) -> Result<Vec<WakeRow>, StoreError> {
-        self.inner.wakes(slot, after, limit).await
-    }
-    async fn entities(&self, kind: u8, after: Option<&str>, limit: usize) -> Result<Vec<Arc<str>>, StoreError> {
-        self.inner.entities(kind, after, limit).await
-    }
-    async fn heads(&self) -> Result<Vec<SlotHead>, StoreError> {
-        self.inner.heads().await
     }
     async fn claim(&self, owner: &str, slots: &[(Slot, Epoch)]) -> Handed {
         let heads = self.inner.heads().await?;
@@ -224,19 +195,6 @@ impl Journal for Spoilt {
             _ => self.inner.claim(owner, slots).await,
         }
     }
-    async fn prune_receipts(&self, now_ms: i64, limit: usize) -> Result<usize, StoreError> {
-        self.inner.prune_receipts(now_ms, limit).await
-    }
-    async fn drop_snapshots(&self) -> Result<(), StoreError> {
-        self.inner.drop_snapshots().await
-    }
-    async fn close(&self) -> Result<(), StoreError> {
-        self.inner.close().await
-    }
-}
-
-#[async_trait]
-impl Membership for Spoilt {
     async fn join(&self, node: &NodeRow) -> Result<Result<(), Refusal>, StoreError> {
         let joined = self.inner.join(node).await?;
         Ok(if self.spoil == JoinTwice && joined.is_err() { Ok(()) } else { joined })
@@ -253,9 +211,6 @@ impl Membership for Spoilt {
     }
     async fn leave(&self, id: &str) -> Result<Result<(), Refusal>, StoreError> {
         if self.spoil == LeaveForgets { Ok(Ok(())) } else { self.inner.leave(id).await }
-    }
-    async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
-        self.inner.nodes().await
     }
     async fn transfer(&self, from: &str, to: &str, slots: &[(Slot, Epoch)]) -> Handed {
         let moved = self.inner.transfer(from, to, slots).await?;

@@ -8,20 +8,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
-use async_trait::async_trait;
 use futures::FutureExt;
 use parking_lot::Mutex;
+use souk::persistence::decorator::{Appended, Decorator, Handed};
 use souk::persistence::memory::Memory;
 use souk::persistence::{
-    Batch, EntityKey, Epoch, History, Journal, Origin, OwedRow, Record, Refusal, RequestBytes, Slot, SlotHead,
-    Snapshot, StoreError, WakeRow,
+    Batch, EntityKey, Epoch, History, Journal, Origin, Record, Refusal, Slot, SlotHead, Snapshot, StoreError,
 };
 
 use crate::mutations::Mutation;
 use crate::random::Random;
 use crate::task::yield_once;
-
-type Appended = Result<Vec<(Slot, Refusal)>, StoreError>;
 
 /// What becomes of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -244,7 +241,8 @@ impl SimJournal {
         Ok(refused)
     }
 
-    async fn read(&self) -> Result<(), StoreError> {
+    /// A read takes its time, and may fail.
+    async fn may_fail(&self) -> Result<(), StoreError> {
         yield_once().await;
         let state = &mut *self.state.lock();
         if state.random.chance(state.failing_reads) {
@@ -283,10 +281,16 @@ fn strip(batch: &mut Batch, which: impl Fn(&Origin) -> bool) {
     }
 }
 
-#[async_trait]
-impl Journal for SimJournal {
-    fn slots(&self) -> Slot {
-        self.durable.slots()
+impl Decorator for SimJournal {
+    type Inner = Memory;
+
+    fn inner(&self) -> &Memory {
+        &self.durable
+    }
+
+    async fn read<T: Send>(&self, work: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
+        self.may_fail().await?;
+        work.await
     }
 
     async fn append(&self, batch: Batch) -> Appended {
@@ -317,8 +321,7 @@ impl Journal for SimJournal {
     }
 
     async fn load(&self, slot: Slot, key: &EntityKey) -> Result<History, StoreError> {
-        self.read().await?;
-        let mut history = self.durable.load(slot, key).await?;
+        let mut history = self.read(self.durable.load(slot, key)).await?;
         self.state.lock().snapshots_loaded += u64::from(history.snapshot.is_some());
         if history.records.len() > 1 && self.chance(200) {
             history.records.truncate(1); // a short first page
@@ -327,80 +330,12 @@ impl Journal for SimJournal {
         Ok(history)
     }
 
-    async fn records(
-        &self,
-        slot: Slot,
-        key: &EntityKey,
-        after_seq: u64,
-        limit: usize,
-    ) -> Result<Vec<Record>, StoreError> {
-        self.read().await?;
-        self.durable.records(slot, key, after_seq, limit).await
-    }
-
-    async fn find_receipt(
-        &self,
-        slot: Slot,
-        key: &EntityKey,
-        request: &RequestBytes,
-    ) -> Result<Option<Record>, StoreError> {
-        self.read().await?;
-        self.durable.find_receipt(slot, key, request).await
-    }
-
-    async fn feed(&self, slot: Slot, after_seq: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
-        self.read().await?;
-        self.durable.feed(slot, after_seq, limit).await
-    }
-
-    async fn owed(
-        &self,
-        slot: Slot,
-        after: Option<(i64, EntityKey)>,
-        limit: usize,
-    ) -> Result<Vec<(EntityKey, OwedRow)>, StoreError> {
-        self.read().await?;
-        self.durable.owed(slot, after, limit).await
-    }
-
-    async fn wakes(
-        &self,
-        slot: Slot,
-        after: Option<(i64, EntityKey)>,
-        limit: usize,
-    ) -> Result<Vec<WakeRow>, StoreError> {
-        self.read().await?;
-        self.durable.wakes(slot, after, limit).await
-    }
-
-    async fn entities(&self, kind: u8, after: Option<&str>, limit: usize) -> Result<Vec<Arc<str>>, StoreError> {
-        self.read().await?;
-        self.durable.entities(kind, after, limit).await
-    }
-
-    async fn heads(&self) -> Result<Vec<SlotHead>, StoreError> {
-        self.read().await?;
-        self.durable.heads().await
-    }
-
     /// A claim may be made without the claimer's hearing of it.
-    async fn claim(&self, owner: &str, slots: &[(Slot, Epoch)]) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
-        self.read().await?;
+    async fn claim(&self, owner: &str, slots: &[(Slot, Epoch)]) -> Handed {
+        self.may_fail().await?;
         let claimed = self.durable.claim(owner, slots).await;
         yield_once().await;
-        self.read().await?;
+        self.may_fail().await?;
         claimed
-    }
-
-    async fn prune_receipts(&self, now_ms: i64, limit: usize) -> Result<usize, StoreError> {
-        self.durable.prune_receipts(now_ms, limit).await
-    }
-
-    async fn drop_snapshots(&self) -> Result<(), StoreError> {
-        self.durable.drop_snapshots().await
-    }
-
-    async fn close(&self) -> Result<(), StoreError> {
-        Ok(())
     }
 }

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
+use souk::persistence::decorator::Decorator;
 use souk::persistence::{
-    Batch, EntityKey, Epoch, History, Journal, Membership, NodeRow, OwedRow, Record, Refusal, RequestBytes, Slot,
-    SlotHead, Snapshot, Store, StoreError, WakeRow,
+    EntityKey, History, NodeRow, OwedRow, Record, RequestBytes, Slot, SlotHead, Snapshot, Store, StoreError, WakeRow,
 };
 
 /// A lie: what each answer is changed to. Those that are not named tell the truth.
@@ -34,13 +33,11 @@ pub struct Liar {
     pub lie: Box<dyn Lie>,
 }
 
-#[async_trait]
-impl Journal for Liar {
-    fn slots(&self) -> Slot {
-        self.store.slots()
-    }
-    async fn append(&self, batch: Batch) -> Result<Vec<(Slot, Refusal)>, StoreError> {
-        self.store.append(batch).await
+impl Decorator for Liar {
+    type Inner = dyn Store;
+
+    fn inner(&self) -> &dyn Store {
+        &*self.store
     }
     fn has_nothing(&self, slot: Slot, key: &EntityKey) -> bool {
         self.lie.has_nothing() || self.store.has_nothing(slot, key)
@@ -109,41 +106,8 @@ impl Journal for Liar {
         self.lie.heads(&mut heads);
         Ok(heads)
     }
-    async fn claim(&self, owner: &str, slots: &[(Slot, Epoch)]) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
-        self.store.claim(owner, slots).await
-    }
-    async fn prune_receipts(&self, now_ms: i64, limit: usize) -> Result<usize, StoreError> {
-        self.store.prune_receipts(now_ms, limit).await
-    }
-    async fn drop_snapshots(&self) -> Result<(), StoreError> {
-        self.store.drop_snapshots().await
-    }
-    async fn close(&self) -> Result<(), StoreError> {
-        self.store.close().await
-    }
-}
-
-#[async_trait]
-impl Membership for Liar {
-    async fn join(&self, node: &NodeRow) -> Result<Result<(), Refusal>, StoreError> {
-        self.store.join(node).await
-    }
-    async fn renew(&self, node: &NodeRow) -> Result<Result<u64, Refusal>, StoreError> {
-        self.store.renew(node).await
-    }
-    async fn leave(&self, id: &str) -> Result<Result<(), Refusal>, StoreError> {
-        self.store.leave(id).await
-    }
     async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
         self.lie.nodes()?;
         self.store.nodes().await
-    }
-    async fn transfer(
-        &self,
-        from: &str,
-        to: &str,
-        slots: &[(Slot, Epoch)],
-    ) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
-        self.store.transfer(from, to, slots).await
     }
 }

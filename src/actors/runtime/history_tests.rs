@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use std::pin::pin;
 
-use async_trait::async_trait;
 use futures::FutureExt;
 
 use super::*;
@@ -14,14 +13,15 @@ use crate::actors::kinds;
 use crate::actors::slug::types::Command;
 use crate::actors::values::ProductId;
 use crate::config::Config;
-use crate::persistence::{
-    Batch, EntityKey, Epoch, History, OwedRow, Refusal, RequestBytes, SlotHead, Snapshot, WakeRow,
-};
+use crate::persistence::decorator::Decorator;
+use crate::persistence::memory::Memory;
+use crate::persistence::{EntityKey, History, Snapshot};
 
 const VERSIONS: u64 = 10_000;
 
 /// One entity with a long history, and how many of its records were read.
 struct Counted {
+    empty: Memory,
     records: Vec<Record>,
     snapshot: Option<Snapshot>,
     read: AtomicUsize,
@@ -72,7 +72,7 @@ fn history() -> Counted {
             records.push(Record { seq, at_ms: now.0 + 1, events: Vec::new(), ..record });
         }
     }
-    Counted { records, snapshot: None, read: AtomicUsize::new(0) }
+    Counted { empty: Memory::new(1), records, snapshot: None, read: AtomicUsize::new(0) }
 }
 
 impl Counted {
@@ -85,60 +85,23 @@ impl Counted {
     }
 }
 
-fn not_asked<T>() -> Result<T, StoreError> {
-    Err(StoreError::Unavailable("a replay does not ask for this".into()))
-}
+impl Decorator for Counted {
+    type Inner = Memory;
 
-#[async_trait]
-impl Journal for Counted {
-    fn slots(&self) -> Slot {
-        1
+    fn inner(&self) -> &Memory {
+        &self.empty
     }
-    async fn append(&self, _: Batch) -> Result<Vec<(Slot, Refusal)>, StoreError> {
-        not_asked()
+    /// Only for what a replay does not ask for: it asks for `load` and `records`.
+    async fn read<T: Send>(&self, _: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
+        Err(StoreError::Unavailable("a replay does not ask for this".into()))
     }
     async fn load(&self, slot: Slot, key: &EntityKey) -> Result<History, StoreError> {
         let after_seq = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.seq);
-        let records = self.records(slot, key, after_seq, 100).await?;
+        let records = Decorator::records(self, slot, key, after_seq, 100).await?;
         Ok(History { snapshot: self.snapshot.clone(), more: records.len() == 100, records })
     }
     async fn records(&self, _: Slot, _: &EntityKey, after: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
         Ok(self.count(self.records.iter().filter(|record| record.seq > after).take(limit).cloned().collect()))
-    }
-    async fn find_receipt(&self, _: Slot, _: &EntityKey, _: &RequestBytes) -> Result<Option<Record>, StoreError> {
-        not_asked()
-    }
-    async fn feed(&self, _: Slot, _: u64, _: usize) -> Result<Vec<Record>, StoreError> {
-        not_asked()
-    }
-    async fn owed(
-        &self,
-        _: Slot,
-        _: Option<(i64, EntityKey)>,
-        _: usize,
-    ) -> Result<Vec<(EntityKey, OwedRow)>, StoreError> {
-        not_asked()
-    }
-    async fn wakes(&self, _: Slot, _: Option<(i64, EntityKey)>, _: usize) -> Result<Vec<WakeRow>, StoreError> {
-        not_asked()
-    }
-    async fn entities(&self, _: u8, _: Option<&str>, _: usize) -> Result<Vec<Arc<str>>, StoreError> {
-        not_asked()
-    }
-    async fn heads(&self) -> Result<Vec<SlotHead>, StoreError> {
-        not_asked()
-    }
-    async fn claim(&self, _: &str, _: &[(Slot, Epoch)]) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
-        not_asked()
-    }
-    async fn prune_receipts(&self, _: i64, _: usize) -> Result<usize, StoreError> {
-        not_asked()
-    }
-    async fn drop_snapshots(&self) -> Result<(), StoreError> {
-        not_asked()
-    }
-    async fn close(&self) -> Result<(), StoreError> {
-        not_asked()
     }
 }
 
