@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::owed::OwedKey;
 use super::types::{
     CartStatus, Command, Completing, Completion, CompletionRefused, ITEMS_TOLD_MAX, Line, Rejection, Reply, State,
 };
@@ -111,12 +112,18 @@ impl State {
     pub(super) fn owed_by_completion(&self) -> Option<Owed> {
         let completion = self.completion.as_deref().filter(|completion| self.owes_placement(completion.order))?;
         let placement = Arc::new(self.placement(completion)?);
-        Some(Owed::to::<Order>(key(completion.order), &completion.order, order::Command::Place { placement }))
+        Some(Owed::to::<Order>(
+            OwedKey::Place { order: completion.order },
+            &completion.order,
+            order::Command::Place { placement },
+        ))
     }
 
     /// An order that will not have the placement will not decide either: the cart is open again.
-    pub(super) fn placement_answered(&self, owed: &str, outcome: &Outcome<Order>) -> Option<Command> {
-        let order = self.order().filter(|order| owed == key(*order))?;
+    pub(super) fn placement_answered(&self, order: OrderId, outcome: &Outcome<Order>) -> Option<Command> {
+        if self.order() != Some(order) {
+            return None;
+        }
         Some(match outcome {
             Ok(_) => Command::PlaceAnswered { order },
             Err(_) => {
@@ -172,8 +179,4 @@ impl State {
             payment: completion.payment.clone()?,
         })
     }
-}
-
-fn key(order: OrderId) -> String {
-    format!("place:{order}")
 }

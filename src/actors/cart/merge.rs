@@ -2,6 +2,7 @@
 //! are told in [`super`].
 
 use super::change::grown;
+use super::owed::OwedKey;
 use super::types::CartStatus;
 use super::types::{
     Cart, Command, LINES_MAX, LastMerge, Line, MergeIn, MergeOut, MergeRefusal, MergeStep, MergeStrategy, Rejection,
@@ -207,42 +208,36 @@ impl State {
         if let Some(MergeOut { request: merge, to }) = self.merge_out.as_deref().copied() {
             let lines = self.lines.as_slice().to_vec();
             let take = Command::TakeLines { merge, currency: self.currency, lines };
-            return Some(Owed::to::<Cart>(key(TAKE, merge), &to, take));
+            return Some(Owed::to::<Cart>(OwedKey::TakeLines { merge }, &to, take));
         }
         let MergeIn { request: merge, from, step, .. } = self.merge_in.as_deref().copied()?;
         match step {
             MergeStep::Asking => {
-                Some(Owed::to::<Cart>(key(SURRENDER, merge), &from, Command::Surrender { merge, to: id }))
+                Some(Owed::to::<Cart>(OwedKey::Surrender { merge }, &from, Command::Surrender { merge, to: id }))
             }
             MergeStep::Awaiting => None,
             MergeStep::Taken | MergeStep::Refused => {
                 let taken = step == MergeStep::Taken;
-                Some(Owed::to::<Cart>(key(CONCLUDE, merge), &from, Command::Conclude { merge, taken }))
+                Some(Owed::to::<Cart>(OwedKey::Conclude { merge }, &from, Command::Conclude { merge, taken }))
             }
         }
     }
 
-    pub(super) fn merge_answered(&self, owed: &str, outcome: &Outcome<Cart>) -> Option<Command> {
-        if let Some(out) = &self.merge_out
-            && owed == key(TAKE, out.request)
-        {
-            return Some(Command::Conclude { merge: out.request, taken: *outcome == Ok(Reply::Taken) });
-        }
-        let merge = self.merge_in.as_ref()?.request;
-        if owed == key(CONCLUDE, merge) {
-            return Some(Command::ConcludeAnswered { merge });
-        }
+    pub(super) fn surrender_outcome(&self, merge: RequestId, outcome: &Outcome<Cart>) -> Option<Command> {
         let refusal = outcome.as_ref().err().map(source_refusal);
-        (owed == key(SURRENDER, merge)).then_some(Command::SurrenderAnswered { merge, refusal })
+        self.merging_in(merge).then_some(Command::SurrenderAnswered { merge, refusal })
     }
-}
 
-const SURRENDER: &str = "surrender";
-const TAKE: &str = "take_lines";
-const CONCLUDE: &str = "conclude";
+    pub(super) fn take_lines_outcome(&self, merge: RequestId, outcome: &Outcome<Cart>) -> Option<Command> {
+        let taken = *outcome == Ok(Reply::Taken);
+        let merging_out = self.merge_out.as_ref().is_some_and(|out| out.request == merge);
+        merging_out.then_some(Command::Conclude { merge, taken })
+    }
 
-fn key(step: &str, merge: RequestId) -> String {
-    format!("{step}:{merge}")
+    /// Whether it is the target of this merge.
+    pub(super) fn merging_in(&self, merge: RequestId) -> bool {
+        self.merge_in.as_ref().is_some_and(|running| running.request == merge)
+    }
 }
 
 /// Why a source would not surrender, in the target's words.

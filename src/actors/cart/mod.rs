@@ -38,6 +38,7 @@ mod change;
 mod completion;
 mod lines;
 mod merge;
+mod owed;
 pub mod types;
 
 #[cfg(test)]
@@ -54,6 +55,7 @@ use crate::actors::values::{CartId, Contact, Currency, LineId, OrderId, Quantity
 use crate::stored_enum;
 
 use lines::LineV1;
+use owed::OwedKey;
 use types::{
     Cart, CartStatus, Command, Completion, CompletionRefused, LINES_MAX, Line, Lines, Listing, MergeRefusal,
     MergeStrategy, NewLine, Rejection, Reply, State,
@@ -259,10 +261,10 @@ impl Entity for State {
     fn owed(&self) -> Vec<Owed> {
         let notice = match (self.listing, self.user, self.id) {
             (Listing::OpeningOwed, Some(user), Some(cart)) => {
-                Some(Owed::to::<Customer>("cart_opened", &user, customer::Command::CartOpened { cart }))
+                Some(Owed::to::<Customer>(OwedKey::CartOpened, &user, customer::Command::CartOpened { cart }))
             }
             (Listing::ClosingOwed, Some(user), Some(cart)) => {
-                Some(Owed::to::<Customer>("cart_closed", &user, customer::Command::CartClosed { cart }))
+                Some(Owed::to::<Customer>(OwedKey::CartClosed, &user, customer::Command::CartClosed { cart }))
             }
             (Listing::Unlisted | Listing::Listed | Listing::Ended, ..) | (_, None, _) | (_, _, None) => None,
         };
@@ -270,13 +272,13 @@ impl Entity for State {
     }
 
     fn answered(&self, key: &str, answer: &Answer) -> Option<Command> {
-        match key {
-            "cart_opened" => Some(Command::CustomerTold { closed: false }),
-            "cart_closed" => Some(Command::CustomerTold { closed: true }),
-            _ => match answer.entity::<Order>() {
-                Some(outcome) => self.placement_answered(key, outcome),
-                None => self.merge_answered(key, answer.entity::<Cart>()?),
-            },
+        match key.parse().ok()? {
+            OwedKey::CartOpened => Some(Command::CustomerTold { closed: false }),
+            OwedKey::CartClosed => Some(Command::CustomerTold { closed: true }),
+            OwedKey::Place { order } => self.placement_answered(order, answer.entity::<Order>()?),
+            OwedKey::Surrender { merge } => self.surrender_outcome(merge, answer.entity::<Cart>()?),
+            OwedKey::TakeLines { merge } => self.take_lines_outcome(merge, answer.entity::<Cart>()?),
+            OwedKey::Conclude { merge } => self.merging_in(merge).then_some(Command::ConcludeAnswered { merge }),
         }
     }
 

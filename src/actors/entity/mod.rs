@@ -7,6 +7,7 @@
 //! Each kind has a folder with two faces. `types.rs` is what others may see: a marker that implements
 //! [`Kind`], the id, commands, replies, rejections and the state. `mod.rs` is how it decides and evolves.
 
+pub mod owed_key;
 mod stored;
 
 use std::any::Any;
@@ -25,6 +26,7 @@ use super::values::{RequestId, Time, UserId};
 pub use crate::persistence::Payload;
 pub use crate::persistence::codec::{self, CodecError};
 use crate::stored_enum;
+use owed_key::Key;
 
 /// The public face of a kind of entity: its name and its vocabulary. Implemented by an empty enum.
 pub trait Kind: Sized + Send + Sync + 'static {
@@ -200,11 +202,11 @@ impl Debug for Target {
 }
 
 impl Owed {
-    pub fn to<K: Kind>(key: impl Into<String>, id: &K::Id, command: K::Command) -> Owed {
-        Owed { key: key.into(), to: Target::Entity(AnyCommand::new::<K>(id, command)) }
+    pub fn to<K: Kind>(key: impl Key, id: &K::Id, command: K::Command) -> Owed {
+        Owed { key: key.to_string(), to: Target::Entity(AnyCommand::new::<K>(id, command)) }
     }
-    pub fn to_gateway<B: Any + Send + Sync>(key: impl Into<String>, name: &'static str, body: B) -> Owed {
-        Owed { key: key.into(), to: Target::Gateway { name, body: Arc::new(body) } }
+    pub fn to_gateway<B: Any + Send + Sync>(key: impl Key, name: &'static str, body: B) -> Owed {
+        Owed { key: key.to_string(), to: Target::Gateway { name, body: Arc::new(body) } }
     }
 }
 

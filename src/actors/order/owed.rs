@@ -1,18 +1,38 @@
 //! What the state says must still be sent, and what an answer to it means.
 //!
-//! Keys are `number:A`, `reserve:L` (from the second attempt on `reserve:L:A`), `commit:L`, `release:L`,
-//! `restock:L`, `authorise`, `capture`, `void:A`, `refund:ID`, `customer`, `cart` (told again: `cart:A`), where A
-//! counts attempts and L is a line's index. At most 1 + 64 + 1 + 8 + 1 at once.
+//! At most 1 number, 64 steps of stock, 1 of payment, 8 refunds and 1 notice are owed at once.
 
 use super::phase::{Phase, STOCK_AT_ONCE};
 use super::process::number_candidate;
 use super::types::{OrderLine, Payment, PaymentStage, Placement, RefundStatus, State, Step, StockStep};
 use crate::actors::cart::types::{self as cart, Cart};
 use crate::actors::customer::types::{self as customer, Customer};
+use crate::actors::entity::owed_key::Again;
 use crate::actors::entity::{Answer, Outcome, Owed};
 use crate::actors::order_number::types::{self as order_number, OrderNumber};
 use crate::actors::payment::types::{GATEWAY, PaymentAnswer, PaymentRequest, PaymentStep};
 use crate::actors::sku::types::{self as sku, StockUnit};
+use crate::actors::values::RefundId;
+use crate::owed_keys;
+
+owed_keys! {
+    /// `line` is a line's index in the placement.
+    pub enum OwedKey {
+        "number" => Number { attempt: u32 },
+        "reserve" => Reserve { line: u32, attempt: Again },
+        "commit" => Commit { line: u32 },
+        "release" => Release { line: u32 },
+        "restock" => Restock { line: u32 },
+        "authorise" => Authorise,
+        "capture" => Capture,
+        "void" => Void { attempt: u32 },
+        "refund" => Refund { refund: RefundId },
+        /// That it is placed, told to the customer.
+        "customer" => Customer,
+        /// What it decided, told to the cart.
+        "cart" => Cart { again: Again },
+    }
+}
 
 /// How many refunds are owed at once; further ones wait for their turn.
 const REFUNDS_AT_ONCE: usize = 8;
@@ -25,7 +45,7 @@ impl State {
             let attempt = self.numbers_taken;
             let claim = order_number::Command::Claim { order: placement.order };
             let number = number_candidate(placement.order, attempt);
-            owed.push(Owed::to::<OrderNumber>(format!("number:{attempt}"), &number, claim));
+            owed.push(Owed::to::<OrderNumber>(OwedKey::Number { attempt }, &number, claim));
         }
         match self.phase() {
             Phase::Reserving => {
@@ -68,10 +88,14 @@ impl State {
         match step {
             StockStep::Waiting => {
                 let reserve = sku::Command::Reserve { order, quantity, placed_at, item: ordered.item() };
-                Some(Owed::to::<StockUnit>(reserve_key(line, self.attempt(line)), &ordered.sku, reserve))
+                Some(Owed::to::<StockUnit>(
+                    OwedKey::Reserve { line, attempt: Again(self.attempt(line)) },
+                    &ordered.sku,
+                    reserve,
+                ))
             }
             StockStep::Held | StockStep::Committing => {
-                Some(ask_sku("commit", line, ordered, sku::Command::Commit { order }))
+                Some(ask_sku(OwedKey::Commit { line }, ordered, sku::Command::Commit { order }))
             }
             StockStep::Committed | StockStep::Cleared | StockStep::Contended => None,
         }
@@ -83,16 +107,16 @@ impl State {
         match step {
             // In flight: first the answer, under the key under which it was asked.
             StockStep::Waiting | StockStep::Committing => self.forward(step, line, placement),
-            StockStep::Held => Some(ask_sku("release", line, ordered, sku::Command::ReleaseHold { order })),
+            StockStep::Held => Some(ask_sku(OwedKey::Release { line }, ordered, sku::Command::ReleaseHold { order })),
             StockStep::Committed => {
-                Some(ask_sku("restock", line, ordered, sku::Command::Restock { order, quantity, item }))
+                Some(ask_sku(OwedKey::Restock { line }, ordered, sku::Command::Restock { order, quantity, item }))
             }
             StockStep::Cleared | StockStep::Contended => None,
         }
     }
 
     fn ask_provider(&self, payment: &Payment, placement: &Placement, owed: &mut Vec<Owed>) {
-        let mut ask = |key: String, step: PaymentStep| {
+        let mut ask = |key: OwedKey, step: PaymentStep| {
             let request = PaymentRequest { payment: payment.id, order: placement.order, step };
             owed.push(Owed::to_gateway(key, GATEWAY, request));
         };
@@ -100,17 +124,17 @@ impl State {
         match payment.stage {
             PaymentStage::Asked => {
                 let token = placement.payment.token.clone();
-                ask("authorise".into(), PaymentStep::Authorise { amount, method: payment.method, token });
+                ask(OwedKey::Authorise, PaymentStep::Authorise { amount, method: payment.method, token });
             }
             PaymentStage::Authorised if self.phase() == Phase::Capturing => {
-                ask("capture".into(), PaymentStep::Capture { amount });
+                ask(OwedKey::Capture, PaymentStep::Capture { amount });
             }
-            PaymentStage::Voiding => ask(format!("void:{}", payment.voids), PaymentStep::Void),
+            PaymentStage::Voiding => ask(OwedKey::Void { attempt: payment.voids }, PaymentStep::Void),
             PaymentStage::Captured => {
                 let pending = self.refunds.iter().filter(|refund| refund.status == RefundStatus::Pending);
                 for refund in pending.take(REFUNDS_AT_ONCE) {
                     let step = PaymentStep::Refund { refund: refund.id, amount: refund.amount };
-                    ask(format!("refund:{}", refund.id), step);
+                    ask(OwedKey::Refund { refund: refund.id }, step);
                 }
             }
             PaymentStage::Authorised | PaymentStage::Declined | PaymentStage::Voided => {}
@@ -123,15 +147,12 @@ impl State {
         let order = placement.order;
         match &placement.user {
             Some(user) if self.confirmed && !self.customer_told => {
-                owed.push(Owed::to::<Customer>("customer", user, customer::Command::OrderPlaced { order }));
+                owed.push(Owed::to::<Customer>(OwedKey::Customer, user, customer::Command::OrderPlaced { order }));
             }
             Some(_) | None if !self.cart_told => {
                 let refusal = self.refusal.clone();
                 let decided = cart::Command::Decided { order, order_version, refusal };
-                let key = match self.cart_asked_again {
-                    0 => "cart".to_owned(),
-                    again => format!("cart:{again}"),
-                };
+                let key = OwedKey::Cart { again: Again(self.cart_asked_again) };
                 owed.push(Owed::to::<Cart>(key, &placement.cart, decided));
             }
             Some(_) | None => {}
@@ -139,55 +160,54 @@ impl State {
     }
 }
 
-fn ask_sku(step: &str, line: u32, ordered: &OrderLine, command: sku::Command) -> Owed {
-    Owed::to::<StockUnit>(format!("{step}:{line}"), &ordered.sku, command)
+fn ask_sku(key: OwedKey, ordered: &OrderLine, command: sku::Command) -> Owed {
+    Owed::to::<StockUnit>(key, &ordered.sku, command)
 }
 
 /// What the answer to the request `key` says. `None`: nothing that ends it; it stays owed.
 pub(super) fn step(key: &str, answer: &Answer) -> Option<Step> {
-    let (what, which) = key.split_once(':').unwrap_or((key, ""));
-    match what {
-        "number" => {
-            let attempt = which.parse().ok()?;
-            Some(match answer.entity::<OrderNumber>()? {
-                Ok(order_number::Reply::Claimed) => Step::NumberClaimed { attempt },
-                Err(order_number::Rejection::Taken) => Step::NumberTaken { attempt },
-            })
-        }
-        "reserve" => {
-            let (line, attempt) = which.split_once(':').unwrap_or((which, "0"));
-            reserve_step(line.parse().ok()?, attempt.parse().ok()?, answer.entity::<StockUnit>()?)
-        }
-        "commit" | "release" | "restock" => stock_step(what, which.parse().ok()?, answer),
-        "authorise" | "capture" | "void" | "refund" => payment_step(what, which, answer.gateway::<PaymentAnswer>()?),
-        "customer" => answer.entity::<Customer>().map(|_| Step::CustomerTold),
+    let key: OwedKey = key.parse().ok()?;
+    match key {
+        OwedKey::Number { attempt } => Some(match answer.entity::<OrderNumber>()? {
+            Ok(order_number::Reply::Claimed) => Step::NumberClaimed { attempt },
+            Err(order_number::Rejection::Taken) => Step::NumberTaken { attempt },
+        }),
+        OwedKey::Reserve { line, attempt } => Some(reserve_step(line, attempt.0, answer.entity::<StockUnit>()?)),
+        OwedKey::Commit { line } => Some(match answer.entity::<StockUnit>()? {
+            Ok(_) => Step::Committed { line },
+            Err(_) => Step::CommitRefused { line },
+        }),
+        OwedKey::Release { line } => answer.entity::<StockUnit>().map(|_| Step::Released { line }),
+        // A SKU takes back whatever was sold; one that did not would be asked again.
+        OwedKey::Restock { line } => answer.entity::<StockUnit>()?.is_ok().then_some(Step::Restocked { line }),
+        OwedKey::Authorise => Some(match answer.gateway()? {
+            PaymentAnswer::Approved => Step::Authorised,
+            PaymentAnswer::Declined { code } => Step::AuthoriseDeclined { code: code.clone() },
+        }),
+        OwedKey::Capture => Some(match answer.gateway()? {
+            PaymentAnswer::Approved => Step::Captured,
+            PaymentAnswer::Declined { code } => Step::CaptureDeclined { code: code.clone() },
+        }),
+        OwedKey::Void { attempt } => match answer.gateway()? {
+            PaymentAnswer::Approved => Some(Step::Voided { attempt }),
+            // A void that is declined is not confirmed: it stays owed.
+            PaymentAnswer::Declined { .. } => None,
+        },
+        OwedKey::Refund { refund } => Some(match answer.gateway()? {
+            PaymentAnswer::Approved => Step::Refunded { refund },
+            PaymentAnswer::Declined { code } => Step::RefundDeclined { refund, code: code.clone() },
+        }),
+        OwedKey::Customer => answer.entity::<Customer>().map(|_| Step::CustomerTold),
         // Whatever the cart says to it, it has been told.
-        "cart" => answer.entity::<Cart>().map(|_| Step::CartTold { again: which.parse().unwrap_or(0) }),
-        _ => None,
+        OwedKey::Cart { again } => answer.entity::<Cart>().map(|_| Step::CartTold { again: again.0 }),
     }
 }
 
-fn reserve_key(line: u32, attempt: u32) -> String {
-    if attempt == 0 { format!("reserve:{line}") } else { format!("reserve:{line}:{attempt}") }
-}
-
-fn reserve_step(line: u32, attempt: u32, outcome: &Outcome<StockUnit>) -> Option<Step> {
-    Some(match outcome {
+fn reserve_step(line: u32, attempt: u32, outcome: &Outcome<StockUnit>) -> Step {
+    match outcome {
         Ok(_) => Step::Reserved { line, attempt },
         Err(sku::Rejection::Contended) => Step::Contended { line, attempt },
         Err(why) => Step::ReserveRefused { line, attempt, available: available(why) },
-    })
-}
-
-fn stock_step(what: &str, line: u32, answer: &Answer) -> Option<Step> {
-    let outcome = answer.entity::<StockUnit>()?;
-    match (what, outcome) {
-        ("commit", Ok(_)) => Some(Step::Committed { line }),
-        ("commit", Err(_)) => Some(Step::CommitRefused { line }),
-        ("release", Ok(_) | Err(_)) => Some(Step::Released { line }),
-        ("restock", Ok(_)) => Some(Step::Restocked { line }),
-        // A SKU takes back whatever was sold; one that did not would be asked again.
-        _ => None,
     }
 }
 
@@ -205,18 +225,21 @@ fn available(why: &sku::Rejection) -> Option<u64> {
     }
 }
 
-fn payment_step(what: &str, which: &str, answer: &PaymentAnswer) -> Option<Step> {
-    Some(match (what, answer) {
-        ("authorise", PaymentAnswer::Approved) => Step::Authorised,
-        ("authorise", PaymentAnswer::Declined { code }) => Step::AuthoriseDeclined { code: code.clone() },
-        ("capture", PaymentAnswer::Approved) => Step::Captured,
-        ("capture", PaymentAnswer::Declined { code }) => Step::CaptureDeclined { code: code.clone() },
-        ("void", PaymentAnswer::Approved) => Step::Voided { attempt: which.parse().ok()? },
-        ("refund", PaymentAnswer::Approved) => Step::Refunded { refund: which.parse().ok()? },
-        ("refund", PaymentAnswer::Declined { code }) => {
-            Step::RefundDeclined { refund: which.parse().ok()?, code: code.clone() }
-        }
-        // A void that is declined is not confirmed: it stays owed.
-        _ => return None,
-    })
+#[test]
+fn keys_keep_their_texts() {
+    crate::actors::entity::owed_key::golden(&[
+        (OwedKey::Number { attempt: 0 }, "number:0"),
+        (OwedKey::Reserve { line: 63, attempt: Again(0) }, "reserve:63"),
+        (OwedKey::Reserve { line: 63, attempt: Again(2) }, "reserve:63:2"),
+        (OwedKey::Commit { line: 1 }, "commit:1"),
+        (OwedKey::Release { line: 2 }, "release:2"),
+        (OwedKey::Restock { line: 3 }, "restock:3"),
+        (OwedKey::Authorise, "authorise"),
+        (OwedKey::Capture, "capture"),
+        (OwedKey::Void { attempt: 1 }, "void:1"),
+        (OwedKey::Refund { refund: RefundId(7) }, "refund:ref_0000000000000000000000000w"),
+        (OwedKey::Customer, "customer"),
+        (OwedKey::Cart { again: Again(0) }, "cart"),
+        (OwedKey::Cart { again: Again(3) }, "cart:3"),
+    ]);
 }

@@ -23,6 +23,7 @@
 //! number, so late ones change nothing; news that overtake the SKU's own claim wait in the draft.
 
 mod change;
+mod owed;
 pub mod types;
 
 #[cfg(test)]
@@ -33,6 +34,7 @@ use crate::actors::sku::types::{self as sku, Offer, StockUnit};
 use crate::actors::slug::types::{self as slug, ProductSlug};
 use crate::actors::values::{Money, ProductId, RequestId, Sku, Slug, StockBand, Time, VariantId};
 use crate::stored_enum;
+use owed::{OwedKey, errand};
 
 use types::{
     Command, Content, Draft, Errand, ErrandKind, Product, ProductStatus, Refusal, Rejection, Reply, State,
@@ -115,7 +117,7 @@ impl Entity for State {
         if pending.slug_open {
             let slug = &pending.draft.slug;
             let claim = slug::Command::Claim { product: id };
-            return vec![Owed::to::<ProductSlug>(format!("claim_slug:{change}:{slug}"), slug, claim)];
+            return vec![Owed::to::<ProductSlug>(OwedKey::ClaimSlug { change, slug: slug.clone() }, slug, claim)];
         }
         let Some(sku) = pending.to_claim.first() else { return Vec::new() };
         let Some(variant) = pending.draft.variants.iter().find(|variant| variant.sku == *sku) else {
@@ -123,35 +125,31 @@ impl Entity for State {
         };
         let offer = Offer { published: false, ..offer(id, &pending.draft.content, variant.id, variant.price) };
         let claim = sku::Command::Claim { sku: sku.clone(), offer };
-        vec![Owed::to::<StockUnit>(format!("claim_sku:{change}:{sku}"), sku, claim)]
+        vec![Owed::to::<StockUnit>(OwedKey::ClaimSku { change, sku: sku.clone() }, sku, claim)]
     }
 
     fn answered(&self, key: &str, answer: &Answer) -> Option<Command> {
-        let mut parts = key.splitn(3, ':');
-        let (what, change, name) = (parts.next()?, parts.next()?.parse::<u64>().ok()?, parts.next()?);
+        let key: OwedKey = key.parse().ok()?;
+        let change = key.change();
         if change != self.changes {
             return None; // of a change that is over
         }
-        match what {
-            "claim_slug" => {
+        // A SKU or slug can refuse an errand only when it is not this product's any more; then
+        // there is nothing left to do for it.
+        let done = |kind, name: &str| Command::ErrandDone { change, errand: errand(kind, name) };
+        Some(match key {
+            OwedKey::ClaimSlug { slug, .. } => {
                 let taken = answer.entity::<ProductSlug>()?.is_err();
-                Some(Command::SlugAnswered { slug: name.parse().ok()?, taken })
+                Command::SlugAnswered { slug, taken }
             }
-            "claim_sku" => {
-                let sku = name.parse().ok()?;
-                if let Ok(sku::Reply::Claimed { band, seq }) = answer.entity::<StockUnit>()? {
-                    Some(Command::SkuClaimed { sku, band: *band, seq: *seq })
-                } else {
-                    Some(Command::SkuTaken { sku })
-                }
-            }
-            // A SKU or slug can refuse an errand only when it is not this product's any more; then
-            // there is nothing left to do for it.
-            kind => {
-                let kind = kind.parse().ok()?;
-                Some(Command::ErrandDone { change, errand: Errand { kind, name: name.into() } })
-            }
-        }
+            OwedKey::ClaimSku { sku, .. } => match answer.entity::<StockUnit>()? {
+                Ok(sku::Reply::Claimed { band, seq }) => Command::SkuClaimed { sku, band: *band, seq: *seq },
+                Ok(_) | Err(_) => Command::SkuTaken { sku },
+            },
+            OwedKey::SetOffer { sku, .. } => done(ErrandKind::SetOffer, sku.as_str()),
+            OwedKey::ReleaseSku { sku, .. } => done(ErrandKind::ReleaseSku, sku.as_str()),
+            OwedKey::ReleaseSlug { slug, .. } => done(ErrandKind::ReleaseSlug, slug.as_str()),
+        })
     }
 
     fn settled(&self) -> bool {
@@ -198,21 +196,29 @@ impl Entity for State {
 impl State {
     fn errand(&self, id: ProductId, errand: &Errand) -> Option<Owed> {
         let Errand { kind, name } = errand;
-        let key = format!("{kind}:{}:{name}", self.changes);
+        let change = self.changes;
         match kind {
             ErrandKind::SetOffer => {
-                let sku = name.parse().ok()?;
+                let sku: Sku = name.parse().ok()?;
                 let (content, variant) = (self.content.as_deref()?, self.variant(&sku)?);
                 let offer = offer(id, content, variant.id, variant.price);
-                Some(Owed::to::<StockUnit>(key, &sku, sku::Command::SetOffer { offer }))
+                Some(Owed::to::<StockUnit>(
+                    OwedKey::SetOffer { change, sku: sku.clone() },
+                    &sku,
+                    sku::Command::SetOffer { offer },
+                ))
             }
             ErrandKind::ReleaseSku => {
-                Some(Owed::to::<StockUnit>(key, &name.parse().ok()?, sku::Command::Release { product: id }))
+                let sku: Sku = name.parse().ok()?;
+                let key = OwedKey::ReleaseSku { change, sku: sku.clone() };
+                Some(Owed::to::<StockUnit>(key, &sku, sku::Command::Release { product: id }))
             }
             ErrandKind::ReleaseSlug => {
                 // What a refused change has claimed never was its name.
                 let command = slug::Command::Release { product: id, moved: self.last_refusal.is_none() };
-                Some(Owed::to::<ProductSlug>(key, &name.parse().ok()?, command))
+                let slug: Slug = name.parse().ok()?;
+                let key = OwedKey::ReleaseSlug { change, slug: slug.clone() };
+                Some(Owed::to::<ProductSlug>(key, &slug, command))
             }
         }
     }

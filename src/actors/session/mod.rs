@@ -25,6 +25,7 @@
 //! - after `Rotated`: the reply is lost; the client presents the spent token again within the grace.
 //! - after `Revoked` or `Expired`: refused at once everywhere; the list loses it after the restart.
 
+mod owed;
 pub mod types;
 
 #[cfg(test)]
@@ -34,6 +35,7 @@ use super::entity::{Answer, Ctx, Decision, DecisionOf, Entity, Owed};
 use super::user::types::{self as user, User};
 use super::values::{Secret, SessionId, Time, UserId};
 use crate::stored_enum;
+use owed::OwedKey;
 use types::{Cause, Command, LIVE_TOKENS_MAX, Listing, Rejection, Reply, SPENT_TOKENS_MAX, Session, State, Status};
 
 type TokenHash = Secret<[u8; 32]>;
@@ -53,10 +55,6 @@ stored_enum! {
 }
 
 type Decided = Result<Decision<Event, Reply>, Rejection>;
-
-/// Names of what a session owes: each once in its life.
-const OPENED: &str = "opened";
-const CLOSED: &str = "closed";
 
 impl State {
     fn start(&self, id: SessionId, user: UserId, hash: [u8; 32], user_agent: String, ctx: &Ctx) -> Decided {
@@ -128,18 +126,18 @@ impl State {
     }
 
     /// What the session tells the user next, if anything.
-    fn notice(&self) -> Option<(&'static str, user::Command)> {
+    fn notice(&self) -> Option<(OwedKey, user::Command)> {
         let session = self.id;
         match (self.status, self.listing) {
             (Status::Absent, _) | (_, Listing::Delisted) | (Status::Active, Listing::Listed) => None,
-            (_, Listing::Unlisted) => Some((OPENED, user::Command::SessionOpened { session })),
+            (_, Listing::Unlisted) => Some((OwedKey::Opened, user::Command::SessionOpened { session })),
             (Status::Revoked | Status::Expired, Listing::Listed) => {
-                Some((CLOSED, user::Command::SessionClosed { session }))
+                Some((OwedKey::Closed, user::Command::SessionClosed { session }))
             }
         }
     }
 
-    fn owes(&self, key: &str) -> bool {
+    fn owes(&self, key: OwedKey) -> bool {
         self.notice().is_some_and(|(owed, _)| owed == key)
     }
 
@@ -163,8 +161,8 @@ impl Entity for State {
             }
             Command::Refresh { presented, next, genuine } => self.refresh(presented, next, genuine, ctx),
             Command::Revoke {} => self.revoke(),
-            Command::Listed {} if self.owes(OPENED) => noted(vec![Event::Listed]),
-            Command::Delisted {} if self.owes(CLOSED) => noted(vec![Event::Delisted]),
+            Command::Listed {} if self.owes(OwedKey::Opened) => noted(vec![Event::Listed]),
+            Command::Delisted {} if self.owes(OwedKey::Closed) => noted(vec![Event::Delisted]),
             Command::Listed {} | Command::Delisted {} => noted(vec![]),
             Command::NotTaken {} => noted(self.not_taken()),
             Command::Expire {} if self.wake_at().is_some_and(|due| due <= ctx.now) => noted(vec![Event::Expired]),
@@ -216,11 +214,10 @@ impl Entity for State {
 
     fn answered(&self, key: &str, answer: &Answer) -> Option<Command> {
         let outcome = answer.entity::<User>()?;
-        match (key, outcome) {
-            (OPENED, Ok(user::Reply::Done)) => Some(Command::Listed {}),
-            (OPENED, Err(_)) => Some(Command::NotTaken {}),
-            (CLOSED, Ok(_) | Err(_)) => Some(Command::Delisted {}),
-            (_, _) => None,
+        match (key.parse().ok()?, outcome) {
+            (OwedKey::Opened, Ok(user::Reply::Done)) => Some(Command::Listed {}),
+            (OwedKey::Opened, Err(_)) => Some(Command::NotTaken {}),
+            (OwedKey::Closed, Ok(_) | Err(_)) => Some(Command::Delisted {}),
         }
     }
 

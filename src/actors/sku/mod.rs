@@ -40,6 +40,7 @@
 //! Speed: one SKU can be what everybody wants. No step looks at every hold: see [`reservations`].
 
 mod item;
+mod owed;
 mod past;
 mod reservations;
 mod stock;
@@ -53,6 +54,7 @@ use crate::actors::product::types::{self as product, Product};
 use crate::actors::values::{OrderId, Quantity, Sku, StockBand, Time, VariantId};
 use crate::stored_enum;
 
+use owed::OwedKey;
 use types::{BandNews, Command, Item, Offer, Past, Rejection, Reply, Reservation, Reservations, State, StockUnit};
 
 stored_enum! {
@@ -210,12 +212,12 @@ impl Entity for State {
             return Vec::new();
         };
         let news = product::Command::StockChanged { sku: sku.clone(), band, seq };
-        vec![Owed::to::<Product>(format!("band:{seq}"), &offer.product, news)]
+        vec![Owed::to::<Product>(OwedKey::Band { seq }, &offer.product, news)]
     }
 
     /// A product notes every band and refuses none; whatever it answers, it has been told.
     fn answered(&self, key: &str, _: &Answer) -> Option<Command> {
-        let seq = key.strip_prefix("band:")?.parse().ok()?;
+        let OwedKey::Band { seq } = key.parse().ok()?;
         Some(Command::BandTold { seq })
     }
 

@@ -24,6 +24,7 @@
 
 pub mod types;
 
+mod owed;
 mod roles;
 
 #[cfg(test)]
@@ -42,6 +43,7 @@ use super::session::types::{self as session, Session};
 use super::values::old::AddressV1;
 use super::values::{Address, AddressId, Email, RequestId, Role, Secret, SessionId, Time, UserId};
 use crate::stored_enum;
+use owed::OwedKey;
 use types::{
     ADDRESSES_MAX, Account, Command, OpenSession, REVOKING_MAX, Rejection, Reply, SESSIONS_MAX, SavedAddress, State,
     Status, User,
@@ -96,12 +98,6 @@ fn old_address(bytes: &[u8]) -> Result<SavedAddress, codec::CodecError> {
 const REVOKES_AT_ONCE: usize = 16;
 
 type Decided = Result<Vec<Event>, Rejection>;
-
-/// The name of the one claim that a user ever owes.
-const CLAIM: &str = "claim";
-
-/// Before the id of a session.
-const REVOKE: &str = "revoke:";
 
 impl State {
     fn is_listed(&self, session: SessionId) -> bool {
@@ -312,29 +308,28 @@ impl Entity for State {
     }
 
     fn owed(&self) -> Vec<Owed> {
-        let claim =
-            self.account.as_ref().filter(|_| self.status == Status::Registering).map(|account| {
-                Owed::to::<Login>(CLAIM, &(&account.email).into(), login::Command::Claim { user: self.id })
-            });
+        let claim = self.account.as_ref().filter(|_| self.status == Status::Registering).map(|account| {
+            Owed::to::<Login>(OwedKey::Claim, &(&account.email).into(), login::Command::Claim { user: self.id })
+        });
         let revokes = self.revoking.iter().take(REVOKES_AT_ONCE);
-        let revokes = revokes.map(|id| Owed::to::<Session>(format!("{REVOKE}{id}"), id, session::Command::Revoke {}));
+        let revokes =
+            revokes.map(|id| Owed::to::<Session>(OwedKey::Revoke { session: *id }, id, session::Command::Revoke {}));
         claim.into_iter().chain(self.notice()).chain(revokes).collect()
     }
 
     fn answered(&self, key: &str, answer: &Answer) -> Option<Command> {
-        if let Some(outcome) = answer.entity::<Login>() {
-            return Some(match outcome {
+        Some(match key.parse().ok()? {
+            OwedKey::Claim => match answer.entity::<Login>()? {
                 Ok(login::Reply::Claimed | login::Reply::Released) => Command::EmailClaimed {},
                 Err(login::Rejection::Taken) => Command::EmailRefused {},
-            });
-        }
-        if let Some(outcome) = answer.entity::<Keyring>() {
-            return roles::answered(key, outcome);
-        }
-        // Revoked now or before, or never started: it is over in any case.
-        answer.entity::<Session>()?;
-        let session = key.strip_prefix(REVOKE)?.parse().ok()?;
-        Some(Command::SessionClosed { session })
+            },
+            OwedKey::Keyring { number } => roles::answered(number, answer.entity::<Keyring>()?),
+            OwedKey::Revoke { session } => {
+                // Revoked now or before, or never started: it is over in any case.
+                answer.entity::<Session>()?;
+                Command::SessionClosed { session }
+            }
+        })
     }
 
     fn settled(&self) -> bool {

@@ -11,14 +11,12 @@
 
 use std::collections::BTreeSet;
 
+use super::owed::OwedKey;
 use super::types::{Account, Command, Rejection, RolesChange, State};
 use super::{Decided, Event};
 use crate::actors::entity::{Outcome, Owed};
 use crate::actors::keyring::types::{self as keyring, Keyring};
 use crate::actors::values::{Only, RequestId, Role};
-
-/// Before the number of a notice.
-const KEYRING: &str = "keyring:";
 
 impl State {
     pub(super) fn is_admin(&self) -> bool {
@@ -95,15 +93,14 @@ impl State {
             true => keyring::Command::GrantAdmin { user },
             false => keyring::Command::RevokeAdmin { user },
         };
-        Some(Owed::to::<Keyring>(format!("{KEYRING}{number}"), &Only, command))
+        Some(Owed::to::<Keyring>(OwedKey::Keyring { number }, &Only, command))
     }
 }
 
-/// What the keyring's answer means.
-pub(super) fn answered(key: &str, outcome: &Outcome<Keyring>) -> Option<Command> {
-    let number = key.strip_prefix(KEYRING)?.parse().ok()?;
-    Some(match outcome {
+/// What the keyring's answer to the notice of this number means.
+pub(super) fn answered(number: u32, outcome: &Outcome<Keyring>) -> Command {
+    match outcome {
         Ok(keyring::Reply::Ensured | keyring::Reply::Noted) => Command::KeyringTold { number },
         Err(keyring::Rejection::LastAdministrator) => Command::KeyringRefused { number },
-    })
+    }
 }

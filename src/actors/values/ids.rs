@@ -148,6 +148,15 @@ impl fmt::Display for RequestId {
     }
 }
 
+impl FromStr for RequestId {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<RequestId, Invalid> {
+        let bytes = text.strip_prefix("req_").and_then(base32::decode);
+        let bytes = bytes.and_then(|bytes| <[u8; 16]>::try_from(bytes.as_slice()).ok());
+        bytes.map(RequestId).ok_or(Invalid("expected a request id"))
+    }
+}
+
 impl fmt::Debug for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -163,12 +172,7 @@ impl Serialize for RequestId {
 impl<'de> Deserialize<'de> for RequestId {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         if d.is_human_readable() {
-            let text = String::deserialize(d)?;
-            let bytes = text.strip_prefix("req_").and_then(base32::decode);
-            bytes
-                .and_then(|b| <[u8; 16]>::try_from(b.as_slice()).ok())
-                .map(RequestId)
-                .ok_or_else(|| de::Error::custom("expected a request id"))
+            String::deserialize(d)?.parse().map_err(de::Error::custom)
         } else {
             <[u8; 16]>::deserialize(d).map(RequestId)
         }
