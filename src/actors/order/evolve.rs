@@ -46,7 +46,12 @@ impl State {
                 self.note(at, TimelineType::Rejected, code);
             }
             Event::CustomerTold => self.customer_told = true,
-            Event::CartTold => self.cart_told = true,
+            Event::CartTold { version } => {
+                self.cart_told = true;
+                if self.cart_asked_again == 0 {
+                    self.told_version = *version;
+                }
+            }
             Event::CartAskedAgain => {
                 self.cart_told = false;
                 self.cart_asked_again += 1;

@@ -39,6 +39,10 @@ impl State {
                 "only an order that turned back awaits commits to undo them",
             ),
             (!self.cart_told || self.decided_version.is_some(), "the cart is told only what is decided"),
+            (
+                self.told_version.is_none() || self.told_version > self.decided_version,
+                "the cart is told after the decision",
+            ),
             (self.fits(&placement.lines), "no more is fulfilled than was ordered"),
         ];
         checks.into_iter().filter(|(holds, _)| !holds).map(|(_, name)| name).collect()

@@ -99,7 +99,8 @@ stored_enum! {
         (15, 1) => ApprovedLate,
         (16, 1) => Rejected { version: u64 },
         (17, 1) => CustomerTold,
-        (18, 1) => CartTold,
+        /// `version`: the order's version with this event; `None` in events from before they said it.
+        (18, 2) => CartTold { version: Option<u64> },
         (19, 1) => CancelAsked { reason: Option<String> },
         (20, 1) => Cancelled { version: u64 },
         (21, 1) => RefundAsked { refund: RefundId, amount: Money, reason: String, by_cancel: bool },
@@ -125,6 +126,11 @@ stored_enum! {
             let (placement, limits): (old::PlacementV2, Option<Limits>) = codec::decode(bytes)?;
             Ok(Event::Placed { placement: Arc::new(placement.into()), limits })
         },
+        // Before an order noted when its cart was told.
+        (18, 1) => |bytes| {
+            let (): () = codec::decode(bytes)?;
+            Ok(Event::CartTold { version: None })
+        },
         // Before lines knew their variant.
         (1, 2) => |bytes| {
             let (placement, limits): (old::PlacementV1, Option<Limits>) = codec::decode(bytes)?;
@@ -136,7 +142,7 @@ stored_enum! {
 impl Entity for State {
     type Kind = Order;
     type Event = Event;
-    const STATE_VERSION: u16 = 4;
+    const STATE_VERSION: u16 = 5;
 
     fn decide(&self, command: Command, ctx: &Ctx) -> Result<DecisionOf<Self>, Rejection> {
         match command {

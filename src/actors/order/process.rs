@@ -232,7 +232,8 @@ impl<'a> Draft<'a> {
             }
             Step::CartTold { again } => {
                 let awaited = self.state.decided_version.is_some() && !self.state.cart_told;
-                self.push_if(awaited && self.state.cart_asked_again == again, Event::CartTold);
+                let told = Event::CartTold { version: Some(self.version()) };
+                self.push_if(awaited && self.state.cart_asked_again == again, told);
             }
         }
     }

@@ -160,6 +160,9 @@ pub struct State {
     pub confirmed: bool,
     pub customer_told: bool,
     pub cart_told: bool,
+    /// The order's version when the cart was first told what it came to. The completion shows this version, however
+    /// often it is repeated. `None`: not told yet, or told before orders noted it.
+    pub told_version: Option<u64>,
     /// How often the cart asked again after it had been told.
     pub cart_asked_again: u32,
     pub timeline: Vec<TimelineEntry>,

@@ -197,14 +197,14 @@ fn created(order: OrderView) -> Reply<OrderView> {
 /// the same.
 async fn completed_into(edge: &Edge, state: &cart::State) -> Result<OrderView> {
     let completion = state.completion.as_deref().ok_or(Code::Internal)?;
-    let version = told_at(completion, state);
     let deadline = Instant::now() + LAST_LOOK;
     let mut view = edge.client.read::<Order>(&completion.order, deadline).await?;
-    if view.version < version {
+    if view.state.told_version.is_none() && !view.state.cart_told {
         // It notes that the cart was told once the cart has answered. A later refund or cancel may take its time, and is
         // not waited for.
         view = edge.client.read_settled::<Order>(&completion.order, deadline).await?;
     }
+    let version = view.state.told_version.unwrap_or_else(|| counted(completion, state));
     if view.version != version {
         view = edge.client.read_at::<Order>(&completion.order, version, deadline).await?;
     }
@@ -212,8 +212,9 @@ async fn completed_into(edge: &Edge, state: &cart::State) -> Result<OrderView> {
     Ok(with_token(edge, shown))
 }
 
-/// The order's version when customer and cart had been told of it: one record each after its decision.
-fn told_at(completion: &Completion, state: &cart::State) -> u64 {
+/// The same for an order that does not know it, because it is from before orders noted it: customer and cart were told
+/// with one record each after the decision.
+fn counted(completion: &Completion, state: &cart::State) -> u64 {
     completion.order_version + 1 + u64::from(state.user.is_some())
 }
 

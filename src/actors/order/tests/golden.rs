@@ -77,7 +77,9 @@ fn the_bytes_of_events_stay_as_they_are() {
         (Event::ApprovedLate, "15.1"),
         (Event::Rejected { version: 9 }, "16.1 09"),
         (Event::CustomerTold, "17.1"),
-        (Event::CartTold, "18.1"),
+        (Event::CartTold { version: Some(300) }, "18.2 01fb2c01"),
+        (Event::CartTold { version: None }, "18.2 00"),
+        (Event::CartTold { version: None }, "18.1"),
         (Event::CancelAsked { reason: Some("late".into()) }, "19.1 01046c617465"),
         (Event::Cancelled { version: 9 }, "20.1 09"),
         (

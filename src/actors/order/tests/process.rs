@@ -423,6 +423,31 @@ fn a_cart_that_places_a_decided_order_again_is_told_again() {
         .settled(true);
 }
 
+/// The version that a completion shows: other records may come between the decision and the telling, and after it.
+#[test]
+fn an_order_notes_its_version_when_the_cart_is_first_told() {
+    let refund = |n| Command::Refund { refund: RefundId(n), amount: Some(gbp(5)), reason: "dent".into() };
+    let table = capturing().approved("capture").when(refund(1)).told_customer().told_cart();
+    let told = table.version;
+    assert_eq!(table.state.told_version, Some(told));
+    let again = Command::Place { placement: Arc::new(placement(Some(ADA), &[("TEE-M", 2, 1000), ("CAP", 1, 500)])) };
+    let table = table.when(refund(2)).when(again);
+    let table =
+        table.when_answered::<crate::actors::cart::types::Cart>("cart:1", Ok(crate::actors::cart::types::Reply::Noted));
+    assert!(table.version > told && table.state.cart_told);
+    assert_eq!(table.state.told_version, Some(told));
+}
+
+#[test]
+fn an_order_whose_cart_was_told_before_that_was_noted_notes_no_later_version() {
+    let again = Command::Place { placement: Arc::new(placement(Some(ADA), &[("TEE-M", 2, 1000), ("CAP", 1, 500)])) };
+    let old = capturing().approved("capture").told_customer().history([Event::CartTold { version: None }]);
+    let table = old
+        .when(again)
+        .when_answered::<crate::actors::cart::types::Cart>("cart:1", Ok(crate::actors::cart::types::Reply::Noted));
+    assert_eq!((table.state.cart_told, table.state.told_version), (true, None));
+}
+
 #[test]
 fn answers_that_come_together_are_one_record_and_mean_what_they_mean_alone() {
     let all = vec![Step::Reserved { line: 0, attempt: 0 }, Step::NumberClaimed { attempt: 0 }];
