@@ -12,6 +12,9 @@ macro_rules! coded_enum {
 
         impl $name {
             pub const ALL: &'static [$name] = &[$($name::$variant),*];
+            /// Every word, in the order of `ALL`.
+            #[allow(dead_code, reason = "for the kinds that a list filters by")]
+            pub const WORDS: &'static [&'static str] = &[$($word),*];
             pub const fn word(self) -> &'static str { match self { $($name::$variant => $word),* } }
             pub const fn code(self) -> u8 { match self { $($name::$variant => $code),* } }
         }

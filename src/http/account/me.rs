@@ -20,7 +20,8 @@ use crate::http::request::address::{AddressBody, AddressView};
 use crate::http::request::caller::SignedIn;
 use crate::http::request::context::Context;
 use crate::http::request::json::{self, Text};
-use crate::http::request::query::{List, Listing, Page, newest_first};
+use crate::http::request::lists::Unfiltered;
+use crate::http::request::query::{List, Page, newest_first};
 use crate::http::{Edge, Path, Read, Reply, Write};
 
 /// Who I am.
@@ -116,16 +117,12 @@ pub struct SessionView {
     current: bool,
 }
 
-/// A list without sorts and filters.
-pub struct Plain;
-impl Listing for Plain {}
-
 /// Where I am signed in, the newest first.
 #[utoipa::path(get, path = "/v1/me/sessions", tag = "me", responses((status = 200, body = Page<SessionView>)))]
 pub async fn list_sessions(
     State(edge): State<Edge>,
     me: SignedIn,
-    list: List<Plain>,
+    list: List<Unfiltered>,
     read: Read,
 ) -> Result<Reply<Page<SessionView>>> {
     let user = edge.client.read::<User>(&me.user, read.deadline).await?;
@@ -171,7 +168,7 @@ pub async fn end_session(
 pub async fn list_addresses(
     State(edge): State<Edge>,
     me: SignedIn,
-    list: List<Plain>,
+    list: List<Unfiltered>,
     read: Read,
 ) -> Result<Reply<Page<AddressView>>> {
     let user = edge.client.read::<User>(&me.user, read.deadline).await?;

@@ -24,28 +24,20 @@ use crate::http::request::fields::{Price, Texts};
 use crate::http::request::json::{self, Nothing, Prose, Text};
 use crate::http::request::lists::{self, PageParameters};
 use crate::http::request::patience;
-use crate::http::request::query::{FilterField, FilterKind, List, Listing, Page};
+use crate::http::request::query::{List, Listing, Page};
 use crate::http::shop::categories::stale;
-use crate::http::shop::products;
 use crate::http::shop::products::view::{self as product, ProductView};
+use crate::http::shop::products::{self, ProductFilter};
 use crate::http::{Edge, Path, Read, Reply, Write};
 
 /// The list of all products, drafts and archived ones too.
 pub struct AllProducts;
 
 impl Listing for AllProducts {
+    type Filter = ProductFilter;
     const SORTS: &'static [&'static str] = products::SORTS;
-    const FILTERS: &'static [FilterField] = &[
-        FilterField { name: "price", kind: FilterKind::Integer },
-        FilterField { name: "created_at", kind: FilterKind::Time },
-        FilterField { name: "seller_id", kind: FilterKind::Text },
-        FilterField { name: "status", kind: FilterKind::Word(STATUSES) },
-    ];
     const PARAMETERS: &'static [&'static str] = &["category"];
 }
-
-const STATUSES: &[&str] =
-    &[ProductStatus::Draft.word(), ProductStatus::Published.word(), ProductStatus::Archived.word()];
 
 /// All products, the newest first; a seller sees his own.
 #[utoipa::path(get, path = "/v1/admin/products", tag = "admin",

@@ -14,13 +14,14 @@ use crate::http::answer::problem::{Code, Problem, Result};
 use crate::http::answer::{outcomes, schema};
 use crate::http::request::caller::Admin;
 use crate::http::request::patience;
-use crate::http::request::query::{List, Listing, Page};
+use crate::http::request::query::{List, Listing, NoFilter, Page};
 use crate::http::{Edge, Path, Read, Reply, Write};
 
 /// The list of users: found by email address.
 pub struct Users;
 
 impl Listing for Users {
+    type Filter = NoFilter;
     const PARAMETERS: &'static [&'static str] = &["email"];
 }
 

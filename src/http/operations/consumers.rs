@@ -9,7 +9,7 @@ use crate::http::answer::outcomes;
 use crate::http::answer::problem::{Code, Result};
 use crate::http::request::caller::Admin;
 use crate::http::request::json::Nothing;
-use crate::http::request::lists::{PageParameters, Plain};
+use crate::http::request::lists::{PageParameters, Unfiltered};
 use crate::http::request::query::{List, Page};
 use crate::http::{Edge, Path, Reply, Write};
 
@@ -77,7 +77,7 @@ impl From<ConsumerStatus> for ConsumerView {
 /// What follows the journal on this node.
 #[utoipa::path(get, path = "/v1/admin/consumers", tag = "operators", params(PageParameters),
     responses((status = 200, body = Page<ConsumerView>), outcomes::AdminList))]
-pub async fn list(State(edge): State<Edge>, _: Admin, list: List<Plain>) -> Result<Reply<Page<ConsumerView>>> {
+pub async fn list(State(edge): State<Edge>, _: Admin, list: List<Unfiltered>) -> Result<Reply<Page<ConsumerView>>> {
     // A handful: every page holds them all.
     let consumers: Vec<_> = edge.projections.feed.statuses().into_iter().map(ConsumerView::from).collect();
     let total = consumers.len() as u64;

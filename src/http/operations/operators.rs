@@ -15,8 +15,8 @@ use crate::http::answer::problem::{Code, Problem, Result};
 use crate::http::answer::schema;
 use crate::http::request::caller::Admin;
 use crate::http::request::json::Nothing;
-use crate::http::request::lists::{PageParameters, Plain};
-use crate::http::request::query::{List, Listing, Page, Query};
+use crate::http::request::lists::{PageParameters, Unfiltered};
+use crate::http::request::query::{List, Listing, NoFilter, Page, Query};
 use crate::http::{Edge, Path, Read, Reply};
 
 /// What the node knows of its cluster.
@@ -82,6 +82,7 @@ pub async fn inspect(
 pub struct Journal;
 
 impl Listing for Journal {
+    type Filter = NoFilter;
     const PARAMETERS: &'static [&'static str] = &["after"];
 }
 
@@ -137,7 +138,7 @@ impl From<Overdue> for OverdueView {
 /// What waits for a person: steps that have been owed for longer than `slots.owed_overdue_ms`, the oldest first.
 #[utoipa::path(get, path = "/v1/admin/attention", tag = "operators", params(PageParameters),
     responses((status = 200, body = Page<OverdueView>)))]
-pub async fn attention(State(edge): State<Edge>, _: Admin, list: List<Plain>) -> Result<Reply<Page<OverdueView>>> {
+pub async fn attention(State(edge): State<Edge>, _: Admin, list: List<Unfiltered>) -> Result<Reply<Page<OverdueView>>> {
     let after: Option<Place> = list.after.as_deref().and_then(|position| position.parse().ok());
     let overdue_ms = i64::try_from(edge.config.slots.owed_overdue_ms).unwrap_or(i64::MAX);
     let before = Time(now().0.saturating_sub(overdue_ms));

@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 use utoipa::IntoParams;
 
-use super::query::{Filter, FilterValue, Listing, Op};
+use super::query::{Filter, FilterName, FilterValue, Listing, NoFilter, Op};
 use crate::actors::entity::Kind;
 use crate::actors::projections::Model;
 use crate::actors::projections::catalogue::Range;
@@ -43,11 +43,13 @@ pub struct PageParameters {
 }
 
 /// A list without sorts and filters.
-pub struct Plain;
-impl Listing for Plain {}
+pub struct Unfiltered;
+impl Listing for Unfiltered {
+    type Filter = NoFilter;
+}
 
 /// Narrows a range by a filter on an integer or a time.
-pub fn narrow(range: &mut Range, filter: &Filter) {
+pub fn narrow<F>(range: &mut Range, filter: &Filter<F>) {
     let value = match &filter.value {
         FilterValue::Integer(number) => *number,
         FilterValue::Time(time) => time.0,
@@ -64,9 +66,9 @@ pub fn narrow(range: &mut Range, filter: &Filter) {
 }
 
 /// The word or id that a filter names. Errors: 400.
-pub fn word<T: std::str::FromStr>(filter: &Filter) -> Result<T> {
+pub fn word<T: std::str::FromStr>(filter: &Filter<impl FilterName>) -> Result<T> {
     let FilterValue::Text(text) = &filter.value else { return Err(Code::InvalidParameter.into()) };
-    let name = filter.field;
+    let name = filter.name.word();
     text.parse()
         .map_err(|_| Problem::new(Code::InvalidParameter).detail(format!("filter[{name}]: there is no {text}.")))
 }
@@ -83,7 +85,7 @@ mod tests {
 
     #[test]
     fn filters_narrow_a_range_together() {
-        let filter = |op, value| Filter { field: "price", member: None, op, value: FilterValue::Integer(value) };
+        let filter = |op, value| Filter { name: "price", member: None, op, value: FilterValue::Integer(value) };
         let mut range = Range::default();
         narrow(&mut range, &filter(Op::Gt, 9));
         narrow(&mut range, &filter(Op::Lte, 50));

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::filters;
-pub use super::filters::{Filter, FilterField, FilterKind, FilterValue, Op};
+pub use super::filters::{Filter, FilterName, FilterValue, NoFilter, Op};
 use super::json::Nothing;
 use super::parameters::{invalid, unknown};
 use crate::actors::values::Time;
@@ -52,7 +52,7 @@ pub fn none_left(parts: &Parts) -> Result<()> {
 
 fn plain<T: DeserializeOwned>(query: &str) -> Result<T> {
     let pairs: Vec<(String, String)> = pairs(query);
-    let pairs = pairs.into_iter().map(|(name, value)| (name, Plain(value)));
+    let pairs = pairs.into_iter().map(|(name, value)| (name, ParameterText(value)));
     T::deserialize(serde::de::value::MapDeserializer::new(pairs)).map_err(|error: serde::de::value::Error| {
         let message = error.to_string();
         let unknown = message.starts_with("unknown field");
@@ -63,16 +63,16 @@ fn plain<T: DeserializeOwned>(query: &str) -> Result<T> {
 }
 
 /// A parameter's text, which reads as a number or a boolean too, as the field wants it.
-struct Plain(String);
+struct ParameterText(String);
 
-impl<'de> serde::de::IntoDeserializer<'de> for Plain {
-    type Deserializer = Plain;
-    fn into_deserializer(self) -> Plain {
+impl<'de> serde::de::IntoDeserializer<'de> for ParameterText {
+    type Deserializer = ParameterText;
+    fn into_deserializer(self) -> ParameterText {
         self
     }
 }
 
-impl<'de> serde::Deserializer<'de> for Plain {
+impl<'de> serde::Deserializer<'de> for ParameterText {
     type Error = serde::de::value::Error;
 
     fn deserialize_any<V: serde::de::Visitor<'de>>(self, visitor: V) -> std::result::Result<V::Value, Self::Error> {
@@ -115,8 +115,10 @@ fn pairs(query: &str) -> Vec<(String, String)> {
 pub trait Listing: Send + Sync + 'static {
     /// The fields that `sort` may name.
     const SORTS: &'static [&'static str] = &[];
-    /// What `filter[...]` may name.
-    const FILTERS: &'static [FilterField] = &[];
+    /// What `filter[...]` may name; [`NoFilter`] for nothing.
+    type Filter: FilterName;
+    /// Those of them that this list knows.
+    const FILTERS: &'static [Self::Filter] = Self::Filter::ALL;
     /// Further parameters, such as `category`.
     const PARAMETERS: &'static [&'static str] = &[];
 }
@@ -134,7 +136,7 @@ pub struct List<L: Listing> {
     /// Where the page before ended: the text that [`List::page`] was given then.
     pub after: Option<String>,
     pub sorts: Vec<Sort>,
-    pub filters: Vec<Filter>,
+    pub filters: Vec<Filter<L::Filter>>,
     pub with_total: bool,
     parameters: BTreeMap<&'static str, String>,
     path: String,

@@ -1,17 +1,22 @@
 //! Tests of query strings: what a list understands, and what it refuses.
 
 use super::*;
+use crate::filters;
 use crate::fuzz::{Verdict, decoder};
+
+filters! {
+    enum ProductFilter {
+        Price = "price" FilterKind::Integer,
+        CreatedAt = "created_at" FilterKind::Time,
+        Status = "status" FilterKind::Word(&["draft", "published"]),
+        Attributes = "attributes[]" FilterKind::Text,
+    }
+}
 
 struct Products;
 impl Listing for Products {
+    type Filter = ProductFilter;
     const SORTS: &'static [&'static str] = &["created_at", "price"];
-    const FILTERS: &'static [FilterField] = &[
-        FilterField { name: "price", kind: FilterKind::Integer },
-        FilterField { name: "created_at", kind: FilterKind::Time },
-        FilterField { name: "status", kind: FilterKind::Word(&["draft", "published"]) },
-        FilterField { name: "attributes[]", kind: FilterKind::Text },
-    ];
     const PARAMETERS: &'static [&'static str] = &["category"];
 }
 
@@ -141,4 +146,27 @@ fn fuzz_queries_and_cursors() {
             Err(_) => Verdict::Refused,
         }
     });
+}
+
+#[test]
+fn an_unknown_filter_is_told_what_the_list_can_be_filtered_by() {
+    let problem = list("filter[weight]=1").map(|list| list.limit).expect_err("there is no such filter");
+    let body: serde_json::Value = serde_json::from_slice(&problem.to_json("r", "t")).expect("JSON");
+    let detail =
+        "Unknown parameter: filter[weight]. This list can be filtered by price, created_at, status, attributes.";
+    assert_eq!(body["detail"], detail);
+}
+
+/// A list knows the filters that it names, of those that its query could answer.
+struct Published;
+impl Listing for Published {
+    type Filter = ProductFilter;
+    const FILTERS: &'static [ProductFilter] = &[ProductFilter::Price];
+}
+
+#[test]
+fn a_list_may_know_fewer_filters_than_its_query() {
+    assert!(List::<Published>::parse("/", "filter[price]=1").is_ok());
+    let problem = List::<Published>::parse("/", "filter[status]=draft").map(|list| list.limit).expect_err("not here");
+    assert_eq!(problem.code(), Code::UnknownParameter);
 }

@@ -15,7 +15,7 @@ use crate::http::answer::problem::{Code, Fault, Problem, Result};
 use crate::http::request::caller::SignedIn;
 use crate::http::request::idempotency::{Money, Rule};
 use crate::http::request::json::{self, Lines};
-use crate::http::request::lists::{self, PageParameters, Plain};
+use crate::http::request::lists::{self, PageParameters, Unfiltered};
 use crate::http::request::query::{List, Page, Query};
 use crate::http::{Edge, Path, Read, Reply, Write};
 use view::OrderView;
@@ -69,7 +69,7 @@ pub async fn cancel(
 pub async fn mine(
     State(edge): State<Edge>,
     me: SignedIn,
-    list: List<Plain>,
+    list: List<Unfiltered>,
     read: Read,
 ) -> Result<Reply<Page<OrderView>>> {
     let customer = edge.client.read::<Customer>(&me.user, read.deadline).await?;

@@ -14,13 +14,24 @@ use crate::actors::projections::catalogue::{Position, ProductQuery, SortBy, Sort
 use crate::actors::runtime::client::{AskError, View};
 use crate::actors::slug::types::ProductSlug;
 use crate::actors::values::{CategoryId, Only, ProductId};
+use crate::filters;
 use crate::http::answer::outcomes;
 use crate::http::answer::problem::{Code, Problem, Result};
 use crate::http::request::extract::IdOrSlug;
 use crate::http::request::lists::{self, PageParameters};
-use crate::http::request::query::{FilterField, FilterKind, List, Listing, Page};
+use crate::http::request::query::{List, Listing, Page};
 use crate::http::{Edge, Path, Read, Reply};
 use view::ProductView;
+
+filters! {
+    /// What lists of products can be filtered by.
+    pub enum ProductFilter {
+        Price = "price" FilterKind::Integer,
+        CreatedAt = "created_at" FilterKind::Time,
+        SellerId = "seller_id" FilterKind::Text,
+        Status = "status" FilterKind::Word(ProductStatus::WORDS),
+    }
+}
 
 /// The list of published products.
 pub struct Products;
@@ -29,12 +40,11 @@ pub struct Products;
 pub const SORTS: &[&str] = &[SortField::CreatedAt.word(), SortField::Price.word(), SortField::Title.word()];
 
 impl Listing for Products {
+    type Filter = ProductFilter;
     const SORTS: &'static [&'static str] = SORTS;
-    const FILTERS: &'static [FilterField] = &[
-        FilterField { name: "price", kind: FilterKind::Integer },
-        FilterField { name: "created_at", kind: FilterKind::Time },
-        FilterField { name: "seller_id", kind: FilterKind::Text },
-    ];
+    /// Of a product's status nothing but "published" is to be seen here.
+    const FILTERS: &'static [ProductFilter] =
+        &[ProductFilter::Price, ProductFilter::CreatedAt, ProductFilter::SellerId];
     const PARAMETERS: &'static [&'static str] = &["category", "ids"];
 }
 
@@ -117,14 +127,14 @@ fn place_of(name: &str) -> Option<IdOrSlug<ProductId>> {
 }
 
 /// The filters and sorts of a list of products.
-pub fn query<L: Listing>(edge: &Edge, list: &List<L>) -> Result<ProductQuery> {
+pub fn query(edge: &Edge, list: &List<impl Listing<Filter = ProductFilter>>) -> Result<ProductQuery> {
     let mut query = ProductQuery { limit: list.limit, count: list.with_total, ..ProductQuery::default() };
     for filter in &list.filters {
-        match filter.field {
-            "price" => lists::narrow(&mut query.price, filter),
-            "created_at" => lists::narrow(&mut query.created_at, filter),
-            "status" => query.status = Some(lists::word(filter)?),
-            _ => query.seller = Some(lists::word(filter)?),
+        match filter.name {
+            ProductFilter::Price => lists::narrow(&mut query.price, filter),
+            ProductFilter::CreatedAt => lists::narrow(&mut query.created_at, filter),
+            ProductFilter::Status => query.status = Some(lists::word(filter)?),
+            ProductFilter::SellerId => query.seller = Some(lists::word(filter)?),
         }
     }
     let field = |name| SortField::ALL.into_iter().find(|field| field.word() == name);
