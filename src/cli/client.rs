@@ -3,18 +3,19 @@
 //! A call is repeated after what a repeat may cure (a lost connection, 429, 5xx, a request still in progress),
 //! with the same body and the same idempotency key, so that it takes effect once; it honours `Retry-After`
 //! and gives up after a time. Every call here is safe to repeat: it reads, it replaces, or it has a key.
-//! An access token that has run out is renewed and the call sent again ([`super::session`]).
+//! An access token that has run out is renewed and the call sent again ([`Bearer`]).
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use async_trait::async_trait;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::meter::{Meter, Op};
-use super::session::Session;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const CART_TOKEN: HeaderName = HeaderName::from_static("x-cart-token");
@@ -29,13 +30,23 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// A server error may be a defect that no repeat cures: it is tried only so often.
 const SERVER_ERRORS_MAX: u32 = 5;
 
+/// Somebody with an access token, who gets a new one when it has run out.
+#[async_trait]
+pub trait Bearer: Send + Sync {
+    /// The `Authorization` header of a token that is good for a while yet.
+    async fn bearer(&self, api: &Api) -> Result<Arc<str>, ApiError>;
+
+    /// The server does not take this header any more: the next call renews it.
+    async fn outdated(&self, bearer: &str);
+}
+
 /// In whose name a call is made.
 #[derive(Clone, Copy)]
 pub enum As<'a> {
     Nobody,
     Cart(&'a str),
     Order(&'a str),
-    User(&'a Session),
+    User(&'a dyn Bearer),
 }
 
 /// What to do with the body of a success.

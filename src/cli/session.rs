@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Mutex;
 
-use super::client::{Api, ApiError, Call};
+use super::client::{Api, ApiError, Bearer, Call};
 use super::meter::Op;
 
 /// A token is renewed so long before it runs out: longer than an attempt may take.
@@ -58,7 +59,7 @@ impl Session {
         let mut tokens = self.tokens.lock().await;
         let body = json!({"email": self.email, "password": self.password, "name": name});
         let call = Call::new(Op::Auth, Method::POST, "/v1/auth/register").json(&body);
-        match api.read_unauthenticated::<Issued>(call).await {
+        match api.read::<Issued>(call).await {
             Ok(issued) => *tokens = Some(issued.into_tokens()),
             Err(error) if error.has_code("email_taken") => *tokens = Some(self.log_in(api).await?),
             Err(error) => return Err(error),
@@ -66,8 +67,25 @@ impl Session {
         Ok(())
     }
 
-    /// The `Authorization` header of a token that is good for a while yet.
-    pub async fn bearer(&self, api: &Api) -> Result<Arc<str>, ApiError> {
+    async fn renew(&self, api: &Api, old: &Tokens) -> Result<Tokens, ApiError> {
+        let call = Call::new(Op::Auth, Method::POST, "/v1/auth/refresh").json(&json!({"refresh_token": old.refresh}));
+        match api.read::<Issued>(call).await {
+            Ok(issued) => Ok(issued.into_tokens()),
+            Err(ApiError::Refused(_)) => self.log_in(api).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn log_in(&self, api: &Api) -> Result<Tokens, ApiError> {
+        let body = json!({"email": self.email, "password": self.password});
+        let call = Call::new(Op::Auth, Method::POST, "/v1/auth/login").json(&body);
+        Ok(api.read::<Issued>(call).await?.into_tokens())
+    }
+}
+
+#[async_trait]
+impl Bearer for Session {
+    async fn bearer(&self, api: &Api) -> Result<Arc<str>, ApiError> {
         let mut tokens = self.tokens.lock().await;
         match &*tokens {
             Some(present) if Instant::now() < present.renew_at => return Ok(present.bearer.clone()),
@@ -80,36 +98,9 @@ impl Session {
         Ok(tokens.insert(renewed).bearer.clone())
     }
 
-    /// The server does not take this header any more: the next call renews it.
-    pub async fn outdated(&self, bearer: &str) {
+    async fn outdated(&self, bearer: &str) {
         if let Some(present) = self.tokens.lock().await.as_mut().filter(|present| &*present.bearer == bearer) {
             present.renew_at = Instant::now();
         }
-    }
-
-    async fn renew(&self, api: &Api, old: &Tokens) -> Result<Tokens, ApiError> {
-        let call = Call::new(Op::Auth, Method::POST, "/v1/auth/refresh").json(&json!({"refresh_token": old.refresh}));
-        match api.read_unauthenticated::<Issued>(call).await {
-            Ok(issued) => Ok(issued.into_tokens()),
-            Err(ApiError::Refused(_)) => self.log_in(api).await,
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn log_in(&self, api: &Api) -> Result<Tokens, ApiError> {
-        let body = json!({"email": self.email, "password": self.password});
-        let call = Call::new(Op::Auth, Method::POST, "/v1/auth/login").json(&body);
-        Ok(api.read_unauthenticated::<Issued>(call).await?.into_tokens())
-    }
-}
-
-impl Api {
-    /// As [`Api::read`], for calls in nobody's name. A future of its own, boxed: sending in a user's name
-    /// asks for tokens, which asks here.
-    fn read_unauthenticated<'a, T: serde::de::DeserializeOwned + Send + 'a>(
-        &'a self,
-        call: Call<'a>,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<T, ApiError>> + Send + 'a>> {
-        Box::pin(self.read(call))
     }
 }

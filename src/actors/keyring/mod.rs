@@ -9,7 +9,7 @@
 //! at a time, and ask it before they give the role up: the last administrator cannot.
 //!
 //! A crash leaves either the secrets of an earlier `Ensure`, or none and no token signed by them: a node
-//! signs only with what it has read back. The keyring owes nothing and never sleeps with a wish.
+//! signs only with what it has read back. The keyring owes nothing and sets no timer.
 
 pub mod types;
 

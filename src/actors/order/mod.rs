@@ -44,7 +44,7 @@
 //!   asked until it is answered.
 //! - *Cancelling a pending order* is what a customer expects to work who sees "pending" and has changed
 //!   his mind. Before the capture the order turns back and ends cancelled, never charged; the cart is
-//!   open again. With the capture in flight the wish is noted, and the order is confirmed, cancelled,
+//!   open again. With the capture in flight the request is noted, and the order is confirmed, cancelled,
 //!   restocked and refunded in one go when the answer comes.
 //! - *Cancelling pays back everything that is left*, pending refunds counted. When one of those is declined
 //!   after the cancellation, its amount is asked back once more by the cancellation itself. A declined
@@ -60,9 +60,11 @@ mod invariants;
 mod old;
 mod owed;
 mod phase;
+mod placement;
 mod process;
+mod requests;
 mod state;
-mod wishes;
+mod status;
 
 #[cfg(test)]
 mod tests;
@@ -179,7 +181,7 @@ impl Entity for State {
     }
 
     fn owed(&self) -> Vec<Owed> {
-        self.requests()
+        self.owed_requests()
     }
 
     fn answered(&self, key: &str, answer: &Answer) -> Option<Command> {

@@ -38,7 +38,7 @@ owed_keys! {
 const REFUNDS_AT_ONCE: usize = 8;
 
 impl State {
-    pub(super) fn requests(&self) -> Vec<Owed> {
+    pub(super) fn owed_requests(&self) -> Vec<Owed> {
         let Some(placement) = self.placement.as_deref() else { return Vec::new() };
         let mut owed = Vec::new();
         if self.number.is_none() {

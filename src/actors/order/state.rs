@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::types::{FulfillmentStatus, OrderRefusal, OrderStatus, PaymentStatus, Placement};
+use super::placement::Placement;
+use super::status::{FulfillmentStatus, OrderRefusal, OrderStatus, PaymentStatus};
 use crate::actors::payment::types::PaymentMethod;
 use crate::actors::values::{Money, OrderNumber, PaymentId, RefundId, Time};
 use crate::coded_enum;

@@ -3,24 +3,19 @@
 //! Lines are named by their index in [`Placement::lines`] wherever a step concerns one line: an order has
 //! up to 2,000 of them, and steps are many.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::actors::entity::Kind;
-use crate::actors::payment::types::{GATEWAY, PaymentIntent};
-use crate::actors::sku::types::Item;
-use crate::actors::values::{
-    CartId, Contact, Currency, LineId, Money, OrderId, ProductId, Quantity, RefundId, RequestId, Sku, Totals, UserId,
-    VariantId,
-};
-use crate::{coded_enum, stored_enum};
+use crate::actors::payment::types::GATEWAY;
+use crate::actors::values::{LineId, Money, OrderId, Quantity, RefundId};
+use crate::stored_enum;
 
+pub use super::placement::{OrderLine, Placement};
 pub use super::state::{
     CancelAsked, Contention, Limits, Payment, PaymentStage, Refund, RefundStatus, State, StockStep, TIMELINE_MAX,
     TimelineEntry, TimelineType,
 };
+pub use super::status::{FulfillmentStatus, OrderRefusal, OrderStatus, PaymentStatus, RefusalCode};
 
 /// The kind: one entity for each completed cart.
 pub enum Order {}
@@ -40,46 +35,6 @@ impl Kind for Order {
 pub const LINES_MAX: usize = 2_000;
 /// The most refunds of an order, failed ones included.
 pub const REFUNDS_MAX: usize = 100;
-
-/// What a cart hands over: copies of everything as it was, which never change again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Placement {
-    /// The order's own id.
-    pub order: OrderId,
-    pub cart: CartId,
-    /// The completion that this order is the outcome of.
-    pub request: RequestId,
-    pub user: Option<UserId>,
-    pub currency: Currency,
-    /// As they stood in the cart; each SKU once.
-    pub lines: Vec<OrderLine>,
-    pub totals: Totals,
-    pub contact: Contact,
-    pub reference: Option<String>,
-    pub metadata: BTreeMap<String, String>,
-    pub payment: PaymentIntent,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OrderLine {
-    pub id: LineId,
-    pub sku: Sku,
-    pub product: ProductId,
-    /// `None` in orders that were stored before lines knew it.
-    pub variant: Option<VariantId>,
-    pub title: String,
-    pub quantity: Quantity,
-    pub unit_price: Money,
-    /// unit_price * quantity
-    pub total: Money,
-}
-
-impl OrderLine {
-    /// What was bought, whatever its SKU names later.
-    pub fn item(&self) -> Item {
-        Item { product: self.product, variant: self.variant }
-    }
-}
 
 stored_enum! {
     #[derive(Eq)]
@@ -167,84 +122,5 @@ stored_enum! {
         (9, 1) => ExceedsUnfulfilled { line: LineId, remaining: u64 },
         /// An empty list of lines.
         (10, 1) => NothingToFulfil,
-    }
-}
-
-coded_enum! {
-    #[derive(Default)]
-    pub enum OrderStatus {
-        /// Under way: neither confirmed nor, with everything it held given back, rejected.
-        #[default]
-        Pending = 1 "pending",
-        Confirmed = 2 "confirmed",
-        /// It came to nothing, and holds nothing.
-        Rejected = 3 "rejected",
-        Cancelled = 4 "cancelled",
-        /// Everything is fulfilled.
-        Completed = 5 "completed",
-    }
-}
-
-coded_enum! {
-    pub enum PaymentStatus {
-        None = 1 "none",
-        Authorized = 2 "authorized",
-        Captured = 3 "captured",
-        PartiallyRefunded = 4 "partially_refunded",
-        Refunded = 5 "refunded",
-        /// The provider has confirmed that nothing is reserved or charged.
-        Voided = 6 "voided",
-        Failed = 7 "failed",
-    }
-}
-
-coded_enum! {
-    pub enum FulfillmentStatus {
-        Unfulfilled = 1 "unfulfilled",
-        PartiallyFulfilled = 2 "partially_fulfilled",
-        Fulfilled = 3 "fulfilled",
-        /// Part of the public vocabulary; no command leads here yet.
-        Returned = 4 "returned",
-    }
-}
-
-coded_enum! {
-    /// Why an order came to nothing.
-    pub enum RefusalCode {
-        InsufficientStock = 1 "insufficient_stock",
-        /// The provider declined.
-        PaymentFailed = 2 "payment_failed",
-        /// The provider did not answer in time.
-        PaymentTimeout = 3 "payment_timeout",
-        /// The stock was held too long before it could be committed.
-        ReservationExpired = 4 "reservation_expired",
-        /// A SKU is not sold any more.
-        SkuGone = 5 "sku_gone",
-        /// Cancelled while it was pending.
-        Cancelled = 6 "order_cancelled",
-        /// The placement contradicts itself (totals, lines): a defect of whoever placed it.
-        InvalidPlacement = 7 "invalid_placement",
-        /// A part of the shop (a SKU, the register of numbers) did not answer in time, or what younger orders hold
-        /// was not free in time.
-        OrderTimeout = 8 "order_timeout",
-    }
-}
-
-/// Why an order came to nothing, with what a customer needs to know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OrderRefusal {
-    pub code: RefusalCode,
-    pub sku: Option<Sku>,
-    /// Index into the order's lines, which stand as in the cart.
-    pub line: Option<u32>,
-    pub available: Option<u64>,
-    pub requested: Option<u64>,
-    /// The provider's own code.
-    pub decline: Option<String>,
-}
-
-impl OrderRefusal {
-    pub fn of(code: RefusalCode) -> OrderRefusal {
-        OrderRefusal { code, sku: None, line: None, available: None, requested: None, decline: None }
     }
 }

@@ -33,7 +33,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 
 use super::args::{ImportStock, ReplayArgs};
-use super::client::{Api, As};
+use super::client::{Api, As, Bearer};
 use super::import::{Importer, retail_wanted};
 use super::output;
 use super::retail::Retail;

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, HashMap};
 use redis::{Cmd, Value};
 use tokio::time::Instant;
 
+use super::connection::Trouble;
 use super::keys::{self, Keys};
-use super::link::{Link, Trouble};
+use super::link::Link;
 use super::parts::{Call, Part, calls, parts};
 use super::values::{bytes, head_of, list, number};
 use crate::persistence::admission::{self, Held, Present};

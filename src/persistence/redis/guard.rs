@@ -5,7 +5,7 @@ use redis::aio::ConnectionLike;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::{RedisError, Value};
 
-use super::link::{Connection, Trouble};
+use super::connection::{Connection, Trouble};
 
 /// Setting, what it must be, and why.
 const NEEDED: [(&str, &str, &str); 4] = [

@@ -39,6 +39,7 @@
 
 mod address;
 mod appending;
+mod connection;
 mod guard;
 mod keys;
 mod link;
@@ -56,8 +57,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use self::appending::Appending;
+use self::connection::Trouble;
 use self::keys::{Keys, SNAPSHOT_SEQS, SNAPSHOTS};
-use self::link::{Link, Terms, Trouble};
+use self::link::{Link, Terms};
 use self::scripts::Name;
 use super::gather::Gatherer;
 use super::tls::Files;

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use redis::{Cmd, Value};
 
 use super::RedisStore;
+use super::connection::Trouble;
 use super::keys;
-use super::link::Trouble;
 use super::scripts::{self, Name};
 use super::values::{bytes, list, number, text, time_of};
 use crate::persistence::membership::NodeList;

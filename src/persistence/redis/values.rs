@@ -3,7 +3,8 @@
 use redis::{Cmd, Value};
 use tokio::time::Instant;
 
-use super::link::{Link, Trouble};
+use super::connection::Trouble;
+use super::link::Link;
 use crate::persistence::{SlotHead, StoreError};
 
 fn odd(wanted: &str, found: &Value) -> StoreError {

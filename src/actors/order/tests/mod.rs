@@ -6,5 +6,5 @@ mod golden;
 mod model;
 mod partners;
 mod process;
-mod wishes;
+mod requests;
 mod world;

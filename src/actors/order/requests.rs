@@ -1,4 +1,4 @@
-//! What people ask of an order: cancel, refund, fulfil.
+//! What people request of an order: cancel, refund, fulfil.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ impl State {
                 draft.push(Event::CancelAsked { reason });
                 draft.turn_back(OrderRefusal::of(RefusalCode::Cancelled));
             }
-            // In doubt, or confirmed: what follows is drawn from the wish when the money is where it is.
+            // In doubt, or confirmed: the request takes effect when the payment is known.
             Phase::Capturing | Phase::Decided => draft.push(Event::CancelAsked { reason }),
         }
         Ok(draft.decided(Reply::Cancelled))
