@@ -66,6 +66,8 @@ pub mod edge;
 #[cfg(test)]
 mod fuzz_tests;
 pub mod operations;
+#[cfg(test)]
+mod refusals_tests;
 pub mod request;
 pub mod routes;
 pub mod shop;

@@ -327,7 +327,7 @@ fn too_many_variants(limit: impl std::fmt::Display) -> Problem {
 }
 
 /// What a product's rejection means to a merchant.
-fn rejected(rejection: &Rejection) -> Problem {
+pub(in crate::http) fn rejected(rejection: &Rejection) -> Problem {
     match rejection {
         Rejection::NotFound => Code::NotFound.into(),
         Rejection::ChangeInProgress => Code::ChangeInProgress.into(),
@@ -341,7 +341,7 @@ fn rejected(rejection: &Rejection) -> Problem {
 }
 
 /// What it means that somebody else has the slug or a SKU.
-fn refused(refusal: &Refusal) -> Problem {
+pub(in crate::http) fn refused(refusal: &Refusal) -> Problem {
     match refusal.code {
         RefusalCode::SlugTaken => {
             let fault = Fault::new(Code::SlugTaken, "/slug").with("slug", &refusal.slug);

@@ -251,7 +251,7 @@ fn items_changed(state: &cart::State, lines: &[u32]) -> Problem {
 }
 
 /// What a rejected order means to its customer; the cart is open again.
-fn rejected(refused: &CompletionRefused) -> Problem {
+pub(in crate::http) fn rejected(refused: &CompletionRefused) -> Problem {
     let OrderRefusal { code, sku, line, available, requested, decline } = &refused.refusal;
     let problem = match code {
         RefusalCode::InsufficientStock => {

@@ -115,7 +115,7 @@ fn show(view: &View<StockUnit>) -> Result<Reply<InventoryView>> {
 }
 
 /// What a SKU's rejection means to a merchant; `pointer` is to the number that he sent.
-fn refusal(rejection: &Rejection, pointer: &str) -> Problem {
+pub(in crate::http) fn refusal(rejection: &Rejection, pointer: &str) -> Problem {
     match rejection {
         Rejection::Unknown => Code::NotFound.into(),
         Rejection::StockChanged { on_hand } => {

@@ -29,8 +29,7 @@ use crate::http::request::json::{self, Nothing, Text};
 use crate::http::request::lists;
 use crate::http::request::patience;
 use crate::http::{Edge, Path, Read, Reply, Write};
-use refusals::merge_refused;
-pub use refusals::refusal;
+pub use refusals::{merge_refused, refusal};
 use view::{CartAnswer, CartSummary, CartView, MergeStrategy};
 
 #[derive(Clone, Deserialize, ToSchema)]

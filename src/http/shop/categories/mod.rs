@@ -173,7 +173,7 @@ async fn changed(edge: &Edge, answered: &Answered<Categories>) -> Result<Categor
 }
 
 /// What the tree's rejection means to a client.
-fn refusal(rejection: &Rejection) -> Problem {
+pub(in crate::http) fn refusal(rejection: &Rejection) -> Problem {
     match rejection {
         Rejection::NotFound => Code::NotFound.into(),
         Rejection::Stale { current } => stale(*current),

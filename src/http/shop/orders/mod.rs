@@ -136,7 +136,7 @@ pub async fn change<B, R: Rule>(
 }
 
 /// What an order's rejection means to a client.
-fn refusal(rejection: &Rejection) -> Problem {
+pub(in crate::http) fn refusal(rejection: &Rejection) -> Problem {
     match rejection {
         Rejection::NotPlaced => Code::NotFound.into(),
         Rejection::AlreadyFulfilled => {
