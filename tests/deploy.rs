@@ -104,6 +104,17 @@ fn the_dashboard_is_on_metrics_that_exist_and_leaves_none_out() {
     assert_eq!(ids.len(), panels.len(), "panel ids are unique");
 }
 
+/// The image is built with the Rust that the tree is tested with.
+#[test]
+fn the_image_is_built_with_the_rust_of_the_tree() {
+    let named = |path: &str, before: &str| {
+        let text = text(path);
+        let version = text.lines().find_map(|line| line.strip_prefix(before));
+        version.unwrap_or_else(|| panic!("{path} has {before}")).trim_matches('"').to_owned()
+    };
+    assert_eq!(named("rust-toolchain.toml", "channel = "), named("deploy/Dockerfile", "ARG RUST_VERSION="));
+}
+
 #[test]
 fn the_yaml_files_are_what_they_say() {
     let compose = &yaml("deploy/compose.yaml")[0];

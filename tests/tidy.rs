@@ -90,7 +90,7 @@ fn no_machine_s_own_paths_are_named() {
     for folder in ["src", "tests", "config", "scripts", "deploy", "docs", ".ci"] {
         texts.extend(files(folder));
     }
-    for name in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "Cargo.toml", ".gitignore"] {
+    for name in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "Cargo.toml", ".gitignore"] {
         texts.push((name.to_owned(), page(name)));
     }
     texts.retain(|(name, _)| name != "tests/tidy.rs");
