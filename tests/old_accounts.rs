@@ -17,7 +17,7 @@ use souk::config::Config;
 use souk::http::account::passwords::{NewPassword, Passwords};
 use souk::metrics::Metrics;
 use souk::persistence::embedded::EngineKind;
-use souk::persistence::open::{Slots, StoreChoice, StoreSettings, open};
+use souk::persistence::open::{Slots, StoreChoice, open};
 use tokio::time::{Duration, Instant};
 
 use crate::client::client;
@@ -28,7 +28,7 @@ const PASSWORD: &str = "correct horse battery";
 /// Registers these addresses as they are, as it was done before.
 async fn register(data: &std::path::Path, emails: &[&str]) {
     let choice = StoreChoice::Embedded { engine: EngineKind::Sled, dir: data.into() };
-    let settings = StoreSettings { choice, slots: Slots::Configured(16), cache_bytes: 1 << 20 };
+    let settings = Config::default().settings_of(choice, Slots::Configured(16));
     let store = open(&settings).await.expect("a new store");
     let config = Config::default().runtime(NodeId::incarnate("old"), kinds::all());
     let prepared = Runtime::prepare(config, store, Arc::new(SoleOwner), Arc::new(Metrics::new()));

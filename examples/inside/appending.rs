@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
-use souk::persistence::embedded::EmbeddedOptions;
-use souk::persistence::open::{self, Slots, StoreChoice, StoreSettings};
+use souk::config::Config;
+use souk::persistence::open::{self, Slots, StoreChoice};
 use souk::persistence::{Batch, EntityKey, Payload, Record, Store};
 use tokio::sync::{mpsc, oneshot};
 
@@ -33,8 +33,7 @@ pub async fn open(options: &Options, slots: Slots) -> anyhow::Result<Arc<dyn Sto
         Some(url) => url.parse().map_err(anyhow::Error::msg)?,
         None => StoreChoice::Embedded { engine: options.engine, dir: options.data.clone() },
     };
-    let cache_bytes = EmbeddedOptions::default().cache_bytes;
-    Ok(open::open(&StoreSettings { choice, slots, cache_bytes }).await?)
+    Ok(open::open(&Config::default().settings_of(choice, slots)).await?)
 }
 
 /// Slots enough for each writer to have one of its own.

@@ -17,8 +17,7 @@ use souk::actors::values::{Currency, Money, OrderId, ProductId, Quantity, Reques
 use souk::cluster::{NodeId, SoleOwner};
 use souk::config::Config;
 use souk::metrics::Metrics;
-use souk::persistence::Journal;
-use souk::persistence::embedded::{EmbeddedJournal, EmbeddedOptions};
+use souk::persistence::embedded::EmbeddedJournal;
 use tokio::time::Instant;
 
 use super::Options;
@@ -27,11 +26,10 @@ use super::tally::tally;
 const STOCK: u64 = 1_000_000_000_000;
 
 pub async fn measure(options: Options) -> anyhow::Result<Value> {
-    let journal = Arc::new(EmbeddedJournal::open(
-        &options.data,
-        EmbeddedOptions { engine: options.engine, ..EmbeddedOptions::default() },
-    )?);
-    let (config, slots) = (Config::default().runtime(NodeId::incarnate("bench"), kinds::all()), 0..journal.slots());
+    let config = Config::default();
+    let (slots, store) = (0..config.store.slots, config.store.tuning().embedded(options.engine, config.store.slots));
+    let journal = Arc::new(EmbeddedJournal::open(&options.data, store)?);
+    let config = config.runtime(NodeId::incarnate("bench"), kinds::all());
     let prepared = Runtime::prepare(config, journal, Arc::new(SoleOwner), Arc::new(Metrics::new()));
     let payments = Arc::new(MockPayments::new(prepared.client()));
     let runtime = prepared.with_gateway(GATEWAY, payments).start(slots).await?;

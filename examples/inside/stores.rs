@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use serde_json::{Value, json};
+use souk::config::Config;
 use souk::persistence::open::Slots;
 use souk::persistence::{Batch, EntityKey, Payload, Record, Snapshot, Store};
 use tokio::sync::{mpsc, oneshot};
@@ -14,15 +15,12 @@ use super::Options;
 use super::appending::{filler, noise, open, opened, record, slots_for};
 use super::tally::{tally, told};
 
-/// As the node's writer takes at most.
-const GATHERED_MAX: usize = 4_096;
-
 type Waiting = (Record, oneshot::Sender<()>);
 
 /// Each writer has an entity of its own, alone in its slot; one task commits for all of them.
 pub async fn gathered(options: Options) -> anyhow::Result<Value> {
     let store = opened(&options, slots_for(options.tasks)?).await?;
-    let (sender, queue) = mpsc::channel(GATHERED_MAX);
+    let (sender, queue) = mpsc::channel(Config::default().journal.batch_records_max);
     let committer = tokio::spawn(commit(store.clone(), queue));
     let filler = filler(&options);
     let make = |task: usize| (sender.clone(), task as u16);
@@ -41,7 +39,9 @@ pub async fn gathered(options: Options) -> anyhow::Result<Value> {
 
 async fn commit(store: Arc<dyn Store>, mut queue: mpsc::Receiver<Waiting>) -> anyhow::Result<()> {
     let mut waiting = Vec::new();
-    while queue.recv_many(&mut waiting, GATHERED_MAX).await > 0 {
+    // As the node's writer takes at most.
+    let gathered_max = Config::default().journal.batch_records_max;
+    while queue.recv_many(&mut waiting, gathered_max).await > 0 {
         let (records, answers): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
         let refused = store.append(Batch::of("bench", records)).await?;
         ensure!(refused.is_empty(), "appends were refused: {refused:?}");

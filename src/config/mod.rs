@@ -25,11 +25,9 @@ pub use address::{AddressBlock, ProxyHeader};
 pub use auth::{Argon2, Auth};
 pub use http::{Complete, Cors, Http, Idempotency, Limits};
 use layers::Layers;
-pub use postgres::Postgres;
 pub use problems::{Problem, Problems};
 use reader::Reader;
-pub use redis::Redis;
-pub use store::{Engine, Store, StoreKind};
+pub use store::{Store, StoreKind};
 
 use crate::actors::policy::{CartPolicy, OrderPolicy, PaymentPolicy, ReservationPolicy, StockPolicy};
 use crate::actors::runtime::slot::SlotLimits;

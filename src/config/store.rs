@@ -3,12 +3,13 @@
 use std::fmt;
 
 use super::Config;
-use super::postgres::Postgres;
 use super::reader::Reader;
-use super::redis::Redis;
+use super::{postgres, redis};
 use crate::persistence::Slot;
-use crate::persistence::embedded::EngineKind;
-use crate::persistence::open::{Slots as StoreSlots, StoreChoice, StoreSettings};
+use crate::persistence::embedded::{EmbeddedSettings, EngineKind, FjallSettings, SledSettings};
+use crate::persistence::open::{Slots as StoreSlots, StoreChoice, StoreSettings, Tuning};
+use crate::persistence::postgres::PostgresSettings;
+use crate::persistence::redis::RedisSettings;
 
 #[derive(Clone, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
@@ -17,10 +18,11 @@ pub struct Store {
     /// Empty for the embedded kinds. May hold a password: `Debug` does not show it.
     pub url: String,
     pub slots: Slot,
-    pub sled: Engine,
-    pub fjall: Engine,
-    pub postgres: Postgres,
-    pub redis: Redis,
+    pub sled: SledSettings,
+    pub fjall: FjallSettings,
+    pub embedded: EmbeddedSettings,
+    pub postgres: PostgresSettings,
+    pub redis: RedisSettings,
 }
 
 impl Store {
@@ -29,10 +31,17 @@ impl Store {
             kind: r.word("store.kind", StoreKind::WORDS),
             url: r.text("store.url", 0..=4_096),
             slots: r.number("store.slots", 1..=32_768),
-            sled: Engine { cache_bytes: r.number("store.sled.cache_bytes", 1 << 20..=1 << 44) },
-            fjall: Engine { cache_bytes: r.number("store.fjall.cache_bytes", 1 << 20..=1 << 44) },
-            postgres: Postgres::read(r),
-            redis: Redis::read(r),
+            sled: SledSettings { cache_bytes: r.number("store.sled.cache_bytes", 1 << 20..=1 << 44) },
+            fjall: FjallSettings {
+                cache_bytes: r.number("store.fjall.cache_bytes", 1 << 20..=1 << 44),
+                memtable_bytes: r.number("store.fjall.memtable_bytes", 1 << 20..=1 << 32),
+            },
+            embedded: EmbeddedSettings {
+                checkpoint_records: r.size("store.embedded.checkpoint_records", 100..=100_000_000),
+                versions_max: r.size("store.embedded.versions_max", 1..=100_000_000),
+            },
+            postgres: postgres::read(r),
+            redis: redis::read(r),
         }
     }
 
@@ -40,8 +49,8 @@ impl Store {
         r.require("store.slots", self.slots.is_power_of_two(), "must be a power of two");
         let (fits, expected) = self.url_fits();
         r.require("store.url", fits, expected);
-        self.postgres.relations(r);
-        self.redis.relations(r);
+        postgres::relations(&self.postgres, r);
+        redis::relations(&self.redis, r);
     }
 
     /// Whether the address is one for the kind; what it must be.
@@ -69,6 +78,7 @@ impl fmt::Debug for Store {
             .field("slots", &self.slots)
             .field("sled", &self.sled)
             .field("fjall", &self.fjall)
+            .field("embedded", &self.embedded)
             .field("postgres", &self.postgres)
             .field("redis", &self.redis)
             .finish()
@@ -103,39 +113,31 @@ impl StoreKind {
     }
 }
 
-#[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(test, derive(serde::Serialize))]
-pub struct Engine {
-    pub cache_bytes: u64,
+impl Store {
+    /// What is configured of the stores of each kind.
+    pub fn tuning(&self) -> Tuning {
+        let Store { sled, fjall, embedded, postgres, redis, .. } = self.clone();
+        Tuning { sled, fjall, embedded, postgres, redis }
+    }
 }
 
 impl Config {
     /// How the store is opened, and created where there is none.
     pub fn store_settings(&self) -> StoreSettings {
-        let Store { kind, url, slots, sled, fjall, postgres, redis } = &self.store;
+        let Store { kind, url, slots, .. } = &self.store;
         let embedded = |engine| StoreChoice::Embedded { engine, dir: self.data.dir.clone() };
-        let (choice, cache_bytes) = match kind {
-            StoreKind::Memory => (StoreChoice::Memory, 0),
-            StoreKind::Sled => (embedded(EngineKind::Sled), sled.cache_bytes),
-            StoreKind::Fjall => (embedded(EngineKind::Fjall), fjall.cache_bytes),
-            StoreKind::Postgres => (postgres.choice(url), 0),
-            StoreKind::Redis => (redis.choice(url), 0),
+        let choice = match kind {
+            StoreKind::Memory => StoreChoice::Memory,
+            StoreKind::Sled => embedded(EngineKind::Sled),
+            StoreKind::Fjall => embedded(EngineKind::Fjall),
+            StoreKind::Postgres => StoreChoice::Postgres { url: url.clone() },
+            StoreKind::Redis => StoreChoice::Redis { url: url.clone() },
         };
-        StoreSettings { choice, slots: StoreSlots::Configured(*slots), cache_bytes }
+        self.settings_of(choice, StoreSlots::Configured(*slots))
     }
 
     /// How a store that is named on the command line is opened, with the rest as it is configured.
-    pub fn settings_of(&self, mut choice: StoreChoice, slots: StoreSlots) -> StoreSettings {
-        match &mut choice {
-            StoreChoice::Memory | StoreChoice::Embedded { .. } => {}
-            StoreChoice::Postgres { url, .. } => choice = self.store.postgres.choice(url),
-            StoreChoice::Redis(options) => choice = self.store.redis.choice(&options.url),
-        }
-        let cache_bytes = match choice {
-            StoreChoice::Embedded { engine: EngineKind::Sled, .. } => self.store.sled.cache_bytes,
-            StoreChoice::Embedded { engine: EngineKind::Fjall, .. } => self.store.fjall.cache_bytes,
-            StoreChoice::Memory | StoreChoice::Postgres { .. } | StoreChoice::Redis { .. } => 0,
-        };
-        StoreSettings { choice, slots, cache_bytes }
+    pub fn settings_of(&self, choice: StoreChoice, slots: StoreSlots) -> StoreSettings {
+        StoreSettings { choice, slots, tuning: self.store.tuning() }
     }
 }

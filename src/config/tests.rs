@@ -4,8 +4,8 @@ use std::io::Write;
 use super::layers::Value;
 use super::*;
 use crate::fuzz::{Verdict, decoder};
-use crate::persistence::open::{Slots as StoreSlots, StoreChoice};
-use crate::persistence::redis::RedisOptions;
+use crate::persistence::open::{Slots as StoreSlots, StoreChoice, StoreSettings, Tuning};
+use crate::persistence::postgres::SslMode;
 
 fn load(file: &str, environment: &[(&str, &str)], options: &[(&'static str, &'static str, &str)]) -> Loaded {
     let mut written = tempfile::Builder::new().suffix(".toml").tempfile().expect("a temporary file");
@@ -185,12 +185,13 @@ fn the_store_is_opened_as_it_is_configured() {
     let config = load(file, &[], &[]).config();
     let named = "postgres://db/souk".parse().expect("an address");
     for settings in [config.store_settings(), config.settings_of(named, StoreSlots::Stored)] {
-        let StoreChoice::Postgres { url, settings: with } = settings.choice else { panic!("{settings:?}") };
-        assert_eq!((url.as_str(), with.limits.readers, with.tls.is_required), ("postgres://db/souk", 3, Some(true)));
-        assert_eq!(with.tls.files.root_cert.as_deref(), Some(Path::new("ca.pem")));
+        let StoreSettings { choice: StoreChoice::Postgres { url }, tuning: Tuning { postgres, .. }, .. } = settings
+        else {
+            panic!("{settings:?}")
+        };
+        assert_eq!((url.as_str(), postgres.readers_max, postgres.sslmode), ("postgres://db/souk", 3, SslMode::Verify));
+        assert_eq!(postgres.root_cert_file, Path::new("ca.pem"));
     }
-    let StoreChoice::Postgres { settings, .. } = Config::default().store.postgres.choice("") else { panic!() };
-    assert_eq!(settings, Box::default());
 }
 
 #[test]
@@ -200,12 +201,12 @@ fn a_store_in_redis_is_opened_as_it_is_configured() {
     let config = load(file, &[], &[]).config();
     let named = "rediss://db".parse().expect("an address");
     for settings in [config.store_settings(), config.settings_of(named, StoreSlots::Stored)] {
-        let StoreChoice::Redis(options) = settings.choice else { panic!("{settings:?}") };
-        assert_eq!((options.url.as_str(), options.answer_ms), ("rediss://db", 4_000));
-        assert_eq!(options.files.root_cert.as_deref(), Some(Path::new("ca.pem")));
+        let StoreSettings { choice: StoreChoice::Redis { url }, tuning: Tuning { redis, .. }, .. } = settings else {
+            panic!("{settings:?}")
+        };
+        assert_eq!((url.as_str(), redis.answer_ms), ("rediss://db", 4_000));
+        assert_eq!(redis.root_cert_file, Path::new("ca.pem"));
     }
-    let StoreChoice::Redis(options) = Config::default().store.redis.choice("redis://db") else { panic!() };
-    assert!(*options == RedisOptions::at("redis://db"), "the defaults are the same");
     let problems = load("[store.redis]\nanswer_ms = 5_000\nclient_key_file = \"k\"\n", &[], &[]).problems();
     assert!(problems.len() == 2 && problems[0].contains("store.redis.answer_ms: must be less"), "{problems:?}");
 }

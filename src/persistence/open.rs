@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::embedded::{self, EmbeddedJournal, EmbeddedOptions, EngineKind};
+use super::embedded::{
+    self, EmbeddedJournal, EmbeddedOptions, EmbeddedSettings, EngineKind, FjallSettings, SledSettings,
+};
 use super::memory::Memory;
 use super::postgres::{PostgresOptions, PostgresSettings, PostgresStore};
-use super::redis::{RedisOptions, RedisStore};
+use super::redis::{RedisOptions, RedisSettings, RedisStore};
 use super::{Slot, Store, StoreError};
 
 /// Where a store is. As text: `sled:DIR`, `fjall:DIR`, `postgres://...`, `redis://...`, `memory`.
@@ -23,10 +25,11 @@ pub enum StoreChoice {
     /// The address may hold a password: it is never shown.
     Postgres {
         url: String,
-        settings: Box<PostgresSettings>,
     },
-    /// The same. How many slots it has is said in [`StoreSettings`].
-    Redis(Box<RedisOptions>),
+    /// The same.
+    Redis {
+        url: String,
+    },
 }
 
 /// Into how many slots a store is divided: fixed when it is created.
@@ -38,13 +41,38 @@ pub enum Slots {
     Stored,
 }
 
+impl Slots {
+    fn configured(self) -> Option<Slot> {
+        match self {
+            Slots::Configured(slots) => Some(slots),
+            Slots::Stored => None,
+        }
+    }
+}
+
 /// How a store is opened.
 #[derive(Debug, Clone)]
 pub struct StoreSettings {
     pub choice: StoreChoice,
     pub slots: Slots,
-    /// Of an embedded engine.
-    pub cache_bytes: u64,
+    pub tuning: Tuning,
+}
+
+/// What is configured of the stores of each kind: the sections below `store` of `config/default.toml`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tuning {
+    pub sled: SledSettings,
+    pub fjall: FjallSettings,
+    pub embedded: EmbeddedSettings,
+    pub postgres: PostgresSettings,
+    pub redis: RedisSettings,
+}
+
+impl Tuning {
+    pub fn embedded(&self, engine: EngineKind, slots: Slot) -> EmbeddedOptions {
+        let Tuning { sled, fjall, embedded, .. } = *self;
+        EmbeddedOptions { engine, slots, sled, fjall, embedded }
+    }
 }
 
 /// Opens a store. What it answers is whole: journal and node list.
@@ -55,34 +83,28 @@ pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError
             Slots::Stored => Err(not_there(&settings.choice)),
         },
         StoreChoice::Embedded { engine, dir } => {
-            let (choice, dir, slots) = (settings.choice.clone(), dir.clone(), settings.slots);
-            let options =
-                EmbeddedOptions { engine: *engine, cache_bytes: settings.cache_bytes, ..EmbeddedOptions::default() };
+            let (choice, engine, dir) = (settings.choice.clone(), *engine, dir.clone());
+            let (slots, tuning) = (settings.slots, settings.tuning.clone());
             let opening = tokio::task::spawn_blocking(move || {
                 let slots = match slots {
                     Slots::Configured(slots) => slots,
-                    Slots::Stored => embedded::slots_of(&dir, &options)?.ok_or_else(|| not_there(&choice))?,
+                    Slots::Stored => {
+                        // Whatever number is named here is not looked at.
+                        embedded::slots_of(&dir, &tuning.embedded(engine, 0))?.ok_or_else(|| not_there(&choice))?
+                    }
                 };
-                EmbeddedJournal::open(&dir, EmbeddedOptions { slots, ..options })
+                EmbeddedJournal::open(&dir, tuning.embedded(engine, slots))
             });
             let opened = opening.await.map_err(|error| StoreError::Fatal(format!("opening has panicked: {error}")))?;
             Ok(Arc::new(opened?))
         }
-        StoreChoice::Postgres { url, settings: with } => {
-            let slots = match settings.slots {
-                Slots::Configured(slots) => Some(slots),
-                Slots::Stored => None,
-            };
-            let PostgresSettings { limits, tls } = (**with).clone();
-            let options = PostgresOptions { url: url.clone(), slots, limits, tls };
-            Ok(Arc::new(PostgresStore::open(options).await?))
+        StoreChoice::Postgres { url } => {
+            let (slots, settings) = (settings.slots.configured(), settings.tuning.postgres.clone());
+            Ok(Arc::new(PostgresStore::open(PostgresOptions { url: url.clone(), slots, settings }).await?))
         }
-        StoreChoice::Redis(options) => {
-            let slots = match settings.slots {
-                Slots::Configured(slots) => Some(slots),
-                Slots::Stored => None,
-            };
-            Ok(Arc::new(RedisStore::open(RedisOptions { slots, ..(**options).clone() }).await?))
+        StoreChoice::Redis { url } => {
+            let (slots, settings) = (settings.slots.configured(), settings.tuning.redis.clone());
+            Ok(Arc::new(RedisStore::open(RedisOptions { url: url.clone(), slots, settings }).await?))
         }
     }
 }
@@ -109,9 +131,9 @@ impl FromStr for StoreChoice {
         let scheme = text.split_once("://").map(|(scheme, _)| scheme);
         match scheme {
             Some("postgres" | "postgresql") => {
-                return Ok(StoreChoice::Postgres { url: text.to_owned(), settings: Box::default() });
+                return Ok(StoreChoice::Postgres { url: text.to_owned() });
             }
-            Some("redis" | "rediss") => return Ok(StoreChoice::Redis(RedisOptions::at(text).into())),
+            Some("redis" | "rediss") => return Ok(StoreChoice::Redis { url: text.to_owned() }),
             _ => {}
         }
         let embedded = text.split_once(':').and_then(|(name, dir)| Some((EngineKind::named(name)?, dir)));
@@ -129,8 +151,7 @@ impl fmt::Display for StoreChoice {
         match self {
             StoreChoice::Memory => f.write_str("memory"),
             StoreChoice::Embedded { engine, dir } => write!(f, "{}:{}", engine.name(), dir.display()),
-            StoreChoice::Postgres { url, .. } => f.write_str(&without_secrets(url)),
-            StoreChoice::Redis(options) => f.write_str(&without_secrets(&options.url)),
+            StoreChoice::Postgres { url } | StoreChoice::Redis { url } => f.write_str(&without_secrets(url)),
         }
     }
 }
@@ -152,6 +173,7 @@ fn without_secrets(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn stores_are_named_and_shown_without_their_secrets() {
@@ -172,7 +194,7 @@ mod tests {
         for engine in EngineKind::ALL {
             let place = dir.path().join(engine.name());
             let choice = StoreChoice::Embedded { engine, dir: place.clone() };
-            let settings = |slots| StoreSettings { choice: choice.clone(), slots, cache_bytes: 1 << 20 };
+            let settings = |slots| Config::default().settings_of(choice.clone(), slots);
             let refused = open(&settings(Slots::Stored)).await.map(drop).expect_err("it is not there").to_string();
             assert!(refused.contains("there is no store at"), "{refused}");
             assert!(!place.exists());

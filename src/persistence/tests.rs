@@ -6,10 +6,11 @@ use async_trait::async_trait;
 use futures::FutureExt;
 
 use super::conformance::{self, Rig, SLOTS, Scribe, key};
-use super::embedded::{EmbeddedJournal, EmbeddedOptions, EngineKind};
+use super::embedded::{EmbeddedJournal, EngineKind};
 use super::faulty::{Call, Fault, Faulty, Rates};
 use super::memory::Memory;
 use super::{Batch, Journal, Refusal, Store, StoreError};
+use crate::config::Config;
 
 struct MemoryRig(Memory);
 
@@ -51,7 +52,8 @@ impl EmbeddedRig {
 impl Rig for EmbeddedRig {
     async fn open(&self) -> Arc<dyn Store> {
         let EmbeddedRig { engine, checkpoint_records, .. } = *self;
-        let options = EmbeddedOptions { engine, slots: SLOTS, checkpoint_records, ..EmbeddedOptions::default() };
+        let mut options = Config::default().store.tuning().embedded(engine, SLOTS);
+        options.embedded.checkpoint_records = checkpoint_records;
         Arc::new(EmbeddedJournal::open(self.dir.path(), options).expect("the store opens"))
     }
     async fn another(&self) -> Option<Arc<dyn Store>> {

@@ -11,19 +11,24 @@ use super::StoreError;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Files {
     /// The authorities to trust, instead of the usual ones.
-    pub root_cert: Option<PathBuf>,
+    pub root_cert_file: Option<PathBuf>,
     /// Our own certificate, with what is between it and an authority that the server trusts.
-    pub client_cert: Option<PathBuf>,
-    pub client_key: Option<PathBuf>,
+    pub client_cert_file: Option<PathBuf>,
+    pub client_key_file: Option<PathBuf>,
+}
+
+/// The file that a setting names; an empty path names none.
+pub(super) fn named(path: &Path) -> Option<PathBuf> {
+    (!path.as_os_str().is_empty()).then(|| path.to_owned())
 }
 
 impl Files {
     /// These, and what is not among them from others.
     pub fn or(self, others: Files) -> Files {
         Files {
-            root_cert: self.root_cert.or(others.root_cert),
-            client_cert: self.client_cert.or(others.client_cert),
-            client_key: self.client_key.or(others.client_key),
+            root_cert_file: self.root_cert_file.or(others.root_cert_file),
+            client_cert_file: self.client_cert_file.or(others.client_cert_file),
+            client_key_file: self.client_key_file.or(others.client_key_file),
         }
     }
 }

@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use rand::Rng;
 use rand::rngs::StdRng;
-use souk::persistence::embedded::{EmbeddedJournal, EmbeddedOptions, EngineKind};
-use souk::persistence::open::{Slots, StoreChoice, StoreSettings, open};
+use souk::config::Config;
+use souk::persistence::embedded::{EmbeddedJournal, EngineKind};
+use souk::persistence::open::{Slots, StoreChoice, open};
 use souk::persistence::{Batch, Record, Slot, Store, StoreError};
 
 use super::history::{self, ENTITIES, key};
@@ -57,12 +58,13 @@ impl Victim {
     pub async fn try_open(&self) -> Result<Arc<dyn Store>, StoreError> {
         let choice = self.address.parse().expect("an address");
         let StoreChoice::Embedded { engine, dir } = choice else {
-            return open(&StoreSettings { choice, slots: Slots::Configured(SLOTS), cache_bytes: 0 }).await;
+            return open(&Config::default().settings_of(choice, Slots::Configured(SLOTS))).await;
         };
         // Small enough that checkpoints and merges, flushes and compactions go on all the time.
         let memtable_bytes = (self.scale.min(32) as u64) << 16;
-        let small = EmbeddedOptions { engine, slots: SLOTS, checkpoint_records: 100, ..EmbeddedOptions::default() };
-        let options = EmbeddedOptions { memtable_bytes, ..small };
+        let mut options = Config::default().store.tuning().embedded(engine, SLOTS);
+        options.embedded.checkpoint_records = 100;
+        options.fjall.memtable_bytes = memtable_bytes;
         let opened = tokio::task::spawn_blocking(move || EmbeddedJournal::open(&dir, options)).await;
         Ok(Arc::new(opened.map_err(|error| StoreError::Fatal(format!("panicked: {error}")))??))
     }

@@ -10,38 +10,36 @@ mod trouble;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
+use souk::config::Config;
 use souk::persistence::conformance::{self, Rig, SLOTS};
-use souk::persistence::postgres::{Limits, PostgresOptions, PostgresStore, Tls};
+use souk::persistence::postgres::{PostgresOptions, PostgresSettings, PostgresStore};
 use souk::persistence::{Slot, Store, StoreError};
 
 use crate::stores::postgres;
 use crate::{authority, clock, process, proxy, shop, shoppers, small_disk};
 
 /// Enough for one test, and little enough for all of them at once.
-fn limits() -> Limits {
-    Limits { readers: 2, ..Limits::default() }
+fn settings() -> PostgresSettings {
+    PostgresSettings { readers_max: 2, ..Config::default().store.postgres }
 }
 
 /// Gives up soon.
-fn impatient() -> Limits {
-    let ms = Duration::from_millis;
-    let (lock, write, read) = (ms(500), ms(800), ms(1_000));
-    Limits { connect: ms(1_000), wait: ms(1_000), lock, write, read, readers: 2 }
+fn impatient() -> PostgresSettings {
+    PostgresSettings { connect_ms: 1_000, wait_ms: 1_000, lock_ms: 500, write_ms: 800, read_ms: 1_000, ..settings() }
 }
 
-async fn open_with(url: &str, limits: Limits) -> Result<Arc<dyn Store>, StoreError> {
-    Ok(Arc::new(PostgresStore::open(options(url, Some(SLOTS), limits)).await?))
+async fn open_with(url: &str, settings: PostgresSettings) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(Arc::new(PostgresStore::open(options(url, Some(SLOTS), settings)).await?))
 }
 
-fn options(url: &str, slots: Option<Slot>, limits: Limits) -> PostgresOptions {
-    PostgresOptions { url: url.to_owned(), slots, limits, tls: Tls::default() }
+fn options(url: &str, slots: Option<Slot>, settings: PostgresSettings) -> PostgresOptions {
+    PostgresOptions { url: url.to_owned(), slots, settings }
 }
 
 async fn open(url: &str) -> Arc<dyn Store> {
-    open_with(url, limits()).await.expect("the store opens")
+    open_with(url, settings()).await.expect("the store opens")
 }
 
 /// A name that no other database has.

@@ -5,7 +5,7 @@ use souk::persistence::postgres::PostgresStore;
 use souk::persistence::{Journal, StoreError};
 
 use super::postgres::Server;
-use super::{limits, name, open, open_with, options, postgres};
+use super::{name, open, open_with, options, postgres, settings};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_open_a_new_store_at_once() {
@@ -27,13 +27,13 @@ async fn many_open_a_new_store_at_once() {
 async fn the_number_of_slots_is_fixed() {
     let url = postgres::shared().database(&name()).await;
     drop(open(&url).await);
-    let other = PostgresStore::open(options(&url, Some(8), limits())).await;
+    let other = PostgresStore::open(options(&url, Some(8), settings())).await;
     let Err(StoreError::Fatal(why)) = other.map(drop) else { panic!("it opens") };
     assert!(why.contains("4 slots") && why.contains("8 are"), "{why}");
-    let as_stored = PostgresStore::open(options(&url, None, limits())).await;
+    let as_stored = PostgresStore::open(options(&url, None, settings())).await;
     assert_eq!(as_stored.expect("it opens").slots(), SLOTS);
     let empty = postgres::shared().database(&name()).await;
-    let asked = PostgresStore::open(options(&empty, None, limits())).await.map(drop);
+    let asked = PostgresStore::open(options(&empty, None, settings())).await.map(drop);
     assert!(matches!(&asked, Err(StoreError::Fatal(why)) if why.contains("no store")), "{asked:?}");
 }
 
@@ -45,14 +45,14 @@ async fn a_newer_store_is_refused() {
     drop(open(&url).await);
     let client = shared.client(&database).await;
     client.batch_execute("update souk_meta set version = 1000").await.expect("a newer version");
-    let Err(StoreError::Fatal(why)) = open_with(&url, limits()).await.map(drop) else { panic!("it opens") };
+    let Err(StoreError::Fatal(why)) = open_with(&url, settings()).await.map(drop) else { panic!("it opens") };
     assert!(why.contains("version 1000"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_is_required_where_the_address_says_so() {
     let url = postgres::shared().database(&name()).await;
-    let asked = open_with(&format!("{url}?sslmode=verify-full"), limits()).await.map(drop);
+    let asked = open_with(&format!("{url}?sslmode=verify-full"), settings()).await.map(drop);
     let Err(StoreError::Unavailable(why)) = asked else { panic!("this server has no TLS: {asked:?}") };
     assert!(why.contains("TLS"), "{why}");
 }
@@ -65,7 +65,7 @@ async fn no_superuser_is_needed() {
     admin.batch_execute("create role owner login; create role clerk login").await.expect("roles");
     admin.batch_execute("create database shop owner owner").await.expect("a database");
     let url = |role: &str| server.url("shop").replace("postgres@", &format!("{role}@"));
-    let refused = open_with(&url("clerk"), limits()).await.map(drop);
+    let refused = open_with(&url("clerk"), settings()).await.map(drop);
     assert!(matches!(&refused, Err(StoreError::Unavailable(why)) if why.contains("permission denied")), "{refused:?}");
     drop(open(&url("owner")).await);
     let granted = "grant select, insert, update, delete on all tables in schema public to clerk";
@@ -84,12 +84,12 @@ async fn no_superuser_is_needed() {
 async fn servers_that_do_not_keep_what_they_are_given_are_refused() {
     let server = Server::new(&["fsync=off"]);
     let url = server.database("souk").await;
-    let refused = open_with(&url, limits()).await.map(drop);
+    let refused = open_with(&url, settings()).await.map(drop);
     assert!(matches!(&refused, Err(StoreError::Fatal(why)) if why.contains("fsync = off")), "{refused:?}");
     let shared = postgres::shared();
     let odd = name();
     let made = format!("create database {odd} encoding 'SQL_ASCII' template template0");
     shared.client("postgres").await.batch_execute(&made).await.expect("a database");
-    let refused = open_with(&shared.url(&odd), limits()).await.map(drop);
+    let refused = open_with(&shared.url(&odd), settings()).await.map(drop);
     assert!(matches!(&refused, Err(StoreError::Fatal(why)) if why.contains("must be UTF8")), "{refused:?}");
 }

@@ -6,7 +6,7 @@ use souk::persistence::conformance::Scribe;
 use super::authority::Authority;
 use super::postgres::Server;
 use super::process::Launch;
-use super::{limits, open_with};
+use super::{open_with, settings};
 
 /// Who shows no certificate may come as `postgres`, who shows one as whom it names; and nobody without TLS.
 const HBA: &str = "hostssl all certified all cert\nhostssl all all all trust\nhostnossl all all all reject\n";
@@ -51,7 +51,7 @@ impl Secured {
     }
 
     async fn refusal(&self, url: &str) -> String {
-        match open_with(url, limits()).await {
+        match open_with(url, settings()).await {
             Err(StoreError::Unavailable(why) | StoreError::Fatal(why)) => why,
             Err(other) => panic!("{other}"),
             Ok(_) => panic!("it opens"),
@@ -65,7 +65,7 @@ async fn a_server_is_believed_that_shows_a_certificate_of_the_authority_for_its_
     let ca = secured.ca();
     for mode in ["verify-full", "verify-ca", "require"] {
         let url = secured.url("postgres", "localhost", &format!("?sslmode={mode}&sslrootcert={ca}"));
-        let mut scribe = Scribe::claim(open_with(&url, limits()).await.expect(mode)).await;
+        let mut scribe = Scribe::claim(open_with(&url, settings()).await.expect(mode)).await;
         let record = scribe.record(0, mode);
         scribe.commit(&[record]).await;
         let elsewhere = secured.url("postgres", "127.0.0.1", &format!("?sslmode={mode}&sslrootcert={ca}"));
@@ -97,7 +97,7 @@ async fn a_client_shows_its_own_certificate() {
     secured.refusal(&format!("{url}&sslcert={other}&sslkey={other_key}")).await;
     let half = secured.refusal(&format!("{url}&sslcert={certificate}")).await;
     assert!(half.contains("needs its key"), "{half}");
-    open_with(&format!("{url}&sslcert={certificate}&sslkey={key}"), limits()).await.expect("it opens");
+    open_with(&format!("{url}&sslcert={certificate}&sslkey={key}"), settings()).await.expect("it opens");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,7 @@ use souk::persistence::{Batch, Record, Refusal, Store, StoreError};
 
 use super::postgres::Server;
 use super::proxy::{Cut, Proxy};
-use super::{impatient, limits, name, open, open_with, postgres};
+use super::{impatient, name, open, open_with, postgres, settings};
 
 fn batch(records: &[Record]) -> Batch {
     Batch::of(SCRIBE, records.iter().cloned())
@@ -175,7 +175,7 @@ async fn a_server_that_refuses_writes_is_unavailable_for_them() {
     let database = name();
     let url = server.database(&database).await;
     let admin = server.client("postgres").await;
-    let store: Arc<dyn Store> = open_with(&url, limits()).await.expect("it opens");
+    let store: Arc<dyn Store> = open_with(&url, settings()).await.expect("it opens");
     let mut scribe = Scribe::claim(store).await;
     let first = scribe.record(0, "a");
     scribe.commit(std::slice::from_ref(&first)).await;

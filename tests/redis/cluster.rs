@@ -3,12 +3,11 @@
 use std::process::{Command, Stdio};
 
 use souk::persistence::conformance::{self, SLOTS, Scribe, verify};
-use souk::persistence::redis::RedisOptions;
 use souk::persistence::{Batch, NodeState};
 
 use super::proxy::{Cut, Proxy};
 use super::server::{CAREFUL, Server};
-use super::{open, open_with};
+use super::{changed, open, open_with};
 
 async fn is_whole(server: &Server) -> bool {
     match server.say(&["CLUSTER", "INFO"]).await {
@@ -36,7 +35,7 @@ async fn a_cluster_of_three_keeps_a_journal() {
         }
     }
     let url = format!("redis://{}/?prefix=shop&nodes={}", addresses[0], addresses[1]);
-    let options = RedisOptions { answer_ms: 10_000, ..RedisOptions::new(&url, SLOTS) };
+    let options = changed(&url, |settings| settings.answer_ms = 10_000);
     let store = open_with(options.clone()).await;
     let mut contenders = Vec::new();
     for n in 0..3 {

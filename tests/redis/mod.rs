@@ -14,9 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use souk::config::Config;
 use souk::persistence::Store;
 use souk::persistence::conformance::{self, Rig, SLOTS};
-use souk::persistence::redis::{RedisOptions, RedisStore};
+use souk::persistence::redis::{RedisOptions, RedisSettings, RedisStore};
 
 use crate::stores::redis as server;
 use crate::{authority, ledger, process, proxy, shop, small_disk};
@@ -29,7 +30,19 @@ pub fn name() -> String {
 }
 
 pub async fn open(url: &str) -> Arc<dyn Store> {
-    open_with(RedisOptions::new(url, SLOTS)).await
+    open_with(options(url)).await
+}
+
+/// A store of the suite's size at this address, as it is shipped.
+pub fn options(url: &str) -> RedisOptions {
+    RedisOptions { url: url.to_owned(), slots: Some(SLOTS), settings: Config::default().store.redis }
+}
+
+/// The same, but for what the change makes of its settings.
+pub fn changed(url: &str, change: impl FnOnce(&mut RedisSettings)) -> RedisOptions {
+    let mut options = options(url);
+    change(&mut options.settings);
+    options
 }
 
 pub async fn open_with(options: RedisOptions) -> Arc<dyn Store> {

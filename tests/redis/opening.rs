@@ -4,8 +4,8 @@ use souk::persistence::StoreError;
 use souk::persistence::conformance::SLOTS;
 use souk::persistence::redis::{RedisOptions, RedisStore};
 
-use super::name;
 use super::server::{self, CAREFUL, Server};
+use super::{changed, name, options};
 
 async fn refusal(options: RedisOptions) -> String {
     match RedisStore::open(options).await {
@@ -20,12 +20,12 @@ async fn another_number_of_slots_and_another_layout_are_refused() {
     let server = server::shared();
     let prefix = name();
     let url = server.url(&prefix);
-    RedisStore::open(RedisOptions::new(&url, SLOTS)).await.expect("a new store");
-    let why = refusal(RedisOptions::new(&url, SLOTS * 2)).await;
+    RedisStore::open(options(&url)).await.expect("a new store");
+    let why = refusal(RedisOptions { slots: Some(SLOTS * 2), ..options(&url) }).await;
     assert_eq!(why, "the store was created with 4 slots, and the configuration says 8");
     for other in [1, 3] {
         server.say(&["HSET", &format!("{prefix}:{{store}}"), "format", &other.to_string()]).await;
-        let why = refusal(RedisOptions::new(&url, SLOTS)).await;
+        let why = refusal(options(&url)).await;
         assert_eq!(why, format!("the store has layout {other}, and this souk reads 2"));
     }
 }
@@ -43,18 +43,18 @@ async fn a_server_that_loses_what_it_acknowledges_is_refused_unless_loss_is_acce
     ];
     for (settings, said) in lossy {
         let server = Server::start(settings);
-        let options = RedisOptions::new(&server.url("a"), SLOTS);
-        let why = refusal(options.clone()).await;
+        let url = server.url("a");
+        let why = refusal(options(&url)).await;
         assert!(why.contains(said) && why.contains("accept_loss"), "{why}");
-        RedisStore::open(RedisOptions { accept_loss: true, ..options }).await.expect("it was told to");
+        RedisStore::open(changed(&url, |settings| settings.accept_loss = true)).await.expect("it was told to");
     }
 }
 
 #[tokio::test]
 async fn a_server_that_does_not_say_is_refused_unless_loss_is_accepted() {
     let server = Server::start(&[CAREFUL, &["--rename-command", "CONFIG", ""]].concat());
-    let options = RedisOptions::new(&server.url("a"), SLOTS);
-    let why = refusal(options.clone()).await;
+    let url = server.url("a");
+    let why = refusal(options(&url)).await;
     assert!(why.contains("does not say how it is configured"), "{why}");
-    RedisStore::open(RedisOptions { accept_loss: true, ..options }).await.expect("it was told to");
+    RedisStore::open(changed(&url, |settings| settings.accept_loss = true)).await.expect("it was told to");
 }

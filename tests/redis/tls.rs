@@ -4,13 +4,12 @@ use std::net::TcpListener;
 
 use souk::persistence::StoreError;
 use souk::persistence::conformance::{SLOTS, Scribe};
-use souk::persistence::redis::{RedisOptions, RedisStore};
-use souk::persistence::tls::Files;
+use souk::persistence::redis::{RedisOptions, RedisSettings, RedisStore};
 
 use super::authority::Authority;
 use super::process::Launch;
 use super::server::{CAREFUL, Server};
-use super::{name, open_with};
+use super::{changed, name, open_with, options};
 
 struct Secured {
     server: Server,
@@ -48,9 +47,8 @@ impl Secured {
 
     /// Trusting the server's authority, and nobody else.
     fn options(&self, host: &str) -> RedisOptions {
-        let root_cert = Some(self.files.path().join("ca.pem"));
         let url = format!("rediss://{host}:{}/?prefix={}", self.port, name());
-        RedisOptions { files: Files { root_cert, ..Files::default() }, ..RedisOptions::new(&url, SLOTS) }
+        changed(&url, |settings| settings.root_cert_file = self.files.path().join("ca.pem"))
     }
 }
 
@@ -74,16 +72,15 @@ async fn a_server_is_believed_that_shows_a_certificate_of_the_authority_for_its_
     assert_eq!(scribe.feed(0).await, records[..1]);
     let why = refusal(secured.options("127.0.0.1")).await;
     assert!(why.contains("certificate") && why.contains("not valid for"), "another name: {why}");
-    let why = refusal(RedisOptions { files: Files::default(), ..right.clone() }).await;
+    let why = refusal(options(&right.url)).await;
     assert!(why.contains("UnknownIssuer"), "none of the usual authorities: {why}");
-    let impostor = Some(secured.file("impostor.pem", &Authority::new("the shop's authority").pem));
-    let files = Files { root_cert: impostor, ..Files::default() };
-    let why = refusal(RedisOptions { files, ..right.clone() }).await;
+    let impostor = secured.file("impostor.pem", &Authority::new("the shop's authority").pem);
+    let why = refusal(changed(&right.url, |settings| settings.root_cert_file = impostor)).await;
     assert!(why.contains("certificate"), "the authority's name is not enough: {why}");
     let plain = right.url.replace("rediss", "redis");
     let why = refusal(RedisOptions { url: plain.clone(), ..right.clone() }).await;
     assert!(why.contains("does not say rediss://"), "{why}");
-    refusal(RedisOptions { url: plain, files: Files::default(), ..right.clone() }).await;
+    refusal(options(&plain)).await;
     let unprotected = right.url.replace(&secured.port.to_string(), &secured.server.port.to_string());
     refusal(RedisOptions { url: unprotected, ..right }).await;
 }
@@ -91,21 +88,18 @@ async fn a_server_is_believed_that_shows_a_certificate_of_the_authority_for_its_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_shows_its_own_certificate() {
     let secured = Secured::new("yes");
-    let options = secured.options("localhost");
-    refusal(options.clone()).await;
+    let trusting = secured.options("localhost");
+    refusal(trusting.clone()).await;
     let pair = |of: &Authority, name: &str| {
         let (certificate, key) = of.certify(name);
-        let client_cert = secured.file(&format!("{name}.crt"), &certificate);
-        Files {
-            client_cert: Some(client_cert),
-            client_key: Some(secured.file(&format!("{name}.key"), &key)),
-            ..options.files.clone()
-        }
+        let client_cert_file = secured.file(&format!("{name}.crt"), &certificate);
+        let client_key_file = secured.file(&format!("{name}.key"), &key);
+        RedisSettings { client_cert_file, client_key_file, ..trusting.settings.clone() }
     };
-    let with = |files: Files| RedisOptions { files, ..options.clone() };
+    let with = |settings: RedisSettings| RedisOptions { settings, ..trusting.clone() };
     refusal(with(pair(&Authority::new("somebody"), "other"))).await;
     let own = pair(&secured.authority, "own");
-    let half = refusal(with(Files { client_key: None, ..own.clone() })).await;
+    let half = refusal(with(RedisSettings { client_key_file: "".into(), ..own.clone() })).await;
     assert!(half.contains("needs its key"), "{half}");
     open_with(with(own)).await;
 }
@@ -117,8 +111,7 @@ async fn files_that_are_no_certificates_are_named() {
     let torn = secured.file("torn.pem", &secured.authority.pem[..200]);
     let nowhere = secured.files.path().join("nowhere.pem");
     for (file, why) in [(empty, "no certificate in it"), (torn, "torn.pem"), (nowhere, "nowhere.pem")] {
-        let files = Files { root_cert: Some(file), ..Files::default() };
-        let told = refusal(RedisOptions { files, ..secured.options("localhost") }).await;
+        let told = refusal(changed(&secured.options("localhost").url, |settings| settings.root_cert_file = file)).await;
         assert!(told.contains(why) && told.contains("cannot be used for TLS"), "{told}");
     }
 }
@@ -127,10 +120,10 @@ async fn files_that_are_no_certificates_are_named() {
 async fn souk_is_configured_for_tls() {
     let secured = Secured::new("no");
     let home = tempfile::tempdir().expect("a folder");
-    let RedisOptions { url, files, .. } = secured.options("localhost");
+    let RedisOptions { url, settings, .. } = secured.options("localhost");
     let launch = Launch::new(home.path()).args(&["--store", "redis", "--store-url", &url]);
     let launch = launch.env("SOUK_STORE__SLOTS", "8");
-    let ca = files.root_cert.expect("it is named").display().to_string();
+    let ca = settings.root_cert_file.display().to_string();
     let souk = launch.clone().env("SOUK_STORE__REDIS__ROOT_CERT_FILE", ca).start();
     assert!(souk.stop().status.success());
     let Err(ended) = launch.try_start() else { panic!("it starts without the authority") };

@@ -1,14 +1,13 @@
 //! Servers in trouble, and what a client of the store makes of it: nothing acknowledged is lost, nothing is done
 //! twice, nothing is half done, and it goes on by itself.
 
-use souk::persistence::conformance::{self, Ack, SCRIBE, SLOTS, Scribe, client_receipt, key, verify};
-use souk::persistence::redis::RedisOptions;
+use souk::persistence::conformance::{self, Ack, SCRIBE, Scribe, client_receipt, key, verify};
 use souk::persistence::{Batch, Record, Refusal, Store, StoreError};
 use tokio::task::JoinHandle;
 
 use super::proxy::{Cut, Proxy};
 use super::server::{self, CAREFUL, Server};
-use super::{name, open, open_with};
+use super::{changed, name, open, open_with};
 
 fn batch(records: &[Record]) -> Batch {
     Batch::of(SCRIBE, records.iter().cloned())
@@ -18,7 +17,7 @@ fn batch(records: &[Record]) -> Batch {
 async fn contenders(url: &str, count: usize, rounds: usize) -> Vec<JoinHandle<Vec<Ack>>> {
     let mut tasks = Vec::new();
     for n in 0..count {
-        let store = open_with(RedisOptions { answer_ms: 1_000, ..RedisOptions::new(url, SLOTS) }).await;
+        let store = open_with(changed(url, |settings| settings.answer_ms = 1_000)).await;
         tasks.push(tokio::spawn(async move {
             let mut acks = Vec::new();
             conformance::contend(store, &format!("contender-{n}"), rounds, |ack| acks.push(ack)).await;
@@ -123,7 +122,7 @@ async fn a_server_killed_under_load_has_everything_that_was_acknowledged() {
 async fn a_server_that_stalls_loses_nothing_and_does_nothing_late() {
     let server = Server::start(CAREFUL);
     let url = server.url("stall");
-    let impatient = RedisOptions { answer_ms: 300, ..RedisOptions::new(&url, SLOTS) };
+    let impatient = changed(&url, |settings| settings.answer_ms = 300);
     let mut scribe = Scribe::claim(open_with(impatient).await).await;
     let first = scribe.record(0, "a");
     scribe.commit(std::slice::from_ref(&first)).await;

@@ -6,8 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use souk::actors::kinds;
 use souk::cluster::slot_of;
+use souk::config::Config;
 use souk::persistence::embedded::EngineKind;
-use souk::persistence::open::{Slots, StoreSettings, open};
+use souk::persistence::open::{Slots, open};
 use souk::persistence::{
     EntityKey, History, OwedItem, OwedRow, Record, Slot, SlotHead, Snapshot, Store, StoreError, WakeRow,
 };
@@ -234,7 +235,7 @@ async fn everything_that_is_wrong_is_found_and_named() {
     let address = embedded(EngineKind::Sled, &home.path().join("data"));
     shop::open(home.path(), &address).await;
     let choice = address.parse().expect("a store");
-    let settings = StoreSettings { choice, slots: Slots::Stored, cache_bytes: 16 << 20 };
+    let settings = Config::default().settings_of(choice, Slots::Stored);
     let store = open(&settings).await.expect("it opens");
     let truth = judged(&store, Box::new(Truth::default())).await;
     assert!(truth.is_well(), "{truth:#?}");

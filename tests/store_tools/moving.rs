@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
+use souk::config::Config;
 use souk::persistence::embedded::EngineKind::Sled;
 use souk::persistence::open::{Slots, StoreSettings, open};
 use souk::persistence::{Batch, Record, Slot, Store};
@@ -53,7 +54,7 @@ const SLOTS: Slot = 80;
 const RECORDS: u64 = 300;
 
 fn settings(url: &str, slots: Slots) -> StoreSettings {
-    StoreSettings { choice: url.parse().expect("a store"), slots, cache_bytes: 16 << 20 }
+    Config::default().settings_of(url.parse().expect("a store"), slots)
 }
 
 /// A store whose slots have changed hands, at other times each.

@@ -236,13 +236,14 @@ fn stored_slots(meta: &[u8]) -> Result<Slot, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use crate::persistence::embedded::EngineKind;
 
     #[test]
     fn another_number_of_slots_is_refused_and_a_second_opener_too() {
         for engine in EngineKind::ALL {
             let dir = tempfile::tempdir().expect("a temporary folder");
-            let options = |slots| EmbeddedOptions { engine, slots, ..EmbeddedOptions::default() };
+            let options = |slots| Config::default().store.tuning().embedded(engine, slots);
             let disk = Disk::open(dir.path(), &options(8)).expect("a new store");
             let second = Disk::open(dir.path(), &options(8)).map(drop).expect_err("it is open");
             assert!(second.to_string().contains("is open in another process"), "{second}");
@@ -257,7 +258,7 @@ mod tests {
     fn the_other_engine_is_refused() {
         for (engine, other) in [(EngineKind::Sled, EngineKind::Fjall), (EngineKind::Fjall, EngineKind::Sled)] {
             let dir = tempfile::tempdir().expect("a temporary folder");
-            let options = |engine| EmbeddedOptions { engine, ..EmbeddedOptions::default() };
+            let options = |engine| Config::default().store.tuning().embedded(engine, 8);
             Disk::open(dir.path(), &options(engine)).map(drop).expect("a new store");
             let refused = Disk::open(dir.path(), &options(other)).map(drop).expect_err("it is another's").to_string();
             let (engine_name, other_name) = (engine.name(), other.name());
@@ -272,7 +273,7 @@ mod tests {
     fn a_torn_witness_is_in_the_way_of_no_new_store() {
         for engine in EngineKind::ALL {
             let dir = tempfile::tempdir().expect("a temporary folder");
-            let options = EmbeddedOptions { engine, ..EmbeddedOptions::default() };
+            let options = Config::default().store.tuning().embedded(engine, 8);
             let torn = || fs::write(dir.path().join(witness::FILE), b"souk").expect("a file");
             torn();
             Disk::open(dir.path(), &options).map(drop).expect("a new store");
@@ -288,7 +289,7 @@ mod tests {
     fn engines_keep_values_in_order() {
         for engine in EngineKind::ALL {
             let dir = tempfile::tempdir().expect("a temporary folder");
-            let options = EmbeddedOptions { engine, ..EmbeddedOptions::default() };
+            let options = Config::default().store.tuning().embedded(engine, 8);
             let disk = Disk::open(dir.path(), &options).expect("a new store");
             let key = |prefix: u8, n: u16| [&[prefix][..], &n.to_be_bytes()].concat();
             for prefix in *b"LIJSN" {
@@ -315,7 +316,8 @@ mod tests {
     #[test]
     fn after_a_failure_or_close_nothing_works() {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let disk = Disk::open(dir.path(), &EmbeddedOptions::default()).expect("a new store");
+        let options = Config::default().store.tuning().embedded(EngineKind::Sled, 8);
+        let disk = Disk::open(dir.path(), &options).expect("a new store");
         disk.insert(b"k", b"v").expect("works");
         disk.close();
         assert!(matches!(disk.get(b"k"), Err(StoreError::Fatal(why)) if why.contains("closed")));

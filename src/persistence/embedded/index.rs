@@ -86,8 +86,8 @@ pub enum Presence {
 }
 
 impl Index {
-    pub fn new(disk: Disk, layers: Layers, versions_cached: usize) -> Index {
-        let versions = Mutex::new(LruCache::new(versions_cached));
+    pub fn new(disk: Disk, layers: Layers, versions_max: usize) -> Index {
+        let versions = Mutex::new(LruCache::new(versions_max));
         Index { disk, layers: RwLock::new(layers), versions, turn: Mutex::default(), turned: Condvar::new() }
     }
 

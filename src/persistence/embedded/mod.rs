@@ -56,7 +56,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::checkpoint::Checkpointer;
 use self::committer::{Answer, Committer, Job, NodeChange};
 use self::index::{Index, Presence};
-pub use self::options::{EmbeddedOptions, EngineKind};
+pub use self::options::{EmbeddedOptions, EmbeddedSettings, EngineKind, FjallSettings, SledSettings};
 use super::{
     Batch, EntityKey, Epoch, History, Journal, Membership, NodeRow, OwedRow, Record, Refusal, RequestBytes, Slot,
     SlotHead, StoreError, WakeRow,
@@ -83,7 +83,7 @@ impl EmbeddedJournal {
         let checkpointer = Checkpointer::new(index.clone(), &recovered.manifest);
         let checkpointer = spawn("souk-checkpoint", move || checkpointer.run())?;
         let (jobs, queue) = mpsc::channel(JOBS_MAX);
-        let records = options.checkpoint_records.max(1);
+        let records = options.embedded.checkpoint_records.max(1);
         let committer = Committer::new(index.clone(), queue, checkpointer, recovered.last_part, records);
         let committer = spawn("souk-commit", move || committer.run())?;
         Ok(EmbeddedJournal { index, slots: options.slots, jobs: Some(jobs), committer: Mutex::new(Some(committer)) })

@@ -43,7 +43,7 @@ pub fn recover(dir: &Path, options: &EmbeddedOptions) -> Result<Recovered, Store
     };
     let last_part = log::replay(&disk, manifest.covers, |group, part| replay(&mut layers, group, part))?;
     disk.log_ends_at(last_part)?;
-    let index = Index::new(disk, layers, options.versions_cached.max(1));
+    let index = Index::new(disk, layers, options.embedded.versions_max.max(1));
     Ok(Recovered { index, manifest, last_part })
 }
 

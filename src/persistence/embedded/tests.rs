@@ -7,6 +7,7 @@ use super::disk::Disk;
 use super::log::Writer;
 use super::run::RunWriter;
 use super::*;
+use crate::config::Config;
 use crate::persistence::conformance::{Rig, SLOTS, Scribe, key};
 use crate::persistence::{NodeState, Payload, Snapshot, Store};
 
@@ -17,7 +18,7 @@ impl Folder {
         Folder(tempfile::tempdir().expect("a temporary folder"), engine)
     }
     fn options(&self) -> EmbeddedOptions {
-        EmbeddedOptions { engine: self.1, slots: SLOTS, ..EmbeddedOptions::default() }
+        Config::default().store.tuning().embedded(self.1, SLOTS)
     }
     fn path(&self) -> &Path {
         self.0.path()

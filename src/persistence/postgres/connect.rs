@@ -13,45 +13,15 @@ use tokio_postgres::{Client, Config, NoTls, Row};
 use super::super::StoreError;
 use super::super::tls::Files;
 use super::failure::{Failure, classify, in_full};
+use super::settings::PostgresSettings;
 use super::tls::{self, Tls};
-
-/// How long things may take. All of them stay below a lease of some seconds: what holds a lock on a slot's row
-/// is gone by the time that another node may take the slot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// To connect, with all that belongs to it.
-    pub connect: Duration,
-    /// Until a connection of the pool is free.
-    pub wait: Duration,
-    /// Until a lock is had.
-    pub lock: Duration,
-    /// For a statement that writes, on the server.
-    pub write: Duration,
-    /// For one that only reads. A feed may be long.
-    pub read: Duration,
-    /// Connections for reads. Appends, changes of owner and the node list have one each beside them.
-    pub readers: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            connect: Duration::from_secs(3),
-            wait: Duration::from_secs(3),
-            lock: Duration::from_millis(1_500),
-            write: Duration::from_secs(3),
-            read: Duration::from_secs(30),
-            readers: 8,
-        }
-    }
-}
 
 /// How much longer than the server the client waits: the network's part.
 const MARGIN: Duration = Duration::from_secs(1);
 
 /// How long a statement that appends waits for a lock, while the slots beside the locked one wait with it. Then it
 /// is sent in a way that leaves out what is locked.
-const APPEND_LOCK: Duration = Duration::from_millis(50);
+const APPEND_LOCK_MS: u64 = 50;
 
 /// Without these the store is not what it promises: what is acknowledged is on disk (and on a synchronous
 /// standby), and each statement sees what was committed before it.
@@ -62,6 +32,10 @@ const SESSION: &str = "set default_transaction_isolation = 'read committed';
 /// Made for PostgreSQL's planner: every statement names the leading columns of an index, whatever the tables'
 /// statistics say of tables that were empty a minute ago. Other engines may not know these.
 const PLANNER: [&str; 3] = ["set enable_seqscan = off", "set plan_cache_mode = 'force_generic_plan'", "set jit = off"];
+
+fn ms(time: u64) -> Duration {
+    Duration::from_millis(time)
+}
 
 pub struct Pools {
     pub appends: Lender,
@@ -102,9 +76,9 @@ impl Address {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let path = || Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned().into());
             match (name, value) {
-                ("sslrootcert", _) => named.root_cert = path(),
-                ("sslcert", _) => named.client_cert = path(),
-                ("sslkey", _) => named.client_key = path(),
+                ("sslrootcert", _) => named.root_cert_file = path(),
+                ("sslcert", _) => named.client_cert_file = path(),
+                ("sslkey", _) => named.client_key_file = path(),
                 ("sslmode", "require" | "verify-ca" | "verify-full") => tls.is_required = Some(true),
                 ("sslmode", "disable" | "prefer") => tls.is_required = Some(false),
                 _ => rest.push(pair.to_owned()),
@@ -120,14 +94,14 @@ impl Address {
         Ok(Address { config, tls: is_required.then(|| named.or(tls.files)) })
     }
 
-    fn with_limits(&self, limits: &Limits) -> Config {
+    fn with_settings(&self, settings: &PostgresSettings) -> Config {
         let mut config = self.config.clone();
-        config.connect_timeout(limits.connect);
+        config.connect_timeout(ms(settings.connect_ms));
         config
             .keepalives(true)
-            .keepalives_idle(limits.write.max(Duration::from_secs(1)))
+            .keepalives_idle(ms(settings.write_ms).max(Duration::from_secs(1)))
             .keepalives_interval(Duration::from_secs(1));
-        config.tcp_user_timeout(limits.write);
+        config.tcp_user_timeout(ms(settings.write_ms));
         if config.get_application_name().is_none() {
             config.application_name("souk");
         }
@@ -136,17 +110,18 @@ impl Address {
 }
 
 impl Pools {
-    pub fn new(address: &Address, limits: &Limits) -> Result<Pools, StoreError> {
-        let with = |limits: &Limits, size: usize, statement: Duration| -> Result<Lender, StoreError> {
-            Ok(Lender { pool: pool(address, limits, size, statement)?, limit: statement + MARGIN })
+    pub fn new(address: &Address, settings: &PostgresSettings) -> Result<Pools, StoreError> {
+        let with = |settings: &PostgresSettings, size: usize, statement: Duration| -> Result<Lender, StoreError> {
+            Ok(Lender { pool: pool(address, settings, size, statement)?, limit: statement + MARGIN })
         };
-        let lender = |size: usize, statement: Duration| with(limits, size, statement);
-        let impatient = Limits { lock: limits.lock.min(APPEND_LOCK), ..limits.clone() };
+        let lender = |size: usize, statement: Duration| with(settings, size, statement);
+        let impatient = PostgresSettings { lock_ms: settings.lock_ms.min(APPEND_LOCK_MS), ..settings.clone() };
+        let write = ms(settings.write_ms);
         Ok(Pools {
-            appends: with(&impatient, 1, limits.write)?,
-            owners: lender(1, limits.write)?,
-            members: lender(1, limits.write)?,
-            reads: lender(limits.readers.max(1), limits.read)?,
+            appends: with(&impatient, 1, write)?,
+            owners: lender(1, write)?,
+            members: lender(1, write)?,
+            reads: lender(settings.readers_max.max(1), ms(settings.read_ms))?,
         })
     }
 
@@ -157,14 +132,14 @@ impl Pools {
     }
 }
 
-fn pool(address: &Address, limits: &Limits, size: usize, statement: Duration) -> Result<Pool, StoreError> {
-    let config = address.with_limits(limits);
+fn pool(address: &Address, settings: &PostgresSettings, size: usize, statement: Duration) -> Result<Pool, StoreError> {
+    let config = address.with_settings(settings);
     let managing = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let manager = match &address.tls {
         Some(files) => Manager::from_config(config, tls::connector(files)?, managing),
         None => Manager::from_config(config, NoTls, managing),
     };
-    let session = session(limits, statement);
+    let session = session(settings, statement);
     let prepare = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
         let session = session.clone();
         Box::pin(async move { set_up(client, &session).await.map_err(HookError::Backend) })
@@ -172,17 +147,16 @@ fn pool(address: &Address, limits: &Limits, size: usize, statement: Duration) ->
     Pool::builder(manager)
         .max_size(size)
         .runtime(Runtime::Tokio1)
-        .wait_timeout(Some(limits.wait))
-        .create_timeout(Some(limits.connect))
-        .recycle_timeout(Some(limits.connect))
+        .wait_timeout(Some(ms(settings.wait_ms)))
+        .create_timeout(Some(ms(settings.connect_ms)))
+        .recycle_timeout(Some(ms(settings.connect_ms)))
         .post_create(prepare)
         .build()
         .map_err(|error| StoreError::Fatal(in_full(&error)))
 }
 
-fn session(limits: &Limits, statement: Duration) -> String {
-    let ms = |time: Duration| time.as_millis();
-    let (lock, statement, idle) = (ms(limits.lock), ms(statement), ms(limits.write));
+fn session(settings: &PostgresSettings, statement: Duration) -> String {
+    let (lock, statement, idle) = (settings.lock_ms, statement.as_millis(), settings.write_ms);
     format!(
         "set lock_timeout = {lock}; set statement_timeout = {statement}; \
          set idle_in_transaction_session_timeout = {idle}; {SESSION}"

@@ -29,6 +29,7 @@ mod ownership;
 mod plan;
 mod reads;
 mod schema;
+mod settings;
 mod statement;
 #[cfg(test)]
 mod tests;
@@ -38,11 +39,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use self::connect::Limits;
 use self::connect::{Address, Pools};
 use self::failure::Failure;
 use self::ownership::Change;
-pub use self::tls::Tls;
+pub use self::settings::{PostgresSettings, SslMode};
 use super::gather::Gatherer;
 use super::{
     Batch, EntityKey, Epoch, History, Journal, Membership, NodeRow, OwedRow, Record, Refusal, RequestBytes, Slot,
@@ -56,15 +56,7 @@ pub struct PostgresOptions {
     pub url: String,
     /// Number of slots: fixed when the store is created. `None`: as many as it has, and nothing is created.
     pub slots: Option<Slot>,
-    pub limits: Limits,
-    pub tls: Tls,
-}
-
-/// How the server is spoken to, beside what its address says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PostgresSettings {
-    pub limits: Limits,
-    pub tls: Tls,
+    pub settings: PostgresSettings,
 }
 
 /// A client of the store.
@@ -81,13 +73,13 @@ const SERVER: &str = "select current_setting('server_encoding', true), current_s
 impl PostgresStore {
     /// Connects, and brings the tables to this version. `Unavailable` when the server cannot be reached now.
     pub async fn open(options: PostgresOptions) -> Result<PostgresStore, StoreError> {
-        let PostgresOptions { url, slots, limits, tls } = options;
-        let address = Address::parse(&url, &tls)
+        let PostgresOptions { url, slots, settings } = options;
+        let address = Address::parse(&url, &settings.tls())
             .map_err(|why| StoreError::Fatal(format!("the store's address is malformed: {why}")))?;
-        let pools = Arc::new(Pools::new(&address, &limits)?);
+        let pools = Arc::new(Pools::new(&address, &settings)?);
         let mut client = pools.reads.lend().await.map_err(Failure::of_a_read)?;
-        let settings = client.query(SERVER, &[]).await.map_err(Failure::of_a_read)?;
-        let told = |at: usize| settings.first().and_then(|row| row.get::<_, Option<&str>>(at));
+        let said = client.query(SERVER, &[]).await.map_err(Failure::of_a_read)?;
+        let told = |at: usize| said.first().and_then(|row| row.get::<_, Option<&str>>(at));
         if told(0).is_some_and(|encoding| encoding != "UTF8") {
             return Err(StoreError::Fatal("the database's encoding must be UTF8".into()));
         }

@@ -13,7 +13,7 @@ fn parse(url: &str) -> Result<Address, String> {
 }
 
 fn authorities(path: &str) -> Files {
-    Files { root_cert: Some(path.into()), ..Files::default() }
+    Files { root_cert_file: Some(path.into()), ..Files::default() }
 }
 
 #[test]
@@ -23,7 +23,7 @@ fn addresses_name_tls_as_libpq_does() {
     assert_eq!(address.tls, Some(authorities("certs/ca.pem")));
     assert_eq!(parse("postgres://h/d?sslmode=require").expect("valid").tls, Some(Files::default()));
     let both = parse("postgres://h/d?sslmode=require&sslcert=a&sslkey=b").expect("valid").tls.expect("TLS");
-    assert_eq!((both.client_cert, both.client_key), (Some("a".into()), Some("b".into())));
+    assert_eq!((both.client_cert_file, both.client_key_file), (Some("a".into()), Some("b".into())));
     let plain = parse("postgres://u@h:5433/d?connect_timeout=2").expect("valid");
     assert_eq!((plain.config.get_ports(), plain.tls), (&[5433][..], None));
     assert!(parse("postgres://h/d?sslmode=prefer").expect("valid").tls.is_none());

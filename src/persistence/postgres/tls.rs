@@ -27,7 +27,7 @@ impl Tls {
 
 pub fn connector(files: &Files) -> Result<MakeRustlsConnect, StoreError> {
     let mut roots = RootCertStore::empty();
-    match &files.root_cert {
+    match &files.root_cert_file {
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         Some(path) => {
             for certificate in certificates(path)? {
@@ -40,7 +40,7 @@ pub fn connector(files: &Files) -> Result<MakeRustlsConnect, StoreError> {
         .with_safe_default_protocol_versions()
         .map_err(|error| StoreError::Fatal(error.to_string()))?
         .with_root_certificates(roots);
-    let config = match (&files.client_cert, &files.client_key) {
+    let config = match (&files.client_cert_file, &files.client_key_file) {
         (None, None) => config.with_no_client_auth(),
         (Some(certificate), Some(key)) => {
             let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, &error))?;

@@ -51,6 +51,7 @@ mod tls;
 mod values;
 mod writes;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,7 +63,7 @@ use self::keys::{Keys, SNAPSHOT_SEQS, SNAPSHOTS};
 use self::link::{Link, Terms};
 use self::scripts::Name;
 use super::gather::Gatherer;
-use super::tls::Files;
+use super::tls::{Files, named};
 use super::{
     Batch, EntityKey, Epoch, History, Journal, OwedRow, Record, Refusal, RequestBytes, Slot, SlotHead, StoreError,
     WakeRow,
@@ -72,31 +73,38 @@ use super::{
 const FORMAT: u64 = 2;
 
 /// How a store is opened.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct RedisOptions {
     /// `redis://[[user]:password@]host[:port][/database][?prefix=souk&nodes=host:port,...]`, or `rediss://...` for TLS.
     pub url: String,
     /// Of a new store; of one that is there it must be the same. `None`: as many as it has, and it must be there.
     pub slots: Option<Slot>,
+    pub settings: RedisSettings,
+}
+
+/// The section `store.redis` of `config/default.toml`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub struct RedisSettings {
     /// Go on with servers that may lose what they acknowledge, or do not say.
     pub accept_loss: bool,
     /// How long making a connection may take.
     pub connect_ms: u64,
     /// How long an answer may take. Then the outcome is unknown.
     pub answer_ms: u64,
-    /// For TLS.
-    pub files: Files,
+    /// Empty: the usual authorities.
+    pub root_cert_file: PathBuf,
+    pub client_cert_file: PathBuf,
+    pub client_key_file: PathBuf,
 }
 
-impl RedisOptions {
-    pub fn new(url: &str, slots: Slot) -> RedisOptions {
-        RedisOptions { slots: Some(slots), ..RedisOptions::at(url) }
-    }
-
-    /// A store that is there, at this address.
-    pub fn at(url: &str) -> RedisOptions {
-        let (url, files) = (url.to_owned(), Files::default());
-        RedisOptions { url, slots: None, accept_loss: false, connect_ms: 2_000, answer_ms: 3_000, files }
+impl RedisSettings {
+    fn files(&self) -> Files {
+        Files {
+            root_cert_file: named(&self.root_cert_file),
+            client_cert_file: named(&self.client_cert_file),
+            client_key_file: named(&self.client_key_file),
+        }
     }
 }
 
@@ -112,21 +120,23 @@ pub struct RedisStore {
 impl RedisStore {
     /// Opens the store, and founds it where there is none.
     pub async fn open(options: RedisOptions) -> Result<RedisStore, StoreError> {
-        let address = address::parse(&options.url).map_err(StoreError::Fatal)?;
+        let RedisOptions { url, slots, settings } = options;
+        let address = address::parse(&url).map_err(StoreError::Fatal)?;
+        let files = settings.files();
         // Who names authorities believes that the connection is protected.
-        if !address.is_tls && options.files != Files::default() {
+        if !address.is_tls && files != Files::default() {
             return Err(StoreError::Fatal("there are files for TLS, and the address does not say rediss://".into()));
         }
         let terms = Terms {
-            connect: Duration::from_millis(options.connect_ms),
-            answer: Duration::from_millis(options.answer_ms),
-            accept_loss: options.accept_loss,
-            certificates: if address.is_tls { Some(tls::read(&options.files)?) } else { None },
+            connect: Duration::from_millis(settings.connect_ms),
+            answer: Duration::from_millis(settings.answer_ms),
+            accept_loss: settings.accept_loss,
+            certificates: if address.is_tls { Some(tls::read(&files)?) } else { None },
         };
         let keys = Keys::new(&address.prefix);
         let link = Link::new(address.clone(), terms.clone());
         let reads = Link::new(address, terms);
-        let slots = found(&reads, &keys, options.slots).await.map_err(|trouble| match trouble {
+        let slots = found(&reads, &keys, slots).await.map_err(|trouble| match trouble {
             Trouble::Unfit(why) | Trouble::Failed(why) => StoreError::Fatal(why),
             Trouble::Refused(why) | Trouble::Lost(why) => StoreError::Unavailable(why),
         })?;

@@ -11,7 +11,7 @@ use crate::persistence::tls::{Files, certificates, unusable};
 pub(super) fn read(files: &Files) -> Result<TlsCertificates, StoreError> {
     let bytes = |path: &Path| std::fs::read(path).map_err(|error| unusable(path, &error));
     let chain = |path: &Path| certificates(path).and_then(|_| bytes(path));
-    let client_tls = match (&files.client_cert, &files.client_key) {
+    let client_tls = match (&files.client_cert_file, &files.client_key_file) {
         (None, None) => None,
         (Some(certificate), Some(key)) => {
             Some(ClientTlsConfig { client_cert: chain(certificate)?, client_key: bytes(key)? })
@@ -20,5 +20,5 @@ pub(super) fn read(files: &Files) -> Result<TlsCertificates, StoreError> {
             return Err(StoreError::Fatal("a client's certificate needs its key, and a key its certificate".into()));
         }
     };
-    Ok(TlsCertificates { client_tls, root_cert: files.root_cert.as_deref().map(chain).transpose()? })
+    Ok(TlsCertificates { client_tls, root_cert: files.root_cert_file.as_deref().map(chain).transpose()? })
 }

@@ -65,7 +65,7 @@ pub fn create(dir: &Path, options: &EmbeddedOptions, key: &[u8], value: &[u8]) -
 fn open_in(folder: &Path, options: &EmbeddedOptions) -> Result<Fjall, StoreError> {
     let opened = || {
         let db = Database::builder(folder)
-            .cache_size(options.cache_bytes)
+            .cache_size(options.fjall.cache_bytes)
             .manual_journal_persist(true)
             .max_journaling_size(JOURNAL_BYTES_MAX)
             // One, or the other does nothing but wait for it, busily. What there is to do is little.
@@ -74,7 +74,7 @@ fn open_in(folder: &Path, options: &EmbeddedOptions) -> Result<Fjall, StoreError
         let keyspace = |name| {
             let settings = || {
                 let settings = KeyspaceCreateOptions::default().manual_journal_persist(true);
-                settings.max_memtable_size(options.memtable_bytes)
+                settings.max_memtable_size(options.fjall.memtable_bytes)
             };
             db.keyspace(name, settings)
         };

@@ -14,7 +14,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::super::Failure;
 use super::super::fjall::{create, open};
 use super::*;
-use crate::persistence::embedded::EmbeddedOptions;
+use crate::config::Config;
+use crate::persistence::embedded::{EmbeddedOptions, EngineKind, FjallSettings};
 
 /// Set in the process in which the damage is done: a store, whole.
 const STORE: &str = "SOUK_TEST_FJALL_STORE";
@@ -25,7 +26,9 @@ const ITEMS: u32 = 1_200;
 const HERE: &str = "persistence::embedded::engine::fjall_files::tests";
 
 fn options() -> EmbeddedOptions {
-    EmbeddedOptions { memtable_bytes: 64 << 10, cache_bytes: 1 << 20, ..EmbeddedOptions::default() }
+    let mut options = Config::default().store.tuning().embedded(EngineKind::Fjall, 8);
+    options.fjall = FjallSettings { cache_bytes: 1 << 20, memtable_bytes: 64 << 10 };
+    options
 }
 
 fn key(n: u32) -> Vec<u8> {

@@ -146,13 +146,14 @@ fn array<const N: usize>(reader: &mut impl Read) -> io::Result<[u8; N]> {
 mod tests {
     use super::super::fjall::{FOLDER, create, open};
     use super::*;
-    use crate::persistence::embedded::EmbeddedOptions;
+    use crate::config::Config;
+    use crate::persistence::embedded::EngineKind;
 
     /// Any change of any byte of fjall's last write is a torn end, and what came before is there.
     #[test]
     fn a_torn_end_is_cut_off_and_nothing_else() {
         let dir = tempfile::tempdir().expect("a folder");
-        let options = EmbeddedOptions::default();
+        let options = Config::default().store.tuning().embedded(EngineKind::Fjall, 8);
         let engine = create(dir.path(), &options, b"Mmeta", b"1").expect("a store");
         let folder = dir.path().join(FOLDER);
         let journal = folder.join("0.jnl");

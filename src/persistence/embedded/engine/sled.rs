@@ -118,7 +118,7 @@ fn with_data(dir: &Path, db: Db) -> Result<Box<dyn Engine>, StoreError> {
 fn open_db(dir: &Path, options: &EmbeddedOptions) -> Result<Db, StoreError> {
     let config = Config::new()
         .path(dir)
-        .cache_capacity(options.cache_bytes)
+        .cache_capacity(options.sled.cache_bytes)
         .flush_every_ms(Some(FLUSH_EVERY_MS))
         .mode(Mode::HighThroughput);
     let started = Instant::now();
@@ -176,6 +176,8 @@ impl Engine for Sled {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+    use crate::persistence::embedded::EngineKind;
 
     #[test]
     fn values_cannot_become_blob_files() {
@@ -186,7 +188,7 @@ mod tests {
     #[test]
     fn a_checkpoint_that_was_cut_off_is_in_nobodys_way() {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let options = EmbeddedOptions::default();
+        let options = Config::default().store.tuning().embedded(EngineKind::Sled, 8);
         drop(create(dir.path(), &options, b"key", b"value").expect("a store"));
         std::fs::write(dir.path().join("snap.FFFFFFFFFFFFFFFF.generating"), b"half").expect("a file");
         let opened = open(dir.path(), &options).expect("it opens").expect("there is one");
