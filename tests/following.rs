@@ -19,7 +19,7 @@ use souk::actors::values::{LoginName, RequestId, UserId};
 use souk::cluster::{NodeId, SoleOwner};
 use souk::config::Config;
 use souk::metrics::Metrics;
-use souk::persistence::open::{Slots, StoreSettings, open};
+use souk::persistence::open::{Slots, open};
 use souk::persistence::{Journal, Slot, Store};
 use tokio::time::Instant;
 
@@ -93,7 +93,7 @@ async fn claim(client: &Client, n: usize, request: String) {
 
 async fn opened(store: &TestStore) -> Arc<dyn Store> {
     let choice = store.address.parse().expect("an address");
-    open(&StoreSettings { choice, slots: Slots::Configured(SLOTS), cache_bytes: 16 << 20 }).await.expect("it opens")
+    open(&Config::default().settings_of(choice, Slots::Configured(SLOTS))).await.expect("it opens")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
