@@ -91,6 +91,7 @@ def feed(run, say):
                 records = FOLLOWED[name] // (10 if run.quick else 1)
                 told = inside(run, "feed", data_of(store), store=store.fresh(), tasks=8, records=records)
                 put(f"feed.{name}", "/s", told["rate"])
+                put(f"feed.{name}.consumer", "/s", told["consumer_rate"])
                 put(f"feed.{name}.bytes", "B", told["bytes"] / told["records"])
                 put(f"feed.{name}.filled", "/s", told["fill_rate"])
             say(f"  repeat {repeat + 1} of {run.repeats} done")

@@ -3,10 +3,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
+use async_trait::async_trait;
 use serde_json::{Value, json};
+use souk::actors::feed::{self, Consumer, ConsumerError, Feed, Position};
+use souk::metrics::Metrics;
 use souk::persistence::open::Slots;
 use souk::persistence::{
     Batch, EntityKey, Origin, OwedChange, OwedItem, OwedRow, Payload, Receipt, Record, Slot, SlotHead, Store,
@@ -51,13 +55,60 @@ pub async fn feed(options: Options) -> anyhow::Result<Value> {
     }
     let caught_up_s = began.elapsed().as_secs_f64();
     ensure!(records == options.records, "{records} records were read of {}", options.records);
+    let consumed_s = consume(store.clone(), &heads, records).await?;
     store.close().await?;
     Ok(json!({
         "records": records,
         "bytes": bytes,
         "fill_rate": records as f64 / filled_s,
         "rate": records as f64 / caught_up_s,
+        "consumer_rate": records as f64 / consumed_s,
     }))
+}
+
+/// A consumer of the feed, from empty until it has caught up; the answer is how long it took, in seconds.
+async fn consume(store: Arc<dyn Store>, heads: &[SlotHead], records: usize) -> anyhow::Result<f64> {
+    const BOUND: Duration = Duration::from_secs(3_600);
+    let count = Arc::new(Count::default());
+    let feed = Feed::new(store, Arc::new(Metrics::new()), vec![count.clone()]);
+    let began = Instant::now();
+    feed.start().await?;
+    let progress = feed.consumer("count").context("the consumer is the feed's")?;
+    for (slot, head) in (0..).zip(heads) {
+        while !progress.reached(slot, head.seq, BOUND).await {
+            ensure!(began.elapsed() < BOUND, "the consumer does not catch up");
+            tokio::time::sleep(Duration::from_millis(1)).await; // it has not begun yet
+        }
+    }
+    let consumed_s = began.elapsed().as_secs_f64();
+    feed.stop();
+    let counted = count.0.load(Ordering::Relaxed);
+    ensure!(counted == records, "the consumer was given {counted} records of {records}");
+    Ok(consumed_s)
+}
+
+/// Counts every record.
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+#[async_trait]
+impl Consumer for Count {
+    fn name(&self) -> &'static str {
+        "count"
+    }
+    fn follows(&self, _kind: u8) -> bool {
+        true
+    }
+    async fn load(&self) -> Result<Option<Vec<Position>>, ConsumerError> {
+        Ok(None)
+    }
+    async fn apply(&self, batch: &feed::Batch) -> Result<(), ConsumerError> {
+        self.0.fetch_add(batch.records().count(), Ordering::Relaxed);
+        Ok(())
+    }
+    async fn rebuild(&self, heads: Vec<Position>) -> Result<Vec<Position>, ConsumerError> {
+        Ok(vec![Position::BEGINNING; heads.len()])
+    }
 }
 
 /// Reads these slots to their heads, a page of each in turn; the answer is how many records there were, and their bytes.

@@ -10,8 +10,10 @@ use parking_lot::Mutex;
 
 use crate::persistence::{Journal, Record, Slot, StoreError};
 
-/// Records of a page. Page `n` begins behind record `n * PAGE_RECORDS`.
-pub(super) const PAGE_RECORDS: u64 = 512;
+/// Records of a page. Page `n` begins behind record `n * PAGE_RECORDS`. Small, because an embedded store reads the log in
+/// which the records of all slots lie: with pages of a thousand slots in turn it decodes each part of the log again for
+/// each page, once a round of them no longer fits its cache (see [`Journal::feed`]).
+pub(super) const PAGE_RECORDS: u64 = 64;
 /// Bytes of the pages that are kept: enough for consumers that run side by side, and no more.
 const BYTES_MAX: usize = 16 << 20;
 /// Pages that are kept or being read.

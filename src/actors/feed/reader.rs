@@ -76,9 +76,10 @@ impl Reader {
     pub async fn prove(&self, slot: Slot, position: &Position) -> Result<(), TakeError> {
         let Some(before) = position.seq.checked_sub(1) else { return Ok(()) };
         let found = self.journal.feed(slot, before, 1).await?;
-        match found.first().is_some_and(|record| position.is_behind(record)) {
-            true => Ok(()),
-            false => Err(TakeError::Mismatch { slot, seq: position.seq }),
+        if found.first().is_some_and(|record| position.is_behind(record)) {
+            Ok(())
+        } else {
+            Err(TakeError::Mismatch { slot, seq: position.seq })
         }
     }
 
