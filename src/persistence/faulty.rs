@@ -319,6 +319,11 @@ impl<J: Store> Decorator for Faulty<J> {
         }
     }
 
+    /// Never: what it knows without being asked cannot fail.
+    fn has_nothing(&self, _: Slot, _: &EntityKey) -> bool {
+        false
+    }
+
     async fn load(&self, slot: Slot, key: &EntityKey) -> Result<History, StoreError> {
         {
             let (now, most) = &mut self.program.lock().loads;
