@@ -16,6 +16,7 @@ use super::progress::{Mode, Progress};
 use super::reader::{READS_AT_ONCE, TakeError};
 use super::tail::Look;
 use super::taken::{Taken, Wanted};
+use crate::actors::runtime::pauses::Pauses;
 use crate::persistence::{Slot, StoreError};
 
 /// The rest before news is looked at, unless somebody waits. An entity that changes all the time is so read a few
@@ -29,9 +30,8 @@ const REST_MAX: Duration = Duration::from_millis(250);
 const BATCH: Wanted = Wanted { records: 4_096, bytes: 8 << 20 };
 /// How long a read of the journal may take. The slot is tried again.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
-/// After a failure, of a slot or of the consumer: the first pause, which doubles, and the longest.
-const PAUSE_FIRST: Duration = Duration::from_millis(250);
-const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// After a failure, of a slot or of the consumer.
+const PAUSES: Pauses = Pauses::new(Duration::from_millis(250), Duration::from_secs(10));
 
 pub(super) struct Follow {
     feed: Arc<Feed>,
@@ -68,7 +68,7 @@ impl Gathered {
 /// A slot that cannot be read.
 struct Failing {
     again_at: Instant,
-    pause: Duration,
+    pauses: Pauses,
 }
 
 /// Why a consumer is built anew.
@@ -115,20 +115,20 @@ impl Follow {
 
     fn run_for_ever(&mut self) -> BoxFuture<'_, ()> {
         let run = async {
-            let mut pause = PAUSE_FIRST;
+            let mut pauses = PAUSES;
             loop {
                 match self.step().await {
                     Ok(()) => {
-                        pause = PAUSE_FIRST;
+                        pauses = PAUSES;
                         self.rest().await;
                     }
                     Err(error) => {
                         self.feed.metrics.consumer_failures.with_label_values(&[self.progress.name()]).inc();
+                        let pause = pauses.take();
                         let (consumer, retry_ms) = (self.progress.name(), pause.as_millis());
                         tracing::warn!(consumer, %error, retry_ms, "a consumer of the feed failed");
                         self.progress.failed(error.0);
                         tokio::select! { () = sleep(pause) => {} () = self.progress.control.notified() => {} }
-                        pause = (pause * 2).min(PAUSE_MAX);
                     }
                 }
             }
@@ -334,8 +334,9 @@ impl Follow {
     }
 
     fn slot_failed(&mut self, slot: Slot, error: &StoreError) {
-        let pause = self.failing.get(&slot).map_or(PAUSE_FIRST, |failing| (failing.pause * 2).min(PAUSE_MAX));
-        self.failing.insert(slot, Failing { again_at: Instant::now() + pause, pause });
+        let now = Instant::now();
+        let failing = self.failing.entry(slot).or_insert(Failing { again_at: now, pauses: PAUSES });
+        failing.again_at = now + failing.pauses.take();
         let error: Arc<str> = format!("slot {slot}: {error}").into();
         if self.progress.slot_failed(slot, error.clone()) {
             tracing::warn!(consumer = self.progress.name(), %error, "a consumer cannot read a slot, and goes on with others");

@@ -2,25 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokio::time::Instant;
 
 use super::Feed;
 use super::follow::Follow;
-
-const BACKOFF_FIRST: Duration = Duration::from_millis(50);
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
-/// After this long without a failure the backoff begins anew.
-const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
+use crate::actors::runtime::pauses::Failures;
 
 pub(super) struct Supervisor;
 
 pub(super) struct SupervisorState {
     feed: Arc<Feed>,
     children: HashMap<ActorId, Task>,
-    failures: HashMap<Task, (u32, Instant)>,
+    failures: Failures<Task>,
 }
 
 pub(super) enum SupervisorMessage {
@@ -46,7 +40,7 @@ impl Actor for Supervisor {
         myself: ActorRef<SupervisorMessage>,
         feed: Arc<Feed>,
     ) -> Result<SupervisorState, ActorProcessingErr> {
-        let mut state = SupervisorState { feed, children: HashMap::new(), failures: HashMap::new() };
+        let mut state = SupervisorState { feed, children: HashMap::new(), failures: Failures::new() };
         state.start(&myself, Task::WatchHeads).await?;
         for consumer in 0..state.feed.consumers.len() {
             state.start(&myself, Task::Follow(consumer)).await?;
@@ -97,10 +91,7 @@ impl SupervisorState {
     }
 
     fn failed(&mut self, myself: &ActorRef<SupervisorMessage>, task: Task, error: &str) {
-        let (count, last) = self.failures.entry(task).or_insert((0, Instant::now()));
-        *count = if last.elapsed() > FORGIVEN_AFTER { 1 } else { *count + 1 };
-        *last = Instant::now();
-        let pause = (BACKOFF_FIRST * 2u32.saturating_pow((*count - 1).min(16))).min(BACKOFF_MAX);
+        let pause = self.failures.pause(task);
         let consumer = match task {
             Task::WatchHeads => None,
             Task::Follow(consumer) => self.feed.consumers.get(consumer),

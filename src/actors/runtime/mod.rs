@@ -10,7 +10,7 @@ pub mod envelope;
 pub mod erased;
 pub mod history;
 pub mod marks;
-mod pauses;
+pub(in crate::actors) mod pauses;
 pub mod pruning;
 pub mod roster;
 pub mod router;

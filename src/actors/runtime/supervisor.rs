@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::dispatcher::Dispatcher;
 use super::envelope::AskError;
+use super::pauses::Failures;
 use super::roster::{Ending, Roster, Step};
 use super::router::Router;
 use super::slot::actor::{SlotActor, SlotSeat};
@@ -56,7 +57,7 @@ pub(super) struct SupervisorState {
     spawner: Spawner,
     roster: Roster,
     children: HashMap<ActorId, Child>,
-    failures: HashMap<Child, (u32, Instant)>,
+    failures: Failures<Child>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,10 +67,6 @@ enum Child {
 }
 
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-const BACKOFF_FIRST: Duration = Duration::from_millis(50);
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
-/// After this long without a failure the backoff begins anew.
-const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
 
 #[async_trait::async_trait]
 impl Actor for Supervisor {
@@ -82,7 +79,7 @@ impl Actor for Supervisor {
         myself: ActorRef<SupervisorMessage>,
         (spawner, starts, ready): Self::Arguments,
     ) -> Result<SupervisorState, ActorProcessingErr> {
-        let (roster, children, failures) = (Roster::default(), HashMap::new(), HashMap::new());
+        let (roster, children, failures) = (Roster::default(), HashMap::new(), Failures::new());
         let mut state = SupervisorState { spawner, roster, children, failures };
         state.start_writer(&myself).await?;
         for (slot, start) in starts {
@@ -238,10 +235,7 @@ impl SupervisorState {
 
     /// The pause before a child starts again grows with every failure.
     fn pause_after_failure(&mut self, child: Child, error: &str) -> Duration {
-        let (count, last) = self.failures.entry(child).or_insert((0, Instant::now()));
-        *count = if last.elapsed() > FORGIVEN_AFTER { 1 } else { *count + 1 };
-        *last = Instant::now();
-        let pause = (BACKOFF_FIRST * 2u32.saturating_pow((*count - 1).min(16))).min(BACKOFF_MAX);
+        let pause = self.failures.pause(child);
         tracing::error!(?child, error, restart_after_ms = pause.as_millis(), "an actor failed");
         pause
     }
