@@ -22,6 +22,7 @@ use souk::metrics::Metrics;
 use souk::persistence::faulty::{Call, Fault, Faulty};
 use souk::persistence::memory::Memory;
 use souk::persistence::{EntityKey, Journal, Slot};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 fn deadline() -> Instant {
@@ -141,8 +142,10 @@ async fn slots_leave_and_come_back_under_load() {
     const WRITES: u64 = 60;
     let journal: Arc<dyn Journal> = Arc::new(Memory::new(4));
     let runtime = start(journal.clone()).await;
+    // A slot leaves for each command that is done, at most: else they could leave so often that no command has time.
+    let done = Notify::new();
     let writers = (0..WRITERS).map(|writer| {
-        let client = runtime.client.clone();
+        let (client, done) = (runtime.client.clone(), &done);
         async move {
             let user = UserId(u128::from(writer));
             let email = format!("writer-{writer}@example.com").parse().expect("an address");
@@ -155,6 +158,7 @@ async fn slots_leave_and_come_back_under_load() {
             };
             let registered = client.ask::<User>(&user, new, keyed(&format!("{writer}"), 1)).await;
             assert_eq!(registered.expect("registered").view.state.status, Status::Active);
+            done.notify_one();
             let mut version = status(&client, user).await.0;
             for write in 0..WRITES {
                 let rename = Command::UpdateProfile { name: Some(Some(format!("{write}"))) };
@@ -162,6 +166,7 @@ async fn slots_leave_and_come_back_under_load() {
                 version += 1;
                 assert_eq!(answered.expect("renamed").view.version, version, "once");
                 assert_eq!(status(&client, user).await.0, version);
+                done.notify_one();
             }
         }
     });
@@ -173,6 +178,7 @@ async fn slots_leave_and_come_back_under_load() {
             assert_eq!(runtime.ownership.epoch(slot), None);
             assert!(status_within(&runtime.client, slot, Duration::from_millis(5)).await.is_none(), "it is away");
             come_back(&runtime, &*journal, slot).await;
+            done.notified().await;
         }
     };
     tokio::select! {
