@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use axum::extract::{Extension, State};
 use serde::Deserialize;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use utoipa::ToSchema;
 
 use super::carts::{self, must_open};
@@ -61,6 +61,8 @@ type CompleteCart = Write<Complete, MoneyRule>;
 
 /// For looking up what a completion has come to when its own time is up.
 const LAST_LOOK: Duration = Duration::from_secs(2);
+/// Between two looks at a completion that is asked for its place and has no order to show yet.
+const LOOKS_EVERY: Duration = Duration::from_millis(50);
 
 /// Buys what is in the cart.
 #[utoipa::path(post, path = "/v1/carts/{id}/complete", tag = "carts", request_body = Complete,
@@ -78,13 +80,18 @@ pub async fn complete(
     mut write: CompleteCart,
 ) -> Result<Reply<OrderView>> {
     must_open(&edge, &write.who, id, write.deadline).await?;
+    let places_by = write.deadline;
     write.deadline = Instant::now() + Duration::from_millis(edge.config.complete.deadline_ms);
     // From here on it waits for the order. Asked for its place, it answers with what there is.
     let hurried = context.said.awaits_decision();
+    let pending = async {
+        hurried.cancelled().await;
+        once_placed(|| standing(&edge, id, write.request), places_by).await
+    };
     tokio::select! {
         biased;
         decided = until_decided(&edge, id, &write) => decided,
-        () = hurried.cancelled() => undecided(&edge, id, write.request).await,
+        pending = pending => pending,
     }
 }
 
@@ -97,7 +104,7 @@ async fn until_decided(edge: &Edge, id: CartId, write: &CompleteCart) -> Result<
         let answered = match edge.client.ask::<Cart>(&id, command, asking).await {
             Ok(answered) => answered,
             Err(AskError::StaleVersion { current }) if write.if_match.goes_on(if_version, current) => continue,
-            Err(AskError::DeadlinePassed) => return undecided(edge, id, write.request).await,
+            Err(AskError::DeadlinePassed) => return standing(edge, id, write.request).await?.shown(),
             Err(error) => return Err(error.into()),
         };
         match &answered.outcome {
@@ -166,26 +173,57 @@ async fn decided(edge: &Edge, answered: &Answered<Cart>, request: RequestId) -> 
     }
 }
 
-/// The answer when the time is up: what it has come to meanwhile, or the pending order.
-async fn undecided(edge: &Edge, id: CartId, request: RequestId) -> Result<Reply<OrderView>> {
+/// How far a completion has come.
+enum Standing<T> {
+    /// There is something to show: the order, pending or decided.
+    Shown(T),
+    /// The cart has begun it, and the order does not exist yet.
+    Begun,
+    /// The cart does not know of it.
+    Unknown,
+}
+
+impl<T> Standing<T> {
+    /// The answer when the time is up.
+    fn shown(self) -> Result<T> {
+        match self {
+            Standing::Shown(answer) => Ok(answer),
+            // Its own answer will come, to a repeat.
+            Standing::Begun => Err(Problem::new(Code::RequestInProgress).retry_after_s(1)),
+            Standing::Unknown => Err(AskError::DeadlinePassed.into()),
+        }
+    }
+}
+
+/// Looks until there is an order to show, or until the deadline. On a busy node a completion may be asked for its
+/// place before its cart has heard of it.
+async fn once_placed<T, F: Future<Output = Result<Standing<T>>>>(look: impl Fn() -> F, deadline: Instant) -> Result<T> {
+    loop {
+        match look().await? {
+            Standing::Begun | Standing::Unknown if Instant::now() < deadline => sleep(LOOKS_EVERY).await,
+            standing => return standing.shown(),
+        }
+    }
+}
+
+async fn standing(edge: &Edge, id: CartId, request: RequestId) -> Result<Standing<Reply<OrderView>>> {
     let deadline = Instant::now() + LAST_LOOK;
     let view = edge.client.read::<Cart>(&id, deadline).await?;
     if let Some(refused) = view.state.completion_refused(&request) {
         return Err(rejected(refused));
     }
     let Some(completion) = view.state.completion.as_deref().filter(|completion| completion.request == request) else {
-        return Err(AskError::DeadlinePassed.into());
+        return Ok(Standing::Unknown);
     };
     if view.state.status == CartStatus::Completed {
         let order = completed_into(edge, &view.state).await?;
-        return Ok(created(order));
+        return Ok(Standing::Shown(created(order)));
     }
     let order = edge.client.read::<Order>(&completion.order, deadline).await?;
-    let shown = OrderView::of(&order.state, order.version);
-    // Not even placed: its own answer will come, to a repeat.
-    let shown = with_token(edge, shown.ok_or_else(|| Problem::new(Code::RequestInProgress).retry_after_s(1))?);
+    let Some(shown) = OrderView::of(&order.state, order.version) else { return Ok(Standing::Begun) };
+    let shown = with_token(edge, shown);
     let version = shown.version;
-    Ok(Reply::accepted(location(shown.id), shown).version(version))
+    Ok(Standing::Shown(Reply::accepted(location(shown.id), shown).version(version)))
 }
 
 fn created(order: OrderView) -> Reply<OrderView> {
@@ -276,4 +314,34 @@ pub(in crate::http) fn rejected(refused: &CompletionRefused) -> Problem {
         RefusalCode::InvalidPlacement => Code::Internal.into(),
     };
     problem.with("order_id", refused.order)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// What stands at each look.
+    async fn told(looks: &[Standing<()>], deadline: Duration) -> std::result::Result<usize, Code> {
+        let looked = Cell::new(0);
+        let look = || {
+            let standing = match looks.get(looked.replace(looked.get() + 1)) {
+                Some(Standing::Shown(())) => Standing::Shown(looked.get()),
+                Some(Standing::Begun) => Standing::Begun,
+                Some(Standing::Unknown) | None => Standing::Unknown,
+            };
+            std::future::ready(Ok(standing))
+        };
+        once_placed(look, Instant::now() + deadline).await.map_err(|problem| problem.code())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_asked_for_his_place_before_the_order_is_placed_shows_it_once_it_is() {
+        let looks = [Standing::Unknown, Standing::Begun, Standing::Begun, Standing::Shown(())];
+        assert_eq!(told(&looks, Duration::from_secs(8)).await, Ok(4));
+        assert_eq!(told(&looks[3..], Duration::ZERO).await, Ok(1));
+        assert_eq!(told(&looks, LOOKS_EVERY).await, Err(Code::RequestInProgress));
+        assert_eq!(told(&[], Duration::from_secs(8)).await, Err(Code::DeadlinePassed));
+    }
 }
