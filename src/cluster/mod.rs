@@ -7,6 +7,7 @@
 
 mod lease;
 mod ownership;
+pub mod protocol;
 mod slots;
 
 pub use lease::{LEASE, Moment, Renewed};

@@ -16,6 +16,10 @@ impl NodeId {
     pub fn incarnate(name: &str) -> NodeId {
         NodeId(format!("{name}#{:08x}", rand::random::<u32>()).into())
     }
+    /// The node that the store or a peer calls so.
+    pub fn of(id: &str) -> NodeId {
+        NodeId(id.into())
+    }
     pub fn as_str(&self) -> &str {
         &self.0
     }
