@@ -3,7 +3,7 @@
 //!
 //! No clocks are compared. Somebody else takes a slot only after watching this node's counter stand still for
 //! the whole of [`LEASE`]; this node counts from when it *sent* its last successful renewal, on a clock that goes
-//! on while the machine sleeps, and stops [`MARGIN`] earlier.
+//! on while the machine sleeps, and stops a margin earlier ([`LeaseTimes`]).
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -12,8 +12,24 @@ use super::Lease;
 
 /// How long a counter has to stand still before its node counts as gone.
 pub const LEASE: Duration = Duration::from_secs(5);
-/// A node stops to speak this much earlier.
-const MARGIN: Duration = Duration::from_secs(1);
+
+/// How long leases are: the same on every node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseTimes {
+    /// How long a counter has to stand still before its node counts as gone.
+    pub lease: Duration,
+    /// A node stops to speak this much earlier.
+    pub margin: Duration,
+}
+
+impl LeaseTimes {
+    pub const DEFAULT: LeaseTimes = LeaseTimes { lease: LEASE, margin: Duration::from_secs(1) };
+
+    /// Until when a renewal that was sent at this moment is good.
+    pub fn valid_until(self, sent: Moment) -> Moment {
+        sent.plus(self.lease.saturating_sub(self.margin))
+    }
+}
 
 /// A moment on the clock that goes on while the machine sleeps, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +39,19 @@ impl Moment {
     pub fn now() -> Moment {
         let at = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         Moment(at.tv_sec * 1_000 + at.tv_nsec / 1_000_000)
+    }
+
+    pub const fn from_millis(millis: i64) -> Moment {
+        Moment(millis)
+    }
+
+    pub fn plus(self, time: Duration) -> Moment {
+        Moment(self.0.saturating_add(i64::try_from(time.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// How long ago `earlier` was; nothing when it is not earlier.
+    pub fn since(self, earlier: Moment) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 }
 
@@ -48,8 +77,12 @@ impl Renewed {
 
     /// A renewal that was sent at this moment has succeeded.
     pub fn extend(&self, sent: Moment) {
-        let valid = (LEASE - MARGIN).as_millis() as i64;
-        self.valid_until_ms.fetch_max(sent.0 + valid, Ordering::AcqRel);
+        self.extend_to(LeaseTimes::DEFAULT.valid_until(sent));
+    }
+
+    /// The lease is valid until then, or longer.
+    pub fn extend_to(&self, until: Moment) {
+        self.valid_until_ms.fetch_max(until.0, Ordering::AcqRel);
     }
 
     fn is_valid_at(&self, now: Moment) -> bool {

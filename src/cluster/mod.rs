@@ -10,6 +10,6 @@ mod ownership;
 pub mod protocol;
 mod slots;
 
-pub use lease::{LEASE, Moment, Renewed};
+pub use lease::{LEASE, LeaseTimes, Moment, Renewed};
 pub use ownership::{Lease, NodeId, Ownership, SoleOwner};
 pub use slots::slot_of;
