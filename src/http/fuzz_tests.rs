@@ -89,11 +89,7 @@ fn fuzz_bodies() {
 #[test]
 fn fuzz_tokens() {
     const NOW: u64 = 1_800_000_000;
-    let keys = crate::http::account::tokens::Keys::new(
-        &Config::default().auth,
-        &crate::http::account::tokens::tests::keyring(&[1]),
-    )
-    .expect("usable keys");
+    let keys = crate::http::keys::tests::keys(&[1]);
     let access = keys.access_token(UserId(1), SessionId(2), vec![Role::Admin], NOW).expect("a token");
     let refresh = keys.refresh_token(SessionId(2)).reveal();
     let (cart, order) = (keys.cart_token(CartId(5)), keys.order_token(OrderId(5)));
@@ -108,7 +104,7 @@ fn fuzz_tokens() {
         if keys.opens_cart(text, CartId(5)) || keys.opens_order(text, OrderId(5)) {
             return Verdict::accepted(text == cart || text == order, "only what was given out opens");
         }
-        match crate::http::account::tokens::RefreshToken::parse(text) {
+        match crate::http::keys::refresh::RefreshToken::parse(text) {
             Some(token) => Verdict::accepted(token.reveal() == text, "there is one text for a token"),
             None => Verdict::Refused,
         }

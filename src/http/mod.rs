@@ -65,6 +65,9 @@ pub mod answer;
 pub mod edge;
 #[cfg(test)]
 mod fuzz_tests;
+pub mod keys;
+pub mod limits;
+pub mod openapi;
 pub mod operations;
 #[cfg(test)]
 mod refusals_tests;
@@ -99,7 +102,7 @@ pub struct Given {
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
     pub cluster: Arc<dyn ClusterView>,
-    pub limiter: Arc<dyn edge::limits::Limiter>,
+    pub limiter: Arc<dyn limits::Limiter>,
 }
 
 /// The edge: what every handler can reach. Cheap to clone.
@@ -116,7 +119,7 @@ pub struct Inner {
     pub cluster: Arc<dyn ClusterView>,
     pub keys: Arc<account::keyholder::Keyholder>,
     pub passwords: account::passwords::Passwords,
-    pub limiter: Arc<dyn edge::limits::Limiter>,
+    pub limiter: Arc<dyn limits::Limiter>,
     pub admission: edge::admission::Admission,
     pub bodies: edge::arrival::Allowance,
     /// Strict-Transport-Security, where it is to be sent.

@@ -16,9 +16,9 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::Edge;
 use super::account::{auth, me};
 use super::admin::{inventory, orders as admin_orders, products as admin_products, users};
-use super::answer::openapi;
 use super::answer::problem::{Code, Problem};
 use super::edge::pipeline::{Class, Front};
+use super::openapi;
 use super::operations::{consumers, health, operators};
 use super::shop::{carts, categories, completion, orders, products};
 

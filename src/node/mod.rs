@@ -94,7 +94,7 @@ pub async fn run(config: Config, options: ServeOptions) -> anyhow::Result<()> {
     let edge = Edge::start(http::Given {
         client: runtime.client.clone(),
         config: config.clone(),
-        limiter: http::edge::limits::chosen(&config.limits.redis_url, &metrics).await?,
+        limiter: http::limits::chosen(&config.limits.redis_url, &metrics).await?,
         metrics,
         health: health.clone(),
         cluster: Arc::new(OneNode { ownership: runtime.ownership.clone(), name: node_name(&config) }),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use souk::http::edge::limits::shared::SharedLimiter;
-use souk::http::edge::limits::{Limiter, Policy};
+use souk::http::limits::shared::SharedLimiter;
+use souk::http::limits::{Limiter, Policy};
 use souk::metrics::Metrics;
 use tokio::time::Instant;
 

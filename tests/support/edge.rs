@@ -26,7 +26,7 @@ impl ClusterView for NoCluster {
 pub async fn serve(client: Client, projections: Arc<Projections>, metrics: Arc<Metrics>) -> (Edge, String) {
     let health = Arc::new(Health::default());
     let given = Given {
-        limiter: souk::http::edge::limits::chosen("", &metrics).await.expect("a limiter"),
+        limiter: souk::http::limits::chosen("", &metrics).await.expect("a limiter"),
         cluster: Arc::new(NoCluster),
         health: health.clone(),
         config: Config::default(),

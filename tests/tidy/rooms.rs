@@ -12,6 +12,8 @@ use super::sources::{page, sources};
 const KIND: &str = "actors/<kind>";
 /// Stands in the map for the `types` of kinds.
 const TYPES: &str = "types";
+/// Ends an entry that means a room's own files without the rooms below it.
+const OWN_FILES: &str = "/mod";
 
 /// A room, by its path below `src`, and what it may import.
 struct CodeMap(BTreeMap<String, BTreeSet<String>>);
@@ -59,6 +61,7 @@ impl CodeMap {
             let entry = entry.as_str();
             entry == to
                 || to.starts_with(&format!("{entry}/"))
+                || entry.strip_suffix(OWN_FILES) == Some(to)
                 || entry == CodeMap::row(to)
                 || (entry == TYPES && is_types)
         })

@@ -45,9 +45,12 @@ pub fn sources(folder: &str) -> Vec<Source> {
 
 /// A file's text up to the tests that stand in it. (That tests stand beside it is said at its head: no end.)
 fn before_tests(text: &str) -> &str {
-    const TESTS: &str = "#[cfg(test)]\nmod ";
+    const TESTS: &str = "#[cfg(test)]\n";
     let mut starts = text.match_indices(TESTS).map(|(at, _)| at);
-    let inline = |at: &usize| text[at + TESTS.len()..].lines().next().is_some_and(|line| line.ends_with('{'));
+    let inline = |at: &usize| {
+        let line = text[at + TESTS.len()..].lines().next().unwrap_or_default();
+        line.trim_start_matches("pub(crate) ").starts_with("mod ") && line.ends_with('{')
+    };
     &text[..starts.find(inline).unwrap_or(text.len())]
 }
 
@@ -74,4 +77,5 @@ pub fn offences(sources: &[Source], words: &[&str]) -> Vec<String> {
 fn tests_end_a_file_only_where_they_stand_in_it() {
     assert_eq!(before_tests("a\n#[cfg(test)]\nmod tests;\nb\n"), "a\n#[cfg(test)]\nmod tests;\nb\n");
     assert_eq!(before_tests("a\n#[cfg(test)]\nmod tests {\nb\n"), "a\n");
+    assert_eq!(before_tests("a\n#[cfg(test)]\npub(crate) mod tests {\nb\n"), "a\n");
 }

@@ -15,7 +15,6 @@ use utoipa::ToSchema;
 
 use super::passwords::{Asker, NewPassword, Presented, Verdict};
 use super::sessions::{self, Tokens, unkeyed};
-use super::tokens::RefreshToken;
 use super::users;
 use crate::actors::entity::Caller;
 use crate::actors::runtime::client::{View, Wait};
@@ -24,7 +23,8 @@ use crate::actors::user::types::{Command, User};
 use crate::actors::values::{Email, RequestId, Role, Secret, TypedEmail, UserId};
 use crate::http::answer::outcomes;
 use crate::http::answer::problem::{Code, Problem, Result};
-use crate::http::edge::limits;
+use crate::http::keys::refresh::RefreshToken;
+use crate::http::limits;
 use crate::http::request::caller::SignedIn;
 use crate::http::request::context::Context;
 use crate::http::request::extract::Json;
@@ -139,7 +139,7 @@ fn place(context: &Context, email: &str) -> String {
 pub fn asker<'a>(context: &'a Context, email: &str) -> Asker<'a> {
     let exempt = context.origin.exempt;
     let caller = if exempt { email.to_string() } else { context.origin.key() };
-    Asker { said: &context.said, caller, exempt, deadline: context.deadline }
+    Asker { wait: &context.wait, caller, exempt, deadline: context.deadline }
 }
 
 /// Whether the password is the account's. Errors: 429 after too many that were not.

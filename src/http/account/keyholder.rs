@@ -9,13 +9,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::tokens::{Keys, KeysError, random};
 use crate::actors::entity::Caller;
 use crate::actors::keyring::types::{Command, Keyring};
 use crate::actors::runtime::client::{AskError, Asking, Client, Wait};
 use crate::actors::values::{Only, Secret};
 use crate::config::Config;
 use crate::http::answer::problem::{Code, Problem, Result};
+use crate::http::keys::{Keys, KeysError, random};
 use crate::http::request::idempotency::random_request_id;
 
 /// The pause before the keyring is asked again. A quarantined slot answers without looking at the disk.

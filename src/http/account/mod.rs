@@ -1,9 +1,8 @@
-//! Who somebody is: registering, logging in and out, passwords, tokens, and the signed-in user's own profile.
+//! Who somebody is: registering, logging in and out, passwords, sessions, and the signed-in user's own profile.
 
 pub mod auth;
 pub mod keyholder;
 pub mod me;
 pub mod passwords;
 pub mod sessions;
-pub mod tokens;
 pub mod users;

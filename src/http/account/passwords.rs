@@ -14,11 +14,11 @@ use serde::{Deserialize, Deserializer, de};
 use tokio::sync::{Mutex as Line, Semaphore};
 use tokio::time::Instant;
 
-use super::tokens::random;
 use crate::actors::values::{Invalid, Secret, spelling};
 use crate::config::Auth;
 use crate::http::answer::problem::{Code, Problem, Result};
-use crate::http::edge::waiting::Said;
+use crate::http::keys::random;
+use crate::http::request::wait_notice::WaitNotice;
 
 /// The fewest characters of a password.
 pub const PASSWORD_MIN: usize = 10;
@@ -67,7 +67,7 @@ pub enum Verdict {
 
 /// Whose turn it is to be.
 pub struct Asker<'a> {
-    pub said: &'a Said,
+    pub wait: &'a WaitNotice,
     /// Whom it counts for.
     pub caller: String,
     /// Whether it may wait however many of this caller do already.
@@ -138,7 +138,7 @@ impl Passwords {
 
     /// The hash to store where nobody else hashes: at start.
     pub async fn hash_alone(&self, password: NewPassword, deadline: Instant) -> Result<Secret<String>> {
-        self.hash(password, Asker { said: &Said::default(), caller: String::new(), exempt: true, deadline }).await
+        self.hash(password, Asker { wait: &WaitNotice::default(), caller: String::new(), exempt: true, deadline }).await
     }
 
     /// Whether the password is the one behind `stored`; without `stored` it is not, at the same cost.
@@ -200,7 +200,7 @@ impl Passwords {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Option<T>> {
         let (_queued, line) = self.queue(&asker)?;
-        asker.said.steps_aside();
+        asker.wait.waits_in_own_queue();
         let turn = async {
             let first = line.lock().await;
             let permit = self.permits.clone().acquire_owned().await;
@@ -253,9 +253,9 @@ mod tests {
 
     const AS_IT_IS: Verdict = Verdict::Right { renewed: None };
 
-    fn asker<'a>(said: &'a Said, caller: &str, exempt: bool) -> Asker<'a> {
+    fn asker<'a>(wait: &'a WaitNotice, caller: &str, exempt: bool) -> Asker<'a> {
         let deadline = Instant::now() + Duration::from_secs(60);
-        Asker { said, caller: caller.to_owned(), exempt, deadline }
+        Asker { wait, caller: caller.to_owned(), exempt, deadline }
     }
 
     /// As shipped, but for hashes that cost nearly nothing.
@@ -282,12 +282,17 @@ mod tests {
         ];
         for (password, stored, good) in table {
             let verdict = passwords
-                .verify(presented(password), stored, asker(&Said::default(), "ada", false), async || true)
+                .verify(presented(password), stored, asker(&WaitNotice::default(), "ada", false), async || true)
                 .await;
             assert_eq!(verdict, Ok(Some(good)), "{password}");
         }
         let refused = passwords
-            .verify(presented("correct horse"), Some(&stored), asker(&Said::default(), "ada", false), async || false)
+            .verify(
+                presented("correct horse"),
+                Some(&stored),
+                asker(&WaitNotice::default(), "ada", false),
+                async || false,
+            )
             .await;
         assert_eq!(refused, Ok(None));
     }
@@ -298,7 +303,9 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(60);
         let (composed, apart) = ("Z\u{fc}rich 2026", "Zu\u{308}rich\u{a0}2026");
         let matches = async |typed: &str, stored: &Secret<String>| {
-            passwords.verify(presented(typed), Some(stored), asker(&Said::default(), "ada", false), async || true).await
+            passwords
+                .verify(presented(typed), Some(stored), asker(&WaitNotice::default(), "ada", false), async || true)
+                .await
         };
         for new in [composed, apart] {
             let new = NewPassword::new(new.into()).expect("long enough");
@@ -325,12 +332,17 @@ mod tests {
         assert!(stored.0.starts_with("$argon2id$v=19$m=64,t=1,p=2$"), "{}", stored.0);
         let dear = Passwords::new(&Config::default().auth);
         let verdict = dear
-            .verify(presented("correct horse"), Some(&stored), asker(&Said::default(), "ada", false), async || true)
+            .verify(
+                presented("correct horse"),
+                Some(&stored),
+                asker(&WaitNotice::default(), "ada", false),
+                async || true,
+            )
             .await;
         let Ok(Some(Verdict::Right { renewed: Some(renewed) })) = verdict else { panic!("{verdict:?}") };
         assert!(renewed.0.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", renewed.0);
         let guess = dear
-            .verify(presented("wrong horse"), Some(&stored), asker(&Said::default(), "ada", false), async || true)
+            .verify(presented("wrong horse"), Some(&stored), asker(&WaitNotice::default(), "ada", false), async || true)
             .await;
         assert_eq!(guess, Ok(Some(Verdict::Wrong)));
     }
@@ -340,9 +352,9 @@ mod tests {
         let config = Auth { hashes_max: 1, hash_queue_max: 3, hash_queue_per_address_max: 2, ..cheap() };
         let passwords = Passwords::new(&config);
         let held = passwords.permits.clone().acquire_owned().await.expect("the only permit");
-        let said = Said::default();
+        let wait = WaitNotice::default();
         let verify = |caller: &str, exempt| {
-            passwords.verify(presented("some password"), None, asker(&said, caller, exempt), async || true)
+            passwords.verify(presented("some password"), None, asker(&wait, caller, exempt), async || true)
         };
         let refused = async |caller: &str, exempt| verify(caller, exempt).await.expect_err("refused at once").code();
         let (mut one, mut two) = (Box::pin(verify("eve", false)), Box::pin(verify("eve", false)));
@@ -365,7 +377,7 @@ mod tests {
     #[tokio::test]
     async fn of_one_caller_one_hashes_at_a_time() {
         let passwords = Passwords::new(&Auth { hashes_max: 4, ..cheap() });
-        let said = Said::default();
+        let wait = WaitNotice::default();
         let running = std::sync::atomic::AtomicUsize::new(0);
         let guess = async |caller: &str| {
             let alone = async || {
@@ -373,7 +385,7 @@ mod tests {
                 tokio::task::yield_now().await;
                 running == 0
             };
-            let told = passwords.verify(presented("some password"), None, asker(&said, caller, false), alone).await;
+            let told = passwords.verify(presented("some password"), None, asker(&wait, caller, false), alone).await;
             running.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
             told
         };

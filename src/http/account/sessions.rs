@@ -4,7 +4,6 @@ use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use super::tokens::{RefreshToken, now_s};
 use super::users::{self, UserView};
 use crate::actors::entity::Caller;
 use crate::actors::runtime::client::{Asking, View, Wait};
@@ -13,6 +12,8 @@ use crate::actors::user::types::User;
 use crate::actors::values::{Email, Secret, SessionId, UserId};
 use crate::http::Edge;
 use crate::http::answer::problem::{Code, Problem, Result};
+use crate::http::keys::now_s;
+use crate::http::keys::refresh::RefreshToken;
 use crate::http::request::idempotency;
 
 /// What a client gets when it signs in or refreshes.

@@ -1,7 +1,6 @@
-//! What goes out: bodies with their tags, problems and their codes, and the document that describes both.
+//! What goes out: bodies with their tags, problems and their codes, and how values are described in the OpenAPI document.
 
 pub mod codes;
-pub mod openapi;
 pub mod outcomes;
 pub mod problem;
 pub mod reply;

@@ -5,8 +5,6 @@ pub mod admission;
 pub mod arrival;
 pub mod connection;
 pub mod descriptors;
-pub mod limits;
-pub mod origin;
 pub mod pipeline;
 pub mod serve;
 pub mod spelling;

@@ -3,7 +3,6 @@
 //! metrics, the access log. One hand-written layer and not eight stacked ones, because every request
 //! pays for it.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
@@ -19,10 +18,11 @@ use tower::{Layer, Service};
 
 use super::admission::Admitted;
 use super::arrival::{self, Room};
-use super::limits::{self, Verdict};
 use super::{spelling, waiting};
 use crate::http::Edge;
 use crate::http::answer::problem::{Code, Problem, Result};
+use crate::http::limits::{self, Verdict};
+use crate::http::openapi::Allowed;
 use crate::http::request::conditional::{self, Conditions};
 use crate::http::request::context::Context;
 
@@ -45,9 +45,6 @@ pub struct Front {
     /// What each path allows, for `Allow`.
     pub allowed: Arc<Allowed>,
 }
-
-/// Path patterns with the methods that they know, as an `Allow` field has them.
-pub type Allowed = HashMap<String, HeaderValue>;
 
 impl<S> Layer<S> for Front {
     type Service = FrontService<S>;
@@ -226,7 +223,7 @@ where
         match admitted {
             Some(admitted) => {
                 let node = (&edge.admission.waiting, &*edge.metrics);
-                waiting::attended(node, &context.said, || context.caller(), handling, admitted).await
+                waiting::attended(node, &context.wait, || context.caller(), handling, admitted).await
             }
             None => Some(handling.as_mut().await),
         }

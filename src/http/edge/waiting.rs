@@ -17,17 +17,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 
 use crate::config::Http;
+use crate::http::request::wait_notice::WaitNotice;
 use crate::metrics::Metrics;
 
 /// Many times what a request takes that only computes, also on a node with as many of them as may be.
@@ -36,26 +35,6 @@ pub const WORKS_AT_MOST: Duration = Duration::from_secs(1);
 /// How long an order that nothing holds up takes to be decided, with a margin. Shorter than [`WORKS_AT_MOST`],
 /// because a completion whose order is on its way does not compute.
 pub const DECIDES_SOON: Duration = Duration::from_millis(250);
-
-/// What a handler has said of its wait. The front layer runs the handler, and looks here whenever it has run.
-#[derive(Debug, Default)]
-pub struct Said {
-    aside: AtomicBool,
-    /// Set by a handler that waits for a decision and has an answer without it; cancelled to hear that answer.
-    decision: OnceLock<CancellationToken>,
-}
-
-impl Said {
-    /// From now on this request waits in a bounded queue of its own, and needs no place.
-    pub fn steps_aside(&self) {
-        self.aside.store(true, Ordering::Relaxed);
-    }
-
-    /// From now on this request waits for a decision. When the token is cancelled it is to answer with what is known.
-    pub fn awaits_decision(&self) -> &CancellationToken {
-        self.decision.get_or_init(CancellationToken::new)
-    }
-}
 
 /// The places for requests that wait, and the requests that wait without one.
 #[derive(Debug)]
@@ -155,12 +134,12 @@ enum Turn<T> {
 /// bound per caller. `None`: it was given up, to make room.
 pub async fn attended<F: Future, P>(
     (waiting, metrics): (&Waiting, &Metrics),
-    said: &Said,
+    wait: &WaitNotice,
     caller: impl Fn() -> String,
     mut handling: Pin<&mut F>,
     place: P,
 ) -> Option<F::Output> {
-    match while_it_works(&mut handling, said).await {
+    match while_it_works(&mut handling, wait).await {
         Turn::Done(output) => return Some(output),
         Turn::Aside => {
             drop(place);
@@ -184,23 +163,25 @@ pub async fn attended<F: Future, P>(
     let gives_way = parked.is_none();
     if gives_way {
         metrics.http_gave_way.inc();
-        said.decision.get()?.cancel();
+        if !wait.answer_with_what_is_known() {
+            return None;
+        }
     }
     let _counted = Counted::new(metrics);
     Some(handling.await)
 }
 
-async fn while_it_works<F: Future>(handling: &mut Pin<&mut F>, said: &Said) -> Turn<F::Output> {
+async fn while_it_works<F: Future>(handling: &mut Pin<&mut F>, wait: &WaitNotice) -> Turn<F::Output> {
     let mut at_most = pin!(sleep_until(Instant::now() + WORKS_AT_MOST));
     let mut decides = false;
     poll_fn(|context| {
         if let Poll::Ready(output) = handling.as_mut().poll(context) {
             return Poll::Ready(Turn::Done(output));
         }
-        if said.aside.load(Ordering::Relaxed) {
+        if wait.is_in_own_queue() {
             return Poll::Ready(Turn::Aside);
         }
-        if !decides && said.decision.get().is_some() {
+        if !decides && wait.is_awaiting_decision() {
             decides = true;
             let soon = Instant::now() + DECIDES_SOON;
             if soon < at_most.deadline() {
@@ -259,19 +240,19 @@ mod tests {
         let (admission, metrics) = (admission.clone(), metrics.clone());
         let task = tokio::spawn(async move {
             let admitted = admission.enter().await.expect("a place");
-            let said = Said::default();
+            let wait = WaitNotice::default();
             let handling = pin!(async {
                 match kind {
                     Kind::Plain => std::future::pending().await,
-                    Kind::Decision => said.awaits_decision().cancelled().await,
+                    Kind::Decision => wait.awaits_decision().cancelled().await,
                     Kind::Turn => {
-                        said.steps_aside();
+                        wait.waits_in_own_queue();
                         std::future::pending().await
                     }
                 }
                 "what is known"
             });
-            attended((&admission.waiting, &metrics), &said, || caller.to_owned(), handling, admitted).await
+            attended((&admission.waiting, &metrics), &wait, || caller.to_owned(), handling, admitted).await
         });
         tokio::time::sleep(WORKS_AT_MOST + Duration::from_millis(1)).await;
         task

@@ -13,9 +13,9 @@ use crate::actors::session::types::Session;
 use crate::actors::user::types::User;
 use crate::actors::values::{Role, Time, UserId};
 use crate::http::Edge;
-use crate::http::account::tokens::now_s;
 use crate::http::answer::problem::{Code, Problem, Result};
-use crate::http::edge::limits;
+use crate::http::keys::now_s;
+use crate::http::limits;
 
 /// The token of `Authorization: Bearer ...`; `None` without the header.
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {

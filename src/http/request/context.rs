@@ -10,13 +10,13 @@ use axum::http::request::Parts;
 use tokio::time::Instant;
 
 use super::idempotency::random_request_id;
+use super::origin::Origin;
+use super::wait_notice::WaitNotice;
 use super::who::Who;
 use crate::actors::values::RequestId;
 use crate::config::Config;
 use crate::http::answer::problem::{Code, Result};
-use crate::http::edge::limits::Verdict;
-use crate::http::edge::origin::Origin;
-use crate::http::edge::waiting::Said;
+use crate::http::limits::Verdict;
 
 /// The address at the other end of the connection; put into each request by the accept loop.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +37,7 @@ pub struct Context {
     /// Who asks, once that has been established.
     pub who: OnceLock<Who>,
     /// What the handler has said of its wait.
-    pub said: Said,
+    pub wait: WaitNotice,
     named: Option<String>,
     trace: Option<Trace>,
 }
@@ -61,7 +61,7 @@ impl Context {
             identity: OnceLock::new(),
             user_limit: OnceLock::new(),
             who: OnceLock::new(),
-            said: Said::default(),
+            wait: WaitNotice::default(),
             named: headers
                 .get("x-request-id")
                 .and_then(|value| value.to_str().ok())

@@ -11,8 +11,8 @@ use super::json;
 use crate::actors::runtime::client::Keyed;
 use crate::actors::values::RequestId;
 use crate::config::Idempotency;
-use crate::http::account::tokens::Keys;
 use crate::http::answer::problem::{Code, Problem, Result};
+use crate::http::keys::Keys;
 
 /// The longest key.
 pub const KEY_MAX: usize = 255;
@@ -183,7 +183,7 @@ mod tests {
         let uri: Uri = path.parse().expect("a path");
         let random = RequestId([9; 16]);
         let config = Config::default();
-        let keys = Keys::new(&config.auth, &crate::http::account::tokens::tests::keyring(&[1])).expect("usable keys");
+        let keys = crate::http::keys::tests::keys(&[1]);
         identify::<R>((&config.idempotency, &keys), key.as_ref(), scope, (&Method::POST, &uri), body.as_bytes(), random)
     }
 

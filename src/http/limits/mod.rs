@@ -1,6 +1,6 @@
 //! How many requests one caller may send: volume limits protect the others from him. They are counted in
 //! windows behind the small [`Limiter`] trait: in this process, or in Redis for all nodes ([`shared`]). (How many requests run at once, of
-//! all callers together, is the affair of [`super::admission`].)
+//! all callers together, is the affair of [`super::edge::admission`].)
 
 pub mod shared;
 

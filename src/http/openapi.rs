@@ -1,5 +1,7 @@
 //! The OpenAPI document: made of the handlers, with what holds for every route added in one place.
 
+use std::collections::HashMap;
+
 use axum::Extension;
 use axum::body::Bytes;
 use axum::http::{HeaderValue, header};
@@ -12,12 +14,11 @@ use utoipa::openapi::security::{
 };
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Required, ResponseBuilder};
 
-use super::problem::{Code, Document, Fault};
-use super::{outcomes, schema};
-use crate::http::edge::pipeline::Allowed;
-use crate::http::request::idempotency;
-use crate::http::request::json::Nothing;
-use crate::http::request::query::Query;
+use super::answer::problem::{Code, Document, Fault};
+use super::answer::{outcomes, schema};
+use super::request::idempotency;
+use super::request::json::Nothing;
+use super::request::query::Query;
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -149,6 +150,9 @@ fn may_be_keyed(operation: &mut Operation) {
         .schema(Some(text));
     parameters.push(key.build());
 }
+
+/// Path patterns with the methods that they know, as an `Allow` field has them.
+pub type Allowed = HashMap<String, HeaderValue>;
 
 /// What each path of the document allows. GET brings HEAD, and OPTIONS is always answered.
 pub fn allowed(document: &OpenApi) -> Allowed {
