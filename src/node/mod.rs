@@ -297,12 +297,12 @@ async fn serve<T>(
             return Err(error.into());
         }
     };
-    let fail = runtime.fail_handle();
+    let (fail, makes_progress) = (runtime.fail_handle(), runtime.progress_handle());
     let drained = CancellationToken::new();
     let until = drained.clone();
     let staying = tokio::spawn(async move {
         tokio::select! {
-            why = member.stay() => fail(why),
+            why = member.stay(makes_progress) => fail(why),
             () = until.cancelled() => {}
         }
         member

@@ -7,7 +7,7 @@ use souk::persistence::{Batch, EntityKey, Record, Refusal, StoreError};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::proxy::{Cut, Proxy};
-use super::{name, open, postgres};
+use super::{impatient, name, open, open_with, postgres};
 
 /// A slot's row is held by somebody, as by a claim that waits for a standby, or by a connection that was lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -56,6 +56,82 @@ async fn a_slot_that_stays_locked_is_refused_alone() {
     let [first, second, third] = records;
     for (slot, written) in [(0, vec![first, more]), (1, vec![second]), (2, vec![third])] {
         assert_eq!(scribe.feed(slot).await, written);
+    }
+}
+
+/// What the server says of one slot's records: an error each time, or nothing for as long as a statement may take.
+const MEETS: [(&str, &str); 5] = [
+    ("raise exception 'as a page of another relation' using errcode = 'XX000'", "XX000"),
+    ("raise exception 'no memory for it' using errcode = '53200'", "53200"),
+    ("raise exception 'a trigger of an operator'", "P0001"),
+    ("raise exception 'out of its range' using errcode = '22003'", "22003"),
+    ("perform pg_sleep(60)", "57014"),
+];
+
+/// One slot's records make each statement fail that has them: the others of the batch are written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_the_server_fails_each_time_is_refused_alone() {
+    let server = postgres::shared();
+    let database = name();
+    let url = server.database(&database).await;
+    let mut scribe = Scribe::claim(open_with(&url, impatient()).await.expect("it opens")).await;
+    let client = server.client(&database).await;
+    for (meets, code) in MEETS {
+        spoil(&client, meets).await;
+        let records = [(0, "a"), (1, "b"), (2, "c"), (3, "d")].map(|(slot, id)| scribe.record(slot, id));
+        let refused = scribe.append(&records).await;
+        assert!(matches!(&refused[..], [(1, Refusal::Rejected(why))] if why.contains(code)), "{code}: {refused:?}");
+        client.batch_execute("drop trigger meets on souk_records").await.expect("well again");
+        scribe.commit(&records[1..2]).await;
+        let ends = [0, 1, 2, 3].map(|slot| scribe.head(slot).seq);
+        assert_eq!(ends, [ends[0]; 4], "{code}");
+        for record in records {
+            assert_eq!(scribe.feed(record.slot).await.pop(), Some(record));
+        }
+    }
+}
+
+/// What the server cannot read is damage, and is said to be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_cannot_be_read_is_damage() {
+    let server = postgres::shared();
+    let database = name();
+    let url = server.database(&database).await;
+    let mut scribe = Scribe::claim(open(&url).await).await;
+    let client = server.client(&database).await;
+    for code in ["58030", "58P01", "XX001", "XX002"] {
+        spoil(&client, &format!("raise exception 'could not read block' using errcode = '{code}'")).await;
+        let records = [(0, "a"), (1, "b")].map(|(slot, id)| scribe.record(slot, id));
+        let outcome = scribe.journal.append(Batch::of(SCRIBE, records.clone())).await;
+        assert!(matches!(&outcome, Err(StoreError::Damaged(why)) if why.contains(code)), "{outcome:?}");
+        client.batch_execute("drop trigger meets on souk_records").await.expect("well again");
+        scribe.commit(&records).await;
+    }
+}
+
+async fn spoil(client: &tokio_postgres::Client, meets: &str) {
+    let sql = format!(
+        "create or replace function meet() returns trigger language plpgsql as
+            $$ begin if new.slot = 1 then {meets}; end if; return new; end $$;
+        create trigger meets before insert on souk_records for each row execute function meet()"
+    );
+    client.batch_execute(&sql).await.expect("a trigger");
+}
+
+/// Somebody has locked a whole table, as to make an index of it: no slot is to blame, and none is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locked_table_refuses_no_slot() {
+    let url = postgres::shared().database(&name()).await;
+    let (holder, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("a connection");
+    tokio::spawn(connection);
+    let mut scribe = Scribe::claim(open(&url).await).await;
+    let records = [(0, "a"), (1, "b")].map(|(slot, id)| scribe.record(slot, id));
+    for part in [&records[..1], &records[1..]] {
+        holder.batch_execute("begin; lock table souk_records in share mode").await.expect("a lock");
+        let outcome = scribe.journal.append(Batch::of(SCRIBE, part.to_vec())).await;
+        assert!(matches!(&outcome, Err(StoreError::Unavailable(why)) if why.contains("55P03")), "{outcome:?}");
+        holder.batch_execute("commit").await.expect("the end of the lock");
+        scribe.commit(part).await;
     }
 }
 

@@ -147,13 +147,14 @@ impl Prepared {
         tokio::spawn(end_with(supervisor.clone(), stopping.clone(), dispatcher.clone()));
         let client = Client::new(router.clone());
         let pruning = prune(journal.clone(), metrics);
-        Ok(Runtime { client, dispatcher, ownership, journal, supervisor, stopping, pruning })
+        Ok(Runtime { client, gathering, dispatcher, ownership, journal, supervisor, stopping, pruning })
     }
 }
 
 /// A running runtime.
 pub struct Runtime {
     pub client: Client,
+    gathering: Arc<Gathering>,
     dispatcher: Arc<Dispatcher>,
     pub ownership: Arc<Ownership>,
     journal: Arc<dyn Journal>,
@@ -182,6 +183,12 @@ impl Runtime {
     pub fn fail_handle(&self) -> impl FnOnce(StoreError) + Send + use<> {
         let dispatcher = self.dispatcher.clone();
         move |error| dispatcher.store_failed(error)
+    }
+
+    /// Asks whether this node may say that it lives: while what its slots write settles.
+    pub fn progress_handle(&self) -> impl Fn() -> bool + Send + use<> {
+        let gathering = self.gathering.clone();
+        move || gathering.makes_progress()
     }
 
     /// Tells when the store must not be used any more.

@@ -18,6 +18,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::time::Instant;
 
 use super::envelope::{AskError, Reply, ReplyTo};
 use super::slot::{Dispatch, SlotShared};
@@ -129,6 +130,10 @@ pub trait EffectSink: Send + Sync + 'static {
     fn store_failed(&self, error: StoreError);
 }
 
+/// A batch that takes longer than this is stuck. The slowest sound one, in which a store looks for the slot that it
+/// fails because of, takes less.
+const PROGRESS_WITHIN: Duration = Duration::from_secs(30);
+
 /// Where submissions gather.
 pub struct Gathering {
     pub room: Arc<Room>,
@@ -140,6 +145,8 @@ pub struct Gathering {
 struct Queue {
     waiting: VecDeque<Submission>,
     poked: bool,
+    /// Since when something waits, or is on its way, and nothing has settled.
+    busy_since: Option<Instant>,
     /// Generations that have ended, by slot: their submissions are refused.
     ended: HashMap<Slot, (u64, Ended)>,
 }
@@ -159,10 +166,26 @@ impl Gathering {
             self.room.take(records, bytes);
             queue.waiting.push_back(submission);
         }
-        if !queue.waiting.is_empty() && !std::mem::replace(&mut queue.poked, true) {
+        if queue.waiting.is_empty() {
+            return;
+        }
+        queue.busy_since.get_or_insert_with(Instant::now);
+        if !std::mem::replace(&mut queue.poked, true) {
             drop(queue);
             self.poke();
         }
+    }
+
+    /// Whether what is handed over settles, one way or the other. A node renews its lease only while this holds: one
+    /// whose store takes its renewals and not its records would keep its slots from everybody for ever.
+    pub fn makes_progress(&self) -> bool {
+        self.queue.lock().busy_since.is_none_or(|since| since.elapsed() < PROGRESS_WITHIN)
+    }
+
+    /// A batch has settled.
+    fn settled(&self) {
+        let mut queue = self.queue.lock();
+        queue.busy_since = (!queue.waiting.is_empty()).then(Instant::now);
     }
 
     /// Whether nothing waits to be committed.
@@ -319,6 +342,7 @@ impl WriterArguments {
         let ended = self.append(batch).await;
         drop(lent);
         self.settle(pending, ended);
+        self.gathering.settled();
     }
 
     /// `ended`: slots whose records were not written, or may not have been.

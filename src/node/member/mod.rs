@@ -117,14 +117,19 @@ impl Member {
     ) -> Result<T, E> {
         tokio::select! {
             done = work => done,
-            why = self.stay() => Err(why.into()),
+            why = self.stay(|| true) => Err(why.into()),
         }
     }
 
-    /// Renews the lease for as long as it is polled. It ends with the reason why this node must stop: somebody
-    /// else has taken over.
-    pub async fn stay(&mut self) -> StoreError {
+    /// Renews the lease for as long as it is polled and the node makes progress. It ends with the reason why this node
+    /// must stop: somebody else has taken over.
+    pub async fn stay(&mut self, makes_progress: impl Fn() -> bool) -> StoreError {
         loop {
+            if !makes_progress() {
+                tracing::error!("the lease is not renewed: what this node writes does not settle");
+                sleep(RENEW_EVERY).await;
+                continue;
+            }
             let sent = Moment::now();
             match self.renew(sent).await {
                 Ok(()) => sleep(RENEW_EVERY).await,

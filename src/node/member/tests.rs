@@ -31,7 +31,7 @@ async fn a_node_that_stands_still_for_the_lease_is_gone_and_one_that_renews_is_n
     let mut living = second;
     tokio::select! {
         entered = enter(store.clone()) => is_in_use(entered),
-        why = living.stay() => panic!("{why}"),
+        why = living.stay(|| true) => panic!("{why}"),
     }
     // Who has left is not waited for.
     living.leave().await;
@@ -69,7 +69,7 @@ async fn who_could_not_renew_because_the_store_stalled_is_not_gone() {
     reading.fail_at(Call::Read, 3, slow(10_000, 0));
     let watching = tokio::spawn(enter(reading));
     tokio::time::sleep(Duration::from_millis(11_500)).await;
-    let why = tokio::time::timeout(Duration::from_secs(10), first.stay()).await;
+    let why = tokio::time::timeout(Duration::from_secs(10), first.stay(|| true)).await;
     assert!(why.is_err(), "it goes on: {why:?}");
     is_in_use(watching.await.expect("a task"));
 }
@@ -93,7 +93,7 @@ async fn serve_for_a_while(store: Memory, join_ms: u64) -> anyhow::Result<()> {
     let slow_join = Faulty::new(store);
     slow_join.fail_at(Call::Member, 1, slow(join_ms, 0));
     let mut member = enter(slow_join).await?;
-    let ended = tokio::time::timeout(Duration::from_secs(20), member.stay()).await;
+    let ended = tokio::time::timeout(Duration::from_secs(20), member.stay(|| true)).await;
     assert!(ended.is_err(), "nobody takes over: {ended:?}");
     Ok(())
 }
@@ -108,7 +108,7 @@ async fn who_comes_back_in_time_stays_and_who_was_about_to_take_over_does_not() 
     slow_join.fail_at(Call::Member, 1, slow(3_000, 0));
     let taking_over = tokio::spawn(enter(slow_join));
     tokio::time::sleep(LEASE + Duration::from_secs(2)).await;
-    let ended = tokio::time::timeout(Duration::from_secs(20), first.stay()).await;
+    let ended = tokio::time::timeout(Duration::from_secs(20), first.stay(|| true)).await;
     assert!(ended.is_err(), "it goes on: {ended:?}");
     assert!(first.lease.is_valid());
     is_in_use(taking_over.await.expect("a task"));
@@ -167,10 +167,23 @@ async fn a_node_list_that_is_damaged_for_a_while_ends_no_node() {
     let mut member = enter(store.clone()).await.expect("nobody is there");
     for _ in 0..3 {
         store.fail_next(Call::Member, Fault::Damaged);
-        let ended = tokio::time::timeout(RENEW_EVERY / 2, member.stay()).await;
+        let ended = tokio::time::timeout(RENEW_EVERY / 2, member.stay(|| true)).await;
         assert!(ended.is_err(), "{ended:?}");
     }
     let before = member.row.lease;
-    let ended = tokio::time::timeout(RENEW_EVERY / 2, member.stay()).await;
+    let ended = tokio::time::timeout(RENEW_EVERY / 2, member.stay(|| true)).await;
     assert!(ended.is_err() && member.row.lease > before, "{ended:?}");
+}
+
+/// The store takes its renewals, and not its records: it keeps its slots from nobody, and goes on when they settle.
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_records_do_not_settle_does_not_renew() {
+    let store = Memory::new(4);
+    let mut member = enter(store.clone()).await.expect("nobody is there");
+    let before = store.nodes().await.expect("the list");
+    let ended = tokio::time::timeout(LEASE, member.stay(|| false)).await;
+    assert!(ended.is_err(), "{ended:?}");
+    assert_eq!(store.nodes().await.expect("the list"), before);
+    let ended = tokio::time::timeout(RENEW_EVERY, member.stay(|| true)).await;
+    assert!(ended.is_err() && store.nodes().await.expect("the list") != before, "{ended:?}");
 }

@@ -21,6 +21,9 @@ const VERSIONS: &str = "select e.slot, e.kind, e.id, coalesce((
 /// How long an append waits for slots that are locked: for a claim that is being made. Whoever holds a row longer
 /// (what is left of a connection that was lost, an operator's transaction) holds up that slot, and no other.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// How long an append looks for the slots that a statement fails because of, in statements that take as long as they
+/// may. (Two rounds of pieces come down to single slots.)
+const SEARCH: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 
@@ -82,7 +85,7 @@ pub async fn append(pools: &Pools, batch: Batch) -> Result<Vec<(Slot, Refusal)>,
 impl Append<'_> {
     async fn all(&mut self, plans: Vec<&SlotPlan>) -> Result<(), Failure> {
         let mut parts = VecDeque::from([(plans, Care::Quick)]);
-        let deadline = Instant::now() + PATIENCE;
+        let (mut search_until, mut wait_until) = (None, None);
         let mut pause = PAUSE;
         while let Some((part, care)) = parts.pop_front() {
             if part.is_empty() {
@@ -90,20 +93,22 @@ impl Append<'_> {
             }
             let is_quick = care == Care::Quick && part.iter().all(|plan| plan.is_plain());
             let sent = if is_quick { self.quick(&part).await } else { self.careful(&part).await };
-            let left = match sent {
-                Ok(left) => left,
-                // Somebody's data is to blame: everybody else's is written.
-                Err(Failure::Data(why)) => {
-                    match part[..] {
-                        [alone] => drop(self.refusals.insert(alone.slot, Refusal::Rejected(why))),
-                        _ => {
-                            let (front, back) = part.split_at(part.len() / 2);
-                            parts.extend([(front.to_vec(), care), (back.to_vec(), care)]);
-                        }
+            let (left, why) = match sent {
+                Ok(left) => (left, None),
+                // One of them is to blame: everybody else's is written.
+                Err(Failure::Statement(why)) => {
+                    let until =
+                        *search_until.get_or_insert_with(|| Instant::now() + self.pools.appends.limit() * SEARCH);
+                    if part.len() == 1 {
+                        self.refuse(&part, &why);
+                    } else if Instant::now() < until {
+                        parts.extend(pieces(&part).map(|piece| (piece, care)));
+                    } else {
+                        self.refuse_beside_others(&part, why)?;
                     }
                     continue;
                 }
-                Err(Failure::Retry(_) | Failure::Locked(_)) => part,
+                Err(Failure::Retry(why) | Failure::Locked(why)) => (part, Some(why)),
                 Err(other) => return Err(other),
             };
             if is_quick {
@@ -113,10 +118,12 @@ impl Append<'_> {
             if left.is_empty() {
                 continue;
             }
-            // Nothing of theirs is written, and nobody else need wait for them any longer.
-            if Instant::now() >= deadline {
-                let held = |slot| Refusal::Rejected(format!("somebody holds the row of slot {slot}"));
-                self.refusals.extend(left.iter().map(|plan| (plan.slot, held(plan.slot))));
+            if Instant::now() >= *wait_until.get_or_insert_with(|| Instant::now() + PATIENCE) {
+                match why {
+                    // It leaves out locked rows: a table is locked.
+                    Some(why) => self.refuse_beside_others(&left, why)?,
+                    None => self.held(&left),
+                }
                 continue;
             }
             tokio::time::sleep(pause).await;
@@ -124,6 +131,26 @@ impl Append<'_> {
             parts.push_back((left, Care::Careful));
         }
         Ok(())
+    }
+
+    /// Nothing of these slots is written, and nobody waits for them any longer.
+    fn refuse(&mut self, part: &[&SlotPlan], why: &str) {
+        self.refusals.extend(part.iter().map(|plan| (plan.slot, Refusal::Rejected(why.to_owned()))));
+    }
+
+    /// Slots that the server would not take: where it took others. Else it is the store that takes nothing now.
+    fn refuse_beside_others(&mut self, part: &[&SlotPlan], why: String) -> Result<(), Failure> {
+        if !self.has_written {
+            return Err(Failure::NotDone(why));
+        }
+        self.refuse(part, &why);
+        Ok(())
+    }
+
+    /// Nobody else need wait any longer for slots whose rows somebody holds.
+    fn held(&mut self, left: &[&SlotPlan]) {
+        let why = |slot| Refusal::Rejected(format!("somebody holds the row of slot {slot}"));
+        self.refusals.extend(left.iter().map(|plan| (plan.slot, why(plan.slot))));
     }
 
     /// Sends plain parts; the answer is which of them were not written.
@@ -189,6 +216,12 @@ impl Append<'_> {
         let beyond = || Refusal::Rejected("a number beyond what the store can keep".into());
         Ok(admitted.refusals.into_iter().next().map_or_else(beyond, |(_, why)| why))
     }
+}
+
+/// A part that failed, in as many pieces as each has slots: a slot for which the server needs all its time is found by
+/// waiting twice.
+fn pieces<'p>(part: &[&'p SlotPlan]) -> impl Iterator<Item = Vec<&'p SlotPlan>> {
+    part.chunks(part.len().isqrt().max(1)).map(<[_]>::to_vec)
 }
 
 async fn judged(lent: &mut Lent, owner: &str, part: &[&SlotPlan]) -> Result<HashMap<Slot, Verdict>, Failure> {

@@ -177,6 +177,11 @@ async fn set_up(client: &Client, session: &str) -> Result<(), tokio_postgres::Er
 }
 
 impl Lender {
+    /// How long a statement may take in all.
+    pub fn limit(&self) -> Duration {
+        self.limit
+    }
+
     pub async fn lend(&self) -> Result<Lent, Failure> {
         match self.pool.get().await {
             Ok(object) => Ok(Lent { object: Some(object), limit: self.limit }),
@@ -229,7 +234,7 @@ impl Lent {
     /// Whatever has failed may be in a state, or be a server, that the next one should not meet: a primary that
     /// became a standby answers, and says no.
     fn lose(&mut self, failure: Failure) -> Failure {
-        if !matches!(failure, Failure::Retry(_) | Failure::Locked(_) | Failure::Data(_)) {
+        if !matches!(failure, Failure::Retry(_) | Failure::Locked(_)) {
             self.object.take().map(Object::take);
         }
         failure

@@ -14,8 +14,9 @@ pub enum Failure {
     Retry(String),
     /// Undone because somebody holds a lock for longer than it was to be waited for.
     Locked(String),
-    /// Undone because of the data in it.
-    Data(String),
+    /// Undone, and not because of the server as a whole: of the data in it, of a page that it meets, of what it takes
+    /// of time or memory. What others ask may succeed.
+    Statement(String),
     /// Sent, and nobody knows.
     Unknown(String),
     /// The server has found its files damaged.
@@ -31,7 +32,7 @@ impl Failure {
             Failure::NotDone(why)
             | Failure::Retry(why)
             | Failure::Locked(why)
-            | Failure::Data(why)
+            | Failure::Statement(why)
             | Failure::Unknown(why) => StoreError::Unavailable(why),
             Failure::Damaged(why) => StoreError::Damaged(why),
             Failure::Fatal(why) => StoreError::Fatal(why),
@@ -49,7 +50,7 @@ impl Failure {
     /// The same of a statement that was only about to be sent.
     pub fn before_sending(self) -> Failure {
         match self {
-            Failure::Unknown(why) | Failure::Retry(why) | Failure::Locked(why) | Failure::Data(why) => {
+            Failure::Unknown(why) | Failure::Retry(why) | Failure::Locked(why) | Failure::Statement(why) => {
                 Failure::NotDone(why)
             }
             other => other,
@@ -75,18 +76,32 @@ pub fn classify(error: &Error) -> Failure {
     if *code == SqlState::LOCK_NOT_AVAILABLE {
         return Failure::Locked(why);
     }
-    if [SqlState::DATA_CORRUPTED, SqlState::INDEX_CORRUPTED].contains(code) {
+    if DAMAGE.contains(code) {
         return Failure::Damaged(why);
     }
     if [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_COLUMN].contains(code) {
         return Failure::Fatal(format!("the tables are not souk's: {why}"));
     }
-    match &code.code()[..2] {
-        "22" | "23" | "54" => Failure::Data(why),
+    match code.code().get(..2) {
         // 40003: the server itself does not know; 08: it has lost its own connection.
-        "40" | "08" => Failure::Unknown(why),
-        _ => Failure::NotDone(why),
+        Some("40" | "08") => Failure::Unknown(why),
+        _ if is_of_the_server(code) => Failure::NotDone(why),
+        _ => Failure::Statement(why),
     }
+}
+
+/// What the server cannot read of its own files, or reads and finds wrong.
+const DAMAGE: [SqlState; 4] =
+    [SqlState::DATA_CORRUPTED, SqlState::INDEX_CORRUPTED, SqlState::IO_ERROR, SqlState::UNDEFINED_FILE];
+
+/// Whether every statement would meet the same error: the server is full, read-only, starting or stopping, does not
+/// know us, or does not understand us. (The statement itself may be to blame where it has run out of memory or time.)
+fn is_of_the_server(code: &SqlState) -> bool {
+    const CLASSES: [&str; 13] = ["0A", "0B", "0L", "0P", "25", "26", "28", "2D", "3D", "3F", "42", "55", "F0"];
+    let of = |class: &str| code.code().starts_with(class);
+    CLASSES.into_iter().any(of)
+        || (of("53") && *code != SqlState::OUT_OF_MEMORY)
+        || (of("57") && *code != SqlState::QUERY_CANCELED)
 }
 
 /// The error with what is behind it: "error connecting to server" alone helps nobody.

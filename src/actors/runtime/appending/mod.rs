@@ -95,8 +95,7 @@ impl WriterArguments {
     }
 
     /// The store has met damage in one of the slots, and does not say in which: each slot's part goes by itself, so
-    /// that the damage of one is no other's concern. What had been written all the same is refused now, and its slot
-    /// looks what is durable.
+    /// that the damage of one is no other's concern. What had been written before is refused now, and found there.
     async fn append_apart(&self, batch: Batch, why: Arc<str>) -> HashMap<Slot, Ended> {
         let mut parts: BTreeMap<Slot, Batch> = BTreeMap::new();
         let Batch { owner, records, snapshots } = batch;
@@ -115,7 +114,7 @@ impl WriterArguments {
         for (slot, part) in parts {
             let why = match self.send(&part).await.0 {
                 Ok(refused) => {
-                    ended.extend(self.written(&part, self::ended(refused, &Ended::Unknown)));
+                    ended.extend(self.judged(&part, refused).await);
                     continue;
                 }
                 Err(StoreError::Damaged(why)) => Ended::Damaged(why.into()),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures::FutureExt;
 use parking_lot::Mutex;
@@ -192,4 +193,44 @@ async fn a_node_whose_lease_lapses_gives_an_append_up() {
     assert_eq!(bench.store.calls(Call::Append), 4);
     assert_eq!(answer(refused), Err(AskError::Unavailable));
     assert_eq!(*bench.seen.ended.lock(), [(1, Ended::Refused)]);
+}
+
+/// The store has written one slot's part before it met the damage of another's.
+#[tokio::test(start_paused = true)]
+async fn what_was_written_before_damage_was_met_is_acknowledged() {
+    let mut bench = Bench::new().await;
+    let records = [bench.scribe.record(1, "a"), bench.scribe.record(2, "b")];
+    bench.store.inner().append(batch(&records[0])).await.expect("appended");
+    bench.store.damage(2, Part::Records);
+    let answers = records.clone().map(|record| bench.submit(record));
+    bench.writer.commit_gathered().await;
+    assert_eq!(answers.map(answer), [Ok(1), Err(AskError::Unknown)]);
+    assert!(matches!(bench.seen.ended.lock()[..], [(2, Ended::Damaged(_))]));
+}
+
+/// The store is unavailable for what is appended, for as long as it likes.
+#[tokio::test(start_paused = true)]
+async fn a_writer_whose_batch_does_not_settle_makes_no_progress() {
+    let mut bench = Bench::new().await;
+    for call in 1..=60 {
+        bench.store.fail_at(Call::Append, call, Fault::FailBefore);
+    }
+    assert!(bench.writer.gathering.makes_progress(), "nothing waits");
+    let record = bench.scribe.record(1, "a");
+    let made = bench.submit(record);
+    let stuck = async {
+        while bench.writer.gathering.makes_progress() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::select! {
+        () = bench.writer.commit_gathered() => panic!("it is stuck for longer than that"),
+        () = stuck => {}
+    }
+    drop(made); // cut off with its batch
+    let record = Record { seq: 1, version: 1, ..bench.scribe.record(1, "a") };
+    let made = bench.submit(record);
+    bench.writer.commit_gathered().await;
+    assert_eq!(answer(made), Ok(1));
+    assert!(bench.writer.gathering.makes_progress());
 }
