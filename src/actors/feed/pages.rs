@@ -81,36 +81,68 @@ impl Pages {
                 None => {
                     let read = read(self.journal.clone(), key).boxed().shared();
                     kept.pages.insert(key, Entry { read: read.clone(), bytes: 0 });
-                    kept.evict();
+                    let evicted = kept.evict();
+                    drop(kept);
+                    drop(evicted);
                     read
                 }
             }
         };
-        let page = read.clone().await;
-        self.kept.lock().done(key, &read, page.as_ref().ok());
+        let mut waiting = Waiting { pages: self, key, read: Some(read.clone()) };
+        let page = read.await;
+        if let Some(read) = waiting.read.take() {
+            let let_go = self.kept.lock().done(key, &read, page.as_ref().ok());
+            drop(let_go); // their memory is given back while nobody waits for the lock
+        }
         page
     }
 }
 
+/// Somebody who waits for a read. Where the last one gives up, the read is given up too: who comes next begins it anew,
+/// and does not wait for an answer that has been late once.
+struct Waiting<'p> {
+    pages: &'p Pages,
+    key: (Slot, u64),
+    read: Option<Read>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let Some(read) = self.read.take() else { return };
+        let mut kept = self.pages.kept.lock();
+        let is_mine = kept.pages.get(&self.key).is_some_and(|entry| entry.read.ptr_eq(&read));
+        drop(read);
+        let given_up = match kept.pages.get(&self.key) {
+            Some(entry) if is_mine && entry.read.strong_count() == Some(1) => kept.pages.remove(&self.key),
+            _ => None,
+        };
+        drop(kept);
+        drop(given_up);
+    }
+}
+
 impl Kept {
-    /// A read has ended. Only a full page is kept: one that grows must be read again.
-    fn done(&mut self, key: (Slot, u64), read: &Read, page: Option<&Page>) {
-        let Some(entry) = self.pages.get_mut(&key).filter(|entry| entry.read.ptr_eq(read)) else { return };
+    /// A read has ended. Only a full page is kept: one that grows must be read again. The answer is what is let go.
+    fn done(&mut self, key: (Slot, u64), read: &Read, page: Option<&Page>) -> Vec<Entry> {
+        let Some(entry) = self.pages.get_mut(&key).filter(|entry| entry.read.ptr_eq(read)) else { return Vec::new() };
         match page.filter(|page| page.is_full) {
             Some(page) => {
                 self.bytes += page.bytes - entry.bytes;
                 entry.bytes = page.bytes;
-                self.evict();
+                self.evict()
             }
-            None => drop(self.pages.remove(&key)),
+            None => self.pages.remove(&key).into_iter().collect(),
         }
     }
 
-    fn evict(&mut self) {
+    fn evict(&mut self) -> Vec<Entry> {
+        let mut evicted = Vec::new();
         while self.bytes > BYTES_MAX || self.pages.len() > PAGES_MAX {
             let Some((_, entry)) = self.pages.pop_front() else { break };
             self.bytes -= entry.bytes;
+            evicted.push(entry);
         }
+        evicted
     }
 }
 
@@ -127,4 +159,32 @@ async fn read(journal: Arc<dyn Journal>, (slot, number): (Slot, u64)) -> Result<
     let is_full = records.last().is_some_and(|last| last.seq == end);
     let bytes = records.iter().map(Record::encoded_len).sum();
     Ok(Page { records: records.into_iter().map(Arc::new).collect(), first, bytes, is_full })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::poll;
+
+    use super::*;
+    use crate::actors::feed::tests::Gated;
+
+    #[tokio::test]
+    async fn a_read_that_everybody_gives_up_is_begun_anew_and_no_other() {
+        let journal = Arc::new(Gated::new());
+        let pages = Pages::new(journal.clone());
+        journal.hold_up();
+        let (mut one, mut two) = (pages.behind(0, 0).boxed(), pages.behind(0, 0).boxed());
+        assert!(poll!(&mut one).is_pending() && poll!(&mut two).is_pending());
+        drop(one);
+        let mut three = pages.behind(0, 0).boxed();
+        assert!(poll!(&mut three).is_pending());
+        assert_eq!(journal.pages(), 1, "somebody still waits for the first read");
+        drop((two, three));
+        assert!(pages.kept.lock().pages.is_empty());
+        let mut four = pages.behind(0, 0).boxed();
+        assert!(poll!(&mut four).is_pending());
+        assert_eq!(journal.pages(), 2);
+        journal.let_go();
+        assert!(four.await.is_ok_and(|page| page.behind(0).is_empty()));
+    }
 }
