@@ -128,7 +128,7 @@ async fn a_consumer_gets_every_record_in_order_through_restarts_and_passivation(
             let heads = journal.heads().await.expect("the heads");
             for (slot, head) in (0..).zip(heads) {
                 while !progress.reached(slot, head.seq, LONG).await {
-                    tokio::time::sleep(Duration::from_millis(5)).await; // it has not begun yet
+                    progress.running().await; // it has not begun yet
                 }
             }
             let mut all = BTreeSet::new();

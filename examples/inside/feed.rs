@@ -77,7 +77,7 @@ async fn consume(store: Arc<dyn Store>, heads: &[SlotHead], records: usize) -> a
     for (slot, head) in (0..).zip(heads) {
         while !progress.reached(slot, head.seq, BOUND).await {
             ensure!(began.elapsed() < BOUND, "the consumer does not catch up");
-            tokio::time::sleep(Duration::from_millis(1)).await; // it has not begun yet
+            progress.running().await; // it has not begun yet
         }
     }
     let consumed_s = began.elapsed().as_secs_f64();

@@ -1,11 +1,10 @@
 //! What a consumer's actor does all its life: takes what is new, and rests.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -14,6 +13,7 @@ use super::consumer::{Batch, ConsumerError};
 use super::position::Position;
 use super::progress::{Mode, Progress};
 use super::reader::{READS_AT_ONCE, TakeError};
+use super::reads::Reads;
 use super::tail::Look;
 use super::taken::{Taken, Wanted};
 use crate::actors::runtime::pauses::Pauses;
@@ -28,8 +28,6 @@ const PACE_WHEN_URGENT: Duration = Duration::from_millis(1);
 const REST_MAX: Duration = Duration::from_millis(250);
 /// The records, and about the bytes, that a consumer is given at once.
 const BATCH: Wanted = Wanted { records: 4_096, bytes: 8 << 20 };
-/// How long a read of the journal may take. The slot is tried again.
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// After a failure, of a slot or of the consumer.
 const PAUSES: Pauses = Pauses::new(Duration::from_millis(250), Duration::from_secs(10));
 
@@ -40,14 +38,13 @@ pub(super) struct Follow {
     positions: Option<Vec<Position>>,
     rebuild: Option<Reason>,
     failing: BTreeMap<Slot, Failing>,
-    /// What is being read of the journal, of which slots, and what has been read.
-    reads: FuturesUnordered<BoxFuture<'static, Read>>,
-    reading: BTreeSet<Slot>,
-    ready: Vec<Read>,
+    reads: Reads,
+    /// When it last rested until something else than a read ended.
     rested_at: Instant,
+    /// When it last looked which slots are behind; and whether it is to look again at once.
+    looked_at: Instant,
+    is_look_due: bool,
 }
-
-type Read = (Slot, Result<Option<Taken>, TakeError>);
 
 /// A batch that grows.
 #[derive(Default)]
@@ -62,6 +59,10 @@ impl Gathered {
         self.records += taken.records.len();
         self.bytes += taken.bytes;
         self.batch.slots.push(taken.into_batch());
+    }
+
+    fn is_full(&self) -> bool {
+        self.records >= BATCH.records || self.bytes >= BATCH.bytes
     }
 }
 
@@ -93,16 +94,17 @@ impl Reason {
 impl Follow {
     pub fn new(feed: Arc<Feed>, progress: Arc<Progress>) -> Follow {
         progress.forget_failing_slots();
+        let (now, reads) = (Instant::now(), Reads::new(feed.clone(), progress.clone()));
         Follow {
             feed,
             progress,
             positions: None,
             rebuild: None,
             failing: BTreeMap::new(),
-            reads: FuturesUnordered::new(),
-            reading: BTreeSet::new(),
-            ready: Vec::new(),
-            rested_at: Instant::now(),
+            reads,
+            rested_at: now,
+            looked_at: now,
+            is_look_due: true,
         }
     }
 
@@ -141,6 +143,7 @@ impl Follow {
             self.rebuild = Some(Reason::Asked);
         }
         if self.progress.is_paused() {
+            self.reads.clear();
             return Ok(());
         }
         if self.positions.is_none() && self.rebuild.is_none() {
@@ -154,7 +157,7 @@ impl Follow {
         // After a failure it is not known what the consumer has kept: it is asked.
         self.positions = outcome.is_ok().then_some(positions);
         if self.positions.is_none() || self.rebuild.is_some() {
-            self.forget_reads();
+            self.reads.clear();
         }
         outcome
     }
@@ -202,7 +205,7 @@ impl Follow {
 
     async fn build(&mut self, reason: Reason) -> Result<(), ConsumerError> {
         self.positions = None;
-        self.forget_reads();
+        self.reads.clear();
         self.failing.clear();
         self.progress.forget_failing_slots();
         self.progress.set_mode(Mode::Rebuilding);
@@ -230,113 +233,127 @@ impl Follow {
         Ok(())
     }
 
-    /// Takes what is new, until nothing is or somebody wants something else.
+    /// Takes what is new, until nothing is or somebody wants something else. What is written meanwhile is for the next
+    /// round, so that one ends.
     async fn round(&mut self, positions: &mut [Position]) -> Result<(), ConsumerError> {
         let (notice, began) = (self.progress.told(), Instant::now());
-        while self.pass(positions).await? {
-            if self.progress.is_interrupted() {
+        loop {
+            self.take_read(positions).await?;
+            self.reads.start(positions);
+            if self.rebuild.is_some() || self.progress.is_interrupted() {
                 return Ok(());
             }
+            // While slots are being read, it is not looked after each page whether others are behind too.
+            let is_due = std::mem::take(&mut self.is_look_due) || self.looked_at + PACE <= Instant::now();
+            if !is_due && !self.reads.is_empty() {
+                return Ok(());
+            }
+            self.looked_at = Instant::now();
+            let is_there_more = self.take_new(positions).await?;
+            self.reads.start(positions);
+            if !is_there_more {
+                break;
+            }
+            self.is_look_due = true;
         }
         self.progress.consumer.turn().await?;
-        if self.rebuild.is_none() {
-            self.progress.set_mode(Mode::Running);
-            if self.reads.is_empty() {
-                self.progress.served(notice, began);
-            }
+        self.progress.set_mode(Mode::Running);
+        if self.reads.is_empty() {
+            self.progress.served(notice, began);
         }
         Ok(())
     }
 
-    /// Takes what the tail has of the slots that are behind, and what has been read of the journal; has the journal
-    /// read where the tail does not reach back. Whether there may be more at once.
-    async fn pass(&mut self, positions: &mut [Position]) -> Result<bool, ConsumerError> {
+    /// Takes what the tail has of the slots that are behind. Those that it does not serve are to be read. Whether the tail
+    /// had more of one than its share.
+    async fn take_new(&mut self, positions: &mut [Position]) -> Result<bool, ConsumerError> {
         let mut gathered = Gathered::default();
-        let (mut has_moved, mut is_short) = (false, false);
-        let now = Instant::now();
+        let (mut is_there_more, now) = (false, Instant::now());
         for slot in 0..self.feed.reader.journal.slots() {
             let Some(position) = positions.get(usize::from(slot)).copied() else { break };
-            let is_behind = self.feed.reader.tail.head(slot) != position.seq;
+            let head = self.feed.reader.tail.head(slot);
+            if head == position.seq {
+                self.is_well(slot);
+                continue;
+            }
             let waits = || self.failing.get(&slot).is_some_and(|failing| now < failing.again_at);
-            if !is_behind || self.reading.contains(&slot) || waits() {
+            if self.reads.holds(slot) || waits() {
                 continue;
             }
             match self.feed.reader.tail.look(slot, &position, false, &self.progress.kinds, Wanted::SHARE) {
-                Look::Taken(taken) => gathered.take(taken),
-                Look::Unproven | Look::Missing => is_short |= !self.read(slot, position),
+                Look::Taken(taken) => {
+                    is_there_more |= taken.last_seq() < head;
+                    gathered.take(taken);
+                }
+                Look::Unproven | Look::Missing => self.reads.put(slot),
             }
-            has_moved |= self.apply_full(&mut gathered, positions).await?;
+            if gathered.is_full() {
+                self.apply(std::mem::take(&mut gathered), positions).await?;
+            }
         }
-        while let Some((slot, read)) = self.ready.pop().or_else(|| self.reads.next().now_or_never().flatten()) {
-            self.reading.remove(&slot);
+        self.apply(gathered, positions).await?;
+        Ok(is_there_more)
+    }
+
+    /// Takes what has been read of the journal, one batch at most. Meanwhile the next slots are read.
+    async fn take_read(&mut self, positions: &mut [Position]) -> Result<(), ConsumerError> {
+        let mut gathered = Gathered::default();
+        while !gathered.is_full() {
+            let Some(read) = self.reads.ready() else { break };
+            let (slot, read) = read?;
             match read {
                 Ok(Some(taken)) => gathered.take(taken),
-                Ok(None) => {}
+                Ok(None) => self.slot_waits(slot),
                 Err(TakeError::Store(error)) => self.slot_failed(slot, &error),
                 Err(error @ TakeError::Mismatch { .. }) => {
                     self.mismatched(&error);
-                    return Ok(false);
+                    return Ok(());
                 }
             }
-            has_moved |= self.apply_full(&mut gathered, positions).await?;
+            self.reads.start(positions);
         }
-        if !gathered.batch.slots.is_empty() {
-            has_moved = true;
-            self.apply(gathered.batch, positions).await?;
-        }
-        Ok(has_moved || is_short && self.reads.is_empty())
+        self.apply(gathered, positions).await
     }
 
-    /// Has the journal read, unless enough of it is being read. Whether it has.
-    fn read(&mut self, slot: Slot, position: Position) -> bool {
-        if self.reads.len() >= READS_AT_ONCE {
-            return false;
+    async fn apply(&mut self, gathered: Gathered, positions: &mut [Position]) -> Result<(), ConsumerError> {
+        let Gathered { batch, records, .. } = gathered;
+        if batch.slots.is_empty() {
+            return Ok(());
         }
-        self.reading.insert(slot);
-        let (feed, progress) = (self.feed.clone(), self.progress.clone());
-        let read = async move {
-            let take = feed.reader.take(slot, &position, &progress.kinds, Wanted::SHARE);
-            let late = |_| Err(TakeError::Store(StoreError::Unavailable("no answer in time".to_owned())));
-            (slot, timeout(READ_TIMEOUT, take).await.unwrap_or_else(late))
-        };
-        self.reads.push(read.boxed());
-        true
-    }
-
-    fn forget_reads(&mut self) {
-        self.reads.clear();
-        self.reading.clear();
-        self.ready.clear();
-    }
-
-    /// Applies what has been gathered if it is enough. Whether it was.
-    async fn apply_full(&mut self, gathered: &mut Gathered, positions: &mut [Position]) -> Result<bool, ConsumerError> {
-        let is_full = gathered.records >= BATCH.records || gathered.bytes >= BATCH.bytes;
-        if is_full {
-            self.apply(std::mem::take(gathered).batch, positions).await?;
-        }
-        Ok(is_full)
-    }
-
-    async fn apply(&mut self, batch: Batch, positions: &mut [Position]) -> Result<(), ConsumerError> {
-        let taken: usize = batch.slots.iter().map(|slot| slot.records.len()).sum();
         self.progress.consumer.apply(&batch).await?;
         batch.move_positions(positions);
-        for slot in &batch.slots {
-            self.progress.moved(slot.slot, &slot.position);
-            if self.failing.remove(&slot.slot).is_some() {
-                self.progress.slot_is_well(slot.slot);
+        for taken in &batch.slots {
+            self.progress.moved(taken.slot, &taken.position);
+            self.is_well(taken.slot);
+            if self.reads.holds(taken.slot) {
+                if self.feed.reader.tail.head(taken.slot) == taken.position.seq {
+                    self.reads.release(taken.slot);
+                } else {
+                    self.reads.put(taken.slot);
+                }
             }
         }
         self.progress.turn();
-        self.feed.metrics.consumer_records.with_label_values(&[self.progress.name()]).inc_by(taken as u64);
+        self.feed.metrics.consumer_records.with_label_values(&[self.progress.name()]).inc_by(records as u64);
         Ok(())
     }
 
-    fn slot_failed(&mut self, slot: Slot, error: &StoreError) {
+    fn is_well(&mut self, slot: Slot) {
+        if self.failing.remove(&slot).is_some() {
+            self.progress.slot_is_well(slot);
+        }
+    }
+
+    /// A slot is tried again after a pause.
+    fn slot_waits(&mut self, slot: Slot) {
+        self.reads.release(slot);
         let now = Instant::now();
         let failing = self.failing.entry(slot).or_insert(Failing { again_at: now, pauses: PAUSES });
         failing.again_at = now + failing.pauses.take();
+    }
+
+    fn slot_failed(&mut self, slot: Slot, error: &StoreError) {
+        self.slot_waits(slot);
         let error: Arc<str> = format!("slot {slot}: {error}").into();
         if self.progress.slot_failed(slot, error.clone()) {
             tracing::warn!(consumer = self.progress.name(), %error, "a consumer cannot read a slot, and goes on with others");
@@ -346,19 +363,24 @@ impl Follow {
     /// Rests until there is something to do.
     async fn rest(&mut self) {
         let progress = &*self.progress;
+        self.is_look_due = true;
         if progress.is_paused() {
             return progress.control.notified().await;
         }
         if self.rebuild.is_some() || progress.is_interrupted() {
             return;
         }
-        let again_at = self.failing.values().map(|failing| failing.again_at).min();
+        let waiting = self.failing.iter().filter(|(slot, _)| !self.reads.holds(**slot));
+        let again_at = waiting.map(|(_, failing)| failing.again_at).min();
         tokio::select! {
             () = news(progress) => {}
             () = urgent(progress, self.rested_at + PACE_WHEN_URGENT) => {}
             () = progress.control.notified() => {}
             () = sleep_until(again_at.unwrap_or_else(Instant::now)), if again_at.is_some() => {}
-            Some(read) = self.reads.next() => self.ready.push(read),
+            () = self.reads.readable() => {
+                self.is_look_due = false;
+                return;
+            }
         }
         self.rested_at = Instant::now();
     }

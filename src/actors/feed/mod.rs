@@ -12,8 +12,9 @@
 //!   The records go into the [`tail`], a bounded queue in memory, and raise the *head* of their slot.
 //! - A consumer is *behind* in a slot where its position is not the head. That comparison is all that is kept for it:
 //!   a consumer that is down, paused or slow costs no memory, and nobody waits for it.
-//! - It takes what it lacks from the tail where the tail reaches back far enough, else from the journal, in pages
-//!   ([`pages`]). A page that several consumers want at the same time is read and decoded once.
+//! - It takes what it lacks from the tail where the tail reaches back far enough. The other slots wait in a row and are
+//!   read from the journal, a page each in turn, a few at once ([`reads`], [`pages`]). A page that several consumers want
+//!   at the same time is read and decoded once.
 //! - The journal is asked for its heads too ([`HEADS_EVERY`]): so records whose commit had an unknown outcome, and
 //!   those that other nodes wrote, are found without a commit of this node.
 //!
@@ -61,6 +62,7 @@ mod pages;
 mod position;
 mod progress;
 mod reader;
+mod reads;
 mod supervisor;
 mod tail;
 mod taken;

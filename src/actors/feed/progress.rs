@@ -138,6 +138,12 @@ impl Progress {
         self.wait(within, || reached.load(Ordering::Acquire) >= seq).await
     }
 
+    /// Returns when it runs, and records can be waited for.
+    pub async fn running(&self) {
+        let mut turns = self.turns.subscribe();
+        while !self.is_moving() && turns.changed().await.is_ok() {}
+    }
+
     async fn wait(&self, within: Duration, is_there: impl Fn() -> bool) -> bool {
         if is_there() {
             return true;

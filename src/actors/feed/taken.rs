@@ -71,6 +71,10 @@ impl Taken {
         Some(Taken { slot, records: taken, last: last?.clone(), bytes })
     }
 
+    pub fn last_seq(&self) -> u64 {
+        self.last.seq
+    }
+
     /// With the position, which is not calculated before: that takes longer than anybody should hold the tail.
     pub fn into_batch(self) -> SlotBatch {
         SlotBatch { slot: self.slot, records: self.records, position: Position::behind(&self.last) }

@@ -11,10 +11,10 @@ fn counter() -> Arc<Counter> {
 #[tokio::test]
 async fn records_come_in_order_and_without_a_gap_through_failures_panics_and_restarts() {
     let writer = Writer::claim(memory()).await;
-    let kept: Arc<Mutex<Kept>> = Arc::default();
+    let (kept, rebuilds): (Arc<Mutex<Kept>>, watch::Sender<usize>) = Default::default();
     let mut again = 0;
     for life in 0..6 {
-        let counter = Arc::new(Counter { kept: kept.clone(), ..Counter::named("counter") });
+        let counter = Arc::new(Counter { kept: kept.clone(), rebuilds: rebuilds.clone(), ..Counter::named("counter") });
         let feed = started(writer.journal.clone(), &counter).await;
         for round in 0..30 {
             match round {
@@ -34,11 +34,11 @@ async fn records_come_in_order_and_without_a_gap_through_failures_panics_and_res
         }
         feed.stop();
     }
-    let counter = Arc::new(Counter { kept: kept.clone(), ..Counter::named("counter") });
+    let counter = Arc::new(Counter { kept: kept.clone(), rebuilds: rebuilds.clone(), ..Counter::named("counter") });
     let feed = started(writer.journal.clone(), &counter).await;
     again += counter.check(&feed).await;
     assert_eq!(again, 0, "what is kept with its position is not taken again");
-    assert_eq!(kept.lock().rebuilds, 1);
+    assert_eq!(*rebuilds.borrow(), 1);
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn a_consumer_that_is_killed_between_applying_and_keeping_takes_the_record
     counter.check(&feed).await;
     assert_eq!(counter.panics_before.load(Ordering::SeqCst), 0, "it was killed");
     assert!(feed.statuses()[0].last_error.as_ref().is_some_and(|error| error.contains("injected")));
-    assert_eq!(counter.kept.lock().rebuilds, 1);
+    assert_eq!(counter.rebuilds(), 1);
 }
 
 #[tokio::test]
@@ -120,9 +120,7 @@ async fn a_slot_that_cannot_be_read_holds_up_no_other_and_comes_back() {
     feed.look().await.expect("the heads");
     let progress = feed.consumer("counter").expect("it is there");
     for slot in [0, 2, 3] {
-        while !progress.reached(slot, 1, LONG).await {
-            tokio::time::sleep(Duration::from_millis(5)).await; // it has not been built yet
-        }
+        reached(progress, slot, 1).await;
     }
     assert!(!progress.reached(1, 1, Duration::from_millis(50)).await);
     let status = progress.status(&feed.reader.tail);
@@ -176,18 +174,16 @@ async fn a_position_that_the_journal_does_not_have_means_a_rebuild() {
         spoil(how);
         let feed = started(writer.journal.clone(), &counter).await;
         // The positions that it has kept say nothing until it has been built.
-        while counter.kept.lock().rebuilds < n {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        counter.rebuilt(n).await;
         counter.check(&feed).await;
-        assert_eq!(counter.kept.lock().rebuilds, n);
+        assert_eq!(counter.rebuilds(), n);
         feed.stop();
     }
     // And one that fits means none.
     let feed = started(writer.journal.clone(), &counter).await;
     writer.write_all(&feed, 1).await;
     counter.check(&feed).await;
-    assert_eq!(counter.kept.lock().rebuilds, 4);
+    assert_eq!(counter.rebuilds(), 4);
 }
 
 /// The store went back to an old copy, and other records were written since. Nothing of the history that was lost is
@@ -226,11 +222,59 @@ async fn a_journal_that_has_lost_records_under_a_running_consumer_means_a_rebuil
             true => feed.committed(&last),
             false => feed.look().await.expect("the heads"),
         }
-        while counter.kept.lock().rebuilds < 2 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        counter.rebuilt(2).await;
         counter.check(&feed).await;
-        assert_eq!(counter.kept.lock().rebuilds, 2, "{before} {after} {is_told}");
+        assert_eq!(counter.rebuilds(), 2, "{before} {after} {is_told}");
         feed.stop();
     }
+}
+
+/// What has been read of one slot's part of the store is still at hand for the others, and no slot waits for the whole of
+/// another.
+#[tokio::test]
+async fn slots_far_behind_are_read_in_turn() {
+    const MANY: Slot = 64;
+    const PAGES: u64 = 5;
+    let journal = Arc::new(Gated::of(MANY));
+    let writer = Writer::claim(journal.clone()).await;
+    let slots: Vec<_> = (0..MANY).map(|slot| (slot, 9)).collect();
+    for _ in 0..PAGES * PAGE_RECORDS {
+        writer.append(&slots).await;
+    }
+    let counter = counter();
+    let feed = started(journal.clone(), &counter).await;
+    let progress = feed.consumer("counter").expect("it is there");
+    for slot in 0..MANY {
+        reached(progress, slot, PAGES * PAGE_RECORDS).await;
+    }
+    let mut pages = vec![0; usize::from(MANY)];
+    for slot in journal.slots_of_pages() {
+        pages[usize::from(slot)] += 1;
+        let (least, most) = (pages.iter().min().expect("slots"), pages.iter().max().expect("slots"));
+        assert!(most - least <= 2, "slot {slot} came before others: {pages:?}");
+    }
+    assert!(pages.iter().all(|pages| *pages >= PAGES));
+    counter.check(&feed).await;
+}
+
+#[tokio::test]
+async fn a_slot_that_is_tried_again_and_does_not_answer_keeps_nobody_busy() {
+    let journal = Arc::new(Gated::new());
+    let writer = Writer::claim(journal.clone()).await;
+    let counter = counter();
+    writer.append(&[(1, 9)]).await;
+    journal.damage(1);
+    let feed = started(journal.clone(), &counter).await;
+    journal.asked_for_more_than(0).await;
+    journal.hold_up();
+    let pages = journal.pages();
+    journal.asked_for_more_than(pages).await;
+    let turns = counter.turns.load(Ordering::SeqCst);
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert!(counter.turns.load(Ordering::SeqCst) - turns < 10);
+    journal.repair();
+    journal.let_go();
+    counter.check(&feed).await;
 }

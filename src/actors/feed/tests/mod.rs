@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 
 pub use gated::Gated;
 
-use super::{Batch, Consumer, ConsumerError, Feed, Position};
+use super::{Batch, Consumer, ConsumerError, Feed, Position, Progress};
 use crate::actors::runtime::dispatcher::Follower;
 use crate::metrics::Metrics;
 use crate::persistence::memory::Memory;
@@ -96,7 +97,6 @@ pub struct Kept {
     /// Of each slot, sequence and epoch of the records that it has taken, and how often.
     pub taken: Vec<BTreeMap<(u64, Epoch), usize>>,
     pub positions: Option<Vec<Position>>,
-    pub rebuilds: usize,
     pub faults: Vec<String>,
 }
 
@@ -111,12 +111,26 @@ pub struct Counter {
     pub failures: AtomicUsize,
     /// A permit for each call of `apply`; `None`: it needs none.
     pub gate: Option<Semaphore>,
+    /// How often it was built, in this life.
+    pub rebuilds: watch::Sender<usize>,
+    pub turns: AtomicUsize,
 }
 
 impl Counter {
     pub fn named(name: &'static str) -> Counter {
-        let (panics_before, panics_after, failures) = Default::default();
-        Counter { name, kept: Arc::default(), panics_before, panics_after, failures, gate: None }
+        let (panics_before, panics_after, failures, turns) = Default::default();
+        let (kept, rebuilds) = Default::default();
+        Counter { name, kept, panics_before, panics_after, failures, gate: None, rebuilds, turns }
+    }
+
+    pub fn rebuilds(&self) -> usize {
+        *self.rebuilds.borrow()
+    }
+
+    /// Returns when it has been built so often.
+    pub async fn rebuilt(&self, times: usize) {
+        let rebuilt = async { self.rebuilds.subscribe().wait_for(|rebuilds| *rebuilds >= times).await.map(drop) };
+        timeout(LONG, rebuilt).await.expect("it is built").expect("the sender is `self`");
     }
 
     /// Waits until it has taken all that the journal has of kind 9, and says how often it took a record again.
@@ -124,9 +138,7 @@ impl Counter {
         feed.look().await.expect("the heads");
         let progress = feed.consumer(self.name).expect("it is one of the feed's");
         for (slot, seq) in (0..).zip(feed.reader.tail.heads()) {
-            while !progress.reached(slot, seq, LONG).await {
-                tokio::time::sleep(Duration::from_millis(5)).await; // it is being started again
-            }
+            reached(progress, slot, seq).await;
         }
         let taken = {
             let kept = self.kept.lock();
@@ -143,6 +155,16 @@ impl Counter {
         }
         again
     }
+}
+
+/// Waits for a record; while the consumer is being started again, for that.
+pub async fn reached(progress: &Progress, slot: Slot, seq: u64) {
+    let reached = async {
+        while !progress.reached(slot, seq, LONG).await {
+            progress.running().await;
+        }
+    };
+    timeout(LONG, reached).await.expect("it is reached");
 }
 
 fn take_one(left: &AtomicUsize) -> bool {
@@ -189,12 +211,17 @@ impl Consumer for Counter {
         assert!(!take_one(&self.panics_after), "injected: after it was kept");
         Ok(())
     }
+    async fn turn(&self) -> Result<(), ConsumerError> {
+        self.turns.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
     async fn rebuild(&self, heads: Vec<Position>) -> Result<Vec<Position>, ConsumerError> {
         let positions = vec![Position::BEGINNING; heads.len()];
         let mut kept = self.kept.lock();
         kept.taken = vec![BTreeMap::new(); heads.len()];
         kept.positions = Some(positions.clone());
-        kept.rebuilds += 1;
+        drop(kept);
+        self.rebuilds.send_modify(|rebuilds| *rebuilds += 1);
         Ok(positions)
     }
 }

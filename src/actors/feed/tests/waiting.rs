@@ -1,5 +1,7 @@
 //! Waiting for a consumer, and telling it what to do.
 
+use std::sync::{OnceLock, Weak};
+
 use super::*;
 use crate::actors::feed::State;
 
@@ -8,9 +10,8 @@ async fn running() -> (Writer<Memory>, Arc<Counter>, Arc<Feed>) {
     let counter = Arc::new(Counter::named("counter"));
     let feed = started(writer.journal.clone(), &counter).await;
     let progress = feed.consumer("counter").expect("it is there");
-    while !progress.caught_up(LONG).await {
-        tokio::task::yield_now().await; // it has not been built yet
-    }
+    progress.running().await;
+    assert!(progress.caught_up(LONG).await);
     (writer, counter, feed)
 }
 
@@ -50,7 +51,7 @@ async fn who_waits_for_a_consumer_that_is_paused_is_told_so_at_once() {
     progress.resume();
     counter.check(&feed).await;
     assert!(seen(State::Running));
-    assert_eq!(counter.kept.lock().rebuilds, 2);
+    assert_eq!(counter.rebuilds(), 2);
 }
 
 #[tokio::test]
@@ -78,9 +79,54 @@ async fn what_is_asked_for_a_rebuild_is_built_anew_and_nothing_is_missed() {
         writer.write_all(&feed, 5).await;
         progress.rebuild();
         writer.write_all(&feed, 5).await;
-        while counter.kept.lock().rebuilds < n {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        counter.rebuilt(n).await;
         counter.check(&feed).await;
     }
+}
+
+/// Takes records like another one, and has a new one written whenever it has taken some.
+struct Endless {
+    counter: Arc<Counter>,
+    writer: Writer<Memory>,
+    feed: OnceLock<Weak<Feed>>,
+}
+
+#[async_trait]
+impl Consumer for Endless {
+    fn name(&self) -> &'static str {
+        self.counter.name()
+    }
+    fn follows(&self, kind: u8) -> bool {
+        self.counter.follows(kind)
+    }
+    async fn load(&self) -> Result<Option<Vec<Position>>, ConsumerError> {
+        self.counter.load().await
+    }
+    async fn apply(&self, batch: &Batch) -> Result<(), ConsumerError> {
+        if let Some(feed) = self.feed.get().and_then(Weak::upgrade) {
+            self.writer.write(&feed, &[(0, 9)]).await;
+        }
+        self.counter.apply(batch).await
+    }
+    async fn rebuild(&self, heads: Vec<Position>) -> Result<Vec<Position>, ConsumerError> {
+        self.counter.rebuild(heads).await
+    }
+}
+
+/// Somebody who has written and lists must find it, however much is written meanwhile.
+#[tokio::test]
+async fn who_waits_is_served_though_records_never_cease() {
+    let writer = Writer::claim(memory()).await;
+    let (journal, counter) = (writer.journal.clone(), Arc::new(Counter::named("counter")));
+    let endless = Arc::new(Endless { counter, writer, feed: OnceLock::new() });
+    let feed = Feed::new(journal, Arc::new(Metrics::new()), vec![endless.clone()]);
+    endless.feed.set(Arc::downgrade(&feed)).expect("once");
+    feed.start().await.expect("it starts");
+    let progress = feed.consumer("counter").expect("it is there");
+    progress.running().await;
+    for _ in 0..20 {
+        endless.writer.write(&feed, &[(1, 9)]).await;
+        assert!(progress.caught_up(LONG).await);
+    }
+    feed.stop();
 }
