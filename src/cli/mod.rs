@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::config::{Config, Problems};
+use crate::config::{Config, ConfigErrors};
 use crate::node::{self, ServeOptions};
 use args::{AdminCommand, Args, Command, ReplayCommand, ServeArgs};
 
@@ -47,7 +47,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("souk: {error:#}");
-            let misused = error.is::<Misuse>() || error.is::<Problems>();
+            let misused = error.is::<Misuse>() || error.is::<ConfigErrors>();
             ExitCode::from(if misused { MISUSED } else { FAILED })
         }
     }

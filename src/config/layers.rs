@@ -9,7 +9,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{DEFAULT_TOML, Problem, Sources};
+use super::{ConfigError, DEFAULT_TOML, Sources};
 
 /// A value of one of the types that settings have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub struct Layers {
 
 impl Layers {
     /// Lays all sources over the defaults. What does not fit is left out and reported.
-    pub fn gather(sources: &Sources<'_>) -> (Layers, Vec<Problem>) {
+    pub fn gather(sources: &Sources<'_>) -> (Layers, Vec<ConfigError>) {
         let mut problems = Vec::new();
         let mut layers = Layers { values: BTreeMap::new() };
         for (key, found) in parse_toml("config/default.toml", DEFAULT_TOML, &mut problems) {
@@ -91,12 +91,12 @@ impl Layers {
         self.values.keys().map(String::as_str)
     }
 
-    fn lay_file(&mut self, path: &Path, problems: &mut Vec<Problem>) {
+    fn lay_file(&mut self, path: &Path, problems: &mut Vec<ConfigError>) {
         let name = path.display().to_string();
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) => {
-                problems.push(Problem {
+                problems.push(ConfigError {
                     key: String::new(),
                     source: name,
                     message: format!("cannot be read: {error}"),
@@ -112,7 +112,7 @@ impl Layers {
                 }
                 (Some((default, _)), _) => {
                     let message = format!("must be {}, not {}", default.type_name(), found.type_name);
-                    problems.push(Problem { key, source: found.source, message });
+                    problems.push(ConfigError { key, source: found.source, message });
                 }
             }
         }
@@ -120,7 +120,7 @@ impl Layers {
 
     /// `SOUK_A__B` is key `a.b`. Variables without a `__` are not keys: options have them, and
     /// orchestrators make their own (`SOUK_SERVICE_HOST`).
-    fn lay_environment(&mut self, environment: &[(String, String)], problems: &mut Vec<Problem>) {
+    fn lay_environment(&mut self, environment: &[(String, String)], problems: &mut Vec<ConfigError>) {
         let mut variables: Vec<_> = environment.iter().collect();
         variables.sort();
         for (name, text) in variables {
@@ -129,7 +129,7 @@ impl Layers {
         }
     }
 
-    fn lay_text(&mut self, key: &str, source: &str, text: &str, problems: &mut Vec<Problem>) {
+    fn lay_text(&mut self, key: &str, source: &str, text: &str, problems: &mut Vec<ConfigError>) {
         let Some((present, _)) = self.values.get(key) else {
             problems.push(self.unknown(key, source.to_owned()));
             return;
@@ -138,7 +138,7 @@ impl Layers {
             Some(value) => {
                 self.values.insert(key.to_owned(), (value, source.to_owned()));
             }
-            None => problems.push(Problem {
+            None => problems.push(ConfigError {
                 key: key.to_owned(),
                 source: source.to_owned(),
                 message: format!("must be {}, not {text:?}", present.type_name()),
@@ -146,13 +146,13 @@ impl Layers {
         }
     }
 
-    fn unknown(&self, key: &str, source: String) -> Problem {
+    fn unknown(&self, key: &str, source: String) -> ConfigError {
         let nearest = self.values.keys().map(|known| (distance(key, known), known)).min();
         let message = match nearest {
             Some((distance, known)) if distance <= 1 + key.len() / 5 => format!("unknown key; did you mean {known}?"),
             _ => "unknown key; config/default.toml has them all".to_owned(),
         };
-        Problem { key: key.to_owned(), source, message }
+        ConfigError { key: key.to_owned(), source, message }
     }
 }
 
@@ -165,12 +165,12 @@ struct Found {
 }
 
 /// All leaves of a TOML text with their dotted keys. Syntax errors become problems.
-fn parse_toml(name: &str, text: &str, problems: &mut Vec<Problem>) -> Vec<(String, Found)> {
+fn parse_toml(name: &str, text: &str, problems: &mut Vec<ConfigError>) -> Vec<(String, Found)> {
     let line = |offset: usize| 1 + text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count();
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let source = format!("{name}:{}", error.span().map_or(1, |span| line(span.start)));
-        problems.push(Problem { key: String::new(), source, message: error.message().to_owned() });
+        problems.push(ConfigError { key: String::new(), source, message: error.message().to_owned() });
     }
     let mut leaves = Vec::new();
     walk(table.get_ref(), "", &mut |key, at, value| {

@@ -7,10 +7,10 @@
 
 mod address;
 mod auth;
+mod errors;
 mod http;
 mod layers;
 mod postgres;
-mod problems;
 mod reader;
 mod redis;
 mod runtime;
@@ -23,9 +23,9 @@ use std::sync::LazyLock;
 
 pub use address::{AddressBlock, ProxyHeader};
 pub use auth::{Argon2, Auth};
+pub use errors::{ConfigError, ConfigErrors};
 pub use http::{Complete, Cors, Http, Idempotency, Limits};
 use layers::Layers;
-pub use problems::{Problem, Problems};
 use reader::Reader;
 pub use store::{Store, StoreKind};
 
@@ -108,13 +108,13 @@ impl Default for Config {
 
 impl Config {
     /// Reads all sources. On failure, every problem in all of them.
-    pub fn load(sources: &Sources<'_>) -> Result<Config, Problems> {
+    pub fn load(sources: &Sources<'_>) -> Result<Config, ConfigErrors> {
         let (layers, mut problems) = Layers::gather(sources);
         let mut reader = Reader::new(&layers);
         let config = Config::read(&mut reader);
         config.relations(&mut reader);
         problems.extend(reader.into_problems());
-        if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
+        if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) }
     }
 
     fn read(r: &mut Reader<'_>) -> Config {

@@ -5,14 +5,14 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use super::layers::{Layers, Value};
-use super::{AddressBlock, Problem};
+use super::{AddressBlock, ConfigError};
 
 /// The longest time a setting may name: a year.
 const MS_MAX: i64 = 366 * 24 * 3_600_000;
 
 pub struct Reader<'a> {
     layers: &'a Layers,
-    problems: Vec<Problem>,
+    problems: Vec<ConfigError>,
 }
 
 impl<'a> Reader<'a> {
@@ -20,7 +20,7 @@ impl<'a> Reader<'a> {
         Reader { layers, problems: Vec::new() }
     }
 
-    pub fn into_problems(self) -> Vec<Problem> {
+    pub fn into_problems(self) -> Vec<ConfigError> {
         self.problems
     }
 
@@ -136,6 +136,6 @@ impl<'a> Reader<'a> {
 
     fn problem(&mut self, key: &'static str, message: String) {
         let source = self.layers.get(key).map_or("config/default.toml", |(_, source)| source).to_owned();
-        self.problems.push(Problem { key: key.to_owned(), source, message });
+        self.problems.push(ConfigError { key: key.to_owned(), source, message });
     }
 }

@@ -19,7 +19,7 @@ fn load(file: &str, environment: &[(&str, &str)], options: &[(&'static str, &'st
 }
 
 struct Loaded {
-    result: Result<Config, Problems>,
+    result: Result<Config, ConfigErrors>,
     path: String,
 }
 

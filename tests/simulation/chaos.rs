@@ -30,7 +30,7 @@ pub struct Chaos {
     /// Of a thousand chances to leave, how many a slot takes.
     leaves: u64,
     pub steps: u64,
-    pub room: usize,
+    pub queue_records_max: usize,
     pub inbox: usize,
     pub batch: usize,
 }
@@ -66,7 +66,7 @@ impl Chaos {
             panics: *random.pick(&[0, 0, 0, 0, 2, 10, 150]),
             leaves: *random.pick(&[0, 0, 200, 1_000]),
             steps: random.between(500, 3_000),
-            room: random.between(2, 40) as usize,
+            queue_records_max: random.between(2, 40) as usize,
             inbox: random.between(4, 32) as usize,
             batch: random.between(1, 16) as usize,
         }

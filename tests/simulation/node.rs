@@ -136,7 +136,7 @@ impl Node {
     pub fn start(config: NodeConfig, journal: SimJournal, heads: Vec<SlotHead>, lease: Arc<SimLease>) -> Node {
         let NodeConfig { id, common, inbox_max, batch_max, mutation } = config;
         let shared: Vec<_> = (0..journal.slots()).map(|slot| SlotShared::new(slot, inbox_max)).collect();
-        let gathering = Gathering::new(common.room.clone());
+        let gathering = Gathering::new(common.budget.clone());
         let sink = Arc::new(SimSink::default());
         let dyn_journal: Arc<dyn Journal> = Arc::new(journal.clone());
         let writer = Arc::new(WriterArguments {

@@ -15,7 +15,7 @@ use souk::actors::policy::{
 use souk::actors::runtime::envelope::{AskError, Body, Envelope, Keep, Reply, ReplyTo};
 use souk::actors::runtime::slot::shell::Now;
 use souk::actors::runtime::slot::{Common, Memory, ReceiptLimits, SlotLimits};
-use souk::actors::runtime::writer::Room;
+use souk::actors::runtime::writer::QueueBudget;
 use souk::actors::values::Time;
 use souk::cluster::{NodeId, slot_of};
 use souk::config::Config;
@@ -143,7 +143,7 @@ impl World {
             policy: Arc::new(policy),
             memory: Memory::new(limits.resident_bytes_max, usize::from(slots)),
             limits,
-            room: Arc::new(Room::new(random.between(4, 40) as usize, 1 << 20)),
+            budget: Arc::new(QueueBudget::new(random.between(4, 40) as usize, 1 << 20)),
             metrics: metrics.clone(),
         });
         let town = Arc::new(Mutex::new(Town::new(random.split())));
@@ -217,7 +217,7 @@ impl World {
                 policy: self.common.policy.clone(),
                 memory: Memory::new(self.common.limits.resident_bytes_max, wanted.len()),
                 limits: self.common.limits.clone(),
-                room: Arc::new(Room::new(self.chaos.room, 1 << 20)),
+                budget: Arc::new(QueueBudget::new(self.chaos.queue_records_max, 1 << 20)),
                 metrics: self.metrics.clone(),
             }),
             inbox_max: self.chaos.inbox,

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::types::{
-    Content, Draft, Errand, ErrandKind, NewProduct, NewVariant, Patch, Pending, ProductStatus, Refusal, RefusalCode,
-    Rejection, Reply, State, StockNote, VARIANTS_MAX, Variant,
+    Content, Draft, FollowUp, FollowUpKind, NewProduct, NewVariant, Patch, Pending, ProductStatus, Refusal,
+    RefusalCode, Rejection, Reply, State, StockNote, VARIANTS_MAX, Variant,
 };
 use super::{Event, offer};
 use crate::actors::entity::{Ctx, Decision, DecisionOf, Entity};
@@ -224,13 +224,13 @@ impl State {
             let note = known.or_else(|| stock.get(&sku).copied());
             let StockNote { band, seq } = note.unwrap_or(StockNote { band: StockBand::OutOfStock, seq: 0 });
             if told.get(&sku) != Some(&offer(id, &draft.content, variant, price)) {
-                self.errands.insert(sku_errand(ErrandKind::SetOffer, &sku));
+                self.follow_ups.insert(sku_follow_up(FollowUpKind::SetOffer, &sku));
             }
             self.variants.push(Variant { id: variant, sku, options, price, stock: band, stock_seq: seq });
         }
-        self.errands.extend(before.keys().map(|sku| sku_errand(ErrandKind::ReleaseSku, sku)));
+        self.follow_ups.extend(before.keys().map(|sku| sku_follow_up(FollowUpKind::ReleaseSku, sku)));
         if let Some(old) = self.slug.replace(draft.slug).filter(|_| slug_claimed) {
-            self.errands.insert(slug_errand(&old));
+            self.follow_ups.insert(slug_follow_up(&old));
         }
         if self.content.replace(Box::new(draft.content)).is_none() {
             self.created_at = at;
@@ -241,9 +241,9 @@ impl State {
 
     pub(super) fn refuse_change(&mut self, refusal: &Refusal) {
         let Some(pending) = self.pending.take() else { return };
-        self.errands.extend(pending.claimed.iter().map(|sku| sku_errand(ErrandKind::ReleaseSku, sku)));
+        self.follow_ups.extend(pending.claimed.iter().map(|sku| sku_follow_up(FollowUpKind::ReleaseSku, sku)));
         if pending.slug_claimed {
-            self.errands.insert(slug_errand(&pending.draft.slug));
+            self.follow_ups.insert(slug_follow_up(&pending.draft.slug));
         }
         self.last_refusal = Some(Box::new(refusal.clone()));
     }
@@ -262,10 +262,10 @@ impl State {
     }
 }
 
-fn sku_errand(kind: ErrandKind, sku: &Sku) -> Errand {
-    Errand { kind, name: Arc::from(sku.as_str()) }
+fn sku_follow_up(kind: FollowUpKind, sku: &Sku) -> FollowUp {
+    FollowUp { kind, name: Arc::from(sku.as_str()) }
 }
 
-fn slug_errand(slug: &Slug) -> Errand {
-    Errand { kind: ErrandKind::ReleaseSlug, name: Arc::from(slug.as_str()) }
+fn slug_follow_up(slug: &Slug) -> FollowUp {
+    FollowUp { kind: FollowUpKind::ReleaseSlug, name: Arc::from(slug.as_str()) }
 }

@@ -11,7 +11,7 @@
 //!    for it is owed its release, and nothing else has changed.
 //! 3. `ChangeApplied`: all claims are there. From this event on the product is what the draft says; it owes each
 //!    SKU whose offer changed the new offer, and release to the SKUs and the slug that are left.
-//! 4. `ErrandDone` for each of these. With the last the product is settled, and takes the next change.
+//! 4. `FollowUpDone` for each of these. With the last the product is settled, and takes the next change.
 //!
 //! What a crash leaves: before 3 the old product, with a draft that goes on where it was (a claim whose
 //! answer was lost is asked for again with the same request id, and granted again); after 3 the new
@@ -34,10 +34,10 @@ use crate::actors::sku::types::{self as sku, Offer, StockUnit};
 use crate::actors::slug::types::{self as slug, ProductSlug};
 use crate::actors::values::{Money, ProductId, RequestId, Sku, Slug, StockBand, Time, VariantId};
 use crate::stored_enum;
-use owed::{OwedKey, errand};
+use owed::{OwedKey, follow_up};
 
 use types::{
-    Command, Content, Draft, Errand, ErrandKind, Product, ProductStatus, Refusal, Rejection, Reply, State,
+    Command, Content, Draft, FollowUp, FollowUpKind, Product, ProductStatus, Refusal, Rejection, Reply, State,
     VARIANTS_MAX, Variant,
 };
 
@@ -50,7 +50,7 @@ stored_enum! {
         (4, 1) => SkuClaimed { sku: Sku, band: StockBand, seq: u64 },
         (5, 1) => ChangeApplied,
         (6, 1) => ChangeRefused { refusal: Refusal },
-        (7, 1) => ErrandDone { errand: Errand },
+        (7, 1) => FollowUpDone { follow_up: FollowUp },
         (8, 1) => StockNoted { sku: Sku, band: StockBand, seq: u64 },
     }
 }
@@ -69,9 +69,9 @@ impl Entity for State {
             Command::SlugAnswered { slug, taken } => Ok(noted(self.slug_answered(&slug, taken))),
             Command::SkuClaimed { sku, band, seq } => Ok(noted(self.sku_claimed(sku, band, seq))),
             Command::SkuTaken { sku } => Ok(noted(self.sku_taken(sku))),
-            Command::ErrandDone { change, errand } => {
-                let done = change == self.changes && self.errands.contains(&errand);
-                Ok(noted(done.then_some(Event::ErrandDone { errand }).into_iter().collect()))
+            Command::FollowUpDone { change, follow_up } => {
+                let done = change == self.changes && self.follow_ups.contains(&follow_up);
+                Ok(noted(done.then_some(Event::FollowUpDone { follow_up }).into_iter().collect()))
             }
         }
     }
@@ -101,8 +101,8 @@ impl Entity for State {
             }
             Event::ChangeApplied => self.apply_change(at),
             Event::ChangeRefused { refusal } => self.refuse_change(refusal),
-            Event::ErrandDone { errand } => {
-                self.errands.remove(errand);
+            Event::FollowUpDone { follow_up } => {
+                self.follow_ups.remove(follow_up);
             }
             Event::StockNoted { sku, band, seq } => self.note_stock(sku, *band, *seq),
         }
@@ -112,7 +112,12 @@ impl Entity for State {
         let Some(id) = self.id else { return Vec::new() };
         let change = self.changes;
         let Some(pending) = &self.pending else {
-            return self.errands.iter().take(OWED_MAX).filter_map(|errand| self.errand(id, errand)).collect();
+            return self
+                .follow_ups
+                .iter()
+                .take(OWED_MAX)
+                .filter_map(|follow_up| self.follow_up(id, follow_up))
+                .collect();
         };
         if pending.slug_open {
             let slug = &pending.draft.slug;
@@ -134,9 +139,9 @@ impl Entity for State {
         if change != self.changes {
             return None; // of a change that is over
         }
-        // A SKU or slug can refuse an errand only when it is not this product's any more; then
+        // A SKU or slug can refuse a follow-up only when it is not this product's any more; then
         // there is nothing left to do for it.
-        let done = |kind, name: &str| Command::ErrandDone { change, errand: errand(kind, name) };
+        let done = |kind, name: &str| Command::FollowUpDone { change, follow_up: follow_up(kind, name) };
         Some(match key {
             OwedKey::ClaimSlug { slug, .. } => {
                 let taken = answer.entity::<ProductSlug>()?.is_err();
@@ -146,14 +151,14 @@ impl Entity for State {
                 Ok(sku::Reply::Claimed { band, seq }) => Command::SkuClaimed { sku, band: *band, seq: *seq },
                 Ok(_) | Err(_) => Command::SkuTaken { sku },
             },
-            OwedKey::SetOffer { sku, .. } => done(ErrandKind::SetOffer, sku.as_str()),
-            OwedKey::ReleaseSku { sku, .. } => done(ErrandKind::ReleaseSku, sku.as_str()),
-            OwedKey::ReleaseSlug { slug, .. } => done(ErrandKind::ReleaseSlug, slug.as_str()),
+            OwedKey::SetOffer { sku, .. } => done(FollowUpKind::SetOffer, sku.as_str()),
+            OwedKey::ReleaseSku { sku, .. } => done(FollowUpKind::ReleaseSku, sku.as_str()),
+            OwedKey::ReleaseSlug { slug, .. } => done(FollowUpKind::ReleaseSlug, slug.as_str()),
         })
     }
 
     fn settled(&self) -> bool {
-        self.pending.is_none() && self.errands.is_empty()
+        self.pending.is_none() && self.follow_ups.is_empty()
     }
 
     fn violations(&self) -> Vec<&'static str> {
@@ -168,7 +173,7 @@ impl Entity for State {
             (self.variants.len() <= VARIANTS_MAX, "no more variants than the limit"),
             (self.content.is_some() == self.slug.is_some(), "a product has a slug, and what is none has none"),
             (self.content.is_some() == (self.version > 0), "a product has a version from its creation on"),
-            (self.pending.is_none() || self.errands.is_empty(), "one change at a time"),
+            (self.pending.is_none() || self.follow_ups.is_empty(), "one change at a time"),
             (claims, "what a change has claimed it does not claim again"),
         ];
         rules.into_iter().filter(|(holds, _)| !holds).map(|(_, name)| name).collect()
@@ -188,17 +193,18 @@ impl Entity for State {
                 draft.variants.iter().map(|variant| size_of_val(variant) + texts(&variant.options)).sum();
             size_of_val(&**pending) + draft.content.description.len() + texts(&draft.content.attributes) + variants
         });
-        let errands: usize = self.errands.iter().map(|errand| size_of_val(errand) + errand.name.len()).sum();
-        size_of::<Self>() + self.variants.capacity() * size_of::<Variant>() + content + variants + pending + errands
+        let follow_ups: usize =
+            self.follow_ups.iter().map(|follow_up| size_of_val(follow_up) + follow_up.name.len()).sum();
+        size_of::<Self>() + self.variants.capacity() * size_of::<Variant>() + content + variants + pending + follow_ups
     }
 }
 
 impl State {
-    fn errand(&self, id: ProductId, errand: &Errand) -> Option<Owed> {
-        let Errand { kind, name } = errand;
+    fn follow_up(&self, id: ProductId, follow_up: &FollowUp) -> Option<Owed> {
+        let FollowUp { kind, name } = follow_up;
         let change = self.changes;
         match kind {
-            ErrandKind::SetOffer => {
+            FollowUpKind::SetOffer => {
                 let sku: Sku = name.parse().ok()?;
                 let (content, variant) = (self.content.as_deref()?, self.variant(&sku)?);
                 let offer = offer(id, content, variant.id, variant.price);
@@ -208,12 +214,12 @@ impl State {
                     sku::Command::SetOffer { offer },
                 ))
             }
-            ErrandKind::ReleaseSku => {
+            FollowUpKind::ReleaseSku => {
                 let sku: Sku = name.parse().ok()?;
                 let key = OwedKey::ReleaseSku { change, sku: sku.clone() };
                 Some(Owed::to::<StockUnit>(key, &sku, sku::Command::Release { product: id }))
             }
-            ErrandKind::ReleaseSlug => {
+            FollowUpKind::ReleaseSlug => {
                 // What a refused change has claimed never was its name.
                 let command = slug::Command::Release { product: id, moved: self.last_refusal.is_none() };
                 let slug: Slug = name.parse().ok()?;

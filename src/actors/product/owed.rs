@@ -1,6 +1,6 @@
 //! The keys of what a product owes. `change` counts the product's changes.
 
-use super::types::{Errand, ErrandKind};
+use super::types::{FollowUp, FollowUpKind};
 use crate::actors::values::{Sku, Slug};
 use crate::owed_keys;
 
@@ -27,9 +27,9 @@ impl OwedKey {
     }
 }
 
-/// An errand, as the state lists it.
-pub fn errand(kind: ErrandKind, name: &str) -> Errand {
-    Errand { kind, name: name.into() }
+/// A follow-up, as the state lists it.
+pub fn follow_up(kind: FollowUpKind, name: &str) -> FollowUp {
+    FollowUp { kind, name: name.into() }
 }
 
 #[test]

@@ -93,7 +93,7 @@ stored_enum! {
         (5, 1) => SlugAnswered { slug: Slug, taken: bool },
         (6, 1) => SkuClaimed { sku: Sku, band: StockBand, seq: u64 },
         (7, 1) => SkuTaken { sku: Sku },
-        (8, 1) => ErrandDone { change: u64, errand: Errand },
+        (8, 1) => FollowUpDone { change: u64, follow_up: FollowUp },
     }
 }
 
@@ -195,13 +195,13 @@ pub struct Pending {
 }
 
 coded_enum! {
-    pub enum ErrandKind { SetOffer = 1 "set_offer", ReleaseSku = 2 "release_sku", ReleaseSlug = 3 "release_slug" }
+    pub enum FollowUpKind { SetOffer = 1 "set_offer", ReleaseSku = 2 "release_sku", ReleaseSlug = 3 "release_slug" }
 }
 
 /// Something to tell after a change: `name` is the SKU or the slug.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Errand {
-    pub kind: ErrandKind,
+pub struct FollowUp {
+    pub kind: FollowUpKind,
     pub name: Arc<str>,
 }
 
@@ -221,7 +221,7 @@ pub struct State {
     pub changes: u64,
     pub pending: Option<Box<Pending>>,
     /// What the last change still has to tell.
-    pub errands: BTreeSet<Errand>,
+    pub follow_ups: BTreeSet<FollowUp>,
     /// The outcome of the last change, when it was refused.
     pub last_refusal: Option<Box<Refusal>>,
 }

@@ -41,7 +41,7 @@ use router::Router;
 use slot::message::Start;
 use slot::{Claims, Common, Memory, SlotLimits, SlotShared, claim_all};
 use supervisor::{Spawner, Supervisor, SupervisorMessage};
-use writer::{EffectSink, Gathering, Room, WriterLimits};
+use writer::{EffectSink, Gathering, QueueBudget, WriterLimits};
 
 /// Entities of a node that are read from the store at once. It keeps any store busy, and leaves it room for commits.
 const LOADS_MAX: usize = 128;
@@ -114,14 +114,14 @@ impl Prepared {
         let Prepared { config, journal, lease, metrics, ownership, router, surroundings } = self;
         let claims = Claims::new(journal.clone(), config.node.shared());
         let dispatcher = Dispatcher::new(router.clone(), metrics.clone(), surroundings);
-        let room = Arc::new(Room::new(config.journal.queue_records_max, config.journal.queue_bytes_max));
-        let gathering = Gathering::new(room.clone());
+        let budget = Arc::new(QueueBudget::new(config.journal.queue_records_max, config.journal.queue_bytes_max));
+        let gathering = Gathering::new(budget.clone());
         let common = Arc::new(Common {
             kinds: config.kinds,
             policy: Arc::new(config.policy),
             memory: Memory::new(config.slots.resident_bytes_max, usize::from(journal.slots())),
             limits: config.slots,
-            room,
+            budget,
             metrics: metrics.clone(),
         });
         let spawner = Spawner {

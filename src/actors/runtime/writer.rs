@@ -78,16 +78,16 @@ impl Ended {
 
 /// The bounded memory of the writer. It is asked *before* a command is decided, so that what was
 /// decided can always be handed over; the bound is soft by one record a slot.
-pub struct Room {
+pub struct QueueBudget {
     records: AtomicUsize,
     bytes: AtomicUsize,
     records_max: usize,
     bytes_max: usize,
 }
 
-impl Room {
-    pub fn new(records_max: usize, bytes_max: usize) -> Room {
-        Room { records: AtomicUsize::new(0), bytes: AtomicUsize::new(0), records_max, bytes_max }
+impl QueueBudget {
+    pub fn new(records_max: usize, bytes_max: usize) -> QueueBudget {
+        QueueBudget { records: AtomicUsize::new(0), bytes: AtomicUsize::new(0), records_max, bytes_max }
     }
     pub fn has_space(&self) -> bool {
         self.records.load(Ordering::Relaxed) < self.records_max && self.bytes.load(Ordering::Relaxed) < self.bytes_max
@@ -98,7 +98,7 @@ impl Room {
     }
     /// Gives back what a batch has taken, also when its commit is cut off.
     fn lend(self: &Arc<Self>, records: usize, bytes: usize) -> Lent {
-        Lent { room: self.clone(), records, bytes }
+        Lent { budget: self.clone(), records, bytes }
     }
     fn give_back(&self, records: usize, bytes: usize) {
         self.records.fetch_sub(records, Ordering::Relaxed);
@@ -106,16 +106,16 @@ impl Room {
     }
 }
 
-/// Room that a batch on its way takes.
+/// The part of the budget that a batch on its way takes.
 struct Lent {
-    room: Arc<Room>,
+    budget: Arc<QueueBudget>,
     records: usize,
     bytes: usize,
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        self.room.give_back(self.records, self.bytes);
+        self.budget.give_back(self.records, self.bytes);
     }
 }
 
@@ -136,7 +136,7 @@ const PROGRESS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Where submissions gather.
 pub struct Gathering {
-    pub room: Arc<Room>,
+    pub budget: Arc<QueueBudget>,
     queue: Mutex<Queue>,
     actor: Mutex<Option<ActorRef<Poke>>>,
 }
@@ -154,8 +154,8 @@ struct Queue {
 pub struct Poke;
 
 impl Gathering {
-    pub fn new(room: Arc<Room>) -> Arc<Gathering> {
-        Arc::new(Gathering { room, queue: Mutex::new(Queue::default()), actor: Mutex::new(None) })
+    pub fn new(budget: Arc<QueueBudget>) -> Arc<Gathering> {
+        Arc::new(Gathering { budget, queue: Mutex::new(Queue::default()), actor: Mutex::new(None) })
     }
 
     /// Hands submissions over, in order.
@@ -163,7 +163,7 @@ impl Gathering {
         let mut queue = self.queue.lock();
         for submission in submissions {
             let (records, bytes) = submission.weight();
-            self.room.take(records, bytes);
+            self.budget.take(records, bytes);
             queue.waiting.push_back(submission);
         }
         if queue.waiting.is_empty() {
@@ -253,7 +253,7 @@ impl Submission {
 pub struct WriterLimits {
     pub batch_records_max: usize,
     pub batch_bytes_max: usize,
-    /// Records and bytes that wait: beyond, commands are answered Busy. (See [`Room`].)
+    /// Records and bytes that wait: beyond, commands are answered Busy. (See [`QueueBudget`].)
     pub queue_records_max: usize,
     pub queue_bytes_max: usize,
 }
@@ -338,7 +338,7 @@ impl WriterArguments {
             };
             pending.push(Pending { slot, generation, ended, record, effects });
         }
-        let lent = self.gathering.room.lend(records, bytes);
+        let lent = self.gathering.budget.lend(records, bytes);
         let ended = self.append(batch).await;
         drop(lent);
         self.settle(pending, ended);

@@ -34,9 +34,9 @@ impl Allowance {
 
 /// The memory that one body takes, until it is dropped.
 #[derive(Debug, Default)]
-pub struct Room(Option<OwnedSemaphorePermit>);
+pub struct BodyMemory(Option<OwnedSemaphorePermit>);
 
-impl Room {
+impl BodyMemory {
     fn fit(&mut self, allowance: &Allowance, bytes: usize) -> Result<()> {
         let needed = bytes.saturating_sub(FREE_BYTES).div_ceil(PIECE_BYTES);
         let more = needed.saturating_sub(self.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
@@ -54,7 +54,7 @@ impl Room {
 ///
 /// Errors: 413 for a body that is too large, 408 for one that is too slow, 400 for one that breaks off, 503
 /// when there is no memory for it now.
-pub async fn whole(edge: &Edge, request: Request) -> Result<(Request, Room)> {
+pub async fn whole(edge: &Edge, request: Request) -> Result<(Request, BodyMemory)> {
     let (parts, body) = request.into_parts();
     let limit = edge.config.http.body_max_bytes;
     let announced =
@@ -88,9 +88,9 @@ async fn pass_over(mut body: Body) {
 }
 
 /// Copied together: pieces as they came would each keep the buffer that it was read into.
-async fn gather(allowance: &Allowance, mut body: Body, limit: usize) -> Result<(Bytes, Room)> {
+async fn gather(allowance: &Allowance, mut body: Body, limit: usize) -> Result<(Bytes, BodyMemory)> {
     let mut bytes = Vec::new();
-    let mut room = Room::default();
+    let mut room = BodyMemory::default();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Problem::new(Code::BadRequest).detail("The body broke off."))?;
         let Ok(data) = frame.into_data() else { continue };

@@ -92,16 +92,16 @@ impl Activity {
 
 /// A connection whose other end must take what is written to it: no byte for the whole of `stall` ends
 /// it. Reading needs no such thing: heads and bodies have their own times.
-pub struct Patient<S> {
+pub struct StallGuard<S> {
     stream: S,
     stall: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
     activity: Arc<Activity>,
 }
 
-impl<S: AsyncWrite + Unpin> Patient<S> {
-    pub fn new(stream: S, stall: Duration, activity: Arc<Activity>) -> Patient<S> {
-        Patient { stream, stall, stalled: None, activity }
+impl<S: AsyncWrite + Unpin> StallGuard<S> {
+    pub fn new(stream: S, stall: Duration, activity: Arc<Activity>) -> StallGuard<S> {
+        StallGuard { stream, stall, stalled: None, activity }
     }
 
     fn watch<T>(
@@ -130,7 +130,7 @@ impl<S: AsyncWrite + Unpin> Patient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for StallGuard<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -140,7 +140,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for StallGuard<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.watch(context, |stream, context| stream.poll_write(context, bytes))
     }

@@ -17,7 +17,7 @@ use futures::FutureExt;
 use tower::{Layer, Service};
 
 use super::admission::Admitted;
-use super::arrival::{self, Room};
+use super::arrival::{self, BodyMemory};
 use super::{spelling, waiting};
 use crate::http::Edge;
 use crate::http::answer::problem::{Code, Problem, Result};
@@ -165,9 +165,9 @@ enum Coming<S: Service<Request>> {
 }
 
 impl<S: Service<Request>> Coming<S> {
-    async fn whole(self, edge: &Edge) -> Result<(S::Future, Room)> {
+    async fn whole(self, edge: &Edge) -> Result<(S::Future, BodyMemory)> {
         match self {
-            Coming::Whole(handling) => Ok((handling, Room::default())),
+            Coming::Whole(handling) => Ok((handling, BodyMemory::default())),
             Coming::Arriving(arriving) => {
                 let (mut service, request) = *arriving;
                 let (request, room) = arrival::whole(edge, request).await?;

@@ -22,8 +22,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use super::connection::{Activity, Patient, Pressure};
-use super::unparsed::Worded;
+use super::connection::{Activity, Pressure, StallGuard};
+use super::unparsed::RefusalWriter;
 use super::{descriptors, spelling};
 use crate::http::request::context::Peer;
 use crate::http::{Edge, routes};
@@ -38,7 +38,7 @@ const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// What the kernel may keep of answers that nobody takes, per connection: left alone it keeps megabytes.
 const SEND_BUFFER_BYTES: usize = 256 * 1024;
 
-type Stream = TokioIo<Worded<Patient<TcpStream>>>;
+type Stream = TokioIo<RefusalWriter<StallGuard<TcpStream>>>;
 
 /// Serves until `shutdown`, then takes no more connections, finishes the requests that are running (for
 /// the configured time at most) and returns.
@@ -63,8 +63,8 @@ pub async fn serve(listener: TcpListener, edge: Edge, shutdown: CancellationToke
         press(&pressure, if crowded { Pressure::Crowded } else { Pressure::None });
         let activity = Arc::new(Activity::default());
         let stall = Duration::from_millis(edge.config.http.write_stall_ms);
-        let stream = Patient::new(stream, stall, activity.clone());
-        let io = TokioIo::new(Worded::new(stream, edge.metrics.clone()));
+        let stream = StallGuard::new(stream, stall, activity.clone());
+        let io = TokioIo::new(RefusalWriter::new(stream, edge.metrics.clone()));
         let router = router.clone();
         let running = activity.clone();
         let service = service_fn(move |request: Request<Incoming>| {

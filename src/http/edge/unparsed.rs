@@ -10,7 +10,7 @@
 //! does not take it while it sends the rest and then something else, are both written in one go. The refusal passes as
 //! it is then.
 //!
-//! Where the time for a head is over, hyper ends the connection without a word. [`Worded::too_late`] says it.
+//! Where the time for a head is over, hyper ends the connection without a word. [`RefusalWriter::too_late`] says it.
 
 use std::io;
 use std::pin::Pin;
@@ -34,16 +34,16 @@ const HTTP_DATE: &[BorrowedFormatItem<'_>] =
 const HEAD_MAX_BYTES: usize = 256;
 
 /// A stream on which refusals of hyper's own have a body.
-pub struct Worded<S> {
+pub struct RefusalWriter<S> {
     stream: S,
     metrics: Arc<Metrics>,
     /// What is sent in place of the bytes that hyper is writing, and how much of it has been taken.
     instead: Option<(Vec<u8>, usize)>,
 }
 
-impl<S: AsyncWrite + Unpin> Worded<S> {
-    pub fn new(stream: S, metrics: Arc<Metrics>) -> Worded<S> {
-        Worded { stream, metrics, instead: None }
+impl<S: AsyncWrite + Unpin> RefusalWriter<S> {
+    pub fn new(stream: S, metrics: Arc<Metrics>) -> RefusalWriter<S> {
+        RefusalWriter { stream, metrics, instead: None }
     }
 
     /// Tells a client that its head took too long to come, and ends the connection. An error is the client's having gone.
@@ -51,7 +51,7 @@ impl<S: AsyncWrite + Unpin> Worded<S> {
         let date = time::OffsetDateTime::now_utc().format(HTTP_DATE).unwrap_or_default();
         let head = format!("HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ndate: {date}");
         self.count(StatusCode::REQUEST_TIMEOUT);
-        self.stream.write_all(&worded(StatusCode::REQUEST_TIMEOUT, &head)).await?;
+        self.stream.write_all(&problem_bytes(StatusCode::REQUEST_TIMEOUT, &head)).await?;
         self.stream.shutdown().await
     }
 
@@ -65,7 +65,7 @@ impl<S: AsyncWrite + Unpin> Worded<S> {
         if self.instead.is_none() {
             let (status, head) = bare_refusal(bytes)?;
             self.count(status);
-            self.instead = Some((worded(status, head), 0));
+            self.instead = Some((problem_bytes(status, head), 0));
         }
         let Some((text, taken)) = &mut self.instead else { return None };
         while *taken < text.len() {
@@ -100,7 +100,7 @@ fn bare_refusal(bytes: &[u8]) -> Option<(StatusCode, &str)> {
 }
 
 /// The answer in the words of the API. The connection ends behind it.
-fn worded(status: StatusCode, head: &str) -> Vec<u8> {
+fn problem_bytes(status: StatusCode, head: &str) -> Vec<u8> {
     let id = random_request_id();
     let (request_id, trace_id) = (id.to_string(), data_encoding::HEXLOWER.encode(&id.0));
     let problem = match Code::of_status(status) {
@@ -120,7 +120,7 @@ fn worded(status: StatusCode, head: &str) -> Vec<u8> {
     [kept.as_bytes(), fields.as_bytes(), &body].concat()
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Worded<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for RefusalWriter<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -130,7 +130,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Worded<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Worded<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for RefusalWriter<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.poll_instead(context, bytes) {
             Some(written) => written,
@@ -189,7 +189,7 @@ mod tests {
     async fn who_is_too_slow_is_told_with_a_date() {
         use tokio::io::AsyncReadExt;
         let (near, mut far) = tokio::io::duplex(4096);
-        Worded::new(near, Arc::new(Metrics::new())).too_late().await.expect("it is taken");
+        RefusalWriter::new(near, Arc::new(Metrics::new())).too_late().await.expect("it is taken");
         let mut told = String::new();
         far.read_to_string(&mut told).await.expect("text, and an end");
         let (head, body) = told.split_once("\r\n\r\n").expect("a body");
@@ -206,7 +206,7 @@ mod tests {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let metrics = Arc::new(Metrics::new());
         let (near, mut far) = tokio::io::duplex(7);
-        let mut stream = Worded::new(near, metrics);
+        let mut stream = RefusalWriter::new(near, metrics);
         let write = async {
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.expect("it is taken");
             stream.write_all(BARE.as_bytes()).await.expect("it is taken");

@@ -83,9 +83,9 @@ pub async fn complete(
     let places_by = write.deadline;
     write.deadline = Instant::now() + Duration::from_millis(edge.config.complete.deadline_ms);
     // From here on it waits for the order. Asked for its place, it answers with what there is.
-    let hurried = context.wait.awaits_decision();
+    let place_needed = context.wait.awaits_decision();
     let pending = async {
-        hurried.cancelled().await;
+        place_needed.cancelled().await;
         once_placed(|| standing(&edge, id, write.request), places_by).await
     };
     tokio::select! {

@@ -33,7 +33,7 @@ const TRIES: usize = 3;
 
 /// Something that is not as it must be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Problem {
+pub struct Defect {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slot: Option<Slot>,
     /// What it is about: an entity as `kind/id`, an index, the node list.
@@ -45,9 +45,9 @@ pub struct Problem {
     stands: bool,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for Defect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Problem { slot, place, what, .. } = self;
+        let Defect { slot, place, what, .. } = self;
         match slot {
             Some(slot) => write!(f, "slot {slot}: {place}: {what}"),
             None => write!(f, "{place}: {what}"),
@@ -96,7 +96,7 @@ pub struct Report {
     pub slots_unjudged: u64,
     pub problems_total: u64,
     /// The first of them.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<Defect>,
 }
 
 impl Report {
@@ -104,7 +104,7 @@ impl Report {
         self.problems_total == 0 && self.slots_unjudged == 0
     }
 
-    fn tell(&mut self, problems: Vec<Problem>) {
+    fn tell(&mut self, problems: Vec<Defect>) {
         self.problems_total += problems.len() as u64;
         let room = NAMED_MAX.saturating_sub(self.problems.len());
         self.problems.extend(problems.into_iter().take(room));
@@ -114,7 +114,7 @@ impl Report {
 /// What is wrong with a slot, so far.
 struct Findings {
     slot: Option<Slot>,
-    problems: Vec<Problem>,
+    problems: Vec<Defect>,
 }
 
 impl Findings {
@@ -134,7 +134,7 @@ impl Findings {
 
     fn push(&mut self, place: impl fmt::Display, what: impl fmt::Display, stands: bool) {
         let (place, what) = (place.to_string(), what.to_string());
-        self.problems.push(Problem { slot: self.slot, place, what, stands });
+        self.problems.push(Defect { slot: self.slot, place, what, stands });
     }
 }
 
@@ -168,7 +168,7 @@ pub async fn check(
     let heads = store.heads().await?;
     if heads.len() != usize::from(store.slots()) {
         let what = format!("{} heads for {} slots", heads.len(), store.slots());
-        report.tell(vec![Problem { slot: None, place: "heads".into(), what, stands: true }]);
+        report.tell(vec![Defect { slot: None, place: "heads".into(), what, stands: true }]);
     }
     watch.begins("checking", heads.iter().map(|head| head.seq).sum());
     let mut lists = Lists::default();

@@ -275,7 +275,7 @@ fn stored_bytes_stay_what_they_are() {
         sku: Some(sku("S")),
         variant: Some(1),
     };
-    let errand = Errand { kind: ErrandKind::ReleaseSlug, name: Arc::from("tee") };
+    let follow_up = FollowUp { kind: FollowUpKind::ReleaseSlug, name: Arc::from("tee") };
     assert_golden(&[
         (
             Event::ChangeStarted { id: TEE, request: RequestId([7; 16]), draft: Box::new(draft) },
@@ -286,7 +286,7 @@ fn stored_bytes_stay_what_they_are() {
         (Event::SkuClaimed { sku: sku("S"), band: StockBand::OutOfStock, seq: 0 }, "4.1 01530300"),
         (Event::ChangeApplied, "5.1"),
         (Event::ChangeRefused { refusal }, "6.1 0707070707070707070707070707070702000101530101"),
-        (Event::ErrandDone { errand }, "7.1 0303746565"),
+        (Event::FollowUpDone { follow_up }, "7.1 0303746565"),
         (Event::StockNoted { sku: sku("S"), band: StockBand::LowStock, seq: 251 }, "8.1 015302fbfb00"),
     ]);
     assert_golden(&[(Reply::Accepted, "1.1"), (Reply::Noted, "2.1")]);

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::super::envelope::{AskError, Reply, ReplyTo};
 use super::super::slot::{Dispatch, SlotShared};
-use super::super::writer::{Effect, EffectSink, Ended, Gathering, Item, Room, Submission, WriterArguments};
+use super::super::writer::{Effect, EffectSink, Ended, Gathering, Item, QueueBudget, Submission, WriterArguments};
 use crate::actors::values::Time;
 use crate::cluster::{Lease, SoleOwner};
 use crate::config::Config;
@@ -57,7 +57,7 @@ impl Bench {
         slots.iter().for_each(|shared| assert_eq!(shared.next_generation(), 1));
         let seen = Arc::new(Seen::default());
         let writer = WriterArguments {
-            gathering: Gathering::new(Arc::new(Room::new(100, 1 << 20))),
+            gathering: Gathering::new(Arc::new(QueueBudget::new(100, 1 << 20))),
             owner: SCRIBE.into(),
             journal: store.clone(),
             lease,

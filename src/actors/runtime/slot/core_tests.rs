@@ -6,7 +6,7 @@ use crate::actors::entity::Caller;
 use crate::actors::kinds;
 use crate::actors::runtime::envelope::{Keep, ReplyTo, Wait};
 use crate::actors::runtime::slot::{Memory, SlotLimits};
-use crate::actors::runtime::writer::{Item, Room};
+use crate::actors::runtime::writer::{Item, QueueBudget};
 use crate::actors::values::RequestId;
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -23,7 +23,7 @@ fn common(limits: SlotLimits) -> Arc<Common> {
         policy: Arc::new(Config::default().policy()),
         memory: Memory::new(limits.resident_bytes_max, SLOTS),
         limits,
-        room: Arc::new(Room::new(1_000, 1 << 20)),
+        budget: Arc::new(QueueBudget::new(1_000, 1 << 20)),
         metrics: Arc::new(Metrics::new()),
     })
 }

@@ -43,7 +43,7 @@ impl SlotState {
         envelopes: Vec<Envelope>,
         now: Time,
     ) -> Judged {
-        if !self.common.room.has_space() {
+        if !self.common.budget.has_space() {
             envelopes.into_iter().for_each(|envelope| self.later(envelope, ROOM_AGAIN_MS));
             return Judged::Refused;
         }

@@ -90,7 +90,7 @@ impl SlotState {
     ) {
         if seq <= self.shared.durable_seq() {
             self.answer(to, answer);
-        } else if self.common.room.has_space() {
+        } else if self.common.budget.has_space() {
             self.submit(Item::Barrier, vec![Effect::Reply(to, answer)]);
         } else {
             self.busy(to);

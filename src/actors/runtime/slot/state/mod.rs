@@ -20,7 +20,7 @@ use crate::actors::entity::Target;
 use crate::actors::kinds::Kinds;
 use crate::actors::policy::Policy;
 use crate::actors::runtime::envelope::{AskError, Body, Envelope, Keep};
-use crate::actors::runtime::writer::{Effect, Item, Room};
+use crate::actors::runtime::writer::{Effect, Item, QueueBudget};
 use crate::actors::values::Time;
 use crate::metrics::Metrics;
 use crate::persistence::{EntityKey, Epoch, OwedRow, Record, Slot, SlotHead, WakeRow};
@@ -35,7 +35,7 @@ pub struct Common {
     pub policy: Arc<Policy>,
     pub limits: SlotLimits,
     pub memory: Arc<Memory>,
-    pub room: Arc<Room>,
+    pub budget: Arc<QueueBudget>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -141,7 +141,7 @@ impl SlotState {
             Body::Repeat { .. } => true,
             Body::Command { .. } | Body::Answered { .. } | Body::Wake | Body::Read { .. } | Body::Inspect => false,
         };
-        if !self.common.room.has_space() && !asks_nothing_new {
+        if !self.common.budget.has_space() && !asks_nothing_new {
             if envelope.body.is_internal() {
                 self.later(envelope, ROOM_AGAIN_MS);
             } else {

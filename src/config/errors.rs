@@ -4,7 +4,7 @@ use std::fmt;
 
 /// One thing that is wrong with the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct ConfigError {
     /// The key in question; empty where a whole source cannot be read.
     pub key: String,
     /// Where its value was written: `souk.toml:12`, `SOUK_CART__TTL_MS`, `--http`.
@@ -12,7 +12,7 @@ pub struct Problem {
     pub message: String,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.source)?;
         if !self.key.is_empty() {
@@ -25,9 +25,9 @@ impl fmt::Display for Problem {
 /// Everything that is wrong with the settings; never empty.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", describe(.0))]
-pub struct Problems(pub Vec<Problem>);
+pub struct ConfigErrors(pub Vec<ConfigError>);
 
-fn describe(problems: &[Problem]) -> String {
+fn describe(problems: &[ConfigError]) -> String {
     let count = match problems.len() {
         1 => "1 problem".to_owned(),
         n => format!("{n} problems"),
