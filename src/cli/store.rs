@@ -86,9 +86,10 @@ async fn check(args: CheckArgs) -> anyhow::Result<()> {
     let report = report.with_context(|| format!("checking {}", settings.choice))?;
     // What is wrong was found; that it cannot be closed well either adds nothing.
     let closed = store.close().await;
-    let text = match args.json {
-        true => format!("{}\n", serde_json::to_string_pretty(&report)?),
-        false => summary(&settings.choice, &report, started.elapsed().as_secs_f64()),
+    let text = if args.json {
+        format!("{}\n", serde_json::to_string_pretty(&report)?)
+    } else {
+        summary(&settings.choice, &report, started.elapsed().as_secs_f64())
     };
     output::print(&text)?;
     match report.problems_total {
@@ -133,18 +134,17 @@ async fn copy(args: CopyArgs) -> anyhow::Result<()> {
     let _ = from.close().await; // nothing was written to it
     let copied = copied.with_context(|| format!("copying {} to {}", from_settings.choice, to_settings.choice))?;
     closed?;
-    let text = match args.json {
-        true => format!("{}\n", serde_json::to_string_pretty(&copied)?),
-        false => {
-            let Copied { slots, records, written, checksum } = copied;
-            format!(
-                "{from} is {to} now: {slots} slots, {records} records, of which {written} were written in this run\n\
+    let text = if args.json {
+        format!("{}\n", serde_json::to_string_pretty(&copied)?)
+    } else {
+        let Copied { slots, records, written, checksum } = copied;
+        format!(
+            "{from} is {to} now: {slots} slots, {records} records, of which {written} were written in this run\n\
                  verified: heads, records, owed and wake rows are the same; checksum {checksum}\n\
                  before it serves: souk store check {to}, which holds every receipt and list against the records\n",
-                from = from_settings.choice,
-                to = to_settings.choice
-            )
-        }
+            from = from_settings.choice,
+            to = to_settings.choice
+        )
     };
     output::print(&text)
 }

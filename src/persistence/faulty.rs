@@ -304,9 +304,10 @@ impl<J: Store> Decorator for Faulty<J> {
                 slots.dedup();
                 let answer = self.inner.append(batch.clone()).await?;
                 let again = self.inner.append(batch).await?;
-                match again.len() == slots.len() {
-                    true => Ok(answer),
-                    false => Err(StoreError::Fatal("the store took an append twice".to_owned())),
+                if again.len() == slots.len() {
+                    Ok(answer)
+                } else {
+                    Err(StoreError::Fatal("the store took an append twice".to_owned()))
                 }
             }
             Some(Fault::Fenced) => {

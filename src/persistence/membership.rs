@@ -220,9 +220,10 @@ impl NodeList {
     /// The row that a join comes to.
     pub fn joined(&self, node: &NodeRow) -> Result<NodeRow, Refusal> {
         node.check().map_err(Refusal::Rejected)?;
-        match self.0.contains_key(&node.id) {
-            true => Err(Refusal::Conflict(format!("the node list has had {} before", node.id))),
-            false => Ok(node.clone()),
+        if self.0.contains_key(&node.id) {
+            Err(Refusal::Conflict(format!("the node list has had {} before", node.id)))
+        } else {
+            Ok(node.clone())
         }
     }
 
@@ -230,9 +231,10 @@ impl NodeList {
     pub fn renewed(&self, node: &NodeRow) -> Result<NodeRow, Refusal> {
         node.check().map_err(Refusal::Rejected)?;
         let known = self.member(&node.id)?;
-        match known.lease == node.lease {
-            true => Ok(NodeRow { lease: node.lease + 1, ..node.clone() }),
-            false => Err(Refusal::Conflict(format!("the lease of {} is at {}", node.id, known.lease))),
+        if known.lease == node.lease {
+            Ok(NodeRow { lease: node.lease + 1, ..node.clone() })
+        } else {
+            Err(Refusal::Conflict(format!("the lease of {} is at {}", node.id, known.lease)))
         }
     }
 

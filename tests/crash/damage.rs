@@ -32,9 +32,10 @@ fn copy(from: &Path, to: &Path) {
     let _ = fs::remove_dir_all(to); // the first time there is none
     fs::create_dir_all(to).expect("a folder");
     for entry in fs::read_dir(from).expect("a folder").map(|entry| entry.expect("an entry")) {
-        match entry.file_type().expect("its type").is_dir() {
-            true => copy(&entry.path(), &to.join(entry.file_name())),
-            false => drop(fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy")),
+        if entry.file_type().expect("its type").is_dir() {
+            copy(&entry.path(), &to.join(entry.file_name()))
+        } else {
+            fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy");
         }
     }
 }
@@ -43,10 +44,10 @@ fn copy(from: &Path, to: &Path) {
 fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for path in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("one").path()) {
-        match path.is_dir() {
-            true => files.extend(files_below(&path)),
-            false if fs::metadata(&path).is_ok_and(|of| of.len() > 0) => files.push(path),
-            false => {}
+        if path.is_dir() {
+            files.extend(files_below(&path));
+        } else if fs::metadata(&path).is_ok_and(|of| of.len() > 0) {
+            files.push(path);
         }
     }
     files.sort();
@@ -63,9 +64,10 @@ fn is_main(path: &Path) -> bool {
 fn harm(folder: &Path, chance: &mut StdRng) -> String {
     let files = files_below(folder);
     let mains: Vec<&PathBuf> = files.iter().filter(|path| is_main(path)).collect();
-    let path = match chance.gen_bool(0.8) {
-        true => mains[chance.gen_range(0..mains.len())],
-        false => &files[chance.gen_range(0..files.len())],
+    let path = if chance.gen_bool(0.8) {
+        mains[chance.gen_range(0..mains.len())]
+    } else {
+        &files[chance.gen_range(0..files.len())]
     };
     let bytes = fs::read(path).expect("a file of the store");
     let file = fs::File::options().write(true).open(path).expect("a file of the store");

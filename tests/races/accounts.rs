@@ -49,14 +49,13 @@ async fn who_signs_in_with_the_old_password_is_out_once_it_is_changed() {
         let email = text(&ada["user"], "email").to_owned();
         let changed = json!({"current_password": OLD, "new_password": "a better one than before"});
         let key = unique("password");
-        let answers = at_once(&shop, clients, async |n| match n == clients / 2 {
-            true => {
+        let answers = at_once(&shop, clients, async |n| {
+            if n == clients / 2 {
                 let change = async || shop.put("/v1/me/password", changed.clone()).by(&ada).key(&key).send().await;
                 for_good(change).await
-            }
-            // One after the other: so some are being let in whenever the change comes. An account has 100 sessions,
-            // and the one that changes the password must not be pushed out: who does not know it makes a crowd.
-            false => {
+            } else {
+                // One after the other: so some are being let in whenever the change comes. An account has 100 sessions,
+                // and the one that changes the password must not be pushed out: who does not know it makes a crowd.
                 let password = if n < 25 { OLD } else { "nobody's password" };
                 let mut last = shop.log_in(&email, password).await;
                 for _ in 0..2 {

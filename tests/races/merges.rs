@@ -140,9 +140,10 @@ async fn what_is_added_to_a_cart_while_it_is_merged_is_nowhere_lost() {
         let (target, source) = (cart_with(&shop, &[]).await, cart_with(&shop, &[(&sku, 1)]).await);
         let keys = keys(clients);
         let lines = format!("{}/lines", source.path());
-        let answers = at_once(&shop, clients, async |n| match n == clients / 2 {
-            true => merge(&shop, &target, &source, &keys[n]).await,
-            false => {
+        let answers = at_once(&shop, clients, async |n| {
+            if n == clients / 2 {
+                merge(&shop, &target, &source, &keys[n]).await
+            } else {
                 let line = json!({"sku": sku, "quantity": 1});
                 for_good(async || shop.post(&lines, line.clone()).cart_token(&source.token).key(&keys[n]).send().await)
                     .await

@@ -188,9 +188,8 @@ impl World {
     }
 
     fn append(&mut self, id: u64) {
-        let fate = match self.random.chance(self.chaos.failing_appends) {
-            false => Fate::Complete,
-            true => match self.random.below(8) {
+        let fate = if self.random.chance(self.chaos.failing_appends) {
+            match self.random.below(8) {
                 0 | 1 => Fate::FailBefore,
                 7 => Fate::Denied,
                 2 => Fate::Lost { written: u64::MAX },
@@ -198,7 +197,9 @@ impl World {
                 4 => Fate::Late,
                 5 => Fate::Twice,
                 _ => Fate::RefuseOne,
-            },
+            }
+        } else {
+            Fate::Complete
         };
         self.say(|| format!("append {id}: {fate:?}"));
         self.journal.decide(id, fate);

@@ -108,10 +108,7 @@ async fn count_stock(me: &Handle, mine: &[Sku]) -> Did {
 
 /// A customer: sometimes a guest, sometimes with an account.
 pub async fn shopper(me: Handle) {
-    let user = match me.chance(600) {
-        true => register(&me).await.ok().flatten(),
-        false => None,
-    };
+    let user = if me.chance(600) { register(&me).await.ok().flatten() } else { None };
     while !me.is_draining() {
         let _refused = match me.below(10) {
             0..=4 => shop(&me, user).await,

@@ -135,9 +135,10 @@ impl World {
                     format!("{}/{} {}", waiting.question.key.kind, waiting.question.key.id, waiting.question.request)
                 });
                 let open = format!("{} clients, wire {}, {waiting:?}", self.clients.len(), self.wire.len());
-                return match self.is_at_rest() {
-                    true => Ok(()),
-                    false => Err(Broken { invariant: "every question is answered in the end", detail: open }),
+                return if self.is_at_rest() {
+                    Ok(())
+                } else {
+                    Err(Broken { invariant: "every question is answered in the end", detail: open })
                 };
             }
         }

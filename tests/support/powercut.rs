@@ -96,9 +96,10 @@ impl PowerCut {
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
                 let metadata = entry.metadata().expect("its metadata");
-                match metadata.is_dir() {
-                    true => folders.push(entry.path()),
-                    false => drop(files.insert(metadata.ino(), entry.path())),
+                if metadata.is_dir() {
+                    folders.push(entry.path())
+                } else {
+                    drop(files.insert(metadata.ino(), entry.path()))
                 }
             }
         }

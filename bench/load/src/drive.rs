@@ -139,10 +139,8 @@ impl Drive<'_> {
     }
 
     fn send(&mut self, index: usize, n: u64, step: usize) -> io::Result<()> {
-        let line = match self.options.journey {
-            true => step,
-            false => ((n - self.options.first) % self.requests.len() as u64) as usize,
-        };
+        let line =
+            if self.options.journey { step } else { ((n - self.options.first) % self.requests.len() as u64) as usize };
         let connection = &mut self.connections[index];
         let bytes = self.requests.bytes(line, n, self.options.picks, &connection.learnt);
         let pending = Pending { n, step, since: Instant::now() };

@@ -32,9 +32,10 @@ impl Requests {
             let is_template = ["{n}", "{a}", "{b}", "{c}", "{id}", "{token}"]
                 .iter()
                 .any(|name| head.contains(name) || body.contains(name));
-            requests.push(match is_template {
-                true => Request::Template { head, body: body.to_owned() },
-                false => Request::Ready(bytes(&head, body)),
+            requests.push(if is_template {
+                Request::Template { head, body: body.to_owned() }
+            } else {
+                Request::Ready(bytes(&head, body))
             });
         }
         if requests.is_empty() { Err("there are no requests".into()) } else { Ok(Requests(requests)) }

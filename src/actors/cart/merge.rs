@@ -132,10 +132,9 @@ impl State {
 
     pub(super) fn conclude(&self, merge: RequestId, taken: bool, ctx: &Ctx) -> DecisionOf<Self> {
         let surrendering = self.merge_out.as_deref().is_some_and(|out| out.request == merge);
-        noted(surrendering.then(|| match taken {
-            true => Event::Surrendered,
-            false => Event::Reopened { expires_at: expiry(ctx) },
-        }))
+        noted(
+            surrendering.then(|| if taken { Event::Surrendered } else { Event::Reopened { expires_at: expiry(ctx) } }),
+        )
     }
 }
 

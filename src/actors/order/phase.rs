@@ -44,10 +44,12 @@ impl State {
                 }
             },
         };
-        match authorised {
-            false => Phase::Reserving,
-            true if self.stock.contains(&StockStep::Held) => Phase::Committing,
-            true => Phase::Capturing,
+        if !authorised {
+            Phase::Reserving
+        } else if self.stock.contains(&StockStep::Held) {
+            Phase::Committing
+        } else {
+            Phase::Capturing
         }
     }
 

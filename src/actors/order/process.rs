@@ -157,9 +157,10 @@ impl<'a> Draft<'a> {
         }
         if self.state.phase() == Phase::TurningBack && self.has_turned_back() {
             let cancelled = self.state.refusal.as_ref().is_some_and(|why| why.code == RefusalCode::Cancelled);
-            self.push(match cancelled {
-                true => Event::Cancelled { version: self.version() },
-                false => Event::Rejected { version: self.version() },
+            self.push(if cancelled {
+                Event::Cancelled { version: self.version() }
+            } else {
+                Event::Rejected { version: self.version() }
             });
         }
         if self.state.status == OrderStatus::Cancelled && self.state.left_to_cancel() > 0 {

@@ -123,9 +123,10 @@ impl<K: Kind> KindSpec for Spec<K> {
         Some(outcome_payload::<K>(outcome.downcast_ref::<Outcome<K>>()?))
     }
     fn outcome(&self, payload: &Payload) -> Result<Erased, CodecError> {
-        let outcome: Outcome<K> = match is_acceptance(payload) {
-            true => Ok(read_with_code::<K, K::Reply>(REPLY_CODE, payload)?),
-            false => Err(read_with_code::<K, K::Rejection>(REJECTION_CODE, payload)?),
+        let outcome: Outcome<K> = if is_acceptance(payload) {
+            Ok(read_with_code::<K, K::Reply>(REPLY_CODE, payload)?)
+        } else {
+            Err(read_with_code::<K, K::Rejection>(REJECTION_CODE, payload)?)
         };
         Ok(Arc::new(outcome))
     }

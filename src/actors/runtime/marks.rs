@@ -151,9 +151,10 @@ impl Line {
         let apart = self.apart;
         self.marks.retain(|version, mark| {
             let stays = last_kept.is_none_or(|last| version - last >= apart);
-            match stays {
-                true => last_kept = Some(*version),
-                false => gone_bytes += mark.size_bytes(),
+            if stays {
+                last_kept = Some(*version)
+            } else {
+                gone_bytes += mark.size_bytes()
             }
             stays
         });

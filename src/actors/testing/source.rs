@@ -207,10 +207,7 @@ impl<'de> Deserializer<'de> for &mut Source {
         visitor.visit_byte_buf(bytes)
     }
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.full || self.below(3) > 0 {
-            true => visitor.visit_some(self),
-            false => visitor.visit_none(),
-        }
+        if self.full || self.below(3) > 0 { visitor.visit_some(self) } else { visitor.visit_none() }
     }
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         visitor.visit_unit()
@@ -219,9 +216,10 @@ impl<'de> Deserializer<'de> for &mut Source {
         visitor.visit_unit()
     }
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Error> {
-        match name == NESTED {
-            true => visitor.visit_seq(Elements { source: self, left: 2 }),
-            false => visitor.visit_newtype_struct(self),
+        if name == NESTED {
+            visitor.visit_seq(Elements { source: self, left: 2 })
+        } else {
+            visitor.visit_newtype_struct(self)
         }
     }
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {

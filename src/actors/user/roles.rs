@@ -89,9 +89,10 @@ impl State {
 
     pub(super) fn notice(&self) -> Option<Owed> {
         let (user, number) = (self.id, self.keyring.number);
-        let command = match self.keyring.telling? {
-            true => keyring::Command::GrantAdmin { user },
-            false => keyring::Command::RevokeAdmin { user },
+        let command = if self.keyring.telling? {
+            keyring::Command::GrantAdmin { user }
+        } else {
+            keyring::Command::RevokeAdmin { user }
         };
         Some(Owed::to::<Keyring>(OwedKey::Keyring { number }, &Only, command))
     }

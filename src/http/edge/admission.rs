@@ -53,9 +53,10 @@ impl Admission {
             return Ok(Admitted(place));
         }
         // Whoever only waits on a place gives it up, and this request need not queue for it.
-        let _queued = match self.waiting.make_way() {
-            true => None,
-            false => Some(Counted::below(&self.queued, self.queue_max).ok_or_else(overloaded)?),
+        let _queued = if self.waiting.make_way() {
+            None
+        } else {
+            Some(Counted::below(&self.queued, self.queue_max).ok_or_else(overloaded)?)
         };
         let came_free = tokio::time::timeout(self.wait, self.places.acquire()).await;
         came_free.map_err(|_| overloaded())?.map(Admitted).map_err(|_| overloaded())

@@ -89,10 +89,11 @@ where
         };
         request.extensions_mut().insert(context.clone());
         let head = judge_head(&request, edge.config.http.header_max_bytes);
-        let coming = match class == Class::Shop && arrival::is_awaited(&request) {
-            true => Coming::Arriving(Box::new((self.inner.clone(), request))),
+        let coming = if class == Class::Shop && arrival::is_awaited(&request) {
+            Coming::Arriving(Box::new((self.inner.clone(), request)))
+        } else {
             // Made now, run only when it is admitted: a future does nothing until it is polled.
-            false => Coming::Whole(self.inner.call(request)),
+            Coming::Whole(self.inner.call(request))
         };
         Box::pin(async move {
             edge.metrics.http_running.inc();

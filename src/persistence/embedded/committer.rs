@@ -285,9 +285,10 @@ impl Committer {
 
     /// Makes what was written durable, shows it to readers and answers.
     fn settle(&self, written: Vec<Written>) {
-        let durable = match written.iter().any(Written::changes_something) {
-            true => self.index.disk.sync().and_then(|()| self.index.disk.acknowledge(self.last_part)),
-            false => self.index.disk.check(),
+        let durable = if written.iter().any(Written::changes_something) {
+            self.index.disk.sync().and_then(|()| self.index.disk.acknowledge(self.last_part))
+        } else {
+            self.index.disk.check()
         };
         for done in written {
             match &durable {

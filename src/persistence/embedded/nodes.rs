@@ -36,10 +36,7 @@ fn open(key: &[u8], bytes: &[u8]) -> Result<NodeRow, StoreError> {
     let (len, bytes) = bytes.split_first_chunk().ok_or_else(|| damaged(key, "it has no length"))?;
     let row = bytes.get(..u32::from_le_bytes(*len) as usize).ok_or_else(|| damaged(key, "it is cut off"))?;
     let row = NodeRow::decode(row).map_err(|error| damaged(key, error))?;
-    match key[1..] == *row.id.as_bytes() {
-        true => Ok(row),
-        false => Err(damaged(key, "it is another node's")),
-    }
+    if key[1..] == *row.id.as_bytes() { Ok(row) } else { Err(damaged(key, "it is another node's")) }
 }
 
 fn damaged(key: &[u8], why: impl std::fmt::Display) -> StoreError {

@@ -40,9 +40,10 @@ impl Index {
         key: &EntityKey,
     ) -> Result<Record, StoreError> {
         let record = reader.record_any(place)?;
-        match record.slot == slot && record.key == *key {
-            true => Ok(record),
-            false => Err(StoreError::Damaged(format!("log part {}: holds another entity's record", place.part))),
+        if record.slot == slot && record.key == *key {
+            Ok(record)
+        } else {
+            Err(StoreError::Damaged(format!("log part {}: holds another entity's record", place.part)))
         }
     }
 

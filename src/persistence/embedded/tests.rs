@@ -307,9 +307,10 @@ async fn what_fjall_has_lost_makes_no_new_store() {
     for lost in ["fjall", "fjall/0.jnl"] {
         let (folder, _) = written(EngineKind::Fjall, true).await;
         let path = folder.path().join(lost);
-        match path.is_dir() {
-            true => std::fs::remove_dir_all(path).expect("removed"),
-            false => std::fs::remove_file(path).expect("removed"),
+        if path.is_dir() {
+            std::fs::remove_dir_all(path).expect("removed")
+        } else {
+            std::fs::remove_file(path).expect("removed")
         }
         let refused = folder.journal().map(drop).expect_err("everything is lost").to_string();
         let known = ["the log ends at part 0, and commits up to part 11 were acknowledged", "was not written by souk"];

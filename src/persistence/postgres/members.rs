@@ -37,9 +37,10 @@ pub async fn join(pools: &Pools, node: &NodeRow) -> Result<Result<(), Refusal>, 
         return Ok(Err(refusal));
     }
     let state = i16::from(node.state.code());
-    match change(pools, JOIN, &[&node.id, &state, &node.lease.cast_signed(), &node.encode()]).await? {
-        true => Ok(Ok(())),
-        false => Ok(one(pools, &node.id).await?.joined(node).map(drop)),
+    if change(pools, JOIN, &[&node.id, &state, &node.lease.cast_signed(), &node.encode()]).await? {
+        Ok(Ok(()))
+    } else {
+        Ok(one(pools, &node.id).await?.joined(node).map(drop))
     }
 }
 
@@ -50,19 +51,21 @@ pub async fn renew(pools: &Pools, node: &NodeRow) -> Result<Result<u64, Refusal>
     let next = node.lease.wrapping_add(1);
     let state = i16::from(node.state.code());
     let (was, is) = (node.lease.cast_signed(), next.cast_signed());
-    match change(pools, RENEW, &[&node.id, &state, &is, &node.encode(), &was, &left()]).await? {
-        true => Ok(Ok(next)),
-        false => match one(pools, &node.id).await?.renewed(node) {
+    if change(pools, RENEW, &[&node.id, &state, &is, &node.encode(), &was, &left()]).await? {
+        Ok(Ok(next))
+    } else {
+        match one(pools, &node.id).await?.renewed(node) {
             Err(refusal) => Ok(Err(refusal)),
             Ok(_) => Err(StoreError::Unavailable("the node list changes under our hands".into())),
-        },
+        }
     }
 }
 
 pub async fn leave(pools: &Pools, id: &str) -> Result<Result<(), Refusal>, StoreError> {
-    match !id.contains('\0') && change(pools, LEAVE, &[&id, &left()]).await? {
-        true => Ok(Ok(())),
-        false => Ok(Err(Refusal::NotMember(id.to_owned()))),
+    if !id.contains('\0') && change(pools, LEAVE, &[&id, &left()]).await? {
+        Ok(Ok(()))
+    } else {
+        Ok(Err(Refusal::NotMember(id.to_owned())))
     }
 }
 

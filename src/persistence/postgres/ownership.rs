@@ -81,9 +81,10 @@ async fn rounds(
         let mut round: HashMap<Slot, usize> = HashMap::new();
         let mut next = Vec::new();
         for at in left {
-            match round.len() < TOGETHER_MAX && !round.contains_key(&slots[at].0) {
-                true => drop(round.insert(slots[at].0, at)),
-                false => next.push(at),
+            if round.len() < TOGETHER_MAX && !round.contains_key(&slots[at].0) {
+                round.insert(slots[at].0, at);
+            } else {
+                next.push(at)
             }
         }
         let wanted: Vec<(Slot, Epoch)> = round.values().map(|at| slots[*at]).collect();
@@ -129,9 +130,10 @@ async fn send(
         } else {
             let (epoch, seq, at_ms): (i64, i64, i64) = (row.get(4), row.get(5), row.get(6));
             let (epoch, seq) = (epoch.cast_unsigned(), seq.cast_unsigned());
-            Some(match is_taken {
-                true => Ok(SlotHead { owner: Some(change.to.to_owned()), epoch: epoch + 1, seq, at_ms }),
-                false => Err(Refusal::Fenced { current: epoch }),
+            Some(if is_taken {
+                Ok(SlotHead { owner: Some(change.to.to_owned()), epoch: epoch + 1, seq, at_ms })
+            } else {
+                Err(Refusal::Fenced { current: epoch })
             })
         };
         found.insert(slot, outcome);

@@ -22,20 +22,17 @@ pub(super) async fn check(connection: &mut Connection, accept_loss: bool) -> Res
         Err(error) if error.code().is_some() => vec![format!("it does not say how it is configured ({error})")],
         Err(error) => return Err(Trouble::Refused(error.to_string())),
     };
-    match wrong.is_empty() {
-        true => Ok(()),
-        false if accept_loss => {
-            tracing::warn!(
-                reasons = wrong.join("; "),
-                "this Redis may lose what it acknowledges: store.redis.accept_loss"
-            );
-            Ok(())
-        }
-        false => Err(Trouble::Unfit(format!(
-            "this Redis may lose what it acknowledges: {} (store.redis.accept_loss = true accepts that)",
-            wrong.join("; ")
-        ))),
+    if wrong.is_empty() {
+        return Ok(());
     }
+    let reasons = wrong.join("; ");
+    if accept_loss {
+        tracing::warn!(reasons, "this Redis may lose what it acknowledges: store.redis.accept_loss");
+        return Ok(());
+    }
+    Err(Trouble::Unfit(format!(
+        "this Redis may lose what it acknowledges: {reasons} (store.redis.accept_loss = true accepts that)"
+    )))
 }
 
 /// Name and value of each setting, of each server.

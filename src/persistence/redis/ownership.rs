@@ -27,9 +27,12 @@ impl RedisStore {
         slots: &[(Slot, Epoch)],
         may_have: Result<(), Refusal>,
     ) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
-        let judged = |slot: Slot| match slot < self.slots {
-            false => Err(Refusal::Rejected(format!("the store has no slot {slot}"))),
-            true => may_have.clone(),
+        let judged = |slot: Slot| {
+            if slot < self.slots {
+                may_have.clone()
+            } else {
+                Err(Refusal::Rejected(format!("the store has no slot {slot}")))
+            }
         };
         let call = |(slot, epoch): &(Slot, Epoch)| {
             let mut hand = scripts::call(Name::Hand, 1);
@@ -37,11 +40,9 @@ impl RedisStore {
             hand
         };
         let calls: Vec<Cmd> = slots.iter().filter(|(slot, _)| judged(*slot).is_ok()).map(call).collect();
-        let mut answers = match calls.is_empty() {
-            true => Vec::new(),
-            false => self.reads.ask_all(&calls).await.map_err(Trouble::of_write)?,
-        }
-        .into_iter();
+        let mut answers =
+            if calls.is_empty() { Vec::new() } else { self.reads.ask_all(&calls).await.map_err(Trouble::of_write)? }
+                .into_iter();
         let mut handed = Vec::with_capacity(slots.len());
         for (slot, _) in slots {
             handed.push(match (judged(*slot), answers.as_slice().is_empty()) {

@@ -25,9 +25,10 @@ const IDS_PAGE: (usize, usize) = (8, 256);
 fn record_of(value: Value, slot: Slot) -> Result<Record, StoreError> {
     let record =
         Record::decode(&bytes(value)?).map_err(|error| error.damaged_at(format!("a record of slot {slot}")))?;
-    match record.slot == slot {
-        true => Ok(record),
-        false => Err(StoreError::Damaged(format!("slot {slot} holds record {} of slot {}", record.seq, record.slot))),
+    if record.slot == slot {
+        Ok(record)
+    } else {
+        Err(StoreError::Damaged(format!("slot {slot} holds record {} of slot {}", record.seq, record.slot)))
     }
 }
 
@@ -63,9 +64,10 @@ impl RedisStore {
     pub(super) async fn history(&self, slot: Slot, key: &EntityKey) -> Result<History, StoreError> {
         let (snapshot, more, records) = self.page(slot, key, None, LOAD_PAGE).await?;
         let place = || format!("the snapshot of {}/{}", key.kind, key.id);
-        let snapshot = match snapshot.is_empty() {
-            true => None,
-            false => Some(Snapshot::decode(&snapshot).map_err(|error| error.damaged_at(place()))?),
+        let snapshot = if snapshot.is_empty() {
+            None
+        } else {
+            Some(Snapshot::decode(&snapshot).map_err(|error| error.damaged_at(place()))?)
         };
         Ok(History { snapshot, records, more })
     }

@@ -218,9 +218,10 @@ async fn a_journal_that_has_lost_records_under_a_running_consumer_means_a_rebuil
         }
         journal.become_other(other);
         let last = writer.append(&slots).await;
-        match is_told {
-            true => feed.committed(&last),
-            false => feed.look().await.expect("the heads"),
+        if is_told {
+            feed.committed(&last)
+        } else {
+            feed.look().await.expect("the heads")
         }
         counter.rebuilt(2).await;
         counter.check(&feed).await;

@@ -235,10 +235,8 @@ impl Position {
     /// How this stands to `other` in a list so sorted. The id decides between equals.
     fn compare(&self, other: &Position, sorts: &[SortBy]) -> Ordering {
         let keys = self.0.iter().zip(&other.0).zip(sorts);
-        let by_keys = keys.map(|((mine, theirs), sort)| match sort.descending {
-            false => mine.cmp(theirs),
-            true => theirs.cmp(mine),
-        });
+        let by_keys =
+            keys.map(|((mine, theirs), sort)| if sort.descending { theirs.cmp(mine) } else { mine.cmp(theirs) });
         by_keys.fold(Ordering::Equal, Ordering::then).then(self.1.cmp(&other.1))
     }
 }

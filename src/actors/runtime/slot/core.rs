@@ -120,9 +120,10 @@ impl SlotCore {
     fn admit(&mut self, envelope: Envelope, now: Time) {
         let internal = envelope.body.is_internal();
         if let Some(until) = self.quarantined(&envelope, now) {
-            return match internal {
-                true => self.state.later(envelope, until.since_ms(now).max(STORE_AGAIN_MS)),
-                false => self.state.answer(envelope.reply, Err(AskError::Quarantined)),
+            return if internal {
+                self.state.later(envelope, until.since_ms(now).max(STORE_AGAIN_MS))
+            } else {
+                self.state.answer(envelope.reply, Err(AskError::Quarantined))
             };
         }
         if let Some(waiting) = self.loading.get_mut(&envelope.key) {

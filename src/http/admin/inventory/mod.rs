@@ -96,10 +96,7 @@ async fn change<B>(
     pointer: &str,
 ) -> Result<Reply<InventoryView>> {
     // What a seller counts is what was his when it was looked at: the SKU may change hands before he is heard.
-    let his = match staff.is_admin() {
-        true => None,
-        false => own(edge, staff, &sku, write.deadline).await?.state.item,
-    };
+    let his = if staff.is_admin() { None } else { own(edge, staff, &sku, write.deadline).await?.state.item };
     let answered = write.ask::<StockUnit>(edge, &sku, command(his), Wait::Durable).await?;
     if let Err(rejection) = &answered.outcome {
         return Err(refusal(rejection, pointer).replayed(answered.replayed));

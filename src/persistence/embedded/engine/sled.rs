@@ -49,10 +49,7 @@ pub fn open(dir: &Path, options: &EmbeddedOptions) -> Result<Option<Box<dyn Engi
     }
     remove_checkpoints(dir, HALF_CHECKPOINT).map_err(|error| cannot("clear up", dir, error))?;
     let db = open_db(dir, options)?;
-    match db.is_empty() {
-        true => Ok(None),
-        false => with_data(dir, db).map(Some),
-    }
+    if db.is_empty() { Ok(None) } else { with_data(dir, db).map(Some) }
 }
 
 pub fn create(dir: &Path, options: &EmbeddedOptions, key: &[u8], value: &[u8]) -> Result<Box<dyn Engine>, StoreError> {
