@@ -32,7 +32,7 @@ struct Kept {
 /// What the tail says to somebody who wants to go on from a position.
 pub(super) enum Look {
     Taken(Taken),
-    /// The tail has what follows, in another epoch: whether the position is right must be looked up.
+    /// The tail has what follows, in another epoch or behind another record: whether the position is right must be looked up.
     Unproven,
     /// It does not reach back so far.
     Missing,
@@ -103,8 +103,11 @@ impl Tail {
             return Look::Missing;
         };
         let Some(following) = records.get(start) else { return Look::Missing };
-        // A record of the same epoch follows the one before it; the first record of all follows nothing.
-        if !is_proven && from.seq > 0 && following.epoch != from.epoch {
+        // The record before it says whether the position is right. Without that one: a record of the same epoch follows
+        // the one before it; the first record of all follows nothing.
+        let before = start.checked_sub(1).and_then(|at| records.get(at));
+        let is_right = before.map_or(following.epoch == from.epoch, |before| from.is_behind(before));
+        if !is_proven && from.seq > 0 && !is_right {
             return Look::Unproven;
         }
         Taken::of(slot, records.range(start..), kinds, wanted).map_or(Look::Missing, Look::Taken)
@@ -168,7 +171,8 @@ mod tests {
     }
 
     fn from(tail: &Tail, slot: Slot, seq: u64) -> Option<Vec<u64>> {
-        let position = Position { epoch: 1, ..Position::unproven(seq) };
+        let id = if slot == 0 { "a" } else { "b" };
+        let position = if seq == 0 { Position::BEGINNING } else { Position::behind(&record(slot, seq, id)) };
         seqs(tail.look(slot, &position, false, &Kinds::all(), Wanted::SHARE))
     }
 
@@ -211,6 +215,16 @@ mod tests {
         assert!(matches!(tail.look(0, &position, false, &Kinds::all(), Wanted::SHARE), Look::Unproven));
         assert_eq!(seqs(tail.look(0, &position, true, &Kinds::all(), Wanted::SHARE)), Some(vec![2]));
         assert_eq!(from(&tail, 0, 0), None, "what the last epoch wrote may have been lost");
+    }
+
+    /// A store that has failed over may give an epoch once more, to another node.
+    #[test]
+    fn a_position_behind_another_record_of_the_same_epoch_needs_a_proof() {
+        let tail = Tail::new(1, 1 << 20);
+        tail.push(&[Arc::new(record(0, 1, "a")), Arc::new(record(0, 2, "a"))]);
+        let lost = Position::behind(&record(0, 1, "b"));
+        assert!(matches!(tail.look(0, &lost, false, &Kinds::all(), Wanted::SHARE), Look::Unproven));
+        assert_eq!(from(&tail, 0, 1), Some(vec![2]));
     }
 
     #[test]

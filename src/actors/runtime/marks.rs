@@ -14,7 +14,7 @@ use prometheus::IntCounter;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::actors::values::Time;
-use crate::persistence::{EntityKey, Epoch, Payload, Record};
+use crate::persistence::{EntityKey, Payload, Record};
 
 /// Memory for all marks, in bytes: beyond, the entities that were asked for least recently lose theirs.
 const MARKS_BYTES_MAX: usize = 8 << 20;
@@ -32,9 +32,10 @@ const LONG_REPLAYS_MAX: usize = 4;
 pub struct Mark {
     pub version: u64,
     pub at: Time,
-    /// With the epoch, which record it is.
+    /// With the checksum, which record it is. (A store that has lost records may have others at their sequences, even of
+    /// the same epoch.)
     pub seq: u64,
-    pub epoch: Epoch,
+    checksum: u64,
     /// `None`: only the place is known.
     pub state: Option<Payload>,
 }
@@ -42,12 +43,22 @@ pub struct Mark {
 impl Mark {
     /// The mark after `record`.
     pub fn after(record: &Record, state: Option<Payload>) -> Mark {
-        Mark { version: record.version, at: Time(record.at_ms), seq: record.seq, epoch: record.epoch, state }
+        Mark { version: record.version, at: Time(record.at_ms), seq: record.seq, checksum: checksum(record), state }
+    }
+
+    /// Whether `record` is the one that it stands after.
+    pub fn is_after(&self, record: &Record) -> bool {
+        self.seq == record.seq && self.checksum == checksum(record)
     }
 
     fn size_bytes(&self) -> usize {
         MARK_OVERHEAD_BYTES + self.state.as_ref().map_or(0, |state| state.bytes.len())
     }
+}
+
+/// Of all that a record is. It does not outlive the process.
+fn checksum(record: &Record) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(&record.encode())
 }
 
 pub struct Marks {
@@ -188,7 +199,7 @@ mod tests {
 
     fn mark(version: u64, state_bytes: Option<usize>) -> Mark {
         let state = state_bytes.map(|size| Payload { type_number: 1, version: 1, bytes: vec![0; size] });
-        Mark { version, at: Time(0), seq: version * 2, epoch: 1, state }
+        Mark { version, at: Time(0), seq: version * 2, checksum: version, state }
     }
 
     /// What is counted is what is there.

@@ -69,7 +69,7 @@ pub struct SlotShared {
     durable_seq: AtomicU64,
     outstanding: Mutex<Outstanding>,
     generation: AtomicU64,
-    /// The slot's epoch as it was seen last: whoever claims it begins there.
+    /// The highest epoch of the slot that this process has seen: it serves at none that is not above.
     epoch: AtomicU64,
     pub restarts: AtomicU32,
 }
@@ -153,12 +153,12 @@ impl SlotShared {
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
-    /// The slot's epoch as it was seen last.
+    /// The highest epoch of the slot that this process has seen.
     pub fn epoch(&self) -> Epoch {
         self.epoch.load(Ordering::Acquire)
     }
-    fn set_epoch(&self, epoch: Epoch) {
-        self.epoch.store(epoch, Ordering::Release);
+    fn saw_epoch(&self, epoch: Epoch) {
+        self.epoch.fetch_max(epoch, Ordering::AcqRel);
     }
     /// The slot has left: nothing is known any more of what its entities owe.
     fn forget(&self) {

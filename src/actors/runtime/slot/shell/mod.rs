@@ -143,12 +143,14 @@ impl SlotShell {
         let shared = &self.context.shared;
         shared.inbox.open();
         match start {
-            Start::Claimed(head) => {
+            Start::Claimed(head) if head.epoch > shared.epoch() => {
                 shared.next_generation();
                 self.serve(&head, now);
             }
+            // At an epoch that this process has known before: see `Self::claimed`.
+            Start::Claimed(_) => self.recover(None),
             Start::Unclaimed(epoch) => {
-                shared.set_epoch(epoch);
+                shared.saw_epoch(epoch);
                 self.recover(None);
             }
             Start::Recover => {
@@ -260,7 +262,7 @@ impl SlotShell {
     /// Begins to serve the present generation.
     fn serve(&mut self, head: &SlotHead, now: Now) {
         let SlotContext { shared, common, ownership, .. } = &self.context;
-        shared.set_epoch(head.epoch);
+        shared.saw_epoch(head.epoch);
         ownership.set(shared.slot, Some(head.epoch));
         let mut core = Box::new(SlotCore::new(shared.clone(), common.clone(), shared.generation(), head));
         for envelope in self.held.drain(..) {

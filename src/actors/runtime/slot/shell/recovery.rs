@@ -89,16 +89,20 @@ impl SlotShell {
         }
     }
 
+    /// A store that has failed over may have lost its last claims with its last records, and gives their epochs once more.
+    /// Whoever follows the journal takes (sequence, epoch) for one record, so nothing is written at an epoch that was
+    /// known before: the slot is claimed until it is above.
     fn claimed(&mut self, epoch: Epoch, answer: Result<Claimed, StoreError>, now: Now) {
         let slot = self.context.shared.slot;
         match answer {
-            Ok(Claimed::Head(head)) => self.serve(&head, now),
+            Ok(Claimed::Head(head)) if head.epoch > self.context.shared.epoch() => self.serve(&head, now),
+            Ok(Claimed::Head(head)) => {
+                tracing::warn!(slot, head.epoch, "the store gives an epoch again that was known before");
+                self.ask(Question::Claim { epoch: head.epoch });
+            }
             // The claim before may have been made without our hearing of it.
             Ok(Claimed::Fenced(head)) => match own(head, slot, self.context.ownership.node.as_str()) {
-                Ok(epoch) => {
-                    self.context.shared.set_epoch(epoch);
-                    self.ask_after_a_pause(Question::Claim { epoch });
-                }
+                Ok(epoch) => self.ask_after_a_pause(Question::Claim { epoch }),
                 Err(error) => self.fail(error),
             },
             Ok(Claimed::Refused(why)) => {
@@ -173,5 +177,92 @@ fn own(head: SlotHead, slot: Slot, owner: &str) -> Result<Epoch, StoreError> {
             Err(StoreError::Fatal(format!("another node has taken over: slot {slot} belongs to {other}")))
         }
         Some(_) | None => Ok(head.epoch),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::super::{Memory, SlotShared};
+    use super::super::{SlotContext, SlotMessage, Start};
+    use super::*;
+    use crate::actors::kinds;
+    use crate::actors::runtime::slot::output::Output;
+    use crate::actors::runtime::slot::state::Common;
+    use crate::actors::runtime::writer::{Ended, QueueBudget};
+    use crate::actors::values::Time;
+    use crate::cluster::{NodeId, Ownership, SoleOwner};
+    use crate::config::Config;
+    use crate::metrics::Metrics;
+    use crate::persistence::memory;
+
+    fn shell() -> SlotShell {
+        let limits = Config::default().slots;
+        let common = Common {
+            kinds: kinds::all(),
+            policy: Arc::new(Config::default().policy()),
+            memory: Memory::new(limits.resident_bytes_max, 1),
+            limits,
+            budget: Arc::new(QueueBudget::new(1_000, 1 << 20)),
+            metrics: Arc::new(Metrics::new()),
+        };
+        SlotShell::new(SlotContext {
+            shared: SlotShared::new(0, 8),
+            common: Arc::new(common),
+            ownership: Arc::new(Ownership::new(NodeId::incarnate("node"), 1)),
+            lease: Arc::new(SoleOwner),
+            journal: Arc::new(memory::Memory::new(1)),
+        })
+    }
+
+    /// Carries a message out, and what follows, on a store that has the slot at this epoch. The answer is the epoch that
+    /// the slot serves at.
+    fn carry_out(shell: &mut SlotShell, message: SlotMessage, store: &mut Epoch) -> Option<Epoch> {
+        let now = Now { time: Time(0), instant: Instant::now() };
+        let owner = Some(shell.context.ownership.node.to_string());
+        let head = |epoch| SlotHead { owner: owner.clone(), epoch, ..SlotHead::default() };
+        let mut messages = vec![message];
+        while let Some(message) = messages.pop() {
+            for output in shell.handle(message, now).others {
+                let (generation, what) = match output {
+                    Output::Ask { generation, question: Question::Settle { .. } } => (generation, Back::Settled),
+                    Output::Ask { generation, question: Question::Claim { epoch } } if epoch == *store => {
+                        *store += 1;
+                        (generation, Back::Claimed { epoch, answer: Ok(Claimed::Head(head(*store))) })
+                    }
+                    Output::Ask { generation, question: Question::Claim { epoch } } => {
+                        (generation, Back::Claimed { epoch, answer: Ok(Claimed::Fenced(head(*store))) })
+                    }
+                    Output::After { generation, what, .. } => (generation, what),
+                    _ => continue,
+                };
+                messages.push(SlotMessage::Back { generation, what });
+            }
+        }
+        shell.context.ownership.epoch(0)
+    }
+
+    #[test]
+    fn a_slot_serves_at_no_epoch_that_it_has_known_before() {
+        let (mut shell, mut store) = (shell(), 4);
+        assert_eq!(carry_out(&mut shell, SlotMessage::Begin(Start::Unclaimed(4)), &mut store), Some(5));
+        // The store has failed over to a copy of before, and refuses what comes at epoch 5.
+        for (lost_to, next) in [(4, 6), (2, 7), (7, 8), (9, 10)] {
+            store = lost_to;
+            let generation = shell.context.shared.generation();
+            let ended = SlotMessage::Ended { generation, why: Ended::Refused };
+            assert_eq!(carry_out(&mut shell, ended, &mut store), Some(next), "lost to {lost_to}");
+        }
+    }
+
+    #[test]
+    fn a_slot_that_comes_back_at_an_epoch_that_it_had_is_claimed_anew() {
+        let (mut first, mut store) = (shell(), 4);
+        assert_eq!(carry_out(&mut first, SlotMessage::Begin(Start::Unclaimed(4)), &mut store), Some(5));
+        let mut next = shell();
+        next.context.shared = first.context.shared.clone();
+        let head = SlotHead { owner: Some(next.context.ownership.node.to_string()), epoch: 5, ..SlotHead::default() };
+        assert_eq!(carry_out(&mut next, SlotMessage::Begin(Start::Claimed(head)), &mut store), Some(6));
     }
 }
