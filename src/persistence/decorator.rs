@@ -102,6 +102,10 @@ pub trait Decorator: Send + Sync + 'static {
         async move { self.read(self.inner().heads()).await }
     }
 
+    fn head(&self, slot: Slot) -> impl Future<Output = Result<SlotHead, StoreError>> + Send {
+        async move { self.read(self.inner().head(slot)).await }
+    }
+
     fn claim(&self, owner: &str, slots: &[(Slot, Epoch)]) -> impl Future<Output = Handed> + Send {
         async move { self.inner().claim(owner, slots).await }
     }
@@ -209,6 +213,10 @@ impl<D: Decorator> Journal for D {
 
     async fn heads(&self) -> Result<Vec<SlotHead>, StoreError> {
         Decorator::heads(self).await
+    }
+
+    async fn head(&self, slot: Slot) -> Result<SlotHead, StoreError> {
+        Decorator::head(self, slot).await
     }
 
     async fn claim(&self, owner: &str, slots: &[(Slot, Epoch)]) -> Handed {

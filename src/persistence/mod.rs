@@ -200,6 +200,12 @@ pub trait Journal: Send + Sync + 'static {
     /// Every slot's head, in slot order.
     async fn heads(&self) -> Result<Vec<SlotHead>, StoreError>;
 
+    /// One slot's head, of those that [`Journal::heads`] answers. A store that lies on several machines answers it when
+    /// the machine that has the slot does.
+    async fn head(&self, slot: Slot) -> Result<SlotHead, StoreError> {
+        Ok(self.heads().await?.into_iter().nth(usize::from(slot)).unwrap_or_default())
+    }
+
     /// Takes slots by compare-and-set on the epoch that the caller has read (whoever the owner is): where it
     /// still holds, the slot gets `owner` and epoch + 1, durably; the answer, in the order asked, is each
     /// slot's head after the claim, or a refusal. Each slot is one atomic step of its own, and the same slot

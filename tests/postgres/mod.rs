@@ -2,6 +2,7 @@
 
 mod hardship;
 mod members;
+mod missing;
 mod neighbours;
 mod opening;
 mod standby;

@@ -135,6 +135,55 @@ async fn a_locked_table_refuses_no_slot() {
     }
 }
 
+/// Of several slots that are claimed one is held by somebody, and waited for in vain: the others are taken, and the claim
+/// is not called undone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_that_has_taken_some_slots_is_never_called_undone() {
+    let url = postgres::shared().database(&name()).await;
+    let (holder, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("a connection");
+    tokio::spawn(connection);
+    let store = open_with(&url, impatient()).await.expect("it opens");
+    holder.batch_execute("begin; select 1 from souk_slots where slot = 1 for update").await.expect("a lock");
+    for epoch in 0..4 {
+        // Their order among themselves is by chance.
+        let claimed = store.claim(SCRIBE, &[(1, 0), (0, epoch), (2, epoch), (3, epoch)]).await;
+        assert!(matches!(claimed, Err(StoreError::Unknown(_))), "{claimed:?}");
+        let epochs: Vec<u64> = store.heads().await.expect("heads").iter().map(|head| head.epoch).collect();
+        assert_eq!(epochs, [epoch + 1, 0, epoch + 1, epoch + 1]);
+    }
+    let alone = store.claim(SCRIBE, &[(1, 0)]).await;
+    assert!(matches!(alone, Err(StoreError::Unavailable(_))), "{alone:?}");
+}
+
+/// What a session is set to, so that the server ends it soon when its client is gone without a word.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_does_not_outlive_its_client() {
+    let database = name();
+    let url = postgres::shared().database(&database).await;
+    let mut scribe = Scribe::claim(open(&url).await).await;
+    let client = postgres::shared().client(&database).await;
+    let look = "create table seen (setting text, value text);
+        create function look() returns trigger language plpgsql as $$ begin
+            insert into seen select name, setting from pg_settings where name like 'tcp_%'
+                or name = 'client_connection_check_interval';
+            return new;
+        end $$;
+        create trigger look before insert on souk_records for each row execute function look()";
+    client.batch_execute(look).await.expect("a look");
+    let record = scribe.record(0, "a");
+    scribe.commit(&[record]).await;
+    let rows = client.query("select setting, value from seen order by setting", &[]).await.expect("what was seen");
+    let seen: Vec<(&str, &str)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let expected = [
+        ("client_connection_check_interval", "1000"),
+        ("tcp_keepalives_count", "2"),
+        ("tcp_keepalives_idle", "3"),
+        ("tcp_keepalives_interval", "1"),
+        ("tcp_user_timeout", "3000"),
+    ];
+    assert_eq!(seen, expected);
+}
+
 /// One slot is refused, another written, and the connection is lost at any moment after: what was written is never
 /// called undone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,7 @@ use souk::persistence::postgres::PostgresStore;
 use souk::persistence::{Journal, StoreError};
 
 use super::postgres::Server;
-use super::{name, open, open_with, options, postgres, settings};
+use super::{impatient, name, open, open_with, options, postgres, settings};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_open_a_new_store_at_once() {
@@ -86,10 +86,43 @@ async fn servers_that_do_not_keep_what_they_are_given_are_refused() {
     let url = server.database("souk").await;
     let refused = open_with(&url, settings()).await.map(drop);
     assert!(matches!(&refused, Err(StoreError::Fatal(why)) if why.contains("fsync = off")), "{refused:?}");
+    // One that comes back so is used no more, until it is well.
+    let mut turned = Server::new(&[]);
+    let url = turned.database("souk").await;
+    let store = open(&url).await;
+    turned.stop();
+    turned.set(&["fsync=off"]);
+    turned.start();
+    let refused = loop {
+        match store.heads().await {
+            Err(StoreError::Unavailable(why)) if why.contains("fsync = off") => break why,
+            Err(StoreError::Unavailable(_)) => {} // the old connections
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(refused.contains("does not keep"), "{refused}");
+    turned.stop();
+    turned.set(&["fsync=on"]);
+    turned.start();
+    while store.heads().await.is_err() {}
     let shared = postgres::shared();
     let odd = name();
     let made = format!("create database {odd} encoding 'SQL_ASCII' template template0");
     shared.client("postgres").await.batch_execute(&made).await.expect("a database");
     let refused = open_with(&shared.url(&odd), settings()).await.map(drop);
     assert!(matches!(&refused, Err(StoreError::Fatal(why)) if why.contains("must be UTF8")), "{refused:?}");
+}
+
+/// Somebody who opens the store that is there meets a lock: there is a store all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_cannot_be_looked_at_now_is_not_called_missing() {
+    let url = postgres::shared().database(&name()).await;
+    drop(open(&url).await);
+    let (holder, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("a connection");
+    tokio::spawn(connection);
+    holder.batch_execute("begin; lock table souk_meta").await.expect("a lock");
+    let opened = PostgresStore::open(options(&url, None, impatient())).await.map(drop);
+    assert!(matches!(&opened, Err(StoreError::Unavailable(_))), "{opened:?}");
+    holder.batch_execute("commit").await.expect("the end of the lock");
+    PostgresStore::open(options(&url, None, impatient())).await.expect("it opens");
 }

@@ -33,6 +33,22 @@ const SESSION: &str = "set default_transaction_isolation = 'read committed';
 /// statistics say of tables that were empty a minute ago. Other engines may not know these.
 const PLANNER: [&str; 3] = ["set enable_seqscan = off", "set plan_cache_mode = 'force_generic_plan'", "set jit = off"];
 
+/// What ends a session whose client is gone without a word (its machine, or the network between), so that its locks are
+/// gone before another node may take its slots. Within a statement each has its limits; between a statement's end
+/// and the commit, for which the server waits, none of them counts, and by default only TCP would notice, after two
+/// hours. Other engines, and older versions, may not know these.
+fn vigilance(settings: &PostgresSettings, statement: Duration) -> [String; 6] {
+    let write_ms = settings.write_ms.max(1_000);
+    [
+        format!("set tcp_keepalives_idle = {}", write_ms.div_ceil(1_000)),
+        "set tcp_keepalives_interval = 1".into(),
+        "set tcp_keepalives_count = 2".into(),
+        format!("set tcp_user_timeout = {write_ms}"),
+        "set client_connection_check_interval = 1000".into(),
+        format!("set transaction_timeout = {}", (statement + MARGIN).as_millis()), // from version 17 on
+    ]
+}
+
 fn ms(time: u64) -> Duration {
     Duration::from_millis(time)
 }
@@ -140,9 +156,10 @@ fn pool(address: &Address, settings: &PostgresSettings, size: usize, statement: 
         None => Manager::from_config(config, NoTls, managing),
     };
     let session = session(settings, statement);
+    let optional: Vec<String> = PLANNER.map(str::to_owned).into_iter().chain(vigilance(settings, statement)).collect();
     let prepare = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
-        let session = session.clone();
-        Box::pin(async move { set_up(client, &session).await.map_err(HookError::Backend) })
+        let (session, optional) = (session.clone(), optional.clone());
+        Box::pin(async move { set_up(client, &session, &optional).await })
     });
     Pool::builder(manager)
         .max_size(size)
@@ -163,15 +180,23 @@ fn session(settings: &PostgresSettings, statement: Duration) -> String {
     )
 }
 
-async fn set_up(client: &Client, session: &str) -> Result<(), tokio_postgres::Error> {
-    client.batch_execute(session).await?;
-    for setting in PLANNER {
+/// Asked of every session: a server may come back otherwise than it went. (One that does not know the question is not
+/// PostgreSQL, and its own documentation has to be asked.)
+const FSYNC: &str = "select coalesce(current_setting('fsync', true), 'on')";
+
+async fn set_up(client: &Client, session: &str, optional: &[String]) -> Result<(), HookError> {
+    client.batch_execute(session).await.map_err(HookError::Backend)?;
+    for setting in optional {
         if let Err(error) = client.batch_execute(setting).await {
             if error.as_db_error().is_none() {
-                return Err(error);
+                return Err(HookError::Backend(error));
             }
             tracing::debug!(%error, "the server does not know this setting");
         }
+    }
+    let fsync = client.query_one(FSYNC, &[]).await.map_err(HookError::Backend)?;
+    if fsync.get::<_, &str>(0) == "off" {
+        return Err(HookError::message("the server has fsync = off: it does not keep what it acknowledges"));
     }
     Ok(())
 }
@@ -186,7 +211,10 @@ impl Lender {
         match self.pool.get().await {
             Ok(object) => Ok(Lent { object: Some(object), limit: self.limit }),
             Err(PoolError::Closed) => Err(Failure::Fatal("the store is closed".into())),
-            Err(PoolError::Backend(error)) => Err(classify(&error).before_sending()),
+            Err(PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error))) => {
+                Err(classify(&error).before_sending())
+            }
+            Err(PoolError::PostCreateHook(unfit)) => Err(Failure::Unfit(in_full(&unfit))),
             Err(error) => Err(Failure::NotDone(in_full(&error))),
         }
     }
@@ -218,25 +246,47 @@ impl Lent {
     }
 
     pub async fn query(&mut self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Failure> {
-        let Some(client) = &self.object else { return Err(Failure::NotDone("the connection is lost".into())) };
-        let prepared = match tokio::time::timeout(self.limit, client.prepare_cached(sql)).await {
-            Ok(Ok(prepared)) => prepared,
-            Ok(Err(error)) => return Err(self.lose(classify(&error).before_sending())),
-            Err(_) => return Err(self.lose(Failure::NotDone("the server does not answer".into()))),
-        };
-        match tokio::time::timeout(self.limit, client.query(&prepared, parameters)).await {
-            Ok(Ok(rows)) => Ok(rows),
-            Ok(Err(error)) => Err(self.lose(classify(&error))),
-            Err(_) => Err(self.lose(Failure::Unknown("the server does not answer".into()))),
+        let asking = Asking(self.object.take());
+        let Some(client) = &asking.0 else { return Err(Failure::NotDone("the connection is lost".into())) };
+        let answer = ask(client, self.limit, sql, parameters).await;
+        // Whatever has failed may be in a state, or be a server, that the next one should not meet: a primary that
+        // became a standby answers, and says no.
+        if matches!(answer, Ok(_) | Err(Failure::Retry(_) | Failure::Locked(_))) {
+            self.object = asking.done();
         }
+        answer
     }
+}
 
-    /// Whatever has failed may be in a state, or be a server, that the next one should not meet: a primary that
-    /// became a standby answers, and says no.
-    fn lose(&mut self, failure: Failure) -> Failure {
-        if !matches!(failure, Failure::Retry(_) | Failure::Locked(_)) {
-            self.object.take().map(Object::take);
-        }
-        failure
+async fn ask(
+    client: &deadpool_postgres::ClientWrapper,
+    limit: Duration,
+    sql: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>, Failure> {
+    let silent = "the server does not answer";
+    let prepared = match tokio::time::timeout(limit, client.prepare_cached(sql)).await {
+        Ok(prepared) => prepared.map_err(|error| classify(&error).before_sending())?,
+        Err(_) => return Err(Failure::NotDone(silent.into())),
+    };
+    match tokio::time::timeout(limit, client.query(&prepared, parameters)).await {
+        Ok(rows) => rows.map_err(|error| classify(&error)),
+        Err(_) => Err(Failure::Unknown(silent.into())),
+    }
+}
+
+/// A connection that is asked something. Should nobody wait for the answer any longer it is closed: the next one would
+/// wait behind it.
+struct Asking(Option<Object>);
+
+impl Asking {
+    fn done(mut self) -> Option<Object> {
+        self.0.take()
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        drop(self.0.take().map(Object::take));
     }
 }

@@ -10,6 +10,8 @@ use super::super::StoreError;
 pub enum Failure {
     /// It was not sent, or the server has undone it.
     NotDone(String),
+    /// It was not sent: the server is not one that may be used.
+    Unfit(String),
     /// Undone because of what others did at the same time: to be sent again.
     Retry(String),
     /// Undone because somebody holds a lock for longer than it was to be waited for.
@@ -30,6 +32,7 @@ impl Failure {
     pub fn of_a_read(self) -> StoreError {
         match self {
             Failure::NotDone(why)
+            | Failure::Unfit(why)
             | Failure::Retry(why)
             | Failure::Locked(why)
             | Failure::Statement(why)

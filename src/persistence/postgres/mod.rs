@@ -66,9 +66,8 @@ pub struct PostgresStore {
     appends: Gatherer,
 }
 
-/// What a server must say of itself. (One that does not know the question is not PostgreSQL, and its own
-/// documentation has to be asked.)
-const SERVER: &str = "select current_setting('server_encoding', true), current_setting('fsync', true)";
+/// What a server must say of itself. (Whether it keeps what it acknowledges is asked of every session: [`connect`].)
+const SERVER: &str = "select current_setting('server_encoding', true)";
 
 impl PostgresStore {
     /// Connects, and brings the tables to this version. `Unavailable` when the server cannot be reached now.
@@ -77,15 +76,14 @@ impl PostgresStore {
         let address = Address::parse(&url, &settings.tls())
             .map_err(|why| StoreError::Fatal(format!("the store's address is malformed: {why}")))?;
         let pools = Arc::new(Pools::new(&address, &settings)?);
-        let mut client = pools.reads.lend().await.map_err(Failure::of_a_read)?;
+        let mut client = pools.reads.lend().await.map_err(|failure| match failure {
+            Failure::Unfit(why) => StoreError::Fatal(why),
+            other => other.of_a_read(),
+        })?;
         let said = client.query(SERVER, &[]).await.map_err(Failure::of_a_read)?;
-        let told = |at: usize| said.first().and_then(|row| row.get::<_, Option<&str>>(at));
-        if told(0).is_some_and(|encoding| encoding != "UTF8") {
+        let encoding = said.first().and_then(|row| row.get::<_, Option<&str>>(0));
+        if encoding.is_some_and(|encoding| encoding != "UTF8") {
             return Err(StoreError::Fatal("the database's encoding must be UTF8".into()));
-        }
-        if told(1) == Some("off") {
-            let why = "the server has fsync = off: it does not keep what it acknowledges";
-            return Err(StoreError::Fatal(why.into()));
         }
         let slots = schema::migrate(client.client().map_err(Failure::of_a_read)?, slots).await?;
         drop(client);
@@ -159,6 +157,10 @@ impl Journal for PostgresStore {
 
     async fn heads(&self) -> Result<Vec<SlotHead>, StoreError> {
         self.pools.heads().await
+    }
+
+    async fn head(&self, slot: Slot) -> Result<SlotHead, StoreError> {
+        self.pools.head(slot).await
     }
 
     async fn claim(&self, owner: &str, slots: &[(Slot, Epoch)]) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {

@@ -56,16 +56,45 @@ const TOGETHER_MAX: usize = 512;
 
 type Outcome = Result<SlotHead, Refusal>;
 
+/// How a slot's records end, as of one moment: whether the last one is there, and none behind it.
+const ENDS: &str = "select s.slot, s.seq, s.seq = 0 or l.seq is not null, n.seq is null from souk_slots s
+        left join souk_records l on l.slot = s.slot and l.seq = s.seq
+        left join souk_records n on n.slot = s.slot and n.seq = s.seq + 1
+    where s.slot = any($1)";
+
 pub async fn change(pools: &Pools, change: &Change<'_>, slots: &[(Slot, Epoch)]) -> Result<Vec<Outcome>, StoreError> {
     let mut outcomes: Vec<Option<Outcome>> = vec![None; slots.len()];
     let mut has_changed = false;
-    let answered = rounds(pools, change, slots, &mut outcomes, &mut has_changed).await;
+    let answered = match rounds(pools, change, slots, &mut outcomes, &mut has_changed).await {
+        Ok(()) => compare_ends(pools, slots, &outcomes).await,
+        failed => failed,
+    };
     answered.map_err(|failure| match failure.of_a_write() {
         StoreError::Unavailable(why) if has_changed => StoreError::Unknown(why),
         other => other,
     })?;
     let no_slot = |slot: Slot| Err(Refusal::Rejected(format!("the store has no slot {slot}")));
     Ok(slots.iter().zip(outcomes).map(|((slot, _), outcome)| outcome.unwrap_or_else(|| no_slot(*slot))).collect())
+}
+
+/// A slot that was taken must end where its row says. (Looked up afterwards: a statement that has waited for the row's
+/// lock does not see the records that came meanwhile.)
+async fn compare_ends(pools: &Pools, slots: &[(Slot, Epoch)], outcomes: &[Option<Outcome>]) -> Result<(), Failure> {
+    let is_taken = |outcome: &Option<Outcome>| matches!(outcome, Some(Ok(_)));
+    let taken = slots.iter().zip(outcomes).filter(|(_, outcome)| is_taken(outcome));
+    let taken: Vec<i32> = taken.map(|((slot, _), _)| i32::from(*slot)).collect();
+    if taken.is_empty() {
+        return Ok(());
+    }
+    for row in pools.owners.query(ENDS, &[&taken]).await? {
+        let (slot, seq, has_last, is_end): (i32, i64, bool, bool) = (row.get(0), row.get(1), row.get(2), row.get(3));
+        if !has_last || !is_end {
+            let (record, why) = if has_last { (seq + 1, "is too many") } else { (seq, "is not there") };
+            let why = format!("slot {slot} should end with record {seq}, and record {record} {why}");
+            return Err(Failure::Damaged(why));
+        }
+    }
+    Ok(())
 }
 
 async fn rounds(
@@ -88,15 +117,19 @@ async fn rounds(
             }
         }
         let wanted: Vec<(Slot, Epoch)> = round.values().map(|at| slots[*at]).collect();
-        let mut found = send(pools, TOGETHER, change, &wanted).await?;
-        for (slot, epoch) in wanted {
-            let outcome = match found.remove(&slot) {
-                Some(Some(outcome)) => Some(outcome),
-                Some(None) => send(pools, WAITING, change, &[(slot, epoch)]).await?.remove(&slot).flatten(),
-                None => None,
-            };
+        let mut held = Vec::new();
+        for (slot, outcome) in send(pools, TOGETHER, change, &wanted).await? {
             *has_changed |= matches!(outcome, Some(Ok(_)));
-            outcomes[round[&slot]] = outcome;
+            match outcome {
+                Some(outcome) => outcomes[round[&slot]] = Some(outcome),
+                None => held.push(round[&slot]),
+            }
+        }
+        // Only now: whoever is waited for in vain must not hide what was taken.
+        for at in held {
+            let outcome = send(pools, WAITING, change, &slots[at..=at]).await?.remove(&slots[at].0).flatten();
+            *has_changed |= matches!(outcome, Some(Ok(_)));
+            outcomes[at] = outcome;
         }
         left = next;
     }

@@ -25,17 +25,18 @@ const RECORDS: &str = "select seq, frame from souk_records
         select version from souk_records where slot = $1 and seq = $5 and kind = $3 and id = $4), 0)
     order by version, seq limit $6";
 const RECEIPT: &str =
-    "select r.seq, r.frame from souk_receipts x join souk_records r on r.slot = x.slot and r.seq = x.seq
+    "select x.seq, r.frame from souk_receipts x left join souk_records r on r.slot = x.slot and r.seq = x.seq
     where x.slot = $1 and x.kind = $2 and x.id = $3 and x.request = $4";
 const FEED: &str = "select seq, frame from souk_records where slot = $1 and seq > $2 order by seq limit $3";
-const OWED: &str = "select o.due_ms, o.kind, o.id, r.seq, r.frame
+const OWED: &str = "select o.due_ms, o.kind, o.id, o.seq, r.frame
     from (select * from souk_owed where slot = $1 and (due_ms, kind, id) > ($2, $3, $4)
         order by due_ms, kind, id limit $5) o
-    join souk_records r on r.slot = $1 and r.seq = o.seq order by o.due_ms, o.kind, o.id";
+    left join souk_records r on r.slot = $1 and r.seq = o.seq order by o.due_ms, o.kind, o.id";
 const WAKES: &str = "select due_ms, kind, id from souk_wakes
     where slot = $1 and (due_ms, kind, id) > ($2, $3, $4) order by due_ms, kind, id limit $5";
 const ENTITIES: &str = "select id from souk_entities where kind = $1 and id > $2 order by id limit $3";
 const HEADS: &str = "select owner, epoch, seq, at_ms from souk_slots order by slot";
+const HEAD: &str = "select owner, epoch, seq, at_ms from souk_slots where slot = $1";
 const PRUNE_RECEIPTS: &str = "delete from souk_receipts where (slot, kind, id, request) in (
         select slot, kind, id, request from souk_receipts where expires_ms < $1 order by expires_ms limit $2
         for update skip locked)
@@ -58,6 +59,37 @@ fn record(slot: Slot, seq: i64, frame: &[u8]) -> Result<Record, StoreError> {
 
 fn records_of(slot: Slot, rows: Vec<Row>) -> Result<Vec<Record>, StoreError> {
     rows.iter().map(|row| record(slot, row.get(0), row.get(1))).collect()
+}
+
+/// A record that a row of an index names.
+fn named(slot: Slot, seq: i64, frame: Option<&[u8]>) -> Result<Record, StoreError> {
+    let missing = || StoreError::Damaged(format!("slot {slot}, record {seq}: it is named, and not there"));
+    record(slot, seq, frame.ok_or_else(missing)?)
+}
+
+/// An entity's records follow from each other: in the slot, and in its versions. `version`: before the first of them,
+/// where that is known.
+fn follow(key: &EntityKey, mut version: Option<u64>, records: &[Record]) -> Result<(), StoreError> {
+    let mut seq = 0;
+    for record in records {
+        let before = record.version.checked_sub(u64::from(!record.events.is_empty()));
+        if record.key != *key || record.seq <= seq || before.is_none() || version.is_some_and(|it| Some(it) != before) {
+            let place = format!("slot {}, record {}", record.slot, record.seq);
+            let why = format!("it does not follow from version {version:?} of {}/{}", key.kind, key.id);
+            return Err(StoreError::Damaged(format!("{place}: {why}")));
+        }
+        (seq, version) = (record.seq, Some(record.version));
+    }
+    Ok(())
+}
+
+fn head(row: &Row) -> SlotHead {
+    SlotHead {
+        owner: row.get(0),
+        epoch: row.get::<_, i64>(1).cast_unsigned(),
+        seq: row.get::<_, i64>(2).cast_unsigned(),
+        at_ms: row.get(3),
+    }
 }
 
 /// What a page of an index begins behind. No entity has an empty id, so nothing is before the first.
@@ -85,6 +117,8 @@ impl Pools {
                 false => history.records.push(record(slot, seq, frame)?),
             }
         }
+        let snapshot = history.snapshot.as_ref().map_or(0, |snapshot| snapshot.version);
+        follow(key, Some(snapshot), &history.records)?;
         history.more = history.records.len() > LOAD_PAGE;
         history.records.truncate(LOAD_PAGE);
         Ok(history)
@@ -101,7 +135,9 @@ impl Pools {
         let (after_seq, limit) = (signed(after_seq), rows_max(limit));
         let parameters: [&(dyn ToSql + Sync); 6] =
             [&of_slot, &entity_number(key), &kind, &&*key.id, &after_seq, &limit];
-        records_of(slot, self.reads.read(RECORDS, &parameters).await?)
+        let records = records_of(slot, self.reads.read(RECORDS, &parameters).await?)?;
+        follow(key, (after_seq == 0).then_some(0), &records)?;
+        Ok(records)
     }
 
     pub async fn find_receipt(
@@ -112,7 +148,7 @@ impl Pools {
     ) -> Result<Option<Record>, StoreError> {
         let (of_slot, kind) = (i32::from(slot), i16::from(key.kind));
         let rows = self.reads.read(RECEIPT, &[&of_slot, &kind, &&*key.id, &&request[..]]).await?;
-        Ok(records_of(slot, rows)?.pop())
+        rows.first().map(|row| named(slot, row.get(0), row.get(1))).transpose()
     }
 
     pub async fn feed(&self, slot: Slot, after_seq: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
@@ -131,7 +167,7 @@ impl Pools {
         let mut owed = Vec::new();
         for row in self.reads.read(OWED, &parameters).await? {
             let (due_ms, key, seq): (i64, _, i64) = (row.get(0), key(&row, 1), row.get(3));
-            let found = record(slot, seq, row.get(4))?.owed.and_then(|change| change.after);
+            let found = named(slot, seq, row.get(4))?.owed.and_then(|change| change.after);
             match found.filter(|found| found.due_ms == due_ms) {
                 Some(found) => owed.push((key, found)),
                 None => return Err(StoreError::Damaged(format!("slot {slot}, record {seq}: it owes nothing then"))),
@@ -159,13 +195,13 @@ impl Pools {
     }
 
     pub async fn heads(&self) -> Result<Vec<SlotHead>, StoreError> {
-        let head = |row: &Row| SlotHead {
-            owner: row.get(0),
-            epoch: row.get::<_, i64>(1).cast_unsigned(),
-            seq: row.get::<_, i64>(2).cast_unsigned(),
-            at_ms: row.get(3),
-        };
         Ok(self.reads.read(HEADS, &[]).await?.iter().map(head).collect())
+    }
+
+    /// For who renews a lease: it is not to wait for those who read.
+    pub async fn head(&self, slot: Slot) -> Result<SlotHead, StoreError> {
+        let rows = self.members.read(HEAD, &[&i32::from(slot)]).await?;
+        Ok(rows.first().map(head).unwrap_or_default())
     }
 
     /// Clients' receipts; those of owed requests go with the append whose watermark covers them.

@@ -124,13 +124,16 @@ fn meets_another(error: &Error) -> bool {
 }
 
 async fn try_migrate(client: &mut Client, slots: Option<Slot>) -> Result<Result<Slot, StoreError>, Error> {
-    let created = client.query_opt("select version, slots from souk_meta", &[]).await;
-    if let Ok(Some(row)) = &created
+    let created = match client.query_opt("select version, slots from souk_meta", &[]).await {
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => None,
+        other => other?,
+    };
+    if let Some(row) = &created
         && row.get::<_, i32>(0) == VERSION
     {
         return Ok(check_slots(row.get(1), slots)); // nothing to do, and no right to change tables needed
     }
-    let is_there = matches!(created, Ok(Some(_)));
+    let is_there = created.is_some();
     let Some(new_slots) = slots.or(is_there.then_some(0)) else {
         return Ok(Err(StoreError::Fatal("there is no store in the database".into())));
     };
