@@ -14,11 +14,13 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tokio::time::{Instant, sleep};
+use futures::FutureExt;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::{LEASE, Lease, Moment, NodeId, Renewed};
 use crate::persistence::membership::{NodeRow, NodeState, Store};
@@ -28,11 +30,15 @@ use crate::persistence::{Epoch, Refusal, Slot, SlotHead, StoreError};
 mod tests;
 
 const RENEW_EVERY: Duration = Duration::from_secs(1);
+/// A renewal takes no longer, so that one that hangs does not cost the lease: three fit into it.
+const RENEW_WITHIN: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(250);
 /// A store that cannot be asked for so long is not watched without a break: the count begins anew.
 const BREAK: Duration = Duration::from_millis(2_500);
 /// How long a start bears a store that does not answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a start watches. A store that answers too slowly is never watched without a break.
+const WATCH_MAX: Duration = Duration::from_secs(60);
 /// The slot that decides who serves.
 const GATE: Slot = 0;
 /// The version of events and messages that this program reads and writes.
@@ -124,6 +130,12 @@ impl Member {
     /// Renews the lease for as long as it is polled and the node makes progress. It ends with the reason why this node
     /// must stop: somebody else has taken over.
     pub async fn stay(&mut self, makes_progress: impl Fn() -> bool) -> StoreError {
+        let renewing = AssertUnwindSafe(self.renew_for_ever(makes_progress)).catch_unwind();
+        renewing.await.unwrap_or_else(|_| StoreError::Fatal("what renews the lease has panicked".into()))
+    }
+
+    async fn renew_for_ever(&mut self, makes_progress: impl Fn() -> bool) -> StoreError {
+        let slow = || StoreError::Unknown(format!("no answer for {} ms", RENEW_WITHIN.as_millis()));
         loop {
             if !makes_progress() {
                 tracing::error!("the lease is not renewed: what this node writes does not settle");
@@ -131,7 +143,7 @@ impl Member {
                 continue;
             }
             let sent = Moment::now();
-            match self.renew(sent).await {
+            match timeout(RENEW_WITHIN, self.renew(sent)).await.unwrap_or_else(|_| Err(slow())) {
                 Ok(()) => sleep(RENEW_EVERY).await,
                 Err(error @ StoreError::Fatal(_)) => return error,
                 // Nobody can take over either who cannot read the list. Once it is repaired this node goes on.
@@ -159,24 +171,31 @@ impl Member {
             }
             Err(refusal) => return Err(taken(&refusal.to_string())),
         }
+        // Our own clock may not tell that the lease has lapsed (it stands still with a virtual machine), and the counter
+        // is ours whoever serves: so the gate is looked at each time.
+        let gate = self.own_gate().await?;
         if !self.lease.is_valid() {
-            self.come_back().await?;
+            self.come_back(gate).await?;
         }
         self.lease.extend(sent);
         Ok(())
     }
 
+    /// The gate's epoch, while it is this node's.
+    async fn own_gate(&self) -> Result<Epoch, StoreError> {
+        let gate = self.store.head(GATE).await?;
+        match gate.owner {
+            Some(owner) if owner == self.row.id => Ok(gate.epoch),
+            Some(owner) => Err(taken(&format!("slot {GATE} belongs to {owner}"))),
+            None => Err(taken(&format!("slot {GATE} belongs to nobody"))),
+        }
+    }
+
     /// While the lease had lapsed somebody may have taken over, and what is in memory here may be old. Whoever
     /// does takes the gate first; and raising its epoch undoes what somebody is about to do who has seen it as it
     /// was.
-    async fn come_back(&self) -> Result<(), StoreError> {
-        let gate = gate(self.store.heads().await?);
-        match gate.owner {
-            Some(owner) if owner == self.row.id => {}
-            Some(owner) => return Err(taken(&format!("slot {GATE} belongs to {owner}"))),
-            None => return Err(taken(&format!("slot {GATE} belongs to nobody"))),
-        }
-        match self.take_gate(gate.epoch).await? {
+    async fn come_back(&self, gate: Epoch) -> Result<(), StoreError> {
+        match self.take_gate(gate).await? {
             true => Ok(()),
             false => {
                 Err(StoreError::Unavailable("somebody is taking over, or this node itself raised an epoch".into()))
@@ -219,6 +238,7 @@ fn bear(error: StoreError, failing_since: Instant) -> anyhow::Result<()> {
 pub async fn alone(store: &dyn Store) -> anyhow::Result<Epoch> {
     let mut seen: HashMap<String, (u64, Instant)> = HashMap::new();
     let mut answered = Instant::now();
+    let began = answered;
     loop {
         let asked = Instant::now();
         let (heads, nodes) = match read(store).await {
@@ -247,8 +267,12 @@ pub async fn alone(store: &dyn Store) -> anyhow::Result<Epoch> {
             }
         }
         let Some((left, name, id)) = watched else { return Ok(gate(heads).epoch) };
+        if began.elapsed() > WATCH_MAX {
+            bail!("the store answers too slowly to tell whether node {name} ({id}) is alive");
+        }
         tracing::info!(node.name = name, node.id = id, "watching whether a node is alive that has not left");
-        sleep(left.min(RENEW_EVERY)).await;
+        // From reading to reading no longer than a break, also when a reading takes its time.
+        sleep(left.min(RENEW_EVERY.saturating_sub(asked.elapsed()).max(AGAIN))).await;
     }
 }
 

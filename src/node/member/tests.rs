@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::persistence::Membership;
+use crate::persistence::decorator::Decorator;
 use crate::persistence::faulty::{Call, Fault, Faulty};
 use crate::persistence::memory::Memory;
 
@@ -26,7 +27,7 @@ async fn a_node_that_stands_still_for_the_lease_is_gone_and_one_that_renews_is_n
     let second = enter(store.clone()).await.expect("the first is gone");
     assert!(before.elapsed() >= LEASE && before.elapsed() < LEASE + RENEW_EVERY, "{:?}", before.elapsed());
     assert!(
-        matches!(first.come_back().await, Err(StoreError::Fatal(why)) if why.contains("another node has taken over"))
+        matches!(first.own_gate().await, Err(StoreError::Fatal(why)) if why.contains("another node has taken over"))
     );
     let mut living = second;
     tokio::select! {
@@ -186,4 +187,67 @@ async fn a_node_whose_records_do_not_settle_does_not_renew() {
     assert_eq!(store.nodes().await.expect("the list"), before);
     let ended = tokio::time::timeout(RENEW_EVERY, member.stay(|| true)).await;
     assert!(ended.is_err() && store.nodes().await.expect("the list") != before, "{ended:?}");
+}
+
+/// Its clock stood still with its virtual machine: it has missed nothing, and another one serves.
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_lease_seems_valid_hears_that_another_has_taken_over() {
+    let store = Memory::new(4);
+    let mut first = enter(store.clone()).await.expect("nobody is there");
+    let second = enter(store.clone()).await.expect("the first stands still");
+    assert!(first.lease.is_valid(), "by the clock that it asks");
+    let why = timeout(RENEW_EVERY, first.stay(|| true)).await.expect("it hears at once");
+    assert!(matches!(&why, StoreError::Fatal(why) if why.contains("another node has taken over")), "{why}");
+    drop(second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_hangs_is_followed_by_others_within_the_lease() {
+    let store = Arc::new(Faulty::new(Memory::new(4)));
+    let mut member = enter(store.clone()).await.expect("nobody is there");
+    for (call, fault) in
+        [(Call::Member, slow(60_000, 0)), (Call::Member, slow(0, 60_000)), (Call::Read, slow(60_000, 0))]
+    {
+        let before = Membership::nodes(&*store).await.expect("the list")[0].lease;
+        store.fail_next(call, fault);
+        let ended = timeout(LEASE - RENEW_EVERY, member.stay(|| true)).await;
+        assert!(ended.is_err(), "{ended:?}");
+        let after = Membership::nodes(&*store).await.expect("the list")[0].lease;
+        assert!(after >= before + 2, "{fault:?}: from {before} to {after}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_store_is_watched_all_the_same_and_one_that_is_too_slow_not_for_ever() {
+    for (read_ms, is_watched) in [(900, true), (1_500, false)] {
+        let store = Memory::new(4);
+        let _gone = enter(store.clone()).await.expect("nobody is there");
+        let reading = Faulty::new(store);
+        (1..=1_000).for_each(|call| reading.fail_at(Call::Read, call, slow(read_ms, 0)));
+        let entered = timeout(2 * WATCH_MAX, enter(reading)).await.expect("it ends");
+        match entered {
+            Ok(_) => assert!(is_watched, "{read_ms}"),
+            Err(why) => assert!(!is_watched && why.to_string().contains("answers too slowly"), "{read_ms}: {why}"),
+        }
+    }
+}
+
+/// A store that panics when it is to renew.
+struct Panics(Memory);
+
+impl Decorator for Panics {
+    type Inner = Memory;
+    fn inner(&self) -> &Memory {
+        &self.0
+    }
+    async fn renew(&self, _: &NodeRow) -> Result<Result<u64, Refusal>, StoreError> {
+        panic!("a fault of the store's client")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_while_it_renews_ends_the_node_and_not_only_its_lease() {
+    let mut member = enter(Panics(Memory::new(4))).await.expect("nobody is there");
+    let why = member.stay(|| true).await;
+    assert!(matches!(&why, StoreError::Fatal(why) if why.contains("panicked")), "{why}");
 }
