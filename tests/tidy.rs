@@ -3,6 +3,7 @@
 //! that every route is in the OpenAPI document, beside the routes.)
 
 mod circles;
+mod codes;
 mod defaults;
 mod imports;
 mod rooms;

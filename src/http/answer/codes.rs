@@ -55,7 +55,6 @@ problem_codes! {
     /// The payment provider declined.
     PaymentFailed = 402 "payment_failed" "The payment was declined";
     PaymentTimeout = 402 "payment_timeout" "The payment provider did not answer";
-    Conflict = 409 "conflict" "The state does not allow this";
     EmailTaken = 409 "email_taken" "This email address is taken";
     SlugTaken = 409 "slug_taken" "This slug is taken";
     SkuTaken = 409 "sku_taken" "This SKU is taken";
@@ -77,13 +76,10 @@ problem_codes! {
     OrderCancelled = 409 "order_cancelled" "The order was cancelled before it was confirmed";
     OrderStatus = 409 "order_status" "The order's status does not allow this";
     OrderNotCancellable = 409 "order_not_cancellable" "The order can no longer be cancelled";
-    OrderNotFulfillable = 409 "order_not_fulfillable" "The order cannot be fulfilled";
-    OrderNotRefundable = 409 "order_not_refundable" "The order cannot be refunded";
     RefundExceedsCaptured = 409 "refund_exceeds_captured" "More than what remains captured";
     CategoryHasChildren = 409 "category_has_children" "The category still has children";
     LastAdministrator = 409 "last_administrator" "The shop would have no administrator";
     LimitReached = 409 "limit_reached" "There are as many as there may be";
-    ProductArchived = 409 "product_archived" "The product is archived";
     CartExpired = 410 "cart_expired" "The cart has expired";
 
     // Preconditions: 412, 428
