@@ -236,7 +236,7 @@ async fn a_read_model_has_what_was_damaged_as_soon_as_it_is_repaired() {
     };
     node.runtime.client.ask::<Categories>(&Only, create, asking).await.expect("created");
     let known = |node: &Node| node.projections.catalogue.categories().categories.len();
-    assert!(node.projections.caught_up(Model::Catalogue, Duration::from_secs(10)).await);
+    assert!(node.projections.caught_up(Model::Catalogue, &[], Duration::from_secs(10)).await);
     assert_eq!(known(&node), 1, "it follows");
     node.projections.feed.stop();
     node.runtime.stop().await.expect("it stops");

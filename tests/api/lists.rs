@@ -1,6 +1,7 @@
 //! Lists: pages, cursors, sorts, filters, totals and links.
 
 use serde_json::{Value, json};
+use souk::actors::values::JournalPosition;
 
 use crate::support::{Shop, Told, gbp, unique};
 
@@ -179,4 +180,54 @@ async fn administrators_filter_all_orders() {
     let all = walk(&shop, &admin, "/v1/admin/orders?limit=2&sort=-created_at").await;
     assert_eq!(all.len(), 5);
     assert_eq!(all[1..].iter().rev().cloned().collect::<Vec<_>>(), ids);
+}
+
+#[tokio::test]
+async fn what_staff_does_is_answered_with_a_position_that_lists_wait_for() {
+    let shop = Shop::open().await;
+    let admin = shop.admin().await;
+    let category = shop.post("/v1/admin/categories", json!({"title": unique("Shelf")})).by(&admin).send().await;
+    let variants = json!([{"sku": unique("POSITION"), "price": gbp(100)}]);
+    let body = json!({"title": "Thing", "status": "published", "category_ids": [category.is(201).body["id"]],
+        "variants": variants});
+    let product = shop.post("/v1/admin/products", body).by(&admin).send().await;
+    let path = format!("/v1/admin/products/{}", product.is(201).body["id"].as_str().expect("an id"));
+    let retitled = shop.patch(&path, json!({"title": "Another"})).by(&admin).if_match(product.tag()).send().await;
+    let sku = product.body["variants"][0]["sku"].as_str().expect("a SKU");
+    let adjusted = shop.post(&format!("/v1/admin/inventory/{sku}/adjust"), json!({"delta": 9, "reason": "found"}));
+    let adjusted = adjusted.by(&admin).key(&unique("key")).send().await;
+    let archived = shop.delete(&path).by(&admin).if_match("*").send().await;
+    for told in [&category, &product, &retitled, &adjusted, &archived] {
+        assert!(told.header("souk-position").parse::<JournalPosition>().is_ok(), "{}", told.header("souk-position"));
+    }
+    let list = format!("/v1/admin/products?category={}", category.body["id"].as_str().expect("an id"));
+    let positions = format!("{}, {}", category.header("souk-position"), archived.header("souk-position"));
+    let shown = shop.get(&list).by(&admin).header("souk-position", &positions).send().await;
+    assert_eq!(shown.is(200).body["data"][0]["status"], "archived");
+    // What is not there yet is waited for, and no longer than a list may be old.
+    let mut beyond: JournalPosition = archived.header("souk-position").parse().expect("a position");
+    beyond.seq += 1_000_000;
+    shop.get("/v1/products").header("souk-position", &beyond.to_string()).send().await.is(200);
+}
+
+#[tokio::test]
+async fn what_is_no_position_is_refused_and_customers_are_told_none() {
+    let shop = Shop::open().await;
+    let (admin, sku) = (shop.admin().await, shop.sku(100, 9).await);
+    let elsewhere = JournalPosition { slot: u16::MAX, seq: 1, epoch: 1 }.to_string();
+    for path in ["/v1/products", "/v1/admin/products", "/v1/admin/orders"] {
+        for position in ["42", elsewhere.as_str()] {
+            let told = shop.get(path).by(&admin).header("souk-position", position).send().await;
+            told.is_problem(400, "invalid_header");
+        }
+    }
+    let cart = shop.ready_cart(&sku, 1).await;
+    let order = shop.pay(&cart, "tok_ok", &unique("a key that nobody guesses")).await;
+    assert_eq!(order.is(201).header("souk-position"), "", "he could tell how much is sold");
+    let shipped = format!("/v1/admin/orders/{}/fulfil", order.body["id"].as_str().expect("an id"));
+    let shipped = shop.post(&shipped, json!({})).by(&admin).send().await;
+    let position = shipped.is(200).header("souk-position");
+    let orders = shop.get("/v1/admin/orders?filter[fulfillment_status]=fulfilled&limit=100").by(&admin);
+    let orders = orders.header("souk-position", position).send().await.is(200).column("id");
+    assert!(orders.iter().any(|id| order.body["id"] == *id));
 }

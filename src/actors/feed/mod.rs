@@ -44,6 +44,8 @@
 //!   permit is kept while the consumer is busy) and looks at the position last. Every step of a consumer and every
 //!   change of its state is a turn. Waiting is bounded all the same.
 //! - *Somebody waits for a consumer that is paused, being rebuilt or stuck.* He is told at once that it is not there.
+//! - *Somebody waits for a record that another node has written.* The journal is asked for its heads at once, and again
+//!   every [`HEADS_EVERY_WHEN_WANTED`] at most, however many wait.
 //! - *A record arrives after the consumer has looked and before it rests.* The head is raised before the notice is
 //!   given, and the notice is kept until the consumer comes to rest.
 //!
@@ -75,6 +77,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use ractor::{Actor, ActorRef, SpawnErr};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use consumer::{Batch, Consumer, ConsumerError, SlotBatch, Sort};
@@ -87,13 +90,15 @@ use tail::Tail;
 
 use crate::actors::runtime::dispatcher::Follower;
 use crate::metrics::Metrics;
-use crate::persistence::{Journal, Record, StoreError};
+use crate::persistence::{Journal, Record, Slot, StoreError};
 
 /// Bytes of the records that the tail keeps: about half a second of the writes that a node can take. A consumer that
 /// is further behind reads the journal.
 const TAIL_BYTES_MAX: usize = 16 << 20;
 /// How often the journal is asked how far its slots are.
 const HEADS_EVERY: Duration = Duration::from_secs(2);
+/// The same while somebody waits for a record of which this node does not know.
+const HEADS_EVERY_WHEN_WANTED: Duration = Duration::from_millis(50);
 
 /// Follows one journal for all consumers of a node.
 pub struct Feed {
@@ -101,6 +106,8 @@ pub struct Feed {
     consumers: Vec<Arc<Progress>>,
     metrics: Arc<Metrics>,
     stopped: CancellationToken,
+    /// Somebody waits for a record of which this node does not know.
+    heads_wanted: Notify,
     supervisor: Mutex<Option<ActorRef<SupervisorMessage>>>,
 }
 
@@ -120,7 +127,7 @@ impl Feed {
         let consumers = consumers.into_iter().map(|consumer| Arc::new(Progress::new(consumer, slots))).collect();
         let reader = Reader::new(journal, Tail::new(slots, tail_bytes_max), metrics.clone());
         let (stopped, supervisor) = (CancellationToken::new(), Mutex::default());
-        Arc::new(Feed { reader, consumers, metrics, stopped, supervisor })
+        Arc::new(Feed { reader, consumers, metrics, stopped, heads_wanted: Notify::new(), supervisor })
     }
 
     /// Starts the consumers.
@@ -138,9 +145,23 @@ impl Feed {
         }
     }
 
+    /// The slots of the journal.
+    pub fn slots(&self) -> Slot {
+        self.reader.journal.slots()
+    }
+
     /// The consumer of this name.
     pub fn consumer(&self, name: &str) -> Option<&Arc<Progress>> {
         self.consumers.iter().find(|consumer| consumer.name() == name)
+    }
+
+    /// Waits until a consumer has taken a record, which another node may have written. `false`: it has not, because it
+    /// does not run now, or because `within` has passed.
+    pub async fn reached(&self, consumer: &Progress, slot: Slot, seq: u64, within: Duration) -> bool {
+        if self.reader.tail.head(slot) < seq {
+            self.heads_wanted.notify_one();
+        }
+        consumer.reached(slot, seq, within).await
     }
 
     /// How every consumer stands.
@@ -174,7 +195,11 @@ impl Feed {
                     tracing::warn!(%error, "the journal does not say how far its slots are");
                 }
                 self.measure();
-                tokio::time::sleep(HEADS_EVERY).await;
+                let wanted = async {
+                    tokio::time::sleep(HEADS_EVERY_WHEN_WANTED).await;
+                    self.heads_wanted.notified().await;
+                };
+                let _ = tokio::time::timeout(HEADS_EVERY, wanted).await; // wanted or not: then it is time
             }
         };
         self.stopped.run_until_cancelled(watch).await;

@@ -26,10 +26,12 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use tokio::sync::watch;
 
 use super::feed::{Consumer, Feed};
 use super::runtime::client::Client;
+use super::values::JournalPosition;
 use crate::metrics::Metrics;
 use crate::persistence::Journal;
 
@@ -102,12 +104,12 @@ impl Projections {
         }
     }
 
-    /// Waits until a read model has everything that this node knew to be durable when this was called. `false`: it has
-    /// not, because it does not run now or because `within` has passed.
-    pub async fn caught_up(&self, model: Model, within: Duration) -> bool {
-        match self.feed.consumer(model.name()) {
-            Some(consumer) => consumer.caught_up(within).await,
-            None => false,
-        }
+    /// Waits until a read model has everything that this node knew to be durable when this was called, and what stands at
+    /// these positions. `false`: it has not, because it does not run now or because `within` has passed.
+    pub async fn caught_up(&self, model: Model, positions: &[JournalPosition], within: Duration) -> bool {
+        let Some(consumer) = self.feed.consumer(model.name()) else { return false };
+        let reached = positions.iter().map(|at| self.feed.reached(consumer, at.slot, at.seq, within));
+        let (caught_up, reached) = tokio::join!(consumer.caught_up(within), join_all(reached));
+        caught_up && reached.into_iter().all(|reached| reached)
     }
 }

@@ -40,7 +40,7 @@ fn product(id: u128, title: &str, price: i64, created_at: i64, category: u128) -
         created_at: Time(created_at),
         ..ProductState::default()
     };
-    View { version: 1, at: Time(created_at), state: Arc::new(state) }
+    View { version: 1, at: Time(created_at), state: Arc::new(state), position: None }
 }
 
 /// Prices 0, 1, 2, 0, 1, ...; every third in category 7.
@@ -232,7 +232,7 @@ fn order(id: u128, created_at: i64, status: OrderStatus) -> View<Order> {
         status,
         ..OrderState::default()
     };
-    View { version: 1, at: Time(created_at), state: Arc::new(state) }
+    View { version: 1, at: Time(created_at), state: Arc::new(state), position: None }
 }
 
 #[tokio::test]

@@ -197,6 +197,8 @@ pub struct Reply {
     /// `None` for reads, and for a repeat of a request that was never seen.
     pub outcome: Option<Erased>,
     pub version: u64,
+    /// The slot's sequence of the entity's last record, on a repeat too. 0 where there is none, or it is not known.
+    pub seq: u64,
     pub at: Time,
     /// The state at `version`; `None` when not wanted, or when the entity has moved on since (a repeat).
     pub state: Option<Erased>,

@@ -13,7 +13,7 @@ use super::slot::message::SlotMessage;
 use crate::actors::kinds::Kinds;
 use crate::cluster::{Lease, Ownership, slot_of};
 use crate::metrics::Metrics;
-use crate::persistence::{EntityKey, Journal, Slot};
+use crate::persistence::{EntityKey, Epoch, Journal, Slot};
 
 pub struct Router {
     pub(in crate::actors) slots: Vec<Arc<SlotShared>>,
@@ -84,6 +84,9 @@ impl Router {
     }
     pub fn node_name(&self) -> String {
         self.ownership.node.to_string()
+    }
+    pub fn epoch(&self, slot: Slot) -> Epoch {
+        self.slots[usize::from(slot)].epoch()
     }
     pub fn restarts(&self, slot: Slot) -> u32 {
         self.slots[usize::from(slot)].restarts.load(Ordering::Relaxed)

@@ -8,6 +8,7 @@
 pub mod coded_enum;
 mod ids;
 pub mod old;
+mod position;
 pub mod spelling;
 mod texts;
 mod time;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub(crate) use ids::base32;
 pub use ids::*;
+pub use position::JournalPosition;
 pub use texts::*;
 pub use time::Time;
 

@@ -15,10 +15,10 @@ use crate::http::request::caller::Admin;
 use crate::http::request::fields::MoneyBody;
 use crate::http::request::idempotency::Money as MoneyRule;
 use crate::http::request::json::{self, Lines, Text};
-use crate::http::request::lists::{self, PageParameters};
+use crate::http::request::lists::{self, PageParameters, PositionHeader};
 use crate::http::request::query::{List, Listing, Page};
 use crate::http::shop::orders::view::{self as order, OrderView};
-use crate::http::shop::orders::{change, show};
+use crate::http::shop::orders::{changed, show};
 use crate::http::{Edge, Path, Read, Reply, Write};
 
 /// The list of all orders.
@@ -40,7 +40,7 @@ filters! {
 
 /// All orders, the newest first.
 #[utoipa::path(get, path = "/v1/admin/orders", tag = "admin",
-    params(PageParameters,
+    params(PageParameters, PositionHeader,
         ("sort" = Option<String>, Query, description = "created_at or -created_at"),
         ("filter[status]" = Option<order::OrderStatus>, Query),
         ("filter[payment_status]" = Option<order::PaymentStatus>, Query),
@@ -53,7 +53,7 @@ pub async fn list(
     list: List<AllOrders>,
     read: Read,
 ) -> Result<Reply<Page<OrderView>>> {
-    lists::caught_up(&edge, Model::Orders).await;
+    lists::caught_up_to(&edge, Model::Orders, &list.positions).await;
     let found = edge.projections.orders.find(&query(&list)?).await;
     let next = found.orders.last().filter(|_| found.has_more).map(|(at, id)| format!("{}.{id}", at.0));
     let ids = found.orders.iter().map(|(_, id)| *id).collect();
@@ -120,7 +120,9 @@ pub async fn fulfil(
 ) -> Result<Reply<OrderView>> {
     let Fulfil { lines, tracking } = write.body.clone();
     let lines = lines.map(|lines| lines.into_iter().map(|line| (line.line_id, line.quantity)).collect());
-    change(&edge, &write, id, Command::Fulfil { lines, tracking: tracking.map(|text| text.0) }).await
+    let command = Command::Fulfil { lines, tracking: tracking.map(|text| text.0) };
+    let (reply, position) = changed(&edge, &write, id, command).await?;
+    Ok(reply.position(position))
 }
 
 #[derive(Clone, Deserialize, ToSchema)]
@@ -145,7 +147,8 @@ pub async fn refund(
     let RefundBody { amount, reason } = write.body.clone();
     let refund = RefundId::derived(&write.request, 0);
     let command = Command::Refund { refund, amount: amount.map(Into::into), reason: reason.0 };
-    change(&edge, &write, id, command).await
+    let (reply, position) = changed(&edge, &write, id, command).await?;
+    Ok(reply.position(position))
 }
 
 #[cfg(test)]

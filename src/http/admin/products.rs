@@ -22,7 +22,7 @@ use crate::http::request::caller::Staff;
 use crate::http::request::extract::{IdOrSlug, IfMatch};
 use crate::http::request::fields::{Price, Texts};
 use crate::http::request::json::{self, Nothing, Prose, Text};
-use crate::http::request::lists::{self, PageParameters};
+use crate::http::request::lists::{self, PageParameters, PositionHeader};
 use crate::http::request::patience;
 use crate::http::request::query::{List, Listing, Page};
 use crate::http::shop::categories::stale;
@@ -41,7 +41,7 @@ impl Listing for AllProducts {
 
 /// All products, the newest first; a seller sees his own.
 #[utoipa::path(get, path = "/v1/admin/products", tag = "admin",
-    params(PageParameters,
+    params(PageParameters, PositionHeader,
         ("category" = Option<String>, Query, description = "Id or slug of a category; those below it count too"),
         ("sort" = Option<String>, Query, description = "created_at, price, title; `-` in front: descending"),
         ("filter[status]" = Option<product::ProductStatus>, Query),
@@ -139,7 +139,10 @@ pub async fn create(
     let (view, replayed) = settle(&edge, &write, id, IfMatch::Absent, command).await?;
     let shown = products::view(&edge, &view.state, write.deadline).await?;
     let version = shown.version;
-    Ok(Reply::created(format!("/v1/admin/products/{id}"), shown).version_of_whole(version).replayed(replayed))
+    Ok(Reply::created(format!("/v1/admin/products/{id}"), shown)
+        .version_of_whole(version)
+        .position(view.position)
+        .replayed(replayed))
 }
 
 #[derive(Clone, Deserialize, ToSchema)]
@@ -199,7 +202,7 @@ pub async fn change(
     }
     let command = |if_version| Command::Update { if_version, patch: Box::new(patch.clone()) };
     let (view, replayed) = settle(&edge, &write, id, wanted, command).await?;
-    Ok(products::show(&edge, &view.state, write.deadline).await?.replayed(replayed))
+    Ok(products::show(&edge, &view.state, write.deadline).await?.position(view.position).replayed(replayed))
 }
 
 /// Archives a product: it is no longer shown or sold, and can come back.
@@ -216,7 +219,7 @@ pub async fn archive(
     let id = own_id(&edge, &staff, place, &write).await?;
     let wanted = std::mem::take(&mut write.if_match);
     let (view, replayed) = settle(&edge, &write, id, wanted, |if_version| Command::Archive { if_version }).await?;
-    Ok(products::show(&edge, &view.state, write.deadline).await?.replayed(replayed))
+    Ok(products::show(&edge, &view.state, write.deadline).await?.position(view.position).replayed(replayed))
 }
 
 /// The product, if it is one that this one may touch.

@@ -2,7 +2,7 @@
 //! of the headers that the contract promises.
 
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::problem::Code;
 use crate::actors::entity::Kind;
 use crate::actors::runtime::client::Answered;
+use crate::actors::values::JournalPosition;
 
 /// A successful answer.
 #[derive(Debug)]
@@ -22,7 +23,11 @@ pub struct Reply<T> {
     link: Option<String>,
     replayed: bool,
     minimal: bool,
+    position: Option<JournalPosition>,
 }
+
+/// How far the journal was when what was asked for was done.
+pub const SOUK_POSITION: HeaderName = HeaderName::from_static("souk-position");
 
 #[derive(Debug, Clone, Copy)]
 enum Tag {
@@ -37,7 +42,8 @@ enum Tag {
 
 impl<T: Serialize> Reply<T> {
     fn new(status: StatusCode, body: Option<T>) -> Reply<T> {
-        Reply { status, body, tag: Tag::None, location: None, link: None, replayed: false, minimal: false }
+        let (location, link, position) = (None, None, None);
+        Reply { status, body, tag: Tag::None, location, link, replayed: false, minimal: false, position }
     }
     pub fn ok(body: T) -> Reply<T> {
         Reply::new(StatusCode::OK, Some(body))
@@ -75,6 +81,11 @@ impl<T: Serialize> Reply<T> {
     pub fn minimal(self, minimal: bool) -> Reply<T> {
         Reply { minimal, ..self }
     }
+    /// `Souk-Position`: for staff, who may want to find what they have done in a list of another node at once. It is not for
+    /// customers, who could tell from it how much is sold.
+    pub fn position(self, position: Option<JournalPosition>) -> Reply<T> {
+        Reply { position, ..self }
+    }
     /// Version and replay mark of an entity's answer.
     pub fn of<K: Kind>(self, answered: &Answered<K>) -> Reply<T> {
         self.version(answered.view.version).replayed(answered.replayed)
@@ -111,6 +122,9 @@ impl<T: Serialize> IntoResponse for Reply<T> {
             if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
                 headers.insert(name, value);
             }
+        }
+        if let Some(value) = self.position.and_then(|at| HeaderValue::try_from(at.to_string()).ok()) {
+            headers.insert(SOUK_POSITION, value);
         }
         if self.replayed {
             headers.insert("idempotent-replayed", HeaderValue::from_static("true"));

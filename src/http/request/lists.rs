@@ -12,6 +12,7 @@ use crate::actors::entity::Kind;
 use crate::actors::projections::Model;
 use crate::actors::projections::catalogue::Range;
 use crate::actors::runtime::client::View;
+use crate::actors::values::JournalPosition;
 use crate::http::Edge;
 use crate::http::answer::problem::{Code, Problem, Result};
 
@@ -25,7 +26,23 @@ pub const READS_AT_ONCE: usize = 32;
 /// Returns when a read model has everything that was durable when this was called, so that whoever has been told that
 /// something is done finds it so. Where the model does not run now, it returns at once.
 pub async fn caught_up(edge: &Edge, model: Model) {
-    edge.projections.caught_up(model, CAUGHT_UP_WITHIN).await;
+    caught_up_to(edge, model, &[]).await;
+}
+
+/// The same, and what stands at these positions, which other nodes may have written.
+pub async fn caught_up_to(edge: &Edge, model: Model, positions: &[JournalPosition]) {
+    edge.projections.caught_up(model, positions, CAUGHT_UP_WITHIN).await;
+}
+
+/// The header of lists that are read models, for the OpenAPI document.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "a shape, never a value")]
+pub struct PositionHeader {
+    /// `Souk-Position` of an answer, or several with commas between them: the list waits, for a second at most, until it
+    /// shows what was done then.
+    #[param(rename = "Souk-Position")]
+    souk_position: Option<String>,
 }
 
 /// The parameters of every list, for the OpenAPI document.

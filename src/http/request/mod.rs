@@ -14,6 +14,7 @@ pub mod lists;
 pub mod origin;
 pub mod parameters;
 pub mod patience;
+pub mod position;
 pub mod prefer;
 pub mod query;
 pub mod wait_notice;

@@ -15,7 +15,8 @@ use super::filters;
 pub use super::filters::{Filter, FilterName, FilterValue, NoFilter, Op};
 use super::json::Nothing;
 use super::parameters::{invalid, unknown};
-use crate::actors::values::Time;
+use super::position::positions;
+use crate::actors::values::{JournalPosition, Time};
 use crate::http::Edge;
 use crate::http::answer::problem::{Code, Problem, Result};
 use crate::http::answer::reply::Reply;
@@ -138,6 +139,8 @@ pub struct List<L: Listing> {
     pub sorts: Vec<Sort>,
     pub filters: Vec<Filter<L::Filter>>,
     pub with_total: bool,
+    /// What the list is to show at least: `Souk-Position`.
+    pub positions: Vec<JournalPosition>,
     parameters: BTreeMap<&'static str, String>,
     path: String,
     /// The query without cursor and limit: what a cursor belongs to, and what `Link` repeats.
@@ -151,6 +154,7 @@ impl<L: Listing> FromRequestParts<Edge> for List<L> {
     async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<List<L>> {
         parts.extensions.insert(QueryTaken);
         let mut list = List::<L>::parse(parts.uri.path(), parts.uri.query().unwrap_or_default())?;
+        list.positions = positions(&parts.headers, edge.projections.feed.slots())?;
         if let Some(cursor) = list.after.take() {
             let keys = edge.keys.get()?;
             let tag = |position: &str| keys.cursor_tag(&list.scope(), position);
@@ -168,6 +172,7 @@ impl<L: Listing> List<L> {
             sorts: Vec::new(),
             filters: Vec::new(),
             with_total: false,
+            positions: Vec::new(),
             parameters: BTreeMap::new(),
             path: path.into(),
             pairs: Vec::new(),

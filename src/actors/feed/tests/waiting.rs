@@ -28,6 +28,18 @@ async fn nobody_who_waits_is_forgotten() {
     }
 }
 
+/// Nobody tells this feed of what another node writes, and who waits does so for a second.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_record_of_another_node_has_the_journal_asked_at_once() {
+    let (writer, _, feed) = running().await;
+    let (progress, within) = (feed.consumer("counter").expect("it is there"), Duration::from_secs(1));
+    for seq in 1..=5 {
+        writer.append(&[(1, 9)]).await;
+        assert!(feed.reached(progress, 1, seq, within).await, "{seq}");
+    }
+    assert!(!feed.reached(progress, 1, 6, within).await, "there is none");
+}
+
 #[tokio::test]
 async fn who_waits_for_a_consumer_that_is_paused_is_told_so_at_once() {
     let (writer, counter, feed) = running().await;

@@ -77,6 +77,7 @@ impl Bench {
         let done = Reply {
             outcome: None,
             version: record.version,
+            seq: record.seq,
             at: Time(0),
             state: None,
             replayed: false,

@@ -18,7 +18,7 @@ use super::history::{self, JournalEntry, StateAt, Until};
 use super::pauses::Pauses;
 use super::router::Router;
 use crate::actors::entity::{Caller, Kind, Outcome};
-use crate::actors::values::{RequestId, Time};
+use crate::actors::values::{JournalPosition, RequestId, Time};
 use crate::persistence::EntityKey;
 
 /// How a command is asked.
@@ -50,11 +50,13 @@ pub struct View<K: Kind> {
     /// The time of its last record.
     pub at: Time,
     pub state: Arc<K::State>,
+    /// Where a record of it stands that tells what is seen here, or something later; `None` where that is not known.
+    pub position: Option<JournalPosition>,
 }
 
 impl<K: Kind> Clone for View<K> {
     fn clone(&self) -> Self {
-        View { version: self.version, at: self.at, state: self.state.clone() }
+        View { version: self.version, at: self.at, state: self.state.clone(), position: self.position }
     }
 }
 
@@ -147,12 +149,15 @@ impl Client {
 
     async fn read_when<K: Kind>(&self, id: &K::Id, wait: Wait, deadline: Instant) -> Result<View<K>, AskError> {
         let body = Body::Read { wait };
-        let reply = self.send(key_of::<K>(id), RequestId::default(), Caller::System, body, deadline).await?;
-        match reply.state {
+        let key = key_of::<K>(id);
+        let reply = self.send(key.clone(), RequestId::default(), Caller::System, body, deadline).await?;
+        let position = self.position(&key, reply.seq);
+        let view = match reply.state {
             Some(state) => view::<K>(reply.version, reply.at, state),
             // The owner writes states in a version that this node does not read: the journal has it all the same.
             None => self.read_at::<K>(id, reply.version, deadline).await,
-        }
+        };
+        Ok(View { position, ..view? })
     }
 
     /// The entity as it was at a past version (the present one when it has not got that far).
@@ -193,7 +198,13 @@ impl Client {
             Some(state) => view::<K>(reply.version, reply.at, state)?,
             None => self.view_then::<K>(key, &outcome, reply.version, wait, deadline).await?,
         };
+        let view = View { position: self.position(key, reply.seq), ..view };
         Ok(Answered { outcome, view, replayed: reply.replayed })
+    }
+
+    fn position(&self, key: &EntityKey, seq: u64) -> Option<JournalPosition> {
+        let slot = self.router.slot_of(key);
+        (seq > 0).then(|| JournalPosition { slot, seq, epoch: self.router.epoch(slot) })
     }
 
     /// The state that a request was first answered with: at its version, or when it settled after it.
@@ -353,5 +364,5 @@ fn key_of<K: Kind>(id: &K::Id) -> EntityKey {
 
 fn view<K: Kind>(version: u64, at: Time, state: Erased) -> Result<View<K>, AskError> {
     let state = state.downcast::<K::State>().map_err(|_| AskError::UnknownKind)?;
-    Ok(View { version, at, state })
+    Ok(View { version, at, state, position: None })
 }

@@ -79,7 +79,8 @@ async fn a_read_that_brings_no_state_is_answered_from_the_journal() {
     let id = UserId(1);
     let read = client.read::<User>(&id, Instant::now() + Duration::from_secs(30));
     let answering = async {
-        let reply = Reply { outcome: None, version: 0, at: Time::ZERO, state: None, replayed: false, residence: None };
+        let reply =
+            Reply { outcome: None, version: 0, seq: 0, at: Time::ZERO, state: None, replayed: false, residence: None };
         next(&shared).await.reply.send(Ok(reply));
     };
     let view = tokio::join!(read, answering).0.expect("the state of version 0");

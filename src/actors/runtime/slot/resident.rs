@@ -76,6 +76,7 @@ impl Resident {
         Reply {
             outcome,
             version: self.version,
+            seq: self.seq,
             at: self.at,
             state: want_state.then(|| self.state.share()),
             replayed,

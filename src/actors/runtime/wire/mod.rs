@@ -24,6 +24,7 @@
 //! holds the place. A release that adds a number raises [`WireVersion::OURS`]; where it gives a variant a new version, it
 //! also says how that variant is written for the wire versions before (a section `before` in `stored_enum!`, beside `old`,
 //! from a value to the bytes of the old version), and a variant that is quite new is refused to a peer who does not read it.
+//! No link has spoken yet: what is new until then counts to the first wire version, and the versions before are only read.
 //! Events will follow the same number, since whoever takes over a slot reads its journal.
 //!
 //! **Trust.** A peer is a node that has proven itself to the link, but its bytes are read as if it had not: whatever they

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Carried, MESSAGE_BYTES_MAX, WireError, WireVersion, put, take};
-use crate::actors::entity::CodecError;
+use crate::actors::entity::{CodecError, codec};
 use crate::actors::runtime::envelope::{AskError, OwedStep, Reply, Residence};
 use crate::actors::runtime::erased::{Erased, KindSpec};
 use crate::actors::values::Time;
@@ -13,9 +13,10 @@ stored_enum! {
     /// From the node that has the entity, to the one that has asked. Nothing follows.
     pub enum Response {
         /// The entity has answered. See [`Reply`], which it is between nodes.
-        (1, 1) => Answered {
+        (1, 2) => Answered {
             outcome: Option<Carried>,
             version: u64,
+            seq: u64,
             at: Time,
             /// Left out also where it would be too large.
             state: Option<Carried>,
@@ -26,6 +27,18 @@ stored_enum! {
         (2, 1) => Refused(why: AskError),
         /// This node cannot read the request: nothing was done.
         (3, 1) => Unsupported,
+    }
+    old {
+        (1, 1) => |bytes| codec::decode::<AnsweredV1>(bytes).map(Response::from),
+    }
+}
+
+/// Without the sequence of the entity's last record.
+type AnsweredV1 = (Option<Carried>, u64, Time, Option<Carried>, bool, Option<Box<Stay>>);
+
+impl From<AnsweredV1> for Response {
+    fn from((outcome, version, at, state, replayed, residence): AnsweredV1) -> Response {
+        Response::Answered { outcome, version, seq: 0, at, state, replayed, residence }
     }
 }
 
@@ -94,13 +107,13 @@ pub fn encode_response(
         Err(why) => return put(&Response::Refused(why.clone()), wire),
     };
     let of_kind = |payload: Option<_>| payload.ok_or(WireError::OtherKind).map(Carried::from);
-    let Reply { outcome, version, at, state, replayed, residence } = reply;
+    let Reply { outcome, version, seq, at, state, replayed, residence } = reply;
     let outcome = outcome.as_ref().map(|outcome| of_kind(spec.outcome_payload(outcome))).transpose()?;
     let state = state.as_ref().map(|state| of_kind(spec.state_payload(state))).transpose()?;
     let state = state.filter(|state| state.bytes.0.len() <= MESSAGE_BYTES_MAX / 2);
     let residence = residence.as_deref().map(|residence| Box::new(Stay::from(residence)));
-    let (version, at, replayed) = (*version, *at, *replayed);
-    put(&Response::Answered { outcome, version, at, state, replayed, residence }, wire)
+    let (version, seq, at, replayed) = (*version, *seq, *at, *replayed);
+    put(&Response::Answered { outcome, version, seq, at, state, replayed, residence }, wire)
 }
 
 /// The answer to a request that [`super::decode_request`] refuses.
@@ -110,9 +123,9 @@ pub fn encode_unsupported(wire: WireVersion) -> Result<Vec<u8>, WireError> {
 
 /// Reads any answer of an entity of this kind that any wire version up to ours has.
 pub fn decode_response(bytes: &[u8], spec: &dyn KindSpec) -> Result<Result<Reply, AskError>, WireError> {
-    let (outcome, version, at, state, replayed, residence) = match take(bytes)? {
-        Response::Answered { outcome, version, at, state, replayed, residence } => {
-            (outcome, version, at, state, replayed, residence)
+    let (outcome, version, seq, at, state, replayed, residence) = match take(bytes)? {
+        Response::Answered { outcome, version, seq, at, state, replayed, residence } => {
+            (outcome, version, seq, at, state, replayed, residence)
         }
         Response::Refused(why) => return Ok(Err(why)),
         Response::Unsupported => return Err(WireError::Unsupported),
@@ -120,7 +133,7 @@ pub fn decode_response(bytes: &[u8], spec: &dyn KindSpec) -> Result<Result<Reply
     let outcome = outcome.map(|outcome| spec.outcome(&outcome.into())).transpose()?;
     let state = state.and_then(|state| state_if_readable(state, spec).transpose()).transpose()?;
     let residence = residence.map(|stay| Residence::try_from(*stay)).transpose()?.map(Box::new);
-    Ok(Ok(Reply { outcome, version, at, state, replayed, residence }))
+    Ok(Ok(Reply { outcome, version, seq, at, state, replayed, residence }))
 }
 
 /// `None` for a state of another version.

@@ -55,7 +55,7 @@ fn of_command(command: Erased) -> Body {
 }
 
 fn answer(outcome: Option<Erased>, state: Option<Erased>) -> Result<Reply, AskError> {
-    Ok(Reply { outcome, version: 12, at: START, state, replayed: true, residence: None })
+    Ok(Reply { outcome, version: 12, seq: 40, at: START, state, replayed: true, residence: None })
 }
 
 fn sent(envelope: &Envelope, now: Instant) -> Vec<u8> {
@@ -185,8 +185,15 @@ fn a_state_of_another_version_is_left_to_the_journal_and_a_damaged_one_is_refuse
     let state = spec.fresh().snapshot();
     let with = |version: u16, bytes: Vec<u8>| {
         let state = Some(Carried { type_number: state.type_number, version, bytes: Bytes(bytes.into()) });
-        let answered =
-            Response::Answered { outcome: None, version: 3, at: Time(9), state, replayed: false, residence: None };
+        let answered = Response::Answered {
+            outcome: None,
+            version: 3,
+            seq: 4,
+            at: Time(9),
+            state,
+            replayed: false,
+            residence: None,
+        };
         decode_response(&put(&answered, WireVersion::OURS).expect("it may cross"), &*spec)
     };
     let read = |answer: Result<Result<Reply, AskError>, WireError>| answer.map(|reply| reply.expect("a reply").state);

@@ -103,7 +103,7 @@ async fn change<B>(
     }
     // Carts warn by what is known here: from now on, by this.
     lists::caught_up(edge, Model::Stock).await;
-    Ok(show(&answered.view)?.replayed(answered.replayed))
+    Ok(show(&answered.view)?.position(answered.view.position).replayed(answered.replayed))
 }
 
 fn show(view: &View<StockUnit>) -> Result<Reply<InventoryView>> {

@@ -56,7 +56,8 @@ pub async fn create(State(edge): State<Edge>, _: Admin, write: Write<NewCategory
     let view = changed(&edge, &answered).await?;
     let version = view.version;
     let location = format!("/v1/admin/categories/{id}");
-    Ok(Reply::created(location, view).version_of_whole(version).replayed(answered.replayed))
+    let reply = Reply::created(location, view).version_of_whole(version);
+    Ok(reply.position(answered.view.position).replayed(answered.replayed))
 }
 
 #[derive(Clone, Deserialize, ToSchema)]
@@ -100,7 +101,8 @@ pub async fn change(
     .await?;
     let view = changed(&edge, &answered).await?;
     let version = view.version;
-    Ok(Reply::ok(view).version_of_whole(version).replayed(answered.replayed))
+    let reply = Reply::ok(view).version_of_whole(version);
+    Ok(reply.position(answered.view.position).replayed(answered.replayed))
 }
 
 /// Deletes a category without children. Products lose it.
@@ -115,7 +117,7 @@ pub async fn delete(
 ) -> Result<Reply<()>> {
     let answered = ask_about(&edge, place, write, |id, if_version| Command::Delete { id, if_version }).await?;
     decided(&edge, &answered).await?;
-    Ok(Reply::no_content().replayed(answered.replayed))
+    Ok(Reply::no_content().position(answered.view.position).replayed(answered.replayed))
 }
 
 /// Asks the tree to change one category. A repeat is answered before the slug is looked up: it may name

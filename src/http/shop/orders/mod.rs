@@ -9,7 +9,7 @@ use crate::actors::customer::types::Customer;
 use crate::actors::order::types::{Command, Order, Rejection};
 use crate::actors::order_number::types::OrderNumber;
 use crate::actors::runtime::client::{View, Wait};
-use crate::actors::values::{OrderId, OrderNumber as Number, TypedEmail};
+use crate::actors::values::{JournalPosition, OrderId, OrderNumber as Number, TypedEmail};
 use crate::http::answer::outcomes;
 use crate::http::answer::problem::{Code, Fault, Problem, Result};
 use crate::http::request::caller::SignedIn;
@@ -60,7 +60,7 @@ pub async fn cancel(
         }
     }
     let reason = write.body.reason.clone().map(|text| text.0);
-    change(&edge, &write, id, Command::Cancel { reason }).await
+    Ok(changed(&edge, &write, id, Command::Cancel { reason }).await?.0)
 }
 
 /// My orders, the newest first.
@@ -121,18 +121,19 @@ pub fn show(view: &View<Order>) -> Result<Reply<OrderView>> {
     Ok(Reply::ok(shown).version(view.version))
 }
 
-/// Asks an order to change, and waits until what follows from it is done: stock back, money back.
-pub async fn change<B, R: Rule>(
+/// Asks an order to change, and waits until what follows from it is done: stock back, money back. The answer, and where
+/// that stands in the journal.
+pub async fn changed<B, R: Rule>(
     edge: &Edge,
     write: &Write<B, R>,
     id: OrderId,
     command: Command,
-) -> Result<Reply<OrderView>> {
+) -> Result<(Reply<OrderView>, Option<JournalPosition>)> {
     let answered = write.ask::<Order>(edge, &id, command, Wait::Settled).await?;
     if let Err(rejection) = &answered.outcome {
         return Err(refusal(rejection).replayed(answered.replayed));
     }
-    Ok(show(&answered.view)?.replayed(answered.replayed))
+    Ok((show(&answered.view)?.replayed(answered.replayed), answered.view.position))
 }
 
 /// What an order's rejection means to a client.

@@ -18,7 +18,7 @@ use crate::filters;
 use crate::http::answer::outcomes;
 use crate::http::answer::problem::{Code, Problem, Result};
 use crate::http::request::extract::IdOrSlug;
-use crate::http::request::lists::{self, PageParameters};
+use crate::http::request::lists::{self, PageParameters, PositionHeader};
 use crate::http::request::query::{List, Listing, Page};
 use crate::http::{Edge, Path, Read, Reply};
 use view::ProductView;
@@ -54,7 +54,7 @@ const BATCH_MAX: usize = 100;
 /// Published products, the newest first; or, with `ids`, those products. A product's price is that of its
 /// cheapest variant.
 #[utoipa::path(get, path = "/v1/products", tag = "catalogue", security(()),
-    params(PageParameters,
+    params(PageParameters, PositionHeader,
         ("category" = Option<String>, Query, description = "Id or slug of a category; those below it count too"),
         ("ids" = Option<String>, Query, description = "Ids or slugs, with commas between; nothing else may be given"),
         ("sort" = Option<String>, Query, description = "created_at, price, title; `-` in front: descending"),
@@ -173,7 +173,7 @@ pub async fn page<L: Listing>(
     query: ProductQuery,
     deadline: Instant,
 ) -> Result<Reply<Page<ProductView>>> {
-    lists::caught_up(edge, Model::Catalogue).await;
+    lists::caught_up_to(edge, Model::Catalogue, &list.positions).await;
     let found = edge.projections.catalogue.find(&query).await;
     let next = found.next.map(|position| serde_json::to_string(&position)).transpose();
     let next = next.map_err(|_| Problem::new(Code::Internal))?;
