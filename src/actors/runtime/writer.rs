@@ -240,8 +240,8 @@ impl Submission {
     fn weight(&self) -> (usize, usize) {
         const OVERHEAD: usize = 256;
         match &self.item {
-            Item::Record(record) => (1, OVERHEAD + record.events.iter().map(|event| event.bytes.len()).sum::<usize>()),
-            Item::Snapshot(snapshot) => (0, OVERHEAD + snapshot.state.bytes.len()),
+            Item::Record(record) => (1, OVERHEAD + record.encoded_len()),
+            Item::Snapshot(snapshot) => (0, OVERHEAD + snapshot.encoded_len()),
             Item::Barrier => (1, OVERHEAD),
         }
     }

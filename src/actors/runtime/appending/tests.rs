@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::persistence::conformance::{SCRIBE, Scribe};
 use crate::persistence::faulty::{Call, Fault, Faulty, Part};
 use crate::persistence::memory::Memory;
-use crate::persistence::{Batch, Journal, Record, Slot, StoreError};
+use crate::persistence::{Batch, Journal, OwedChange, OwedItem, OwedRow, Record, Slot, Snapshot, StoreError};
 
 /// What left the writer.
 #[derive(Default)]
@@ -234,4 +234,22 @@ async fn a_writer_whose_batch_does_not_settle_makes_no_progress() {
     bench.writer.commit_gathered().await;
     assert_eq!(answer(made), Ok(1));
     assert!(bench.writer.gathering.makes_progress());
+}
+
+/// Not events and states alone: what is owed, receipts, watermarks.
+#[tokio::test(start_paused = true)]
+async fn all_of_what_waits_counts_for_the_bound_of_memory() {
+    let bench = Bench::new().await;
+    let mut scribe = Scribe::claim(bench.store.clone()).await;
+    let row = OwedRow { due_ms: 1, items: vec![OwedItem { number: 1, key: "x".repeat(1 << 20) }] };
+    let owed = Some(OwedChange { before_due_ms: None, after: Some(row.clone()) });
+    let record = Record { owed, ..scribe.record(1, "a") };
+    let snapshot = Snapshot { owed: Some(row), ..scribe.snapshot_at(&record) };
+    for item in [Item::Record(Arc::new(record)), Item::Snapshot(Arc::new(snapshot))] {
+        assert!(bench.writer.gathering.budget.has_space());
+        bench.writer.gathering.submit([Submission { slot: 1, generation: 1, item, effects: Vec::new() }]);
+        assert!(!bench.writer.gathering.budget.has_space(), "a megabyte waits");
+        bench.writer.commit_gathered().await;
+    }
+    assert!(bench.writer.gathering.budget.has_space());
 }
