@@ -215,6 +215,9 @@ pub trait Journal: Send + Sync + 'static {
     /// [`Refusal::NotMember`], the node list says that `owner` has left (one that never joined may claim: a
     /// single node has no list); [`Refusal::Fenced`], another epoch.
     ///
+    /// Where a store lies on several machines and some do not answer, the slots of those are [`Refusal::Rejected`] too, and the
+    /// others taken. Whether such a slot was claimed is not known: claim it again.
+    ///
     /// A claim settles what came before it: whatever of an earlier epoch was not durable when the claim
     /// took effect never will be, and what was durable is within `SlotHead::seq` and can be read. (So a
     /// claim waits for, or fences, every append that is still on its way.) An owner that does not know what

@@ -2,12 +2,13 @@
 //! twice, nothing is half done, and it goes on by itself.
 
 use souk::persistence::conformance::{self, Ack, SCRIBE, Scribe, client_receipt, key, verify};
+use souk::persistence::redis::RedisStore;
 use souk::persistence::{Batch, Record, Refusal, Store, StoreError};
 use tokio::task::JoinHandle;
 
 use super::proxy::{Cut, Proxy};
 use super::server::{self, CAREFUL, Server};
-use super::{changed, name, open, open_with};
+use super::{changed, name, open, open_with, options};
 
 fn batch(records: &[Record]) -> Batch {
     Batch::of(SCRIBE, records.iter().cloned())
@@ -244,4 +245,52 @@ async fn a_server_that_forgets_its_scripts_is_told_again() {
         server.say(&["SCRIPT", "FLUSH"]).await;
         assert_eq!(scribe.records(0, "a").await.last(), Some(&records[0]));
     }
+}
+
+/// A fail-over behind an address that stays: the old primary lives on as a replica, and so does the connection to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_became_a_replica_is_left_for_the_new_one() {
+    let (old, new) = (Server::start(CAREFUL), Server::start(CAREFUL));
+    let proxy = Proxy::before(old.port).await;
+    let url = format!("redis://{}/?prefix=shop", proxy.address);
+    let mut scribe = Scribe::claim(open(&url).await).await;
+    let [first, second] = [scribe.record(0, "a"), scribe.record(0, "a")];
+    scribe.commit(std::slice::from_ref(&first)).await;
+    new.say(&["REPLICAOF", "127.0.0.1", &old.port.to_string()]).await;
+    let group = ["HLEN", "shop:{g:0}"];
+    while new.say(&group).await != old.say(&group).await {
+        tokio::task::yield_now().await;
+    }
+    new.say(&["REPLICAOF", "NO", "ONE"]).await;
+    proxy.turn(new.port);
+    old.say(&["REPLICAOF", "127.0.0.1", &new.port.to_string()]).await;
+    until_it_is_taken(&*scribe.journal, &second).await;
+    assert_eq!(scribe.feed(0).await, [first, second], "and reads are of the same server");
+    // Nobody begins with a replica either.
+    proxy.turn(old.port);
+    let opened = RedisStore::open(options(&url)).await.map(drop);
+    assert!(matches!(&opened, Err(StoreError::Unavailable(why)) if why.contains("is a replica")), "{opened:?}");
+}
+
+/// What a script is refused half-way stays half done: so whoever may not do all of it does nothing, and when the rights
+/// are taken from one who is connected, nobody calls it undone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_who_may_not_do_everything_does_nothing() {
+    let server = Server::start(CAREFUL);
+    server.say(&["ACL", "SETUSER", "clerk", "on", ">secret", "~*", "+@all", "-rpush"]).await;
+    let url = format!("redis://clerk:secret@127.0.0.1:{}/?prefix=shop", server.port);
+    let opened = RedisStore::open(options(&url)).await.map(drop);
+    assert!(matches!(&opened, Err(StoreError::Fatal(why)) if why.contains("may not do all")), "{opened:?}");
+    assert_eq!(server.say(&["EXISTS", "shop:{store}"]).await, redis::Value::Int(0));
+    server.say(&["ACL", "SETUSER", "clerk", "+rpush"]).await;
+    let mut scribe = Scribe::claim(open(&url).await).await;
+    let first = scribe.record(0, "a");
+    scribe.commit(&[first]).await; // on a connection that has its rights
+    server.say(&["ACL", "SETUSER", "clerk", "-rpush"]).await;
+    let record = Record { receipt: Some(client_receipt(i64::MAX / 2)), ..scribe.record(0, "a") };
+    let outcome = scribe.journal.append(batch(std::slice::from_ref(&record))).await;
+    assert!(matches!(outcome, Err(StoreError::Unknown(_))), "{outcome:?}");
+    server.say(&["ACL", "SETUSER", "clerk", "+rpush"]).await;
+    let head = scribe.journal.claim(SCRIBE, &[(0, 1)]).await.expect("a claim").remove(0).expect("its own slot");
+    assert_eq!(scribe.feed(0).await.len() as u64, head.seq, "a claim settles it");
 }

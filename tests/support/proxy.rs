@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,6 +21,7 @@ pub enum Cut {
 
 pub struct Proxy {
     pub address: SocketAddr,
+    port: Arc<AtomicU16>,
     shears: Arc<Shears>,
 }
 
@@ -49,15 +50,23 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let shears = Arc::new(Shears { cut: AtomicU8::new(Cut::Nothing as u8), pass: AtomicUsize::new(0) });
-        let shared = shears.clone();
+        let (shared, port) = (shears.clone(), Arc::new(AtomicU16::new(port)));
+        let behind = port.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
+                let Ok(server) = TcpStream::connect(("127.0.0.1", behind.load(Ordering::SeqCst))).await else {
+                    continue;
+                };
                 let _ = client.set_nodelay(true).and(server.set_nodelay(true));
                 tokio::spawn(forward(client, server, shared.clone()));
             }
         });
-        Proxy { address, shears }
+        Proxy { address, port, shears }
+    }
+
+    /// Connections that are made from now on go to another port. Those that there are stay.
+    pub fn turn(&self, port: u16) {
+        self.port.store(port, Ordering::SeqCst);
     }
 
     /// Once, and then nothing more.

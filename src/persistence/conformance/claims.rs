@@ -50,6 +50,9 @@ pub async fn heads_follow_claims_and_records(rig: &dyn Rig) {
     let heads: Vec<SlotHead> = (0..SLOTS).map(|slot| scribe.head(slot)).collect();
     assert_eq!((heads[1].seq, heads[3].seq, heads[0].seq), (5, 10, 0));
     assert_eq!(scribe.journal.heads().await.expect("heads"), heads);
+    for (slot, head) in (0..).zip(&heads) {
+        assert_eq!(scribe.journal.head(slot).await.as_ref().ok(), Some(head), "each by itself");
+    }
     let claimed = scribe.journal.claim("next", &[(3, 1)]).await.expect("claim");
     let expected = SlotHead { owner: Some("next".into()), epoch: 2, ..heads[3].clone() };
     assert_eq!(claimed, [Ok(expected)], "a claim answers with the end of the slot's records");

@@ -93,7 +93,7 @@ impl Appending {
     /// Sends calls. One whose answer is lost is sent again, once: its first record that is there says that it was
     /// written. Where it is not, it may still come, and nobody knows.
     async fn send(&self, owner: &str, calls: &[Call], is_cluster: bool) -> Result<Vec<Outcome>, StoreError> {
-        let commands: Vec<Option<Cmd>> = calls.iter().map(|call| call.command(owner, &self.keys)).collect();
+        let commands: Vec<Option<Cmd>> = calls.iter().map(|call| call.command(owner, &self.keys, is_cluster)).collect();
         let sound: Vec<Cmd> = commands.iter().flatten().cloned().collect();
         if sound.is_empty() {
             return Ok(calls.iter().map(|_| Outcome::Otherwise).collect());

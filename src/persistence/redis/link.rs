@@ -5,6 +5,8 @@
 //! Two defaults of the client are traps and are set here: it gives up on an answer after 500 ms (a server
 //! that rewrites its log under load is slower), and it leaves TCP_NODELAY off.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
@@ -20,6 +22,11 @@ use super::{guard, scripts};
 const REST: Duration = Duration::from_millis(100);
 /// Commands that may wait to be sent.
 const QUEUE: usize = 1_024;
+
+/// How often the client of a Redis Cluster sends a command again by itself: slots move, and while they do they are soon
+/// refused. The waits between, in milliseconds.
+const RETRIES: u32 = 4;
+const RETRY_WAIT_MS: (u64, u64) = (10, 200);
 
 /// What every new connection is held against.
 #[derive(Debug, Clone)]
@@ -37,6 +44,10 @@ pub(super) struct Link {
     address: Address,
     terms: Terms,
     current: Mutex<Current>,
+    /// How often a server was found to be no primary any more: what was connected before is used no more.
+    turns: Arc<AtomicU64>,
+    /// When something was answered last.
+    answered: parking_lot::Mutex<Instant>,
 }
 
 #[derive(Default)]
@@ -44,13 +55,22 @@ struct Current {
     connection: Option<Connection>,
     /// Counts connections, so that one is given up only by whom it failed.
     number: u64,
+    /// Of [`Link::turns`], when it was made.
+    turn: u64,
     failed: Option<(Instant, Trouble)>,
     is_closed: bool,
 }
 
 impl Link {
     pub fn new(address: Address, terms: Terms) -> Link {
-        Link { address, terms, current: Mutex::default() }
+        let (turns, answered) = (Arc::default(), parking_lot::Mutex::new(Instant::now()));
+        Link { address, terms, current: Mutex::default(), turns, answered }
+    }
+
+    /// Another to the same servers. What one finds of a fail-over the other heeds too: a read may be answered by a
+    /// replica, and too late.
+    pub fn another(&self) -> Link {
+        Link { turns: self.turns.clone(), ..Link::new(self.address.clone(), self.terms.clone()) }
     }
 
     /// The connection, made if there is none.
@@ -59,7 +79,10 @@ impl Link {
         if current.is_closed {
             return Err(Trouble::Failed("the store is closed".to_owned()));
         }
-        if let Some(connection) = &current.connection {
+        let turn = self.turns.load(Ordering::Acquire);
+        if let Some(connection) = &current.connection
+            && current.turn == turn
+        {
             return Ok((connection.clone(), current.number));
         }
         if let Some((at, why)) = &current.failed
@@ -75,6 +98,7 @@ impl Link {
         match connecting.await.unwrap_or_else(|_| Err(Trouble::Refused("connecting took too long".to_owned()))) {
             Ok(connection) => {
                 current.number += 1;
+                current.turn = turn;
                 current.failed = None;
                 current.connection = Some(connection.clone());
                 Ok((connection, current.number))
@@ -115,66 +139,101 @@ impl Link {
         answers.pop().unwrap_or_else(|| Err(Trouble::Lost("no answer".to_owned())))
     }
 
-    /// Sends commands, all at once, and answers each. The outer error is of all of them.
+    /// Sends commands, all at once, and answers each. The outer error is of all of them: nothing was sent.
     pub async fn ask_all(&self, commands: &[Cmd]) -> Result<Vec<Result<Value, Trouble>>, Trouble> {
         let (mut connection, number) = self.connection().await?;
-        let mut answers = self.send(&mut connection, number, commands).await?;
-        let forgotten = |answer: &Result<Value, RedisError>| matches!(answer, Err(error) if is_no_script(error));
-        if answers.iter().any(forgotten) {
-            // What was forgotten was not run: loaded again and sent again.
-            load_scripts(&mut connection).await.map_err(|error| trouble(&error))?;
-            let again: Vec<usize> = (0..answers.len()).filter(|n| forgotten(&answers[*n])).collect();
-            let commands: Vec<Cmd> = again.iter().map(|n| commands[*n].clone()).collect();
-            let second = self.send(&mut connection, number, &commands).await?;
+        let mut answers = self.send(&mut connection, number, commands).await;
+        // A script that the server has forgotten was not run: it is sent again with its text. What was run has its answer
+        // already, whatever becomes of that.
+        let forgotten = |n: &usize| matches!(&answers[*n], Sent::Answered(Err(error)) if is_no_script(error));
+        let again: Vec<usize> = (0..answers.len()).filter(forgotten).collect();
+        if !again.is_empty() {
+            let commands: Vec<Cmd> = again.iter().map(|n| scripts::in_full(&commands[*n])).collect();
+            let second = self.send(&mut connection, number, &commands).await;
             again.into_iter().zip(second).for_each(|(n, answer)| answers[n] = answer);
         }
-        Ok(answers.into_iter().map(|answer| answer.map_err(|error| trouble(&error))).collect())
+        Ok(answers.into_iter().map(|sent| self.told(sent)).collect())
     }
 
-    async fn send(
-        &self,
-        connection: &mut Connection,
-        number: u64,
-        commands: &[Cmd],
-    ) -> Result<Vec<Result<Value, RedisError>>, Trouble> {
-        let sent = tokio::time::timeout(self.terms.answer, send(connection, commands)).await;
-        let lost = match sent {
-            Err(_) => Trouble::Lost(format!("no answer for {} ms", self.terms.answer.as_millis())),
-            Ok(Err(error)) => trouble(&error),
-            Ok(Ok(answers)) => match answers.iter().find_map(|answer| answer.as_ref().err().map(trouble)) {
-                Some(Trouble::Lost(why)) => {
-                    self.give_up(number).await;
-                    tracing::debug!(why, "an answer of Redis is lost");
-                    return Ok(answers);
-                }
-                _ => return Ok(answers),
-            },
+    fn told(&self, sent: Sent) -> Result<Value, Trouble> {
+        match sent {
+            Sent::Answered(answer) => answer.map_err(|error| trouble(&error)),
+            Sent::Silent => Err(Trouble::Lost(format!("no answer for {} ms", self.terms.answer.as_millis()))),
+        }
+    }
+
+    async fn send(&self, connection: &mut Connection, number: u64, commands: &[Cmd]) -> Vec<Sent> {
+        let answers = send(connection, commands, self.terms.answer).await;
+        let is_lost = |sent: &&Sent| match sent {
+            Sent::Answered(Ok(_)) => false,
+            Sent::Answered(Err(error)) => matches!(trouble(error), Trouble::Lost(_)),
+            Sent::Silent => true,
         };
-        self.give_up(number).await;
-        Err(lost)
+        let lost = answers.iter().filter(is_lost).count();
+        // The connection to a Redis Cluster has one to each machine, and mends them by itself: it is given up when no
+        // machine has answered for long.
+        let is_gone = match connection {
+            Connection::Single(_) => lost > 0,
+            Connection::Cluster(_) => lost == answers.len() && lost > 0 && self.is_silent(),
+        };
+        if answers.iter().any(|sent| matches!(sent, Sent::Answered(Err(error)) if is_no_primary(error))) {
+            self.turns.fetch_add(1, Ordering::AcqRel);
+        }
+        if lost < answers.len() {
+            *self.answered.lock() = Instant::now();
+        }
+        if is_gone {
+            tracing::debug!(lost, "a connection to Redis is given up");
+            self.give_up(number).await;
+        }
+        answers
+    }
+
+    fn is_silent(&self) -> bool {
+        self.answered.lock().elapsed() > self.terms.answer * 2
     }
 }
 
-async fn send(connection: &mut Connection, commands: &[Cmd]) -> Result<Vec<Result<Value, RedisError>>, RedisError> {
+/// What became of a command.
+enum Sent {
+    Answered(Result<Value, RedisError>),
+    /// Nobody knows.
+    Silent,
+}
+
+/// Each has its own answer, or none within the time.
+async fn send(connection: &mut Connection, commands: &[Cmd], within: Duration) -> Vec<Sent> {
+    let said = |answer: Result<Value, RedisError>| Sent::Answered(answer.and_then(Value::extract_error));
     match connection {
         Connection::Single(connection) if commands.len() == 1 => {
-            Ok(vec![connection.req_packed_command(&commands[0]).await.and_then(Value::extract_error)])
+            let answer = tokio::time::timeout(within, connection.req_packed_command(&commands[0])).await;
+            vec![answer.map_or(Sent::Silent, said)]
         }
         Connection::Single(connection) => {
             let mut pipeline = Pipeline::with_capacity(commands.len());
             commands.iter().for_each(|command| {
                 pipeline.add_command(command.clone());
             });
-            let answers = connection.req_packed_commands(&pipeline, 0, commands.len()).await?;
-            Ok(answers.into_iter().map(Value::extract_error).collect())
+            let answers = connection.req_packed_commands(&pipeline, 0, commands.len());
+            match tokio::time::timeout(within, answers).await {
+                Ok(Ok(mut answers)) => {
+                    let missing = commands.len().saturating_sub(answers.len());
+                    let silent = std::iter::repeat_with(|| Sent::Silent).take(missing);
+                    answers.drain(..).map(|answer| said(Ok(answer))).chain(silent).collect()
+                }
+                Ok(Err(error)) => commands.iter().map(|_| Sent::Answered(Err(error.clone()))).collect(),
+                Err(_) => commands.iter().map(|_| Sent::Silent).collect(),
+            }
         }
-        // Each goes to the machine that has its keys, all of them at once.
+        // Each goes to the machine that has its keys, all of them at once: one that does not answer is no concern of
+        // the others.
         Connection::Cluster(connection) => {
             let asked = commands.iter().map(|command| {
                 let mut connection = connection.clone();
-                async move { connection.req_packed_command(command).await.and_then(Value::extract_error) }
+                async move { tokio::time::timeout(within, connection.req_packed_command(command)).await }
             });
-            Ok(futures::future::join_all(asked).await)
+            let answers = futures::future::join_all(asked).await;
+            answers.into_iter().map(|answer| answer.map_or(Sent::Silent, said)).collect()
         }
     }
 }
@@ -200,15 +259,24 @@ async fn connect(address: &Address, terms: &Terms) -> Result<Connection, Trouble
         }
     }
     let mut connection = reached?;
+    let replication: String = redis::cmd("INFO").arg("replication").query_async(&mut connection).await.map_err(said)?;
     let cluster: String = redis::cmd("INFO").arg("cluster").query_async(&mut connection).await.map_err(said)?;
-    let mut connection = if cluster.contains("cluster_enabled:1") {
+    let is_cluster = cluster.contains("cluster_enabled:1");
+    // After a fail-over its address may still be the one that we know.
+    if !is_cluster && !replication.contains("role:master") {
+        return Err(Trouble::Refused("the server is a replica".to_owned()));
+    }
+    let mut connection = if is_cluster {
         if first.redis_settings().db() != 0 {
             return Err(Trouble::Unfit("a Redis Cluster has no databases but 0".to_owned()));
         }
         let mut builder = redis::cluster::ClusterClientBuilder::new(address.servers.clone())
             .tcp_settings(tcp_settings())
             .connection_timeout(terms.connect)
-            .response_timeout(terms.answer);
+            .response_timeout(terms.answer)
+            .retries(RETRIES)
+            .min_retry_wait(RETRY_WAIT_MS.0)
+            .max_retry_wait(RETRY_WAIT_MS.1);
         if let Some(certificates) = &terms.certificates {
             builder = builder.certs(certificates.clone());
         }
@@ -218,19 +286,38 @@ async fn connect(address: &Address, terms: &Terms) -> Result<Connection, Trouble
         Connection::Single(connection)
     };
     guard::check(&mut connection, terms.accept_loss).await?;
-    load_scripts(&mut connection).await.map_err(said)?;
+    may_do_everything(&mut connection, &address.prefix, terms.answer).await?;
     Ok(connection)
 }
 
-async fn load_scripts(connection: &mut Connection) -> Result<(), RedisError> {
-    for answer in send(connection, &scripts::load()).await? {
-        answer?;
+/// A script that is refused a command half-way does not undo what it has done before: so this user must be allowed all of
+/// them. (A server that takes no writes now is asked another time: it may be read all the same.)
+async fn may_do_everything(connection: &mut Connection, prefix: &str, within: Duration) -> Result<(), Trouble> {
+    let tried = send(connection, &[scripts::in_full(&scripts::probe(prefix))], within).await.pop();
+    match tried {
+        Some(Sent::Answered(Ok(_))) => Ok(()),
+        Some(Sent::Answered(Err(error))) => Err(match trouble(&error) {
+            Trouble::Refused(why) if !why.contains("NOPERM") => return Ok(()),
+            Trouble::Lost(why) if error.code().is_none() => Trouble::Refused(why),
+            _ => Trouble::Unfit(format!("souk's user of Redis may not do all that it has to: {error}")),
+        }),
+        Some(Sent::Silent) | None => Err(Trouble::Refused("no answer to the first script".to_owned())),
     }
-    Ok(())
+}
+
+/// Whether the server has become a replica: what is sent there is refused for ever.
+fn is_no_primary(error: &RedisError) -> bool {
+    let of = |code: &str| error.code() == Some(code) || error.to_string().contains(&format!("-{code} "));
+    of("READONLY") || of("MASTERDOWN")
 }
 
 fn is_no_script(error: &RedisError) -> bool {
     error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
+fn is_refused_within_a_script(text: &str) -> bool {
+    const RIGHTS: [&str; 4] = ["NOPERM", "can't run this command", "ACL failure", "permissions to"];
+    text.contains("script") && RIGHTS.iter().any(|words| text.contains(words))
 }
 
 /// What an error means for what was asked. Everything that the server refuses for a reason of its own it
@@ -257,6 +344,8 @@ fn trouble(error: &RedisError) -> Trouble {
     ];
     let text = error.to_string();
     match error.code() {
+        // Perhaps half-way: what a user may do was changed while it is connected. (Versions say it in different words.)
+        Some(_) if is_refused_within_a_script(&text) => Trouble::Lost(text),
         Some(code) if REFUSALS.contains(&code) => Trouble::Refused(text),
         // Older servers wrap what a script was refused.
         Some(_) if REFUSALS.iter().any(|code| text.contains(&format!("-{code} "))) => Trouble::Refused(text),

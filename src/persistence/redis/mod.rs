@@ -134,8 +134,8 @@ impl RedisStore {
             certificates: if address.is_tls { Some(tls::read(&files)?) } else { None },
         };
         let keys = Keys::new(&address.prefix);
-        let link = Link::new(address.clone(), terms.clone());
-        let reads = Link::new(address, terms);
+        let link = Link::new(address, terms);
+        let reads = link.another();
         let slots = found(&reads, &keys, slots).await.map_err(|trouble| match trouble {
             Trouble::Unfit(why) | Trouble::Failed(why) => StoreError::Fatal(why),
             Trouble::Refused(why) | Trouble::Lost(why) => StoreError::Unavailable(why),
@@ -235,6 +235,10 @@ impl Journal for RedisStore {
 
     async fn heads(&self) -> Result<Vec<SlotHead>, StoreError> {
         self.all_heads().await
+    }
+
+    async fn head(&self, slot: Slot) -> Result<SlotHead, StoreError> {
+        self.one_head(slot).await
     }
 
     async fn claim(&self, owner: &str, slots: &[(Slot, Epoch)]) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {

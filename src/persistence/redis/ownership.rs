@@ -40,9 +40,12 @@ impl RedisStore {
             hand
         };
         let calls: Vec<Cmd> = slots.iter().filter(|(slot, _)| judged(*slot).is_ok()).map(call).collect();
-        let mut answers =
-            if calls.is_empty() { Vec::new() } else { self.reads.ask_all(&calls).await.map_err(Trouble::of_write)? }
-                .into_iter();
+        let answers =
+            if calls.is_empty() { Vec::new() } else { self.reads.ask_all(&calls).await.map_err(Trouble::of_write)? };
+        // One machine of several does not answer: that is no concern of the others' slots. Whoever claims one that is not
+        // known claims it once more; whoever has given one away must look first.
+        let is_partial = answers.iter().any(Result::is_ok);
+        let mut answers = answers.into_iter();
         let mut handed = Vec::with_capacity(slots.len());
         for (slot, _) in slots {
             handed.push(match (judged(*slot), answers.as_slice().is_empty()) {
@@ -50,6 +53,10 @@ impl RedisStore {
                 (Ok(()), true) => return Err(StoreError::Unknown("an answer is missing".to_owned())),
                 (Ok(()), false) => match answers.next() {
                     Some(Ok(answer)) => answer_of(*slot, to, answer)?,
+                    Some(Err(Trouble::Refused(why))) if is_partial => Err(Refusal::Rejected(why)),
+                    Some(Err(Trouble::Lost(why))) if is_partial && from.is_none() => {
+                        Err(Refusal::Rejected(format!("whether it was claimed is not known: {why}")))
+                    }
                     // Others may have been taken.
                     Some(Err(trouble)) if slots.len() > 1 => return Err(StoreError::Unknown(format!("{trouble:?}"))),
                     Some(Err(trouble)) => return Err(trouble.of_write()),

@@ -132,16 +132,23 @@ impl Change {
 
 impl Call {
     /// The command. `None`: something of it follows from nothing.
-    pub fn command(&self, owner: &str, keys: &Keys) -> Option<Cmd> {
+    pub fn command(&self, owner: &str, keys: &Keys, is_cluster: bool) -> Option<Cmd> {
         let mut groups: BTreeMap<Group, Change> = BTreeMap::new();
         for part in &self.parts {
             groups.entry(keys::group_of(part.slot)).or_default().take(owner, part, &part.steps()?);
         }
-        let mut command = scripts::call(Name::Append, groups.len());
-        groups.keys().for_each(|group| {
-            command.arg(keys.group(*group));
+        let names: Vec<Vec<u8>> = groups.keys().map(|group| keys.group(*group).into()).collect();
+        let mut others = Vec::new();
+        if is_cluster {
+            for (group, change) in names.iter().zip(groups.values()) {
+                others.extend(change.writes.beside().into_iter().map(|end| [group.as_slice(), &end].concat()));
+            }
+        }
+        let mut command = scripts::call(Name::Append, names.len() + others.len());
+        names.iter().chain(&others).for_each(|name| {
+            command.arg(name);
         });
-        command.arg(owner);
+        command.arg(owner).arg(names.len());
         for Change { fields, values, writes } in groups.into_values() {
             let mut written = Vec::new();
             writes.put(&mut written);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use redis::{Cmd, Value};
 
 use super::RedisStore;
-use super::keys::{self, GROUPS, IDS, SPANS, WAKES};
+use super::keys::{self, GROUPS, IDS, OWED, SNAPSHOT_SEQS, SNAPSHOTS, SPANS, WAKES};
 use super::scripts::{self, Name};
 use super::values::{bytes, head_of, list, number};
 use super::writes::{SPAN_MS, owed_row_of};
@@ -34,8 +34,18 @@ fn record_of(value: Value, slot: Slot) -> Result<Record, StoreError> {
 
 impl RedisStore {
     fn script(&self, name: Name, slot: Slot) -> Cmd {
-        let mut command = scripts::call(name, 1);
-        command.arg(self.keys.group(keys::group_of(slot))).arg(slot);
+        self.script_on(name, slot, &[])
+    }
+
+    /// With every key that it touches: by these a Redis Cluster sees whether all are on one machine, while they move.
+    fn script_on(&self, name: Name, slot: Slot, beside: &[Vec<u8>]) -> Cmd {
+        let mut command = scripts::call(name, 1 + beside.len());
+        let group = self.keys.group(keys::group_of(slot));
+        command.arg(&group);
+        beside.iter().for_each(|end| {
+            command.arg([group.as_bytes(), end].concat());
+        });
+        command.arg(slot);
         command
     }
 
@@ -47,7 +57,9 @@ impl RedisStore {
         after_seq: Option<u64>,
         limit: usize,
     ) -> Result<(Vec<u8>, bool, Vec<Record>), StoreError> {
-        let mut read = self.script(Name::Read, slot);
+        let beside = [SNAPSHOTS, SNAPSHOT_SEQS].map(|of| keys::beside(slot, of).into_bytes());
+        let [snapshots, snapshot_seqs] = beside;
+        let mut read = self.script_on(Name::Read, slot, &[snapshots, snapshot_seqs, keys::seqs(slot, key)]);
         let after = after_seq.map_or(String::new(), |seq| seq.to_string());
         read.arg(keys::entity(key)).arg(after).arg(limit).arg(PAGE_BYTES);
         let mut answer = list(self.reads.read(read).await?)?.into_iter();
@@ -142,7 +154,7 @@ impl RedisStore {
         let mut from = after.map_or(b"-".to_vec(), |(due_ms, key)| keys::excluding(&keys::due(due_ms, &key)));
         while found.len() < limit {
             let count = PAGE.min(limit - found.len());
-            let mut ask = self.script(Name::Owed, slot);
+            let mut ask = self.script_on(Name::Owed, slot, &[keys::beside(slot, OWED).into()]);
             let mut page = list(self.reads.read(ask.arg(&from).arg(count).to_owned()).await?)?.into_iter();
             let got = page.len() / 2;
             while let (Some(member), Some(row)) = (page.next(), page.next()) {
@@ -246,19 +258,56 @@ impl RedisStore {
 
     pub(super) async fn prune(&self, now_ms: i64, limit: usize) -> Result<usize, StoreError> {
         let passed = now_ms.div_euclid(SPAN_MS).saturating_sub(1);
-        let any = |slot| redis::cmd("ZCOUNT").arg(self.keys.beside(slot, SPANS)).arg("-inf").arg(passed).to_owned();
-        let commands: Vec<Cmd> = (0..self.slots).map(any).collect();
+        let first = |slot| {
+            let mut first = redis::cmd("ZRANGEBYSCORE");
+            first.arg(self.keys.beside(slot, SPANS)).arg("-inf").arg(passed).arg("LIMIT").arg(0).arg(1);
+            first
+        };
         let mut gone = 0;
-        for (slot, spans) in (0..self.slots).zip(self.reads.read_all(&commands).await?) {
-            let mut more = number::<u64>(spans)? > 0;
-            while more && gone < limit {
-                let some = PAGE.min(limit - gone);
-                let mut prune = self.script(Name::Prune, slot);
-                let pruned: usize = number(self.reads.read(prune.arg(passed).arg(some).to_owned()).await?)?;
-                gone += pruned;
-                more = pruned == some;
+        let mut slots: Vec<Slot> = (0..self.slots).collect();
+        while !slots.is_empty() && gone < limit {
+            let commands: Vec<Cmd> = slots.iter().map(|slot| first(*slot)).collect();
+            let spans = self.reads.read_all(&commands).await?;
+            let mut left = Vec::new();
+            for (slot, found) in slots.into_iter().zip(spans) {
+                if let Some(span) = list(found)?.into_iter().next() {
+                    gone += self.prune_span(slot, &bytes(span)?, limit - gone).await?;
+                    left.push(slot);
+                }
+                if gone >= limit {
+                    break;
+                }
+            }
+            slots = left; // which may have more spans
+        }
+        Ok(gone)
+    }
+
+    async fn prune_span(&self, slot: Slot, span: &[u8], limit: usize) -> Result<usize, StoreError> {
+        let spans = keys::beside(slot, SPANS).into_bytes();
+        let list = [spans.as_slice(), b":", span].concat();
+        let mut gone = 0;
+        while gone < limit {
+            let some = PAGE.min(limit - gone);
+            let mut prune = self.script_on(Name::Prune, slot, &[spans.clone(), list.clone()]);
+            let pruned: usize = number(self.reads.read(prune.arg(span).arg(some).to_owned()).await?)?;
+            gone += pruned;
+            if pruned < some {
+                break;
             }
         }
         Ok(gone)
+    }
+
+    /// One slot's head, of the machine that has it.
+    pub(super) async fn one_head(&self, slot: Slot) -> Result<SlotHead, StoreError> {
+        if slot >= self.slots {
+            return Ok(SlotHead::default());
+        }
+        let mut heads = scripts::call(Name::Heads, 1);
+        heads.arg(self.keys.group(keys::group_of(slot))).arg(slot);
+        let mut values = list(self.reads.read(heads).await?)?.into_iter();
+        let (head, time) = (values.next().unwrap_or(Value::Nil), values.next().unwrap_or(Value::Nil));
+        head_of(&bytes(head)?, &bytes(time)?)
     }
 }

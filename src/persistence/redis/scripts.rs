@@ -1,5 +1,5 @@
-//! The scripts: each is one atomic step (see the head of each file). They are loaded into the
-//! server with every connection, and again when it has forgotten them.
+//! The scripts: each is one atomic step (see the head of each file). They are called by their hash; a server that does
+//! not know one, or has forgotten it, is sent the text, and knows it then.
 
 use std::sync::LazyLock;
 
@@ -18,9 +18,10 @@ pub(super) enum Name {
     Prune,
     Node,
     Found,
+    Probe,
 }
 
-static ALL: LazyLock<[(Script, &str); 10]> = LazyLock::new(|| {
+static ALL: LazyLock<[(Script, &str); 11]> = LazyLock::new(|| {
     [
         include_str!("scripts/append.lua"),
         include_str!("scripts/hand.lua"),
@@ -32,6 +33,7 @@ static ALL: LazyLock<[(Script, &str); 10]> = LazyLock::new(|| {
         include_str!("scripts/prune.lua"),
         include_str!("scripts/node.lua"),
         include_str!("scripts/found.lua"),
+        include_str!("scripts/probe.lua"),
     ]
     .map(|text| (Script::new(text), text))
 });
@@ -43,8 +45,27 @@ pub(super) fn call(name: Name, keys: usize) -> Cmd {
     command
 }
 
-/// The commands that load them all.
-pub(super) fn load() -> Vec<Cmd> {
-    let load = |text: &str| redis::cmd("SCRIPT").arg("LOAD").arg(text).to_owned();
-    ALL.iter().map(|(_, text)| load(text)).collect()
+/// The same call, with the text in place of the hash.
+pub(super) fn in_full(call: &Cmd) -> Cmd {
+    let mut arguments = call.args_iter().skip(1).filter_map(|argument| match argument {
+        redis::Arg::Simple(argument) => Some(argument),
+        _ => None, // there is no cursor in a call
+    });
+    let hash = arguments.next().unwrap_or_default();
+    let text = ALL.iter().find(|(script, _)| script.get_hash().as_bytes() == hash).map(|(_, text)| *text);
+    let mut command = redis::cmd("EVAL");
+    command.arg(text.unwrap_or_default());
+    arguments.for_each(|argument| {
+        command.arg(argument);
+    });
+    command
+}
+
+/// A call that tries each command of all scripts on keys of its own.
+pub(super) fn probe(prefix: &str) -> Cmd {
+    let mut command = call(Name::Probe, 4);
+    for of in ["hash", "text", "list", "set"] {
+        command.arg(format!("{prefix}:{{probe}}:{of}"));
+    }
+    command
 }

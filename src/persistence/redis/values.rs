@@ -59,10 +59,11 @@ impl Link {
 
     pub async fn read_all(&self, commands: &[Cmd]) -> Result<Vec<Value>, StoreError> {
         let asked = Instant::now();
-        let answers = match self.ask_all(commands).await {
-            Err(Trouble::Lost(_)) if asked.elapsed() < self.patience() => self.ask_all(commands).await,
-            answers => answers,
-        };
+        let mut answers = self.ask_all(commands).await;
+        let is_lost = |answer: &Result<Value, Trouble>| matches!(answer, Err(Trouble::Lost(_)));
+        if answers.as_ref().is_ok_and(|answers| answers.iter().any(is_lost)) && asked.elapsed() < self.patience() {
+            answers = self.ask_all(commands).await;
+        }
         answers.map_err(Trouble::of_read)?.into_iter().map(|answer| answer.map_err(Trouble::of_read)).collect()
     }
 }

@@ -3,10 +3,10 @@
 //!
 //! Rows of the indexes go from what they were before the commit to what they are after it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::keys::{self, IDS, OWED, OWED_RECEIPTS, WAKES};
+use super::keys::{self, IDS, OWED, OWED_RECEIPTS, SNAPSHOT_SEQS, SNAPSHOTS, SPANS, WAKES};
 use crate::persistence::bytes::{FrameError, Reader, put_owed_row, put_u32};
 use crate::persistence::{EntityKey, Origin, OwedRow, Receipt, Record, Slot, Snapshot, StoreError};
 
@@ -119,6 +119,25 @@ impl Writes {
                 self.forget.push([record.slot.to_string().into(), keys::including(&from(0)), below]);
             }
         }
+    }
+
+    /// The keys beside the group that are read or written, each once, by the ends of their names.
+    pub fn beside(&self) -> BTreeSet<Vec<u8>> {
+        let mut keys: BTreeSet<Vec<u8>> = self.seqs.iter().step_by(2).cloned().collect();
+        keys.extend(self.gone.keys().chain(self.come.keys()).map(|index| index.clone().into_bytes()));
+        let mut add = |slot: &str, end: &str| keys.insert(format!(":{slot}:{end}").into_bytes());
+        for (slot, span) in self.expire.keys() {
+            add(&slot.to_string(), SPANS);
+            add(&slot.to_string(), &format!("{SPANS}:{span}"));
+        }
+        for [slot, ..] in &self.forget {
+            add(&String::from_utf8_lossy(slot), OWED_RECEIPTS);
+        }
+        for [slot, ..] in &self.snapshots {
+            add(&String::from_utf8_lossy(slot), SNAPSHOTS);
+            add(&String::from_utf8_lossy(slot), SNAPSHOT_SEQS);
+        }
+        keys
     }
 
     /// Adds the arguments of the script, as its head lists them.

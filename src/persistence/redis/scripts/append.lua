@@ -5,7 +5,9 @@
 -- What is read and written comes as ranges of arguments that are passed on as they are: what a script does itself
 -- costs more than what Redis does. The ranges are short enough for Lua's stack.
 --
--- KEYS: the groups. ARGV: owner; then for each group
+-- KEYS: the groups; then, in a Redis Cluster, whatever else is read or written. (While keys move between its machines
+-- the server looks whether all of these are there, and only these; it refuses the call before it begins.)
+-- ARGV: owner; how many groups; then for each group
 --   how many arguments it has, this one included; how many fields must hold; their names; their values ('': it
 --   is not there); then what to write: a letter, how many arguments it has, and those.
 -- The answer: 1, or 0 if something is otherwise and nothing was written.
@@ -59,8 +61,9 @@ local write = {
   end,
 }
 
-local starts, at = {}, 2
-for n, group in ipairs(KEYS) do
+local groups, starts, at = tonumber(ARGV[2]), {}, 3
+for n = 1, groups do
+  local group = KEYS[n]
   local count, fields = tonumber(ARGV[at + 1]), at + 2
   for from = 0, count - 1, page do
     local size = math.min(count - from, page)
@@ -74,7 +77,8 @@ for n, group in ipairs(KEYS) do
   at = at + tonumber(ARGV[at])
   starts[-n] = at
 end
-for n, group in ipairs(KEYS) do
+for n = 1, groups do
+  local group = KEYS[n]
   at = starts[n]
   while at < starts[-n] do
     local from = at + 2

@@ -1,15 +1,14 @@
--- Records of one entity. KEYS: the slot's group. ARGV: slot, entity, after which sequence ('': what comes behind its
+-- Records of one entity. KEYS: the slot's group, the slot's snapshots and their sequences, the entity's sequences. ARGV: slot, entity, after which sequence ('': what comes behind its
 -- snapshot, and that), how many at most, how many bytes about. The answer: the snapshot or '', 1 if there is
 -- more, and the records.
-local group, of, entity, after = KEYS[1], KEYS[1] .. ':' .. ARGV[1], ARGV[2], ARGV[3]
+local group, snapshots, snapshot_seqs, index, entity, after = KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[2], ARGV[3]
 local snapshot = ''
 if after == '' then
-  after = redis.call('HGET', of .. ':n', entity) or '0'
-  if after ~= '0' then snapshot = redis.call('HGET', of .. ':p', entity) end
+  after = redis.call('HGET', snapshot_seqs, entity) or '0'
+  if after ~= '0' then snapshot = redis.call('HGET', snapshots, entity) end
 end
 after = tonumber(after)
 -- The entity's sequences, ascending, in 8 bytes each.
-local index = of .. ':e:' .. entity
 local count = redis.call('STRLEN', index) / 8
 local first, behind = 0, after == 0 and 0 or count
 while first < behind do
