@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, NoTls, Row};
+use tokio_postgres::{Client, Config, NoTls, Row, SimpleQueryMessage};
 
 use super::super::StoreError;
 use super::super::tls::Files;
@@ -29,25 +29,29 @@ const SESSION: &str = "set default_transaction_isolation = 'read committed';
     select set_config('synchronous_commit', 'on', false)
     where current_setting('synchronous_commit') in ('off', 'local', 'remote_write')";
 
-/// Made for PostgreSQL's planner: every statement names the leading columns of an index, whatever the tables'
-/// statistics say of tables that were empty a minute ago. Other engines may not know these.
-const PLANNER: [&str; 3] = ["set enable_seqscan = off", "set plan_cache_mode = 'force_generic_plan'", "set jit = off"];
-
-/// What ends a session whose client is gone without a word (its machine, or the network between), so that its locks are
-/// gone before another node may take its slots. Within a statement each has its limits; between a statement's end
-/// and the commit, for which the server waits, none of them counts, and by default only TCP would notice, after two
-/// hours. Other engines, and older versions, may not know these.
-fn vigilance(settings: &PostgresSettings, statement: Duration) -> [String; 6] {
+/// What is set where the server knows it: other engines, and older versions, may not.
+fn optional(settings: &PostgresSettings, statement: Duration) -> Vec<(&'static str, String)> {
     let write_ms = settings.write_ms.max(1_000);
-    [
-        format!("set tcp_keepalives_idle = {}", write_ms.div_ceil(1_000)),
-        "set tcp_keepalives_interval = 1".into(),
-        "set tcp_keepalives_count = 2".into(),
-        format!("set tcp_user_timeout = {write_ms}"),
-        "set client_connection_check_interval = 1000".into(),
-        format!("set transaction_timeout = {}", (statement + MARGIN).as_millis()), // from version 17 on
-    ]
+    let mut optional = PLANNER.map(|(name, value)| (name, value.to_owned())).to_vec();
+    // What ends a session whose client is gone without a word (its machine, or the network between), so that its locks
+    // are gone before another node may take its slots. Within a statement each has its limits; between a statement's
+    // end and the commit, for which the server waits, none of them counts, and by default only TCP would notice, after
+    // two hours.
+    optional.extend([
+        ("tcp_keepalives_idle", write_ms.div_ceil(1_000).to_string()),
+        ("tcp_keepalives_interval", "1".to_owned()),
+        ("tcp_keepalives_count", "2".to_owned()),
+        ("tcp_user_timeout", write_ms.to_string()),
+        ("client_connection_check_interval", "1000".to_owned()),
+        ("transaction_timeout", (statement + MARGIN).as_millis().to_string()), // from version 17 on
+    ]);
+    optional
 }
+
+/// Made for PostgreSQL's planner: every statement names the leading columns of an index, whatever the tables'
+/// statistics say of tables that were empty a minute ago.
+const PLANNER: [(&str, &str); 3] =
+    [("enable_seqscan", "off"), ("plan_cache_mode", "force_generic_plan"), ("jit", "off")];
 
 fn ms(time: u64) -> Duration {
     Duration::from_millis(time)
@@ -156,7 +160,7 @@ fn pool(address: &Address, settings: &PostgresSettings, size: usize, statement: 
         None => Manager::from_config(config, NoTls, managing),
     };
     let session = session(settings, statement);
-    let optional: Vec<String> = PLANNER.map(str::to_owned).into_iter().chain(vigilance(settings, statement)).collect();
+    let optional = optional(settings, statement);
     let prepare = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
         let (session, optional) = (session.clone(), optional.clone());
         Box::pin(async move { set_up(client, &session, &optional).await })
@@ -184,21 +188,39 @@ fn session(settings: &PostgresSettings, statement: Duration) -> String {
 /// PostgreSQL, and its own documentation has to be asked.)
 const FSYNC: &str = "select coalesce(current_setting('fsync', true), 'on')";
 
-async fn set_up(client: &Client, session: &str, optional: &[String]) -> Result<(), HookError> {
-    client.batch_execute(session).await.map_err(HookError::Backend)?;
-    for setting in optional {
-        if let Err(error) = client.batch_execute(setting).await {
-            if error.as_db_error().is_none() {
-                return Err(HookError::Backend(error));
-            }
-            tracing::debug!(%error, "the server does not know this setting");
-        }
-    }
-    let fsync = client.query_one(FSYNC, &[]).await.map_err(HookError::Backend)?;
-    if fsync.get::<_, &str>(0) == "off" {
+/// In as few steps as may be: whoever renews a lease waits for it.
+async fn set_up(client: &Client, session: &str, optional: &[(&'static str, String)]) -> Result<(), HookError> {
+    let told = client.simple_query(&format!("{session}; {FSYNC}")).await.map_err(HookError::Backend)?;
+    let rows = told.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    if rows.last() == Some("off") {
         return Err(HookError::message("the server has fsync = off: it does not keep what it acknowledges"));
     }
+    let list: Vec<String> = optional.iter().map(|(name, value)| format!("('{name}', '{value}')")).collect();
+    let known = format!(
+        "select set_config(s.name, v.value, false) from (values {}) as v(name, value)
+            join pg_settings s on s.name = v.name",
+        list.join(", ")
+    );
+    if is_done(client, &known).await? {
+        return Ok(());
+    }
+    for (name, value) in optional {
+        if !is_done(client, &format!("set {name} = {value}")).await? {
+            tracing::debug!(name, "the server does not know this setting");
+        }
+    }
     Ok(())
+}
+
+async fn is_done(client: &Client, sql: &str) -> Result<bool, HookError> {
+    match client.batch_execute(sql).await {
+        Ok(()) => Ok(true),
+        Err(error) if error.as_db_error().is_some() => Ok(false),
+        Err(error) => Err(HookError::Backend(error)),
+    }
 }
 
 impl Lender {
