@@ -57,8 +57,8 @@ pub async fn register(
     headers: HeaderMap,
     Json(body): Json<Register>,
 ) -> Result<Reply<Tokens>> {
-    // Of its own name this is looked at only to spare the hashing: what counts is the claim that registering makes.
-    // Under its old spellings nobody registers any more, so who is there was there before.
+    // A taken address is refused here only to save the hashing; what decides is the claim that registering makes.
+    // Nobody can register under an old spelling any more, so a user found under one was there before.
     if users::named(&edge.client, &body.email.names(), context.deadline).await?.is_some() {
         return Err(Code::EmailTaken.into());
     }
@@ -98,7 +98,7 @@ pub async fn log_in(
     Json(body): Json<LogIn>,
 ) -> Result<Reply<Tokens>> {
     let (id, view) = find(&edge, &body.email, context.deadline).await?;
-    // What is guessed counts for the account, however its address is spelt.
+    // Guesses count for the account, however its address is spelt.
     let account = view.state.active().map_or(body.email.as_str(), |account| account.email.as_str());
     let Verdict::Right { renewed } = proves(&edge, &context, account, &view, body.password).await? else {
         return Err(Code::InvalidCredentials.into());
@@ -111,8 +111,8 @@ pub async fn log_in(
     Ok(Reply::ok(tokens))
 }
 
-/// Puts the hash that is made now in the place of an old one. It can wait for the next time: whoever has proven the old
-/// one is let in.
+/// Replaces an old hash by one of the present kind. A failure is no matter: the user is signed in, and the next log-in
+/// tries again.
 async fn renew(edge: &Edge, id: UserId, password_hash: Secret<String>, proven: &Secret<String>, deadline: Instant) {
     let command = Command::RenewHash { password_hash, proven: proven.clone() };
     let asking = unkeyed(Caller::User(id), deadline, Wait::Durable);
@@ -121,8 +121,8 @@ async fn renew(edge: &Edge, id: UserId, password_hash: Secret<String>, proven: &
     }
 }
 
-/// The user of an email address; of one that is just being registered, once that is done. For an unknown one a user
-/// whom nobody has ever been, looked up in the same way: that takes the same time.
+/// The user of an email address. For an address that is just being registered, waits until that is done. For an
+/// unknown address, looks up a user that does not exist, so that it takes the same time.
 async fn find(edge: &Edge, email: &TypedEmail, deadline: Instant) -> Result<(UserId, View<User>)> {
     let named = users::named(&edge.client, &email.names(), deadline).await?;
     let nobody = || UserId::derived(&RequestId::of("nobody", &[email.as_str().as_bytes()]), 0);
@@ -130,12 +130,12 @@ async fn find(edge: &Edge, email: &TypedEmail, deadline: Instant) -> Result<(Use
     Ok((id, users::decided(&edge.client, id, deadline).await?))
 }
 
-/// Where somebody tries to sign in to an account: what failures are counted by.
+/// The key by which failed log-ins are counted: the account and the caller's address.
 fn place(context: &Context, email: &str) -> String {
     format!("{email} {}", context.origin.key())
 }
 
-/// Who waits for a turn to hash: the address, and the account where an address stands for many.
+/// The caller for whom a password is hashed: the address, or the account where one address stands for many callers.
 pub fn asker<'a>(context: &'a Context, email: &str) -> Asker<'a> {
     let exempt = context.origin.exempt;
     let caller = if exempt { email.to_string() } else { context.origin.key() };
@@ -155,7 +155,7 @@ pub async fn proves(
     if let Some(refused) = locked_out(edge, &place, &account).await {
         return Err(refused);
     }
-    // Counted when it is its turn, and before it is judged. What others have guessed while it waited counts too.
+    // Counted when its turn has come and before it is judged, so that guesses made while it waited count too.
     let counted =
         async || locked_out(edge, &place, &account).await.is_none() && edge.limiter.take(here, &place).await.allowed;
     let stored = user.state.active().map(|account| &account.password_hash);
@@ -171,13 +171,13 @@ pub async fn proves(
         }
         None => match locked_out(edge, &place, &account).await {
             Some(refused) => Err(refused),
-            // The window has ended in this very moment.
+            // The window ended between the two questions.
             None => Err(limits::too_many(Code::TooManyFailedLogins, &edge.limiter.look(here, &place).await)),
         },
     }
 }
 
-/// Why nobody signs in to this account from this place now, if that is so.
+/// The refusal, if nobody may sign in to this account from this place now.
 async fn locked_out(edge: &Edge, place: &str, account: &str) -> Option<Problem> {
     let here = edge.limiter.look(limits::login_policy(&edge.config.limits), place).await;
     if !here.allowed {
@@ -206,7 +206,7 @@ pub async fn refresh(
     Json(body): Json<Refresh>,
 ) -> Result<Reply<Tokens>> {
     let presented = RefreshToken::parse(&body.refresh_token).ok_or(Code::InvalidToken)?;
-    // Who knows a session's id and no token of it learns and changes nothing.
+    // A caller who knows a session's id but none of its tokens learns nothing and changes nothing.
     let keys = edge.keys.get()?;
     let genuine = keys.has_made(&presented);
     if presented.is_numbered() && !genuine {

@@ -34,12 +34,12 @@ pub enum StartError {
 #[derive(Default)]
 pub struct Keyholder {
     keys: OnceLock<Keys>,
-    /// Why they are not: for operators.
+    /// Why they are missing: for operators.
     why_not: Mutex<String>,
 }
 
 impl Keyholder {
-    /// Errors: 503 while they are not there.
+    /// Errors: 503 while there are none.
     pub fn get(&self) -> Result<&Keys> {
         self.keys.get().ok_or_else(|| {
             let why = "The shop's keys cannot be read at the moment: nobody can be recognised.";

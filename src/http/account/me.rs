@@ -96,7 +96,7 @@ pub async fn change_password(
     }
     let password_hash =
         edge.passwords.hash(write.body.new_password.clone(), auth::asker(&context, account.email.as_str())).await?;
-    // Somebody else who knew it may have changed it meanwhile.
+    // The password may have been changed in another session meanwhile.
     let proven = account.password_hash.clone();
     let command = Command::ChangePassword { password_hash, proven, keep: me.session };
     let answered = ask(&edge, &write, me.user, command).await?;

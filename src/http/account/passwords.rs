@@ -1,8 +1,8 @@
 //! Passwords: Argon2id, off the async threads, and only so many at once (each takes a core for some tens of
 //! milliseconds, and by default 19 MiB): half the cores, so that the shop goes on while somebody guesses.
 //!
-//! Who waits for a turn stands in a bounded queue, and holds nothing that others need. Of one caller one hashes at a
-//! time, and few may wait, so a crowd from one address is as slow as it is, and everybody else is not.
+//! A request that waits for its turn stands in a bounded queue and holds nothing that others need. Each caller hashes
+//! one password at a time, and few of his requests may wait: a crowd from one address slows down only itself.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ impl<'de> Deserialize<'de> for NewPassword {
     }
 }
 
-/// A password that somebody presents; whatever it is, it is compared.
+/// A password that somebody presents. It is compared whatever it looks like.
 #[derive(Debug, Clone)]
 pub struct Presented(Secret<String>);
 
@@ -55,31 +55,31 @@ impl<'de> Deserialize<'de> for Presented {
     }
 }
 
-/// What came of verifying a password.
+/// The result of verifying a password.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     Wrong,
     Right {
-        /// The hash to store from now on, where the stored one is not of the kind that is made now.
+        /// The hash to store from now on, if the stored one is not of the present kind.
         renewed: Option<Secret<String>>,
     },
 }
 
-/// Whose turn it is to be.
+/// The caller for whom a password is hashed.
 pub struct Asker<'a> {
     pub wait: &'a WaitNotice,
-    /// Whom it counts for.
+    /// The caller whose waiting requests are counted together.
     pub caller: String,
-    /// Whether it may wait however many of this caller do already.
+    /// Whether the bound per caller does not apply.
     pub exempt: bool,
     pub deadline: Instant,
 }
 
-/// Those who hash and those who wait for it.
+/// Requests that hash, and requests that wait for their turn.
 #[derive(Default)]
 struct Queue {
     taken: usize,
-    /// How many of each caller, and what lets one at a time through.
+    /// For each caller: how many of his requests are here, and the lock that lets one at a time through.
     callers: HashMap<String, (usize, Arc<Line<()>>)>,
 }
 
@@ -109,8 +109,8 @@ pub struct Passwords {
     queue_max: usize,
     queue_per_caller_max: usize,
     argon2: Argon2<'static>,
-    /// The hash of nobody's password: what an unknown email address is verified against, so that it
-    /// costs the same as a known one.
+    /// The hash of nobody's password. An unknown email address is verified against it, so that it costs the same as a
+    /// known one.
     nobody: Secret<String>,
 }
 
@@ -136,18 +136,18 @@ impl Passwords {
         hashed.flatten().map(Secret).ok_or_else(|| Code::Internal.into())
     }
 
-    /// The hash to store where nobody else hashes: at start.
+    /// The hash to store, without a bound per caller: for the start of the node.
     pub async fn hash_alone(&self, password: NewPassword, deadline: Instant) -> Result<Secret<String>> {
         self.hash(password, Asker { wait: &WaitNotice::default(), caller: String::new(), exempt: true, deadline }).await
     }
 
-    /// Whether the password is the one behind `stored`; without `stored` it is not, at the same cost.
+    /// Whether the password is the one behind `stored`. Without `stored` it is not, at the same cost.
     ///
-    /// A hash that costs something else than what is configured now, or is of the old spelling, is made anew in the same
-    /// turn. Until it is, how long a log-in takes tells that there is such an account.
+    /// A hash of another cost than the configured one, or of the old spelling, is made anew in the same turn. Until
+    /// then, the time that a log-in takes betrays that the account exists.
     ///
-    /// `allowed` is asked when it is this caller's turn, so that many guesses sent at once count like
-    /// guesses sent one after the other; `None` when it says no.
+    /// `allowed` is asked when the turn has come, so that guesses sent all at once count like guesses sent one after
+    /// the other. `None` if it says no.
     pub async fn verify(
         &self,
         password: Presented,
@@ -159,7 +159,7 @@ impl Passwords {
         let Secret(stored) = stored.unwrap_or(&self.nobody).clone();
         let Presented(Secret(password)) = password;
         let argon2 = self.argon2.clone();
-        // Before there was one spelling, what was typed was hashed. Only a password with two costs twice.
+        // Old hashes are of the password as it was typed. Only a password that has two spellings costs twice.
         let matches = move || {
             if password.len() > PASSWORD_MAX_BYTES {
                 return Verdict::Wrong;
@@ -183,7 +183,7 @@ impl Passwords {
             return Err(Code::Overloaded.into());
         }
         let (count, line) = queue.callers.entry(asker.caller.clone()).or_default();
-        // Of a caller who is there already the entry stays as it was.
+        // The entry of a caller who is here already stays.
         if *count >= self.queue_per_caller_max && !asker.exempt {
             return Err(Problem::new(Code::TooManyRequests).retry_after_s(1));
         }
@@ -212,7 +212,7 @@ impl Passwords {
         if !allowed().await {
             return Ok(None);
         }
-        // The permit goes along: a caller who leaves does not free it before the work is done.
+        // The permit goes along, so that a caller who leaves does not free it before the work is done.
         let worked = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             work()
@@ -233,7 +233,7 @@ fn verify(argon2: &Argon2<'_>, password: &str, stored: &str) -> bool {
     PasswordHash::new(stored).is_ok_and(|hash| argon2.verify_password(password.as_bytes(), &hash).is_ok())
 }
 
-/// Whether a stored hash is what is made now: of this algorithm, version and cost.
+/// Whether a stored hash is of the present algorithm, version and cost.
 fn is_made_by(argon2: &Argon2<'_>, stored: &str) -> bool {
     let Ok(hash) = PasswordHash::new(stored) else { return false };
     let cost = argon2::Params::try_from(&hash);

@@ -36,7 +36,7 @@ impl Tokens {
     }
 }
 
-/// How the edge asks on its own account: nothing is kept of it.
+/// A question that the edge asks on its own account. No receipt is kept.
 pub fn unkeyed(caller: Caller, deadline: Instant, wait: Wait) -> Asking {
     Asking { request: idempotency::random_request_id(), keyed: None, caller, deadline, if_version: None, wait }
 }
@@ -49,10 +49,10 @@ pub async fn tokens(edge: &Edge, user: UserId, refresh: &RefreshToken, deadline:
 
 /// A new session for whoever has proven the password with this hash.
 ///
-/// The password may have been changed since it was proven: a change ends the sessions that the user has at that
-/// moment. So it is looked at again when the list has this one. A change that came before shows here, and nobody
-/// gets a token; one that comes after finds the session in the list. A crash in between leaves a session whose
-/// tokens nobody has.
+/// The password may have been changed since it was proven, and a change ends only the sessions that are in the user's
+/// list at that moment. So the hash is compared again once the list has this session: a change that came before shows
+/// here, and no token is given out; a change that comes after finds the session in the list. A crash in between leaves
+/// a session whose tokens nobody has.
 ///
 /// Errors: 401 when the password is another one by now.
 pub async fn sign_in(

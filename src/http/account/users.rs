@@ -35,8 +35,8 @@ pub fn show(id: UserId, account: &Account, version: u64) -> UserView {
     UserView { id, email, name, roles, created_at, version }
 }
 
-/// Whose account has one of these names: the first that anybody has. All are looked up in any case, so that it takes the
-/// same time whether there is one.
+/// The user who has one of these names: the first that is taken. All are looked up in any case, so that it takes the
+/// same time whether there is one or not.
 pub async fn named(
     client: &Client,
     names: &[LoginName],
@@ -50,8 +50,8 @@ pub async fn named(
     Ok(found)
 }
 
-/// A user, once it is decided whether he is one. A login names its user a moment before the user knows it, and longer where
-/// a crash comes between the two: who is asked for meanwhile is not nobody.
+/// A user, once his registration is decided. The login entity names its user a moment before the user entity knows it
+/// (longer if a crash comes between the two), so a user who is still pending must not count as missing.
 pub async fn decided(client: &Client, id: UserId, deadline: Instant) -> std::result::Result<View<User>, AskError> {
     let view = client.read::<User>(&id, deadline).await?;
     if view.state.status == Status::Registering { client.read_settled::<User>(&id, deadline).await } else { Ok(view) }

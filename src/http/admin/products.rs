@@ -1,4 +1,4 @@
-//! Products as administrators and sellers see and change them: drafts too. A seller has to do with his own.
+//! Products as administrators and sellers see and change them, drafts too. A seller sees and changes only his own.
 
 use std::collections::BTreeSet;
 
@@ -222,7 +222,7 @@ pub async fn archive(
     Ok(products::show(&edge, &view.state, write.deadline).await?.position(view.position).replayed(replayed))
 }
 
-/// The product, if it is one that this one may touch.
+/// The product, if this caller may change it.
 async fn own(edge: &Edge, staff: &Staff, place: IdOrSlug<ProductId>, deadline: Instant) -> Result<View<Product>> {
     let found = products::find(edge, place, deadline).await?;
     let may_touch =
@@ -230,7 +230,8 @@ async fn own(edge: &Edge, staff: &Staff, place: IdOrSlug<ProductId>, deadline: I
     found.filter(may_touch).ok_or_else(|| Code::NotFound.into())
 }
 
-/// Its id. An administrator's id needs no look: the product itself refuses when there is none.
+/// The product's id. For an administrator who gives an id nothing is read: the product itself refuses if it does not
+/// exist.
 async fn own_id<B>(edge: &Edge, staff: &Staff, place: IdOrSlug<ProductId>, write: &Write<B>) -> Result<ProductId> {
     let place = match place {
         IdOrSlug::Id(id) if staff.is_admin() => return Ok(id),
@@ -243,8 +244,8 @@ async fn own_id<B>(edge: &Edge, staff: &Staff, place: IdOrSlug<ProductId>, write
     own(edge, staff, place, write.deadline).await?.state.id.ok_or_else(|| Code::NotFound.into())
 }
 
-/// The product that this very request has been asked of, by a slug that it has given up since: the repeat is about
-/// it, and not about whoever has the slug now.
+/// The product that this request was first asked of, by a slug that the product has given up since. A repeat is about
+/// that product, and not about the one that has the slug now.
 async fn asked_before<B>(edge: &Edge, slug: &Slug, write: &Write<B>) -> Result<Option<ProductId>> {
     if !write.is_keyed() {
         return Ok(None);
@@ -260,8 +261,8 @@ async fn asked_before<B>(edge: &Edge, slug: &Slug, write: &Write<B>) -> Result<O
 
 /// Starts a change and waits until it is through: until every SKU sells what the product says.
 ///
-/// The precondition is about the product as clients see it, not about every news of its stock; so it is the command's,
-/// and no longer the request's.
+/// The precondition is about the product as clients see it and not about each change of its stock. So it goes into the
+/// command and is taken off the request.
 async fn settle<B>(
     edge: &Edge,
     write: &Write<B>,
@@ -287,7 +288,7 @@ async fn settle<B>(
     if let Some(refusal) = answered.view.state.refused(&write.request) {
         return Err(refused(refusal).replayed(replayed));
     }
-    // Carts warn by what is known of its SKUs: from now on, by this.
+    // Carts take their warnings from this read model: from now on it has the new state.
     lists::caught_up(edge, Model::Stock).await;
     Ok((answered.view, replayed))
 }
@@ -312,7 +313,7 @@ fn new_variants(variants: &[VariantBody], request: &RequestId) -> Result<Vec<New
     Ok((0..).zip(variants).map(variant).collect())
 }
 
-/// Errors: 422 with a pointer to the first category that there is not.
+/// Errors: 422 with a pointer to the first category that does not exist.
 async fn categories_exist(edge: &Edge, named: &[CategoryId], deadline: Instant) -> Result<()> {
     if named.is_empty() {
         return Ok(());
@@ -343,7 +344,7 @@ pub(in crate::http) fn rejected(rejection: &Rejection) -> Problem {
     }
 }
 
-/// What it means that somebody else has the slug or a SKU.
+/// The problem for a change that was refused because another product has the slug or a SKU.
 pub(in crate::http) fn refused(refusal: &Refusal) -> Problem {
     match refusal.code {
         RefusalCode::SlugTaken => {

@@ -28,7 +28,7 @@ pub struct Health {
     notes: RwLock<Vec<Note>>,
 }
 
-/// What operators want to see beside the checks, by name. It never makes the node unready.
+/// Further values that operators see beside the checks, by name. They never make the node unready.
 pub type Note = Box<dyn Fn() -> Vec<(String, String)> + Send + Sync>;
 
 impl Health {
@@ -44,7 +44,7 @@ impl Health {
     pub fn started(&self) {
         self.started.store(true, Ordering::Release);
     }
-    /// Stopping: no new requests, please.
+    /// The node is stopping: `/readyz` refuses from now on, so that no new requests come.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
     }
@@ -121,7 +121,7 @@ fn judge(checks: Vec<Checked>, verbose: bool) -> Result<Reply<HealthView>> {
     if checks.iter().all(|check| check.ok) {
         return Ok(Reply::ok(HealthView { status: "ok", checks: verbose.then_some(checks) }));
     }
-    // Without `verbose` only the names: what is wrong in detail is nobody's business who did not ask.
+    // Without `verbose` only the names of the checks are shown, and not what is wrong with them.
     let faults = checks.into_iter().filter(|check| !check.ok).map(|check| {
         let fault = Fault::new(Code::NotReady, "").with("check", &check.name);
         if verbose { fault.detail(check.why.unwrap_or_default()) } else { fault }

@@ -78,7 +78,7 @@ pub async fn adjust(
     change(&edge, &staff, sku, &write, command, "/delta").await
 }
 
-/// The SKU, if it is one that a product has and this one may touch.
+/// The SKU, if a product has it and this caller may change it.
 async fn own(edge: &Edge, staff: &Staff, sku: &Sku, deadline: Instant) -> Result<View<StockUnit>> {
     let view = edge.client.read::<StockUnit>(sku, deadline).await?;
     match &view.state.offer {
@@ -95,13 +95,14 @@ async fn change<B>(
     command: impl FnOnce(Option<Item>) -> Command,
     pointer: &str,
 ) -> Result<Reply<InventoryView>> {
-    // What a seller counts is what was his when it was looked at: the SKU may change hands before he is heard.
+    // A seller's command names the item that he owned when this was read: the SKU may change hands before the command
+    // arrives.
     let his = if staff.is_admin() { None } else { own(edge, staff, &sku, write.deadline).await?.state.item };
     let answered = write.ask::<StockUnit>(edge, &sku, command(his), Wait::Durable).await?;
     if let Err(rejection) = &answered.outcome {
         return Err(refusal(rejection, pointer).replayed(answered.replayed));
     }
-    // Carts warn by what is known here: from now on, by this.
+    // Carts take their warnings from this read model: from now on it has the new stock.
     lists::caught_up(edge, Model::Stock).await;
     Ok(show(&answered.view)?.position(answered.view.position).replayed(answered.replayed))
 }
