@@ -17,8 +17,8 @@ const COUNTRIES: &str = "\
     PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM \
     TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS XK YE YT ZA ZM ZW";
 
-/// Countries in which post is delivered without a code: there is none, or hardly anybody knows his. There the code may be
-/// left out; that of another address is as it comes, because nobody here knows all their forms.
+/// Countries in which the postal code may be left out, because there is none or hardly anybody knows his. The codes of
+/// other countries are taken as they come: their forms are not checked.
 const WITHOUT_POSTAL_CODES: &str = "\
     AE AG AO AW BF BI BJ BO BQ BS BW BZ CD CF CG CI CK CM CW DJ DM ER FJ GA GD GH GM GN GQ GY HK JM KI KM KN KP LC LY \
     ML MO MR MW NA NR NU PA QA RW SB SC SL SO SR SS ST SX SY TD TG TK TL TO TV TZ UG VC VU WS YE ZW";

@@ -110,7 +110,7 @@ pub fn version_of_tag(tag: &str) -> Option<u64> {
 }
 
 impl Conditions {
-    /// Those of a read. Other methods have theirs judged by the entity.
+    /// The preconditions of a read. Those of a write are judged by the entity.
     pub fn of_read(method: &Method, headers: &HeaderMap) -> Conditions {
         if method != Method::GET && method != Method::HEAD {
             return Conditions::default();
@@ -121,7 +121,7 @@ impl Conditions {
         }
     }
 
-    /// Whether `If-Match` wants another answer than this one: 412 then. It is judged before `If-None-Match`.
+    /// The problem (412) if `If-Match` names none of this answer's tags. It is judged before `If-None-Match`.
     pub fn refuse(&self, response: &Response) -> Option<Problem> {
         let wanted = self.if_match.as_ref().filter(|_| response.status() == StatusCode::OK)?;
         let tag = tag_of(response).unwrap_or_default();
@@ -134,13 +134,13 @@ impl Conditions {
         })
     }
 
-    /// Makes an answer that the caller has already a 304 without a body. Its tag, `Vary` and whatever else is said of
+    /// Turns an answer that the caller has already into a 304 without a body. Its tag, `Vary` and the headers about
     /// caching stay.
     pub fn shorten(&self, response: &mut Response) {
         let Some(known) = self.if_none_match.as_ref().filter(|_| response.status() == StatusCode::OK) else { return };
         if tag_of(response).is_some_and(|tag| known.has(tag)) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
-            // A body of no known length: `Content-Length: 0` would be said of the answer that is not sent.
+            // A body of unknown length, because `Content-Length: 0` would be about the answer that is not sent.
             *response.body_mut() = Body::from_stream(futures::stream::empty::<Result<Bytes, Infallible>>());
             for name in [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::CONTENT_ENCODING] {
                 response.headers_mut().remove(name);

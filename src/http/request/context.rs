@@ -71,8 +71,9 @@ impl Context {
         }
     }
 
-    /// Whom this request counts for where callers share something: the user, else the address. Who is exempt from
-    /// limits by address may ask for many others (a shop's own server): there a guest's token says for whom.
+    /// The caller for whom this request counts where callers share something: the user, else the address. An address
+    /// that is exempt from limits (a shop's own server) may ask for many guests: there a guest's token tells them
+    /// apart.
     pub fn caller(&self) -> String {
         let who = self.who.get();
         if let Some(user) = who.and_then(Who::user) {
@@ -82,8 +83,8 @@ impl Context {
         token.map_or_else(|| self.origin.key(), |token| format!("token {token}"))
     }
 
-    /// What the caller calls this request; without a name of his own it is its identity, so that it can
-    /// be found in the journal.
+    /// The caller's own id for this request; without one it is the request's identity, which can be found in the
+    /// journal.
     pub fn request_id(&self) -> String {
         match &self.named {
             Some(name) => name.clone(),
@@ -105,7 +106,7 @@ impl Context {
 
     /// The context of a request that is being extracted.
     pub fn from_parts(parts: &Parts) -> Result<Arc<Context>> {
-        // The front layer always puts it there; a router without the layer is a mistake of ours.
+        // The front layer always puts it there. It is missing only from a router that was built without the layer.
         parts.extensions.get::<Arc<Context>>().cloned().ok_or_else(|| Code::Internal.into())
     }
 }

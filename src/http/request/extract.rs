@@ -1,4 +1,4 @@
-//! What handlers take: [`Path`] ids that are ids, and the two kinds of request, [`Read`] and [`Write`].
+//! What handlers take: [`Path`] with ids that have been parsed, and the two kinds of request, [`Read`] and [`Write`].
 //!
 //! A `Write` is everything that a command needs beside its content: who asks, the request's identity
 //! and what is kept of its outcome, the deadline, `If-Match`. It asks entities on the caller's behalf.
@@ -27,7 +27,7 @@ use crate::actors::values::{RequestId, Slug};
 use crate::http::Edge;
 use crate::http::answer::problem::{Code, Problem, Result};
 
-/// Path parameters, parsed. What is no id of the right kind names nothing: 404.
+/// Path parameters, parsed. Errors: 404 for a text that is not an id of the right kind, because it names nothing.
 #[derive(Debug, Clone)]
 pub struct Path<T>(pub T);
 
@@ -105,8 +105,8 @@ pub enum IfMatch {
 const NEVER: u64 = u64::MAX;
 
 impl IfMatch {
-    /// The version to ask for, where nobody has to know which one it is now. `None` where somebody has: an entity
-    /// compares with one version, and several are named.
+    /// The version to send with a command, if it follows from the header alone. `None` where several versions are
+    /// named: an entity compares with one, so its present version must be read first (see [`IfMatch::at`]).
     pub fn decided(&self) -> Option<Option<u64>> {
         match self {
             IfMatch::Absent | IfMatch::Any => Some(None),
@@ -118,7 +118,7 @@ impl IfMatch {
         }
     }
 
-    /// The version to ask for of something that is at version `now`.
+    /// The version to send with a command to an entity that is at version `now`.
     pub fn at(&self, now: u64) -> Option<u64> {
         match self {
             IfMatch::Absent | IfMatch::Any => None,
@@ -126,15 +126,17 @@ impl IfMatch {
         }
     }
 
-    /// Whether what was asked of version `asked`, and is at version `now` instead, is to be asked of that one: it is
-    /// named too, so at no moment has the precondition been wrong. Versions grow: this ends with the list.
+    /// Whether a command that was sent with version `asked` to an entity that is at `now` is to be sent again with
+    /// `now`: that version is named too, so the precondition has held all the time. Versions only grow, so this ends
+    /// with the list.
     pub fn goes_on(&self, asked: Option<u64>, now: u64) -> bool {
         matches!(self, IfMatch::Versions(versions) if versions.contains(&now)) && asked.is_some_and(|asked| asked < now)
     }
 }
 
 impl<B, R: Rule> Write<B, R> {
-    /// How a command of this request is asked, of an entity that must be at `if_version`. For one command per entity.
+    /// How a command of this request is sent to an entity that must be at `if_version`. At most one command for each
+    /// entity.
     pub fn asking(&self, if_version: Option<u64>, wait: Wait) -> Asking {
         Asking {
             request: self.request,
@@ -168,7 +170,7 @@ impl<B, R: Rule> Write<B, R> {
         }
     }
 
-    /// What to say at the deadline: a request that is known to have been taken is in progress.
+    /// The problem at the deadline. A request that the entity has taken is in progress.
     async fn late<K: Kind>(&self, edge: &Edge, id: &K::Id) -> Problem {
         let Some(keyed) = &self.keyed else { return unknown() };
         let moment = Instant::now() + std::time::Duration::from_millis(50);
@@ -284,8 +286,7 @@ async fn read_body(body: axum::body::Body) -> Result<axum::body::Bytes> {
     }
 }
 
-/// The versions that `If-Match` names. There is nothing here that `If-None-Match` could be asked of: a write that came
-/// with it would be done whatever it says. So it is refused. Errors: 400.
+/// The versions that `If-Match` names. `If-None-Match` is refused, because no write here could honour it. Errors: 400.
 fn preconditions(parts: &Parts) -> Result<IfMatch> {
     if parts.headers.contains_key(header::IF_NONE_MATCH) {
         return Err(

@@ -42,7 +42,7 @@ impl<'de> Deserialize<'de> for Texts {
     }
 }
 
-/// What a member has whose name is there already. Refused as a value, so that the fault points at it.
+/// The value of a member whose name is there already. It is the value that is refused, so that the fault points at it.
 enum Twice {}
 
 impl<'de> Deserialize<'de> for Twice {

@@ -11,14 +11,14 @@ use crate::http::answer::problem::{Code, Problem, Result};
 pub trait FilterName: Debug + Copy + PartialEq + Send + Sync + 'static {
     const ALL: &'static [Self];
 
-    /// As it stands in `filter[...]`. One that ends with `[]` takes any member: `attributes[]` is
+    /// The name in `filter[...]`. A name that ends with `[]` takes any member: `attributes[]` is
     /// `filter[attributes][colour]=red`.
     fn word(self) -> &'static str;
 
     fn kind(self) -> FilterKind;
 }
 
-/// Of a list without filters.
+/// For a list without filters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoFilter {}
 

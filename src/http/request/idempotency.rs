@@ -16,7 +16,8 @@ use crate::http::keys::Keys;
 
 /// The longest key.
 pub const KEY_MAX: usize = 255;
-/// An anonymous caller is known by his key alone, so nobody must guess it: a UUID has 36, in base64 22.
+/// The shortest key of an anonymous caller. He is known by his key alone, so nobody must be able to guess it: a UUID
+/// has 36 characters, or 22 in base64.
 pub const ANONYMOUS_KEY_MIN: usize = 22;
 
 /// What a route asks of its idempotency key; a type, so that the route's signature says it.
@@ -139,7 +140,7 @@ pub fn identify<R: Rule>(
     }
     let (method, path) = (method.as_str().as_bytes(), uri.path().as_bytes());
     let request = RequestId::of("client", &[kind.as_bytes(), who.as_bytes(), method, path, key.as_bytes()]);
-    // What is no JSON has been refused already; were it not, it would be its own spelling.
+    // A body that is not JSON is refused later; until then its bytes stand for themselves.
     let body = json::canonical(body).unwrap_or_else(|| body.to_vec());
     let query = uri.query().unwrap_or_default().as_bytes();
     let fingerprint = keys.fingerprint(&[method, path, query, &body]);

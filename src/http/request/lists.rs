@@ -16,15 +16,15 @@ use crate::actors::values::JournalPosition;
 use crate::http::Edge;
 use crate::http::answer::problem::{Code, Problem, Result};
 
-/// How long whoever needs a read model to have what was written before waits for it: usually some milliseconds. Then
-/// he goes on with what it has.
+/// How long a request waits at most for a read model to catch up with what was written before. Usually that takes some
+/// milliseconds. After this time it goes on with what the read model has.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(1);
 
 /// Entities of one request that are read at once.
 pub const READS_AT_ONCE: usize = 32;
 
-/// Returns when a read model has everything that was durable when this was called, so that whoever has been told that
-/// something is done finds it so. Where the model does not run now, it returns at once.
+/// Waits until a read model has everything that was durable when this was called, so that a caller who was told that
+/// something is done finds it done. Returns at once where the model does not run.
 pub async fn caught_up(edge: &Edge, model: Model) {
     caught_up_to(edge, model, &[]).await;
 }

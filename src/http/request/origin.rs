@@ -1,8 +1,8 @@
 //! Where a request came from, and how callers are told apart by it.
 //!
-//! An address is worth what the one who says it is worth. The connection's is a fact. A header is believed only from
-//! a proxy that the configuration names, only the one header that it names, and only the part that our own proxies
-//! have written: most proxies append to what the client sent, and pass every other header through.
+//! The address of the connection is a fact. An address in a header is a claim: it is believed only from a proxy that
+//! the configuration names, only in the header that it names, and only in the part that our own proxies have written,
+//! because most proxies append to what the client sent and pass every other header through.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -16,8 +16,8 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Where a request came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
-    /// An IPv4 address is one, also where it came in on an IPv6 socket. `None` only where there is no connection, in
-    /// tests of a router.
+    /// An IPv4 address is shown as IPv4, also where it came in on an IPv6 socket. `None` only in tests of a router,
+    /// where there is no connection.
     pub address: Option<IpAddr>,
     /// Whether volume limits do not apply.
     pub exempt: bool,
@@ -27,7 +27,7 @@ impl Origin {
     /// The caller's address: the connection's, or, behind a proxy that we believe, the last one in the chain that is
     /// not itself such a proxy.
     pub fn of(config: &Config, peer: Option<IpAddr>, headers: &HeaderMap) -> Origin {
-        // Who was forwarded is not this machine, whichever header says so.
+        // A request that was forwarded does not come from this machine, whichever header says so.
         let forwarded = headers.contains_key(FORWARDED) || headers.contains_key(X_FORWARDED_FOR);
         let believed = |address: IpAddr| within(&config.http.trusted_proxies, address);
         let peer = peer.map(|peer| peer.to_canonical());
@@ -42,8 +42,8 @@ impl Origin {
         Origin { address, exempt }
     }
 
-    /// What a caller at this address is counted by. Of an IPv6 address the first 64 bits: whoever has one of them
-    /// has them all.
+    /// The key by which a caller at this address is counted. Of an IPv6 address it is the first 64 bits, because a
+    /// caller who has one address of such a network has them all.
     pub fn key(&self) -> String {
         match self.address {
             Some(IpAddr::V6(address)) => {

@@ -2,7 +2,7 @@
 //! tells its SKUs, a cart whose lines are on their way. The caller did nothing wrong, so he waits.
 //!
 //! Being busy is no outcome: an entity keeps no receipt of it ([`Kind::is_momentary`]). So every try is the same
-//! request, and so is the repeat of one whose patience ended.
+//! request, and a client may repeat one that was given up.
 
 use super::idempotency::Rule;
 use crate::actors::entity::Kind;
@@ -10,8 +10,8 @@ use crate::actors::runtime::client::{Answered, AskError, Wait};
 use crate::http::answer::problem::{Code, Problem, Result};
 use crate::http::{Edge, Write};
 
-/// How often one request finds an entity free and somebody else quicker. With so many about it, waiting longer is
-/// the client's decision.
+/// How often one request finds an entity free and another request quicker. When so many compete for it, the client
+/// decides whether to wait longer.
 pub const TRIES_MAX: u32 = 64;
 
 /// Asks until the entity is free to answer.

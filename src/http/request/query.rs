@@ -57,13 +57,13 @@ fn plain<T: DeserializeOwned>(query: &str) -> Result<T> {
     T::deserialize(serde::de::value::MapDeserializer::new(pairs)).map_err(|error: serde::de::value::Error| {
         let message = error.to_string();
         let unknown = message.starts_with("unknown field");
-        // What stands behind the comma are the names of all parameters: for the document, not for here.
+        // Behind the comma serde lists the names of all parameters, which stand in the OpenAPI document.
         let detail = message.split(", ").next().unwrap_or_default();
         Problem::new(if unknown { Code::UnknownParameter } else { Code::InvalidParameter }).detail(detail)
     })
 }
 
-/// A parameter's text, which reads as a number or a boolean too, as the field wants it.
+/// A parameter's text, which is read as a number or a boolean where the field is one.
 struct ParameterText(String);
 
 impl<'de> serde::de::IntoDeserializer<'de> for ParameterText {
@@ -118,7 +118,7 @@ pub trait Listing: Send + Sync + 'static {
     const SORTS: &'static [&'static str] = &[];
     /// What `filter[...]` may name; [`NoFilter`] for nothing.
     type Filter: FilterName;
-    /// Those of them that this list knows.
+    /// The filters that this list knows.
     const FILTERS: &'static [Self::Filter] = Self::Filter::ALL;
     /// Further parameters, such as `category`.
     const PARAMETERS: &'static [&'static str] = &[];
@@ -238,7 +238,8 @@ impl<L: Listing> List<L> {
         total: Option<u64>,
     ) -> Reply<Page<T>> {
         let has_more = next.is_some();
-        // Without keys nobody can go on for now, and is told that there is more.
+        // Without the shop's keys no cursor can be signed: the client is told that there is more, and cannot go on for
+        // now.
         let keys = edge.keys.get().ok();
         let cursor = next.zip(keys).map(|(position, keys)| {
             let tag = keys.cursor_tag(&self.scope(), &position);

@@ -32,7 +32,7 @@ impl WaitNotice {
         self.decision.get().is_some()
     }
 
-    /// Has a handler that awaits a decision answer with what is known. Whether there is one.
+    /// Asks a handler that awaits a decision to answer with what is known. `false`: no handler awaits one.
     pub fn answer_with_what_is_known(&self) -> bool {
         self.decision.get().inspect(|decision| decision.cancel()).is_some()
     }

@@ -32,14 +32,14 @@ pub fn parse<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T>
 }
 
 fn parse_text<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
-    // Derived parsers take a list for a struct, field by field: nobody means that.
+    // Derived parsers would take a list for a struct, field by field. That is refused.
     if body.trim_ascii_start().first() != Some(&b'{') {
         serde_json::from_slice::<de::IgnoredAny>(body).map_err(|error| not_json(&error))?;
         return Err(Problem::of_field(Fault::new(Code::WrongType, "").detail("Expected an object.")));
     }
     // The plain parse is the fast one; only a body with a fault is parsed again to find its place.
     let parsed = serde_json::from_slice(body).or_else(|_| {
-        // A text that breaks off is no JSON, whatever stands before the break.
+        // A text that breaks off is not JSON, whatever is wrong before the break.
         serde_json::from_slice::<de::IgnoredAny>(body).map_err(|error| not_json(&error))?;
         let mut text = serde_json::Deserializer::from_slice(body);
         let value = serde_path_to_error::deserialize(&mut text).map_err(|error| {
@@ -157,7 +157,7 @@ pub fn canonical(body: &[u8]) -> Option<Vec<u8>> {
 fn write_canonical(value: &Value, text: &mut Vec<u8>) {
     match value {
         Value::Object(members) => {
-            // Sorted here and not by the map: whether that one is ordered is a feature flag of the crate.
+            // Sorted here, because a feature flag of the crate decides whether its map is sorted.
             let mut members: Vec<_> = members.iter().collect();
             members.sort_unstable_by_key(|(name, _)| name.as_str());
             text.push(b'{');
@@ -187,7 +187,7 @@ fn write_canonical(value: &Value, text: &mut Vec<u8>) {
     }
 }
 
-/// A text of 1 to `MAX` characters on one line, as [`spelling::one_line`] keeps it. Something of it shows.
+/// A text of 1 to `MAX` characters on one line, as [`spelling::one_line`] keeps it. At least one of them is visible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text<const MAX: usize>(pub String);
 
@@ -225,7 +225,7 @@ fn spelt<const MAX: usize>(text: Option<String>) -> Option<String> {
     text.filter(|text| (1..=MAX).contains(&text.chars().count()) && spelling::shows(text))
 }
 
-/// A text that need not be there, or a value that is written as one: an empty text is as if it were absent, like `null`,
+/// An optional text, or an optional value that is written as a text. An empty text counts as absent, like `null`,
 /// because forms send their empty fields so. Use with `#[serde(default, deserialize_with = "json::filled")]`.
 pub fn filled<'de, T, D>(deserializer: D) -> std::result::Result<Option<T>, D::Error>
 where
