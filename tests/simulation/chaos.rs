@@ -21,6 +21,7 @@ pub struct Chaos {
     /// Of a thousand appends, how many go wrong.
     failing_appends: u64,
     failing_reads: u64,
+    slow_loads: u64,
     pub lost_messages: u64,
     pub doubled_messages: u64,
     /// Of a thousand steps, how many are disasters.
@@ -36,7 +37,7 @@ pub struct Chaos {
 }
 
 /// Kinds of steps.
-const KINDS: usize = 9;
+const KINDS: usize = 10;
 const NODE: usize = 0;
 const APPEND: usize = 1;
 const LATE: usize = 2;
@@ -46,6 +47,10 @@ const CALL: usize = 5;
 const CLIENT: usize = 6;
 const TIME: usize = 7;
 const UPKEEP: usize = 8;
+const HELD: usize = 9;
+
+/// Of a thousand questions of clients at which nothing else can happen, after how many time passes.
+const TIME_PASSES_BETWEEN_QUESTIONS: u64 = 20;
 
 impl Chaos {
     pub fn new(random: &mut Random) -> Chaos {
@@ -55,11 +60,13 @@ impl Chaos {
         }
         weights[NODE] = *random.pick(&[10, 20, 40]);
         weights[UPKEEP] = 1;
+        weights[HELD] = *random.pick(&[1, 3]);
         Chaos {
             is_on: true,
             weights,
             failing_appends: *random.pick(&[0, 10, 50, 200]),
             failing_reads: *random.pick(&[0, 0, 20, 100]),
+            slow_loads: *random.pick(&[0, 0, 100, 300]),
             lost_messages: *random.pick(&[0, 10, 50]),
             doubled_messages: *random.pick(&[0, 10, 100]),
             disasters: *random.pick(&[0, 1, 3, 10]),
@@ -77,6 +84,7 @@ impl World {
     /// One step of a world in which everything goes on and anything may fail.
     pub fn live(&mut self) -> Result<(), Broken> {
         self.journal.set_failing_reads(self.chaos.failing_reads);
+        self.journal.set_slow_loads(self.chaos.slow_loads);
         if self.random.chance(self.chaos.disasters) {
             self.disaster();
             return self.follow_up();
@@ -87,6 +95,7 @@ impl World {
         let deliveries = self.open_deliveries();
         let calls = self.open_calls();
         let clients: Vec<usize> = (0..self.clients.len()).filter(|i| self.clients[*i].is_awake()).collect();
+        let held = self.journal.held();
         let there = [
             node_steps.len(),
             in_flight.len(),
@@ -97,6 +106,7 @@ impl World {
             clients.len(),
             1,
             1,
+            held.len(),
         ];
         let mut weights = self.chaos.weights;
         for (weight, count) in weights.iter_mut().zip(there) {
@@ -114,6 +124,7 @@ impl World {
             CLIENT => self.step_client(clients[index]),
             TIME => self.pass_time(),
             UPKEEP => self.upkeep(),
+            HELD => self.let_go(held[index]),
             _ => {}
         }
         self.follow_up()
@@ -128,12 +139,20 @@ impl World {
         let clients: Vec<usize> = (0..self.clients.len()).filter(|i| self.clients[*i].is_awake()).collect();
         let there =
             [node_steps.len(), in_flight.len(), 0, self.wire.len(), deliveries.len(), calls.len(), clients.len()];
-        if there.iter().all(|count| *count == 0) {
+        let nothing_can_happen = there.iter().all(|count| *count == 0);
+        // A slot that waits for its time turns clients away, and these ask again at once: time must pass all the same.
+        let only_clients_ask = [NODE, APPEND, DELIVERY, CALL].iter().all(|kind| there[*kind] == 0);
+        if nothing_can_happen || only_clients_ask && self.random.chance(TIME_PASSES_BETWEEN_QUESTIONS) {
             let due = self.node.as_ref().and_then(|node| node.next_due()).into_iter().chain(self.next_delivery_due());
-            let Some(due) = due.min() else { return Ok(false) };
-            self.now = due.max(self.now.plus_ms(1));
-            self.town.lock().now = self.now;
-            return Ok(true);
+            match due.min() {
+                Some(due) => {
+                    self.now = due.max(self.now.plus_ms(1));
+                    self.town.lock().now = self.now;
+                    return Ok(true);
+                }
+                None if nothing_can_happen => return Ok(false),
+                None => {}
+            }
         }
         let weights: Vec<u64> = there.iter().map(|count| *count as u64).collect();
         let kind = self.random.weighted(&weights);
@@ -156,6 +175,8 @@ impl World {
         self.say(|| "from here on nothing fails".into());
         self.chaos.is_on = false;
         self.journal.set_failing_reads(0);
+        self.journal.set_slow_loads(0);
+        self.journal.held().into_iter().for_each(|id| self.journal.let_go(id));
         self.set_lease(true);
         spoilt::rest_dice();
         self.now = self.now.plus_ms(QUARANTINE_MS);
@@ -209,6 +230,12 @@ impl World {
         self.say(|| "an append that was given up arrives".into());
         self.count("appends arrived late");
         self.journal.arrive_late(index);
+    }
+
+    fn let_go(&mut self, load: u64) {
+        self.say(|| format!("what load {load} has read arrives"));
+        self.count("slow loads");
+        self.journal.let_go(load);
     }
 
     fn pass_time(&mut self) {

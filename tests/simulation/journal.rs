@@ -1,6 +1,7 @@
 //! The simulated store: the journal in memory is what is durable, and in front of it are appends that
 //! are on their way. What becomes of each the scheduler decides: it may complete, fail before or after
-//! writing, be refused for one slot, arrive twice, or long after its sender has given it up.
+//! writing, be refused for one slot, arrive twice, or long after its sender has given it up. What has been
+//! read may also be long on its way back, and be old when it arrives.
 //!
 //! It outlives every crash. Mutations of the kind "the store does not ..." are made here.
 
@@ -57,6 +58,9 @@ struct State {
     written: Vec<(Arc<Record>, Epoch)>,
     /// How many reads of a thousand fail.
     failing_reads: u64,
+    /// How many loads of a thousand are slow: what they have read waits until the scheduler lets it go.
+    slow_loads: u64,
+    held: BTreeMap<u64, Option<Waker>>,
     /// How many loads began with a snapshot.
     snapshots_loaded: u64,
     mutation: Option<Mutation>,
@@ -77,6 +81,8 @@ impl SimJournal {
             late: Vec::new(),
             written: Vec::new(),
             failing_reads: 0,
+            slow_loads: 0,
+            held: BTreeMap::new(),
             snapshots_loaded: 0,
             mutation,
         };
@@ -89,6 +95,18 @@ impl SimJournal {
     }
     pub fn set_failing_reads(&self, per_mille: u64) {
         self.state.lock().failing_reads = per_mille;
+    }
+    pub fn set_slow_loads(&self, per_mille: u64) {
+        self.state.lock().slow_loads = per_mille;
+    }
+    /// Loads that have read, and whose answers are still on their way.
+    pub fn held(&self) -> Vec<u64> {
+        self.state.lock().held.keys().copied().collect()
+    }
+    pub fn let_go(&self, id: u64) {
+        if let Some(waker) = self.state.lock().held.remove(&id).flatten() {
+            waker.wake();
+        }
     }
     /// Appends that wait for their fate.
     pub fn in_flight(&self) -> Vec<u64> {
@@ -251,8 +269,42 @@ impl SimJournal {
         Ok(())
     }
 
+    /// Waits until the scheduler lets it go, if it is slow.
+    async fn may_be_slow(&self) {
+        let id = {
+            let state = &mut *self.state.lock();
+            if !state.random.chance(state.slow_loads) {
+                return;
+            }
+            state.next += 1;
+            state.held.insert(state.next, None);
+            state.next
+        };
+        let _until_here = Held { journal: self, id };
+        std::future::poll_fn(|context| match self.state.lock().held.get_mut(&id) {
+            Some(waker) => {
+                *waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+            None => Poll::Ready(()),
+        })
+        .await;
+    }
+
     fn chance(&self, per_mille: u64) -> bool {
         self.state.lock().random.chance(per_mille)
+    }
+}
+
+/// An answer that is held, until whoever waits for it has it or is gone.
+struct Held<'a> {
+    journal: &'a SimJournal,
+    id: u64,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.journal.state.lock().held.remove(&self.id);
     }
 }
 
@@ -322,6 +374,7 @@ impl Decorator for SimJournal {
 
     async fn load(&self, slot: Slot, key: &EntityKey) -> Result<History, StoreError> {
         let mut history = self.read(self.durable.load(slot, key)).await?;
+        self.may_be_slow().await;
         self.state.lock().snapshots_loaded += u64::from(history.snapshot.is_some());
         if history.records.len() > 1 && self.chance(200) {
             history.records.truncate(1); // a short first page

@@ -65,10 +65,12 @@ pub enum Mutation {
     LeaverForgetsCallers,
     /// A slot that comes back takes no messages.
     ReturnsClosed,
+    /// What a load of an earlier generation has read is taken.
+    OldLoadTaken,
 }
 
 impl Mutation {
-    pub const ALL: [Mutation; 30] = [
+    pub const ALL: [Mutation; 31] = [
         Mutation::ReplyBeforeCommit,
         Mutation::ReadBeforeCommit,
         Mutation::ClientReceiptNotStored,
@@ -99,6 +101,7 @@ impl Mutation {
         Mutation::AnswerNotBroughtBack,
         Mutation::LeaverForgetsCallers,
         Mutation::ReturnsClosed,
+        Mutation::OldLoadTaken,
     ];
 }
 

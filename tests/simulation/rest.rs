@@ -21,7 +21,7 @@ use crate::{Broken, Summary, shop};
 /// A world that is still busy after so many steps without anything new never comes to rest.
 const STEPS_MAX: u64 = 200_000;
 /// What has to happen now and then, if these runs are to mean anything.
-pub const EXPECTED: [&str; 28] = [
+pub const EXPECTED: [&str; 29] = [
     "orders confirmed",
     "orders rejected",
     "orders fulfilled",
@@ -49,6 +49,7 @@ pub const EXPECTED: [&str; 28] = [
     "generations ended",
     "commits sent again",
     "snapshots loaded",
+    "slow loads",
     "refused as answered long ago",
 ];
 /// Questions asked once more at the end.

@@ -28,6 +28,9 @@ impl Node {
             (Mutation::OwedPageIsLast, SlotMessage::Back { what: Back::OwedRead { page: Ok(page), .. }, .. }) => {
                 page.is_last = true;
             }
+            (Mutation::OldLoadTaken, SlotMessage::Back { generation, what: Back::Loaded { .. } }) => {
+                *generation = shared.generation();
+            }
             (Mutation::EndNotTold, SlotMessage::Ended { .. }) => return None,
             (Mutation::LeaverForgetsCallers, SlotMessage::Leave(_)) => {
                 shared.inbox.drain(usize::MAX).0.into_iter().for_each(std::mem::forget);
