@@ -1,6 +1,7 @@
 //! What operators see of the machinery: entities, their history and their past, the cluster.
 
 use serde_json::{Value, json};
+use souk::actors::values::JournalPosition;
 
 use crate::support::{Shop, unique};
 
@@ -206,8 +207,19 @@ async fn what_follows_the_journal_is_shown_paused_resumed_and_built_anew() {
     }
     assert!(listed(&first).await && listed(&second).await);
     shop.post("/v1/admin/consumers/nobody/pause", json!({})).by(&admin).send().await.is_problem(404, "not_found");
-    let beyond = shop.post(&path("replay"), json!({"after": "end"})).by(&admin).send().await;
-    beyond.is_problem(422, "validation_failed");
+    // From a position on, as an answer has told it.
+    let path_of = |product: &Value| format!("/v1/admin/products/{}", id_of(product));
+    let archived = shop.delete(&path_of(&second)).by(&admin).if_match("*").send().await;
+    let position = archived.is(200).header("souk-position").to_owned();
+    let replay = async |after: &str| shop.post(&path("replay"), json!({"after": after})).by(&admin).send().await;
+    replay(&position).await.is(200);
+    assert!(listed(&third).await && !listed(&second).await);
+    let mut beyond: JournalPosition = position.parse().expect("a position");
+    beyond.seq += 1_000_000;
+    for after in ["end", ",", &format!("{position}, {beyond}")] {
+        let told = replay(after).await;
+        told.is_problem(422, "validation_failed").has_fault("invalid_value", "/after");
+    }
     shop.get("/v1/admin/consumers").by(&ada).send().await.is_problem(403, "forbidden");
     shop.post(&path("pause"), json!({})).by(&ada).send().await.is_problem(403, "forbidden");
     shop.get("/v1/admin/consumers").send().await.is_problem(401, "unauthenticated");

@@ -23,7 +23,9 @@ pub trait Consumer: Send + Sync + 'static {
     /// The positions that it has kept, one for each slot; `None`: it has nothing, and is to be built.
     async fn load(&self) -> Result<Option<Vec<Position>>, ConsumerError>;
 
-    /// Takes the batch's records and keeps its positions, in one step. The same records may come again.
+    /// Takes the batch's records and keeps its positions, in one step. The same records may come again. Where a slot has no
+    /// records its position is kept all the same: it is further on, behind records of other kinds, or further back, when
+    /// an operator has records taken again.
     async fn apply(&self, batch: &Batch) -> Result<(), ConsumerError>;
 
     /// Called in each of the consumer's turns, a few times a second at least: what it has put off may be tried again.

@@ -9,7 +9,7 @@ use futures::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::Feed;
-use super::consumer::{Batch, ConsumerError};
+use super::consumer::{Batch, ConsumerError, SlotBatch};
 use super::position::Position;
 use super::progress::{Mode, Progress};
 use super::reader::{READS_AT_ONCE, TakeError};
@@ -153,7 +153,10 @@ impl Follow {
             self.build(reason).await?;
         }
         let Some(mut positions) = self.positions.take() else { return Ok(()) };
-        let outcome = self.round(&mut positions).await;
+        let outcome = match self.go_back(&mut positions).await {
+            Ok(()) => self.round(&mut positions).await,
+            Err(error) => Err(error),
+        };
         // After a failure it is not known what the consumer has kept: it is asked.
         self.positions = outcome.is_ok().then_some(positions);
         if self.positions.is_none() || self.rebuild.is_some() {
@@ -219,17 +222,41 @@ impl Follow {
         };
         let (is_there, positions) = tokio::select! {
             built = build => built?,
-            () = interrupted(&self.progress) => return Ok(()),
+            () = stopped(&self.progress) => return Ok(()),
         };
         if positions.len() != usize::from(self.feed.reader.journal.slots()) {
             return Err(ConsumerError::of("it was built for another number of slots"));
         }
         self.rebuild = None;
         self.placed(positions);
-        if is_there {
+        if is_there && !self.progress.is_interrupted() {
             self.progress.served(notice, began);
         }
         tracing::info!(consumer = self.progress.name(), reason = reason.word(), "a consumer has been built");
+        Ok(())
+    }
+
+    /// Goes back where an operator wants it. The consumer keeps the earlier positions before anything else is taken.
+    async fn go_back(&mut self, positions: &mut [Position]) -> Result<(), ConsumerError> {
+        let replays = self.progress.replays();
+        if replays.is_empty() {
+            return Ok(());
+        }
+        let is_ahead =
+            |slot: Slot, to: &Position| positions.get(usize::from(slot)).is_some_and(|position| position.seq > to.seq);
+        let back = replays.iter().filter(|(slot, to)| is_ahead(**slot, to));
+        let slots: Vec<SlotBatch> =
+            back.map(|(slot, to)| SlotBatch { slot: *slot, records: Vec::new(), position: *to }).collect();
+        if !slots.is_empty() {
+            let batch = Batch { slots };
+            self.progress.consumer.apply(&batch).await?;
+            self.reads.clear(); // of where it was
+            batch.move_positions(positions);
+            batch.slots.iter().for_each(|slot| self.progress.moved(slot.slot, &slot.position));
+            let (consumer, slots) = (self.progress.name(), batch.slots.len());
+            tracing::info!(consumer, slots, "a consumer takes records again");
+        }
+        self.progress.replayed(&replays);
         Ok(())
     }
 
@@ -258,7 +285,8 @@ impl Follow {
         }
         self.progress.consumer.turn().await?;
         self.progress.set_mode(Mode::Running);
-        if self.reads.is_empty() {
+        // Where it is to go back first, that is not served.
+        if self.reads.is_empty() && !self.progress.is_interrupted() {
             self.progress.served(notice, began);
         }
         Ok(())
@@ -398,9 +426,9 @@ async fn urgent(progress: &Progress, not_before: Instant) {
     sleep_until(not_before).await;
 }
 
-/// Returns when a consumer should not go on as it does.
-async fn interrupted(progress: &Progress) {
-    while !progress.is_interrupted() {
+/// Returns when a consumer should not be built further.
+async fn stopped(progress: &Progress) {
+    while !progress.is_stopped() {
         progress.control.notified().await;
     }
 }

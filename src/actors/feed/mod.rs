@@ -88,7 +88,9 @@ use reader::Reader;
 use supervisor::{Supervisor, SupervisorMessage};
 use tail::Tail;
 
+use crate::actors::runtime::client::AskError;
 use crate::actors::runtime::dispatcher::Follower;
+use crate::actors::values::JournalPosition;
 use crate::metrics::Metrics;
 use crate::persistence::{Journal, Record, Slot, StoreError};
 
@@ -164,6 +166,24 @@ impl Feed {
         consumer.reached(slot, seq, within).await
     }
 
+    /// Has a consumer take again what follows these records, in their slots. What it has not reached yet it takes anyway.
+    pub async fn replay(&self, consumer: &Progress, after: &[JournalPosition]) -> Result<(), ReplayError> {
+        let mut from = Vec::new();
+        for at in after {
+            let before = at.seq.saturating_sub(1);
+            let found = self.reader.journal.feed(at.slot, before, 1).await.map_err(|error| match error {
+                StoreError::Damaged(_) => ReplayError::Unread(AskError::Damaged),
+                StoreError::Unavailable(_) | StoreError::Unknown(_) | StoreError::Fatal(_) => {
+                    ReplayError::Unread(AskError::Unavailable)
+                }
+            })?;
+            let record = found.first().filter(|record| record.seq == at.seq && record.epoch <= at.epoch);
+            from.push((at.slot, Position::behind(record.ok_or(ReplayError::Unknown(*at))?)));
+        }
+        consumer.replay(from);
+        Ok(())
+    }
+
     /// How every consumer stands.
     pub fn statuses(&self) -> Vec<ConsumerStatus> {
         self.consumers.iter().map(|consumer| consumer.status(&self.reader.tail)).collect()
@@ -204,6 +224,17 @@ impl Feed {
         };
         self.stopped.run_until_cancelled(watch).await;
     }
+}
+
+/// Why records cannot be taken again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The journal has no such record, or another one.
+    #[error("the journal does not have the position {0}")]
+    Unknown(JournalPosition),
+    /// It cannot be read now, or is damaged.
+    #[error(transparent)]
+    Unread(AskError),
 }
 
 impl Follower for Feed {

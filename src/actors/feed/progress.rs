@@ -39,6 +39,8 @@ struct Condition {
     mode: Mode,
     is_paused: bool,
     is_rebuild_wanted: bool,
+    /// The slots in which it is to go back, and to where.
+    replays: BTreeMap<Slot, Position>,
     /// Slots that cannot be read, and why.
     failing: BTreeMap<Slot, Arc<str>>,
     last_error: Option<Arc<str>>,
@@ -99,6 +101,7 @@ impl Progress {
             mode: Mode::Rebuilding,
             is_paused: false,
             is_rebuild_wanted: false,
+            replays: BTreeMap::new(),
             failing: BTreeMap::new(),
             last_error: None,
             behind_since: Some(Instant::now()),
@@ -178,6 +181,20 @@ impl Progress {
         self.want(|condition| condition.is_rebuild_wanted = true);
     }
 
+    /// Goes back to these positions, where it is behind them, and takes again what follows. Where it is paused, once it is
+    /// resumed.
+    pub(super) fn replay(&self, from: Vec<(Slot, Position)>) {
+        self.want(|condition| {
+            for (slot, position) in from {
+                let earliest = condition.replays.entry(slot).or_insert(position);
+                if position.seq < earliest.seq {
+                    *earliest = position;
+                }
+            }
+        });
+        self.tell(); // who waits now waits for this too
+    }
+
     fn want(&self, change: impl FnOnce(&mut Condition)) {
         change(&mut self.condition.lock());
         self.control.notify_one();
@@ -192,10 +209,25 @@ impl Progress {
         std::mem::take(&mut self.condition.lock().is_rebuild_wanted)
     }
 
+    pub(super) fn replays(&self) -> BTreeMap<Slot, Position> {
+        self.condition.lock().replays.clone()
+    }
+
+    /// It has gone back there. What has been wanted since stays.
+    pub(super) fn replayed(&self, from: &BTreeMap<Slot, Position>) {
+        self.condition.lock().replays.retain(|slot, position| from.get(slot) != Some(position));
+    }
+
+    /// Whether it should not be built further.
+    pub(super) fn is_stopped(&self) -> bool {
+        let condition = self.condition.lock();
+        condition.is_paused || condition.is_rebuild_wanted
+    }
+
     /// Whether it should not go on as it does.
     pub(super) fn is_interrupted(&self) -> bool {
         let condition = self.condition.lock();
-        condition.is_paused || condition.is_rebuild_wanted
+        condition.is_paused || condition.is_rebuild_wanted || !condition.replays.is_empty()
     }
 
     fn is_moving(&self) -> bool {

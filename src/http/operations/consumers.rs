@@ -2,14 +2,16 @@
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout_at;
 use utoipa::ToSchema;
 
-use crate::actors::feed::{self, ConsumerStatus};
+use crate::actors::feed::{self, ConsumerStatus, ReplayError};
 use crate::http::answer::outcomes;
-use crate::http::answer::problem::{Code, Result};
+use crate::http::answer::problem::{Code, Fault, Problem, Result};
 use crate::http::request::caller::Admin;
-use crate::http::request::json::Nothing;
+use crate::http::request::json::{self, Nothing};
 use crate::http::request::lists::{PageParameters, Unfiltered};
+use crate::http::request::position::named;
 use crate::http::request::query::{List, Page};
 use crate::http::{Edge, Path, Reply, Write};
 
@@ -113,32 +115,45 @@ pub async fn resume(
 #[derive(Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Replay {
-    #[serde(default)]
-    #[allow(dead_code, reason = "parsed, so that only what can be done is accepted")]
-    after: After,
+    /// `beginning`, as when it is not given: everything is taken again, and a read model is built anew. Or what
+    /// `Souk-Position` said, or several of these with commas between them: what follows these records in their slots is taken
+    /// again.
+    #[serde(default, deserialize_with = "json::filled")]
+    #[schema(value_type = Option<String>, example = "beginning")]
+    after: Option<String>,
 }
 
-/// Behind what a consumer begins anew.
-#[derive(Clone, Copy, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum After {
-    /// Everything is taken again: a read model is built anew.
-    #[default]
-    Beginning,
-}
-
-/// Has a consumer begin anew. A read model is built from the entities as they are, and shows what it has until then. One
-/// that is paused begins when it is resumed.
+/// Has a consumer take records again. A read model that begins anew is built from the entities as they are, and shows what
+/// it has until then. A consumer that is paused begins when it is resumed.
 #[utoipa::path(post, path = "/v1/admin/consumers/{name}/replay", tag = "operators", request_body = Replay,
     params(("name" = String, Path)), responses((status = 200, body = ConsumerView), outcomes::AdminChange))]
 pub async fn replay(
     State(edge): State<Edge>,
     _: Admin,
     Path(name): Path<String>,
-    _: Write<Replay>,
+    write: Write<Replay>,
 ) -> Result<Reply<ConsumerView>> {
-    edge.projections.feed.consumer(&name).ok_or(Code::NotFound)?.rebuild();
+    let feed = &edge.projections.feed;
+    let consumer = feed.consumer(&name).ok_or(Code::NotFound)?;
+    match write.body.after.as_deref() {
+        None | Some("beginning") => consumer.rebuild(),
+        Some(text) => {
+            let after = named([text], feed.slots()).map_err(|error| no_position(error.0))?;
+            if after.is_empty() {
+                return Err(no_position("neither beginning nor a position"));
+            }
+            let replay = timeout_at(write.deadline, feed.replay(consumer, &after)).await;
+            replay.map_err(|_| Code::Unavailable)?.map_err(|error| match error {
+                ReplayError::Unknown(_) => no_position("the journal does not have it"),
+                ReplayError::Unread(error) => error.into(),
+            })?;
+        }
+    }
     shown(&edge, &name)
+}
+
+fn no_position(why: &str) -> Problem {
+    Problem::of_field(Fault::new(Code::InvalidValue, "/after").detail(why))
 }
 
 fn shown(edge: &Edge, name: &str) -> Result<Reply<ConsumerView>> {

@@ -3,7 +3,7 @@
 
 use axum::http::HeaderMap;
 
-use crate::actors::values::JournalPosition;
+use crate::actors::values::{Invalid, JournalPosition};
 use crate::http::answer::problem::{Code, Problem, Result};
 use crate::http::answer::reply::SOUK_POSITION;
 
@@ -14,20 +14,28 @@ pub const POSITIONS_MAX: usize = 16;
 ///
 /// Errors: 400 `invalid_header` for what is no position in a journal of so many slots, and for too many.
 pub fn positions(headers: &HeaderMap, slots: u16) -> Result<Vec<JournalPosition>> {
-    let invalid = |why: String| Problem::new(Code::InvalidHeader).detail(format!("Souk-Position: {why}."));
+    let invalid = |why: &str| Problem::new(Code::InvalidHeader).detail(format!("Souk-Position: {why}."));
+    let lines = headers.get_all(SOUK_POSITION).iter().map(|line| line.to_str());
+    let lines: std::result::Result<Vec<&str>, _> = lines.collect();
+    let lines = lines.map_err(|_| invalid("there are characters outside of ASCII"))?;
+    named(lines, slots).map_err(|error| invalid(error.0))
+}
+
+/// The positions in texts that have commas between them. Errors: as with [`positions`].
+pub fn named<'t>(
+    texts: impl IntoIterator<Item = &'t str>,
+    slots: u16,
+) -> std::result::Result<Vec<JournalPosition>, Invalid> {
     let mut positions = Vec::new();
-    for line in headers.get_all(SOUK_POSITION) {
-        let line = line.to_str().map_err(|_| invalid("there are characters outside of ASCII".to_owned()))?;
-        for text in line.split(',').map(str::trim).filter(|text| !text.is_empty()) {
-            let position: JournalPosition = text.parse().map_err(|error| invalid(format!("{error}")))?;
-            if position.slot >= slots {
-                return Err(invalid("not a position that was answered here".to_owned()));
-            }
-            if positions.len() == POSITIONS_MAX {
-                return Err(invalid(format!("at most {POSITIONS_MAX} positions")));
-            }
-            positions.push(position);
+    for text in texts.into_iter().flat_map(|text| text.split(',')).map(str::trim).filter(|text| !text.is_empty()) {
+        let position: JournalPosition = text.parse()?;
+        if position.slot >= slots {
+            return Err(Invalid("not a position that was answered here"));
         }
+        if positions.len() == POSITIONS_MAX {
+            return Err(Invalid("at most 16 positions"));
+        }
+        positions.push(position);
     }
     Ok(positions)
 }
@@ -38,7 +46,7 @@ mod tests {
 
     use super::*;
 
-    fn named(fields: &[&str]) -> Result<Vec<JournalPosition>> {
+    fn of(fields: &[&str]) -> Result<Vec<JournalPosition>> {
         let fields = fields.iter().map(|field| (SOUK_POSITION, HeaderValue::from_str(field).expect("a header's text")));
         positions(&fields.collect(), 8)
     }
@@ -46,8 +54,8 @@ mod tests {
     #[test]
     fn all_lines_of_the_field_count() {
         let [a, b, c] = [1, 2, 3].map(|slot| JournalPosition { slot, seq: 5, epoch: 1 });
-        assert_eq!(named(&[]).ok(), Some(vec![]));
-        assert_eq!(named(&[&format!("{a}, {b}"), "", &format!("{c}")]).ok(), Some(vec![a, b, c]));
+        assert_eq!(of(&[]).ok(), Some(vec![]));
+        assert_eq!(of(&[&format!("{a}, {b}"), "", &format!("{c}")]).ok(), Some(vec![a, b, c]));
     }
 
     #[test]
@@ -55,7 +63,7 @@ mod tests {
         let elsewhere = JournalPosition { slot: 8, seq: 5, epoch: 1 }.to_string();
         let many = vec![JournalPosition { slot: 1, seq: 5, epoch: 1 }.to_string(); POSITIONS_MAX + 1].join(",");
         for field in ["x", "42", elsewhere.as_str(), many.as_str(), "1AQIAAAAAAAAAAwAAAAAAAAAE é"] {
-            assert!(named(&[field]).is_err(), "{field}");
+            assert!(of(&[field]).is_err(), "{field}");
         }
     }
 }

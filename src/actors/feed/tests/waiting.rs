@@ -3,7 +3,8 @@
 use std::sync::{OnceLock, Weak};
 
 use super::*;
-use crate::actors::feed::State;
+use crate::actors::feed::{ReplayError, State};
+use crate::actors::values::JournalPosition;
 
 async fn running() -> (Writer<Memory>, Arc<Counter>, Arc<Feed>) {
     let writer = Writer::claim(memory()).await;
@@ -94,6 +95,47 @@ async fn what_is_asked_for_a_rebuild_is_built_anew_and_nothing_is_missed() {
         counter.rebuilt(n).await;
         counter.check(&feed).await;
     }
+}
+
+#[tokio::test]
+async fn what_follows_a_position_is_taken_again_and_nothing_else() {
+    let (writer, counter, feed) = running().await;
+    let progress = feed.consumer("counter").expect("it is there");
+    writer.write_all(&feed, 10).await;
+    assert_eq!(counter.check(&feed).await, 0);
+    let at = |slot, seq| JournalPosition { slot, seq, epoch: 1 };
+    feed.replay(progress, &[at(1, 6), at(1, 4), at(2, 10)]).await.expect("the records are there");
+    assert!(progress.caught_up(LONG).await);
+    let taken_again = 6;
+    assert_eq!(counter.check(&feed).await, taken_again, "the earliest position of a slot counts");
+    // While records come, and it crashes between going back and going on.
+    writer.append(&[(3, 9)]).await;
+    counter.panics_after.store(1, Ordering::SeqCst);
+    feed.replay(progress, &[at(3, 1)]).await.expect("the record is there");
+    writer.write_all(&feed, 1).await;
+    assert_eq!(counter.check(&feed).await, taken_again + 9);
+    assert_eq!(counter.panics_after.load(Ordering::SeqCst), 0, "it crashed");
+    assert!(progress.caught_up(LONG).await);
+    // One that is paused goes back when it is resumed.
+    progress.pause();
+    feed.replay(progress, &[at(0, 10)]).await.expect("the record is there");
+    assert_eq!(counter.check_taken(&feed).await, taken_again + 9);
+    progress.resume();
+    assert!(progress.caught_up(LONG).await);
+    assert_eq!((counter.check(&feed).await, counter.rebuilds()), (taken_again + 9 + 1, 1));
+}
+
+#[tokio::test]
+async fn a_position_that_the_journal_does_not_have_is_refused_and_nothing_is_taken_again() {
+    let (writer, counter, feed) = running().await;
+    let progress = feed.consumer("counter").expect("it is there");
+    writer.write_all(&feed, 3).await;
+    let at = |seq, epoch| JournalPosition { slot: 1, seq, epoch };
+    for position in [at(4, 1), at(u64::MAX, 1), at(2, 0)] {
+        let refused = feed.replay(progress, &[at(1, 1), position]).await;
+        assert!(matches!(refused, Err(ReplayError::Unknown(unknown)) if unknown == position));
+    }
+    assert_eq!(counter.check(&feed).await, 0);
 }
 
 /// Takes records like another one, and has a new one written whenever it has taken some.
