@@ -94,7 +94,7 @@ use crate::actors::runtime::client::Client;
 use crate::config::Config;
 use crate::metrics::Metrics;
 
-/// What the edge is given to work with.
+/// The parts of a node that the edge works with.
 pub struct Given {
     pub client: Client,
     pub projections: Arc<Projections>,

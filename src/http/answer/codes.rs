@@ -1,5 +1,5 @@
-//! The words for what can go wrong: one list, which is also an enumeration of the OpenAPI document. A
-//! code is never renamed; clients branch on it.
+//! The codes of problems: one list, which is also an enumeration of the OpenAPI document. A code is never renamed,
+//! because clients branch on it.
 
 use axum::http::StatusCode;
 use serde::Serialize;

@@ -52,7 +52,7 @@ impl Admission {
         if let Ok(place) = self.places.try_acquire() {
             return Ok(Admitted(place));
         }
-        // Whoever only waits on a place gives it up, and this request need not queue for it.
+        // A request that only waits gives its place up, and this one need not queue for it.
         let _queued = if self.waiting.make_way() {
             None
         } else {
@@ -77,7 +77,7 @@ struct Counted<'a>(&'a AtomicUsize);
 impl<'a> Counted<'a> {
     fn below(count: &'a AtomicUsize, most: usize) -> Option<Counted<'a>> {
         let counted = Counted(count);
-        // The count is raised first, and given back when that was one too many: never a lost one.
+        // The count is raised first and given back if it was full, so that no place is lost.
         if count.fetch_add(1, Ordering::AcqRel) < most { Some(counted) } else { None }
     }
 }

@@ -1,8 +1,8 @@
 //! Bodies on their way in. A body is read before its request is admitted: whoever sends slowly holds a
 //! connection, and never one of the places for requests that run.
 //!
-//! Architecture invariant: what bodies take in memory is bounded. Each may take a little for nothing, which
-//! the limit of connections bounds; what is larger draws on an allowance that all share.
+//! Architecture invariant: the memory of bodies is bounded. The first bytes of each body are free, and the limit of
+//! connections bounds them; the rest is taken from an allowance that all bodies share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::config::Http;
 use crate::http::Edge;
 use crate::http::answer::problem::{Code, Problem, Result};
 
-/// What of every body is not counted: nearly all are smaller.
+/// The first bytes of every body are not counted. Nearly all bodies are smaller.
 const FREE_BYTES: usize = 16 * 1024;
 /// The allowance is given out in such pieces.
 const PIECE_BYTES: usize = 4 * 1024;
@@ -50,7 +50,7 @@ impl BodyMemory {
     }
 }
 
-/// The request with its whole body, and the room that this takes.
+/// The request with its whole body, and the memory that the body takes.
 ///
 /// Errors: 413 for a body that is too large, 408 for one that is too slow, 400 for one that breaks off, 503
 /// when there is no memory for it now.
@@ -61,9 +61,9 @@ pub async fn whole(edge: &Edge, request: Request) -> Result<(Request, BodyMemory
         parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let patience = Duration::from_millis(edge.config.http.body_timeout_ms);
     if announced.is_some_and(|length| length > limit as u64) {
-        // Who waits to be asked for the body is not asked for it.
+        // A client that sent `Expect` waits for a go-ahead: it gets the refusal instead, and there is no body to read.
         if !parts.headers.contains_key(header::EXPECT) {
-            // Too slow, or broken off: it is answered all the same.
+            // A body that is too slow or breaks off gets the same answer.
             let _ = tokio::time::timeout(patience, pass_over(body)).await;
         }
         return Err(too_large(limit));
@@ -74,8 +74,8 @@ pub async fn whole(edge: &Edge, request: Request) -> Result<(Request, BodyMemory
     }
 }
 
-/// Reads on, and keeps nothing, to the end of a body that is too large: somebody who still sends when the
-/// connection is closed may never see the answer. Only so far: what is larger still is cut off.
+/// Reads a body that is too large to its end and keeps nothing of it, because a client that still sends when the
+/// connection is closed may never see the answer. A body beyond a second bound is cut off.
 async fn pass_over(mut body: Body) {
     const PASSED_OVER_BYTES_MAX: usize = 8 << 20;
     let mut passed = 0;
@@ -87,7 +87,7 @@ async fn pass_over(mut body: Body) {
     }
 }
 
-/// Copied together: pieces as they came would each keep the buffer that it was read into.
+/// Gathers a body in one piece. The pieces as they came would each keep the whole buffer that they were read into.
 async fn gather(allowance: &Allowance, mut body: Body, limit: usize) -> Result<(Bytes, BodyMemory)> {
     let mut bytes = Vec::new();
     let mut room = BodyMemory::default();

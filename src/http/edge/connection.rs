@@ -1,9 +1,8 @@
-//! One connection, as the accept loop watches it: whether anything is going on, and a stream whose other
-//! end must take what is written to it.
+//! One connection, as the accept loop watches it: whether it is active, and a stream whose other end must take what is
+//! written to it.
 //!
-//! Something is going on while a request of the connection runs, or its answer is being taken. A head that
-//! trickles in is nothing, and neither is an answer that nobody reads: such connections are the first to
-//! go when their place is needed.
+//! A connection is active while one of its requests runs or an answer is being taken. A head that trickles in and an
+//! answer that nobody reads do not count: such connections are closed first when places are needed.
 
 use std::io;
 use std::pin::Pin;
@@ -34,7 +33,7 @@ pub enum Pressure {
 pub struct Activity {
     /// Requests that run: one at most, since answers go out in order.
     running: AtomicUsize,
-    /// Grows with everything that the other end takes.
+    /// Grows each time the other end takes something.
     steps: AtomicU64,
     /// Whether something that was written waits to be taken.
     full: AtomicBool,
@@ -78,7 +77,7 @@ impl Activity {
     pub async fn must_go(&self, mut pressed: watch::Receiver<Pressure>) {
         loop {
             if pressed.wait_for(|pressure| *pressure != Pressure::None).await.is_err() {
-                // The accept loop has gone, and with it whoever could press.
+                // The accept loop has ended: there will be no pressure any more.
                 std::future::pending::<()>().await;
             }
             let steps = self.steps.load(Ordering::Relaxed);
@@ -114,7 +113,7 @@ impl<S: AsyncWrite + Unpin> StallGuard<S> {
                 self.stalled = None;
                 self.activity.steps.fetch_add(1, Ordering::Relaxed);
                 if self.activity.full.swap(false, Ordering::AcqRel) {
-                    // The one who waits may be about to: a permit is kept for him.
+                    // A request may be just about to wait: the permit is kept for it.
                     self.activity.taken.notify_one();
                 }
                 Poll::Ready(done)
@@ -154,7 +153,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallGuard<S> {
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
-    /// TCP has nothing to flush: hyper asks all the time, and this is no sign that anything was taken.
+    /// TCP has nothing to flush. hyper asks all the time, so this does not count as activity.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(context)
     }

@@ -1,5 +1,5 @@
-//! File descriptors: every connection takes one, and the store must never be left without. Shells give a
-//! process few and let it take more (often 1,024 of 524,288), so it takes them.
+//! File descriptors: every connection takes one, and the store must always have some. A shell gives a process few of
+//! them and lets it take more (often 1,024 of 524,288), so it takes them at start.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

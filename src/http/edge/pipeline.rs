@@ -59,7 +59,7 @@ pub struct FrontService<S> {
     inner: S,
 }
 
-/// What of the request the answer depends on.
+/// Request fields that are still needed after the handler has consumed the request.
 struct Asked {
     method: Method,
     route: Option<MatchedPath>,
@@ -159,7 +159,7 @@ impl Drop for Running<'_> {
     }
 }
 
-/// A request that is there, as what will handle it, or one whose body is still to come.
+/// A whole request, as the future that handles it, or a request whose body is still to come.
 enum Coming<S: Service<Request>> {
     Whole(S::Future),
     Arriving(Box<(S, Request)>),
@@ -178,7 +178,7 @@ impl<S: Service<Request>> Coming<S> {
     }
 }
 
-/// Runs the handler within the limits. The verdict is of the caller's address, where it was counted.
+/// Runs the handler within the limits. The verdict is that of the caller's address, if it was counted.
 async fn admitted<S>(
     edge: &Edge,
     class: Class,
@@ -232,7 +232,7 @@ where
     match tokio::time::timeout(Duration::from_millis(edge.config.http.handler_timeout_ms), attended).await {
         Ok(Some(Ok(Ok(response)))) => Ok(response),
         Ok(Some(Err(_))) => {
-            // What it said went to standard error by the panic hook; the caller learns nothing of it.
+            // The panic hook has written its message to standard error. The caller does not see it.
             edge.metrics.http_panics.inc();
             Err(Code::Internal.into())
         }

@@ -1,8 +1,8 @@
 //! The accept loop: connections from the listener to the router, with a limit on everything that a
 //! client could do slowly or too often, and an orderly end.
 //!
-//! A connection with nothing going on (see [`super::connection`]) is let be until its time is over, unless
-//! somebody else needs the place: when nearly all are taken, or the server stops.
+//! An idle connection (see [`super::connection`]) stays open until its time is over. It is closed earlier when nearly
+//! all places are taken or the server stops.
 //!
 //! Architecture invariant: HTTP/1.1 only; TLS and HTTP/2 end at the proxy in front.
 
@@ -28,14 +28,14 @@ use super::{descriptors, spelling};
 use crate::http::request::context::Peer;
 use crate::http::{Edge, routes};
 
-/// Heads this many times over the limit are not even read. Every connection may make us keep so much.
+/// A head that is this many times over the limit is not read to its end: this is what a connection may keep in memory.
 const CUT_OFF_FACTOR: usize = 2;
 /// When less than this part of the places is free, idle connections must go.
 const CROWDED_BELOW: usize = 16;
 /// How long the loop rests when the system has no more file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 
-/// What the kernel may keep of answers that nobody takes, per connection: left alone it keeps megabytes.
+/// The bytes of unread answers that the kernel may keep for each connection. By default it keeps megabytes.
 const SEND_BUFFER_BYTES: usize = 256 * 1024;
 
 type Stream = TokioIo<RefusalWriter<StallGuard<TcpStream>>>;
@@ -44,7 +44,7 @@ type Stream = TokioIo<RefusalWriter<StallGuard<TcpStream>>>;
 /// the configured time at most) and returns.
 pub async fn serve(listener: TcpListener, edge: Edge, shutdown: CancellationToken) {
     let router = routes::router(edge.clone());
-    // Accepted connections have it from their listener.
+    // Accepted connections inherit the size from their listener.
     if let Err(error) = rustix::net::sockopt::set_socket_send_buffer_size(&listener, SEND_BUFFER_BYTES) {
         tracing::warn!(%error, "the kernel keeps as much of unread answers as it likes");
     }
@@ -127,9 +127,9 @@ async fn attend<S, F>(
         }
     };
     let Err(error) = ended else { return };
-    // A client that vanished, was too slow, or spoke no HTTP: its own affair.
+    // The client vanished, was too slow, or did not speak HTTP.
     tracing::debug!(%error, "connection ended");
-    // One that has begun a head and waits for an answer is told. An idle one is not: it has asked nothing.
+    // A client that has begun a head waits for an answer and gets one. A client that is idle has asked nothing.
     if error.is_timeout() && activity.is_taken() {
         let parts = connection.into_parts();
         if !parts.read_buf.is_empty() {

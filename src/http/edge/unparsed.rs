@@ -1,16 +1,17 @@
 //! What is answered to bytes that are no request, and to a request whose head does not come in time.
 //!
-//! To the former hyper answers by itself: 400, 414 or 431 with nothing in it. There is no hook for this answer, so the
-//! stream that hyper writes to looks at what is written, and puts a problem in its place. It is known by what it lacks.
-//! hyper writes a head of three fields at most, `connection: close`, `content-length: 0` and `date`; every answer of the
-//! router has more (its request id, to begin with).
+//! hyper itself answers bytes that are no request: with 400, 414 or 431 and an empty body. It has no hook for this
+//! answer, so the stream that hyper writes to recognises it and writes a problem instead. Such an answer has at most
+//! the fields `connection: close`, `content-length: 0` and `date`; every answer of the router has more, such as its
+//! request id.
 //!
-//! hyper reads no further head before the answer to the one before is taken: the refusal of what came in one go with
-//! good requests is a write of its own. Only where an answer came before the end of its request's body, and the client
-//! does not take it while it sends the rest and then something else, are both written in one go. The refusal passes as
-//! it is then.
+//! hyper reads the next head only after the last answer has been taken, so its refusal is a write of its own, also
+//! behind good requests on the same connection. There is one exception: an answer that was given before the end of its
+//! request's body, and that the client does not take while it sends the rest and then bytes that are no request. Then
+//! hyper writes both answers at once, and the refusal goes out as hyper made it.
 //!
-//! Where the time for a head is over, hyper ends the connection without a word. [`RefusalWriter::too_late`] says it.
+//! When a head does not come in time, hyper ends the connection without an answer. [`RefusalWriter::too_late`] gives
+//! one.
 
 use std::io;
 use std::pin::Pin;
@@ -30,14 +31,14 @@ use crate::metrics::Metrics;
 const HTTP_DATE: &[BorrowedFormatItem<'_>] =
     format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
-/// More than such a head ever has.
+/// Longer than any head that hyper makes by itself.
 const HEAD_MAX_BYTES: usize = 256;
 
-/// A stream on which refusals of hyper's own have a body.
+/// A stream that gives hyper's own refusals a body.
 pub struct RefusalWriter<S> {
     stream: S,
     metrics: Arc<Metrics>,
-    /// What is sent in place of the bytes that hyper is writing, and how much of it has been taken.
+    /// The bytes that are sent in place of those that hyper is writing, and how many of them have been sent.
     instead: Option<(Vec<u8>, usize)>,
 }
 
@@ -46,7 +47,7 @@ impl<S: AsyncWrite + Unpin> RefusalWriter<S> {
         RefusalWriter { stream, metrics, instead: None }
     }
 
-    /// Tells a client that its head took too long to come, and ends the connection. An error is the client's having gone.
+    /// Tells a client that its head took too long to come, and ends the connection. Errors: the client has gone.
     pub async fn too_late(mut self) -> io::Result<()> {
         let date = time::OffsetDateTime::now_utc().format(HTTP_DATE).unwrap_or_default();
         let head = format!("HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ndate: {date}");
@@ -59,8 +60,8 @@ impl<S: AsyncWrite + Unpin> RefusalWriter<S> {
         self.metrics.http_requests.with_label_values(&["unmatched", "other", status.as_str()]).inc();
     }
 
-    /// Writes a problem for a bare refusal, whose bytes count as written once all of the problem is. hyper offers the
-    /// same bytes until then.
+    /// Writes a problem in place of a bare refusal. hyper offers the same bytes until they count as written, and they
+    /// do once the whole problem is.
     fn poll_instead(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Option<Poll<io::Result<usize>>> {
         if self.instead.is_none() {
             let (status, head) = bare_refusal(bytes)?;

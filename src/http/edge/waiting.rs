@@ -29,11 +29,11 @@ use crate::config::Http;
 use crate::http::request::wait_notice::WaitNotice;
 use crate::metrics::Metrics;
 
-/// Many times what a request takes that only computes, also on a node with as many of them as may be.
+/// Many times the time that a request takes which only computes, even on a node with as many of them as it admits.
 pub const WORKS_AT_MOST: Duration = Duration::from_secs(1);
 
-/// How long an order that nothing holds up takes to be decided, with a margin. Shorter than [`WORKS_AT_MOST`],
-/// because a completion whose order is on its way does not compute.
+/// The time in which an order is decided that nothing holds up, with a margin. Shorter than [`WORKS_AT_MOST`], because
+/// a completion whose order is on its way does not compute.
 pub const DECIDES_SOON: Duration = Duration::from_millis(250);
 
 /// The places for requests that wait, and the requests that wait without one.
@@ -92,7 +92,7 @@ impl Waiting {
         Waiting { places: Mutex::default(), most, most_per_caller }
     }
 
-    /// A place to wait, if there is one, also for this caller.
+    /// One of the places for requests that wait, if one is free and the caller has not used up his own.
     fn park(&self, caller: &str) -> Option<Parked<'_>> {
         let mut places = self.places.lock();
         let own = places.by_caller.get(caller).copied().unwrap_or(0);
@@ -113,7 +113,7 @@ impl Waiting {
         InTheWay { waiting: self, number, needed }
     }
 
-    /// Makes the oldest request that is in the way give its place up. Whether there was one.
+    /// Asks the oldest request that waits on a working place to give it up. `false`: there is none.
     pub fn make_way(&self) -> bool {
         let oldest = self.places.lock().in_the_way.pop_first();
         oldest.is_some_and(|(_, needed)| {
@@ -123,15 +123,15 @@ impl Waiting {
     }
 }
 
-/// Why a request is no longer looked at as one that works.
+/// Why a request does not count as working any more.
 enum Turn<T> {
     Done(T),
     Aside,
     Waits,
 }
 
-/// Runs a handler on the place that it was admitted to, for as long as it works. `caller` names who asks, for the
-/// bound per caller. `None`: it was given up, to make room.
+/// Runs a handler on the place that it was admitted to, for as long as it works. `caller` names the caller, for the
+/// bound per caller. `None`: the handler was given up because its place was needed.
 pub async fn attended<F: Future, P>(
     (waiting, metrics): (&Waiting, &Metrics),
     wait: &WaitNotice,

@@ -1,6 +1,6 @@
-//! How many requests one caller may send: volume limits protect the others from him. They are counted in
-//! windows behind the small [`Limiter`] trait: in this process, or in Redis for all nodes ([`shared`]). (How many requests run at once, of
-//! all callers together, is the affair of [`super::edge::admission`].)
+//! How many requests one caller may send: volume limits protect the others from him. They are counted in windows
+//! behind the small [`Limiter`] trait: in this process, or in Redis for all nodes ([`shared`]). (How many requests of
+//! all callers run at once is decided by admission, in `edge`.)
 
 pub mod shared;
 
@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 /// The most callers that are counted at once by one policy; beyond, the one seen longest ago is forgotten.
 const CALLERS_MAX: usize = 100_000;
 
-/// How many in which time, under a name that callers see.
+/// A quota for a window of time, under a name that callers see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     pub name: &'static str,
@@ -61,7 +61,7 @@ pub trait Limiter: Send + Sync + 'static {
     async fn take(&self, policy: Policy, key: &str) -> Verdict;
     /// What `take` would say, without counting.
     async fn look(&self, policy: Policy, key: &str) -> Verdict;
-    /// Begins anew.
+    /// Begins a new window.
     async fn forget(&self, policy: Policy, key: &str);
 }
 
@@ -76,8 +76,8 @@ pub async fn chosen(url: &str, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<dyn
 /// Fixed windows in the memory of this process.
 #[derive(Default)]
 pub struct LocalLimiter {
-    /// By the name of the policy, of which there are a handful: a crowd that one of them counts pushes nobody out of
-    /// another.
+    /// By the name of the policy. Each has a map of its own, so that a crowd under one policy does not push callers
+    /// out of another.
     windows: Mutex<BTreeMap<&'static str, LruCache<Box<str>, Window>>>,
 }
 
@@ -138,8 +138,7 @@ pub fn account_policy(config: &Limits) -> Policy {
     Policy { name: "account", quota: config.account_failures_max.into(), window_ms: config.login_window_ms }
 }
 
-/// Not a limit but a memory, counted like one: whether somebody has signed in to an account from an address within a
-/// month.
+/// Not a limit, but counted like one: whether somebody has signed in to an account from an address within a month.
 pub const KNOWN_PLACE: Policy = Policy { name: "known", quota: 1, window_ms: 30 * 24 * 3_600_000 };
 
 /// Somebody has signed in at this place: the month begins anew.

@@ -1,8 +1,8 @@
 //! The limiter that the nodes of a cluster share: the same windows, counted in Redis by one call of a script.
 //!
-//! Redis is a convenience here and never a condition: it has 50 ms to answer. When it does not, the limiter in
-//! this process judges, for a second, before Redis is asked again; each such judgement is counted in
-//! `souk_limiter_fallback`. Each node counts for itself then, so a caller may get as many quotas as there are nodes.
+//! The node works without Redis too: Redis has 50 ms to answer. If it does not, the limiter of this process judges for
+//! a second before Redis is asked again, and each such judgement is counted in `souk_limiter_fallback`. Meanwhile each
+//! node counts for itself, so a caller may get as many quotas as there are nodes.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -148,7 +148,7 @@ impl SharedLimiter {
     }
 }
 
-/// Says nothing of the caller to those who can look into Redis.
+/// A hash, so that the keys in Redis do not tell who the callers are.
 fn name(policy: Policy, key: &str) -> String {
     let digest = Sha256::digest(key.as_bytes());
     format!("souk:limit:{}:{}", policy.name, data_encoding::BASE32_NOPAD.encode(&digest[..16]))

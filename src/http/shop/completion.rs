@@ -59,9 +59,9 @@ pub struct PaymentBody {
 
 type CompleteCart = Write<Complete, MoneyRule>;
 
-/// For looking up what a completion has come to when its own time is up.
+/// The time in which the state of a completion is looked up after its own deadline.
 const LAST_LOOK: Duration = Duration::from_secs(2);
-/// Between two looks at a completion that is asked for its place and has no order to show yet.
+/// The pause between two looks at a completion whose place is needed and which has no order to show yet.
 const LOOKS_EVERY: Duration = Duration::from_millis(50);
 
 /// Buys what is in the cart.
@@ -82,7 +82,7 @@ pub async fn complete(
     must_open(&edge, &write.who, id, write.deadline).await?;
     let places_by = write.deadline;
     write.deadline = Instant::now() + Duration::from_millis(edge.config.complete.deadline_ms);
-    // From here on it waits for the order. Asked for its place, it answers with what there is.
+    // From here on it waits for the order. When its place is needed, it answers with what is known.
     let place_needed = context.wait.awaits_decision();
     let pending = async {
         place_needed.cancelled().await;
@@ -121,7 +121,7 @@ async fn until_decided(edge: &Edge, id: CartId, write: &CompleteCart) -> Result<
 async fn command(edge: &Edge, view: &View<Cart>, write: &CompleteCart) -> Result<Command> {
     let offers = match view.state.status {
         CartStatus::Open => offers(edge, &view.state, write.deadline).await?,
-        // It will be refused, or repeated, whatever they are.
+        // The cart refuses it, or answers it as a repeat, whatever the offers are.
         CartStatus::Completing | CartStatus::Completed | CartStatus::Merged | CartStatus::Expired => Vec::new(),
     };
     let PaymentBody { method, token } = write.body.payment.clone();
@@ -154,7 +154,7 @@ async fn decided(edge: &Edge, answered: &Answered<Cart>, request: RequestId) -> 
         Ok(cart::Reply::Already { .. }) => {
             let completion = state.completion.as_deref().ok_or(Code::Internal)?;
             let order = edge.client.read::<Order>(&completion.order, Instant::now() + LAST_LOOK).await?;
-            // Another key than the one that made the order: it is shown as it is now, and its token to nobody.
+            // Another request made the order: it is shown as it is now, without its token.
             let shown = OrderView::of(&order.state, order.version).ok_or(Code::Internal)?;
             Ok(Reply::ok(shown).version(order.version).replayed(replayed))
         }
@@ -188,7 +188,7 @@ impl<T> Standing<T> {
     fn shown(self) -> Result<T> {
         match self {
             Standing::Shown(answer) => Ok(answer),
-            // Its own answer will come, to a repeat.
+            // A repeat will get its own answer.
             Standing::Begun => Err(Problem::new(Code::RequestInProgress).retry_after_s(1)),
             Standing::Unknown => Err(AskError::DeadlinePassed.into()),
         }
@@ -231,15 +231,15 @@ fn created(order: OrderView) -> Reply<OrderView> {
     Reply::created(location(order.id), order).version(version)
 }
 
-/// The order of a completed cart, as it was when everybody had been told. Not as it is now: so that a repeat shows
-/// the same.
+/// The order of a completed cart, as it was when cart and customer had been told, and not as it is now, so that a
+/// repeat shows the same.
 async fn completed_into(edge: &Edge, state: &cart::State) -> Result<OrderView> {
     let completion = state.completion.as_deref().ok_or(Code::Internal)?;
     let deadline = Instant::now() + LAST_LOOK;
     let mut view = edge.client.read::<Order>(&completion.order, deadline).await?;
     if view.state.told_version.is_none() && !view.state.cart_told {
-        // It notes that the cart was told once the cart has answered. A later refund or cancel may take its time, and is
-        // not waited for.
+        // The order notes that the cart was told once the cart has answered. This does not wait for a later refund or
+        // cancellation.
         view = edge.client.read_settled::<Order>(&completion.order, deadline).await?;
     }
     let version = view.state.told_version.unwrap_or_else(|| counted(completion, state));
@@ -250,7 +250,7 @@ async fn completed_into(edge: &Edge, state: &cart::State) -> Result<OrderView> {
     Ok(with_token(edge, shown))
 }
 
-/// The same for an order that does not know it, because it is from before orders noted it: customer and cart were told
+/// The same for an order that has not noted it, because it was placed by an older version: customer and cart were told
 /// with one record each after the decision.
 fn counted(completion: &Completion, state: &cart::State) -> u64 {
     completion.order_version + 1 + u64::from(state.user.is_some())
@@ -258,7 +258,7 @@ fn counted(completion: &Completion, state: &cart::State) -> u64 {
 
 /// A guest gets the token that opens the order.
 fn with_token(edge: &Edge, order: OrderView) -> OrderView {
-    // The request has come with the keys: they have been there.
+    // The request could not have come so far without the keys.
     let keys = edge.keys.get().ok().filter(|_| order.user_id.is_none());
     let token = keys.map(|keys| keys.order_token(order.id));
     OrderView { token, ..order }

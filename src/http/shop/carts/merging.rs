@@ -1,7 +1,7 @@
-//! A merge whose other cart may be busy: it is being merged or completed itself. The target has accepted the command
-//! by then and keeps a receipt, so being busy would be the outcome for good. A further try is therefore asked under
-//! an identity of its own, made of the request's and the number of the try. A repeat of the request goes through the
-//! same tries and finds the last one, whose outcome counts.
+//! A merge whose source cart may be busy, because it is being merged or completed itself. By the time this shows, the
+//! target has accepted the command and keeps a receipt, so "busy" would be the outcome for good. Each further try
+//! therefore has an identity of its own, made of the request's identity and the number of the try. A repeat of the
+//! request goes through the same tries and finds the last one, whose outcome counts.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub struct Merged {
     pub refusal: Option<MergeRefusal>,
 }
 
-/// The longest rest between two tries. It is drawn at random: two carts that merge into each other would else meet
+/// The longest pause between two tries. The pause is random, so that two carts that merge into each other do not meet
 /// again and again.
 const REST_MAX_MS: u64 = 64;
 
@@ -40,7 +40,7 @@ pub async fn merge<B: Clone, R: Rule>(
     let mut asked_anew = 0;
     for next in 1.. {
         let answered = patience::ask::<Cart, _, _>(edge, &attempt, &id, command.clone(), Wait::Settled).await?;
-        // The state in which this very try ended: no other merge can have begun before.
+        // The state in which this try ended: no other merge can have begun in between.
         let refusal = match answered.outcome {
             Ok(_) => answered.view.state.merge_refused(&attempt.request),
             Err(_) => None,

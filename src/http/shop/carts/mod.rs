@@ -316,8 +316,8 @@ pub async fn must_open(edge: &Edge, who: &Who, id: CartId, deadline: Instant) ->
     Err(Code::NotFound.into())
 }
 
-/// Which lines a write has touched. A short answer warns of these however long the cart is: so it costs no more
-/// than that of a short cart.
+/// Which lines a write has touched. A short answer warns about these lines only, so it costs the same however long the
+/// cart is.
 #[derive(Clone, Copy)]
 enum Touched<'a> {
     Nothing,
@@ -327,7 +327,7 @@ enum Touched<'a> {
     Skus(&'a ReadSkus),
 }
 
-/// A cart of up to so many lines is looked through for warnings as a whole.
+/// In a cart of up to so many lines all are checked for warnings.
 const WARNED_WHOLE_MAX: usize = 100;
 
 async fn change<B, R: Rule>(
@@ -368,7 +368,7 @@ fn summary(edge: &Edge, View { state, version, .. }: &View<Cart>, touched: Touch
     CartSummary::of(state, *version, lines, &skus).ok_or_else(|| Code::NotFound.into())
 }
 
-/// What is known of the SKUs of lines: by the read model, or by what was just read where that is newer.
+/// The SKUs of lines: from the read model, or as they were just read where that is newer.
 fn known<'a>(edge: &Edge, lines: impl Iterator<Item = &'a Line> + Clone, touched: Touched<'_>) -> Vec<Option<SkuRow>> {
     let mut known = edge.projections.stock.skus(lines.clone().map(|line| &line.sku));
     if let Touched::Skus(read) = touched {
@@ -407,7 +407,7 @@ fn reply(answer: CartAnswer) -> Reply<CartAnswer> {
     tagged(Reply::ok(answer), version, warns).minimal(minimal)
 }
 
-/// Warnings come from the catalogue: with them the tag is one of the whole.
+/// Warnings show data of the catalogue, so the tag of a cart with warnings is a hash of the whole body.
 fn tagged<T: Serialize>(reply: Reply<T>, version: u64, warns: bool) -> Reply<T> {
     if warns { reply.version_of_whole(version) } else { reply.version(version) }
 }

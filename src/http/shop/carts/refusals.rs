@@ -50,7 +50,7 @@ fn of_sku(code: Code, sku: &Sku) -> Problem {
 fn lines_not_added(faults: &[LineFault]) -> Problem {
     let faults: Vec<Fault> = faults.iter().map(of_listed_line).collect();
     let shared = faults.first().map(|first| first.code).filter(|code| faults.iter().all(|fault| fault.code == *code));
-    // How many pieces a line may have is a matter of the body's form, as it is for a line alone.
+    // A quantity over the limit is a fault of the body, as it is for a single line.
     let code = shared.filter(|code| *code != Code::OutOfRange).unwrap_or(Code::ValidationFailed);
     Problem::new(code).faults(faults)
 }
@@ -84,7 +84,7 @@ pub fn merge_refused(refusal: MergeRefusal) -> Problem {
     match refusal {
         MergeRefusal::SourceNotFound => Code::NotFound.into(),
         MergeRefusal::SourceClosed => Problem::new(Code::MergeNotPossible).detail("The other cart is no longer open."),
-        // Asked again before it comes to this.
+        // The merge is tried again before this is answered.
         MergeRefusal::SourceCompleting | MergeRefusal::SourceMerging => Code::ChangeInProgress.into(),
         MergeRefusal::OtherCurrency => {
             Problem::new(Code::OtherCurrency).fault(Fault::new(Code::OtherCurrency, "/from_cart_id"))

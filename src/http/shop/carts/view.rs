@@ -98,7 +98,7 @@ pub enum CartAnswer {
     Minimal(CartSummary),
 }
 
-/// Any of the two, not one of them: a whole cart has all that a short answer has.
+/// `anyOf` and not `oneOf`, because a whole cart has every field of a short answer.
 impl PartialSchema for CartAnswer {
     fn schema() -> RefOr<Schema> {
         let either = AnyOfBuilder::new().item(Ref::from_schema_name(CartView::name()));

@@ -157,7 +157,7 @@ async fn ask_about<B>(
     }
 }
 
-/// What was done to which category; lists know it from now on.
+/// The category that was changed. The read model has it from now on.
 async fn decided(edge: &Edge, answered: &Answered<Categories>) -> Result<CategoryId> {
     let id = match &answered.outcome {
         Ok(

@@ -1,5 +1,5 @@
-//! How the shop's entities look in JSON: one file per resource, each a struct made from an entity's state.
-//! The shapes are the contract with clients; entities may change behind them.
+//! Who buys and where it goes, as carts and orders show it. The tests beside this file hold the JSON shapes of carts,
+//! orders and products, which are the contract with clients.
 
 #[cfg(test)]
 mod tests;

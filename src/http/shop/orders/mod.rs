@@ -1,4 +1,4 @@
-//! Orders, for the customers whose they are.
+//! Orders, for the customers who placed them.
 
 pub mod view;
 use axum::extract::State;
@@ -51,7 +51,7 @@ pub async fn cancel(
     Path(id): Path<OrderId>,
     write: Write<Cancel, Money>,
 ) -> Result<Reply<OrderView>> {
-    // A guest's token proves that he may, without a look: orders of users have no tokens.
+    // A guest's token is proof enough without reading the order: orders of users have no tokens.
     if !write.who.may_open_order(&edge, id, None) {
         let order = edge.client.read::<Order>(&id, write.deadline).await?;
         let owner = order.state.placement.as_ref().ok_or(Code::NotFound)?.user;
@@ -74,7 +74,7 @@ pub async fn mine(
 ) -> Result<Reply<Page<OrderView>>> {
     let customer = edge.client.read::<Customer>(&me.user, read.deadline).await?;
     let orders = &customer.state.orders;
-    // The list only grows, at its end: so a place in it is a position for good.
+    // The list only grows at its end, so an index stays the same item.
     let end = match list.after.as_deref() {
         Some(place) => place.parse::<usize>().map_err(|_| Code::InvalidCursor)?.min(orders.len()),
         None => orders.len(),

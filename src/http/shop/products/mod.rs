@@ -86,13 +86,13 @@ pub async fn get(
         None => {
             let view = renamed(&edge, place, read.deadline).await?.filter(is_published).ok_or(Code::NotFound)?;
             let slug = view.state.slug.as_ref().ok_or(Code::NotFound)?;
-            // One step, however often it was renamed.
+            // One redirect, however often the product was renamed.
             Ok(Reply::moved(format!("/v1/products/{slug}")))
         }
     }
 }
 
-/// The product whose slug this was, while no other product has it.
+/// The product that had this slug before, if no other product has it now.
 async fn renamed(edge: &Edge, place: IdOrSlug<ProductId>, deadline: Instant) -> Result<Option<View<Product>>> {
     let IdOrSlug::Slug(slug) = place else { return Ok(None) };
     let Some(id) = edge.client.read::<ProductSlug>(&slug, deadline).await?.state.moved_to() else { return Ok(None) };
@@ -104,7 +104,7 @@ fn is_published(view: &View<Product>) -> bool {
     view.state.content.as_ref().is_some_and(|content| content.status == ProductStatus::Published)
 }
 
-/// The products named by `ids` that there are, in this order.
+/// The products named by `ids` that exist, in this order.
 async fn batch(edge: &Edge, list: &List<Products>, ids: &str, deadline: Instant) -> Result<Reply<Page<ProductView>>> {
     let invalid = |why: &str| Problem::new(Code::InvalidParameter).detail(format!("ids: {why}."));
     let names: Vec<&str> = ids.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
@@ -178,7 +178,7 @@ pub async fn page<L: Listing>(
     let next = found.next.map(|position| serde_json::to_string(&position)).transpose();
     let next = next.map_err(|_| Problem::new(Code::Internal))?;
     let views = lists::read_all::<Product>(edge, found.ids, deadline).await?;
-    // The list may be a moment old: what has left it since is not shown any more.
+    // The list may be a moment old: products that are not published any more are left out.
     let still = |view: &View<Product>| {
         view.state.content.as_ref().is_some_and(|content| query.status.is_none_or(|status| content.status == status))
     };
@@ -186,7 +186,7 @@ pub async fn page<L: Listing>(
     Ok(list.page(edge, shown, next, found.total))
 }
 
-/// The product with this id or slug, if it has come about.
+/// The product with this id or slug, if its creation has succeeded.
 pub async fn find(edge: &Edge, place: IdOrSlug<ProductId>, deadline: Instant) -> Result<Option<View<Product>>> {
     let Some(id) = id_of(edge, place, deadline).await? else { return Ok(None) };
     let view = edge.client.read::<Product>(&id, deadline).await?;

@@ -69,9 +69,8 @@ pub struct RatingView {
 }
 
 impl ProductView {
-    /// A product as it is; `None` while it has not come about. Categories that are not in `categories` (any
-    /// more) are left out.
-    /// `categories`: those that there are; `None` when they cannot be read, and the product names what it names.
+    /// A product as it is; `None` until its creation has succeeded. `categories`: those that exist; others are left
+    /// out. `None` if they cannot be read: then the product shows all that it names.
     pub fn of(state: &State, categories: Option<&Categories>) -> Option<ProductView> {
         let (id, content, slug) = (state.id?, state.content.as_deref()?, state.slug.clone()?);
         let there = |id: &&CategoryId| categories.is_none_or(|tree| tree.categories.contains_key(*id));
