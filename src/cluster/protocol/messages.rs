@@ -94,7 +94,9 @@ pub enum Input {
 pub enum Output {
     /// To the store: renew the lease, with the rest of the row as it says. Answered by [`Input::Renewed`], always.
     Renew { counter: u64, state: NodeState, writes: Version, unreachable: BTreeSet<NodeId> },
-    /// To the store: read both tables and the wishes. Answered by [`Input::StoreRead`], always.
+    /// To the store: read the slots, and *after them* the nodes and the wishes (or all in one snapshot). A node that is back
+    /// renews before it claims: whoever reads the nodes first might see its counter stand still beside an epoch that it has
+    /// raised since, and take the slot from it. Answered by [`Input::StoreRead`], always.
     ReadStore { number: u64 },
     /// To the store: claim each slot that still is at its epoch. Answered by [`Input::ClaimAnswered`], always.
     Claim { slots: Vec<(Slot, Epoch)> },
@@ -213,7 +215,7 @@ pub enum EndWhy {
     NotMember,
     /// The store was created with another number of slots.
     OtherSlots { store: usize },
-    /// A live node writes a version that this one cannot read, or reads none that this one writes.
+    /// This live node writes a version that this one cannot read.
     Incompatible { node: NodeId },
 }
 

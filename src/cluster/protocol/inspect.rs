@@ -1,0 +1,78 @@
+//! What operators, the router and tests ask the protocol. Nothing here changes anything.
+
+use super::super::ownership::NodeId;
+use super::leases::Term;
+use super::membership::View;
+use super::node::{Holding, Protocol};
+use super::plan::Plan;
+use super::routing::Route;
+use super::types::{Epoch, Slot, Version};
+
+/// How a slot stands, as this node sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotStanding {
+    /// It is served, here or elsewhere.
+    Active,
+    /// This node is about to claim it.
+    Claiming,
+    /// This node's lease has lapsed: the slot is to be claimed again.
+    Suspended,
+    /// This node has stopped it, or is about to, so that another can have it.
+    HandingOver,
+    /// It has an owner that is gone, or none.
+    Unowned,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotStatus {
+    pub owner: Option<NodeId>,
+    pub epoch: Epoch,
+    pub standing: SlotStanding,
+}
+
+impl Protocol {
+    pub fn term(&self) -> Term {
+        self.lease.term()
+    }
+
+    pub fn is_lease_valid(&self) -> bool {
+        self.lease.is_valid()
+    }
+
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    pub fn writes(&self) -> Version {
+        self.me.writes
+    }
+
+    /// What is still to be done, by what this node sees.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub fn route(&self, slot: Slot) -> Option<&Route> {
+        self.routes.get(usize::from(slot))
+    }
+
+    /// How many slots this node has.
+    pub fn slots_held(&self) -> usize {
+        self.holdings.len()
+    }
+
+    pub fn slot(&self, slot: Slot) -> Option<SlotStatus> {
+        let owner = self.map.owner(slot).cloned();
+        let standing = match self.holdings.get(&slot) {
+            Some(Holding::Serving { .. }) => SlotStanding::Active,
+            Some(Holding::Claiming { .. }) => SlotStanding::Claiming,
+            Some(Holding::Suspended { .. }) => SlotStanding::Suspended,
+            Some(Holding::Giving(_)) => SlotStanding::HandingOver,
+            None if owner.as_ref().is_some_and(|owner| !self.view.is_gone(owner) && *owner != self.me.id) => {
+                SlotStanding::Active
+            }
+            None => SlotStanding::Unowned,
+        };
+        self.map.has(slot).then(|| SlotStatus { owner, epoch: self.map.epoch(slot), standing })
+    }
+}

@@ -1,0 +1,150 @@
+//! Who stands how, in the list as one node sees it.
+
+use std::time::Duration;
+
+use super::*;
+
+fn id(name: &str) -> NodeId {
+    NodeId::of(name)
+}
+
+fn at(seconds: i64) -> Moment {
+    Moment::from_millis(seconds * 1_000)
+}
+
+fn row(name: &str) -> NodeView {
+    NodeView {
+        id: id(name),
+        name: name.into(),
+        state: NodeState::Serving,
+        reads: (1, 1),
+        writes: 1,
+        counter: 0,
+        weight: 1,
+        unreachable: BTreeSet::new(),
+    }
+}
+
+fn settings() -> Settings {
+    Settings::of_lease(Duration::from_secs(5))
+}
+
+struct Seen {
+    view: View,
+    watch: Watch,
+}
+
+impl Seen {
+    fn new() -> Seen {
+        let mut view = View::new(id("a"));
+        view.my_state = NodeState::Serving;
+        Seen { view, watch: Watch::default() }
+    }
+
+    /// A read at this second, in which all counters but those of `still` have moved.
+    fn read(&mut self, now: i64, rows: Vec<NodeView>, still: &str) -> Vec<Event> {
+        let counter = |row: &NodeView| if still.contains(row.id.as_str()) { 0 } else { now as u64 };
+        let others = rows.iter().filter(|row| row.id != id("a"));
+        let counters = others.map(|row| (row.id.clone(), Some(counter(row)))).collect();
+        self.watch.renewed(at(now));
+        self.watch.read(counters, at(now), at(now), &settings());
+        self.view.read(rows, Wishes::default(), &BTreeSet::new(), &self.watch, at(now))
+    }
+
+    fn standing(&self, name: &str, now: i64) -> Standing {
+        self.view.standing(&id(name), at(now), &settings())
+    }
+}
+
+#[test]
+fn a_node_settles_is_lost_and_comes_back_to_settle_again() {
+    let mut seen = Seen::new();
+    let rows = || vec![row("a"), row("b")];
+    for now in 0..10 {
+        seen.read(now, rows(), "");
+    }
+    assert_eq!((seen.standing("b", 9), seen.standing("b", 10)), (Standing::Settling, Standing::Serving));
+    let events: Vec<Event> = (10..16).flat_map(|now| seen.read(now, rows(), "b")).collect();
+    assert_eq!(events, [Event::NodeLost { node: id("b") }]);
+    assert!(seen.standing("b", 16) == Standing::Gone && seen.view.is_gone(&id("b")));
+    assert_eq!(seen.read(16, rows(), ""), [Event::NodeBack { node: id("b") }]);
+    assert_eq!(seen.standing("b", 17), Standing::Settling);
+    let left = || vec![row("a"), NodeView { state: NodeState::Left, ..row("b") }];
+    assert_eq!(seen.read(17, left(), ""), [Event::NodeLeft { node: id("b") }]);
+    assert_eq!(seen.read(18, left(), "b"), []);
+}
+
+#[test]
+fn one_that_most_others_cannot_reach_is_cut_off_and_where_all_are_nobody_is() {
+    let accuse = |name: &str, whom: &str| {
+        let unreachable = whom.chars().map(|whom| id(&whom.to_string())).collect();
+        NodeView { unreachable, ..row(name) }
+    };
+    let mut seen = Seen::new();
+    for now in 0..6 {
+        seen.read(now, vec![accuse("a", "c"), accuse("b", "c"), accuse("c", "ab"), row("d")], "");
+    }
+    let standings = |seen: &Seen| ["a", "b", "c", "d"].map(|name| seen.standing(name, 20));
+    let serving = Standing::Serving;
+    assert_eq!(standings(&seen), [serving, serving, Standing::Isolated, serving]);
+    for now in 6..12 {
+        seen.read(now, vec![accuse("a", "cd"), accuse("b", "cd"), accuse("c", "ab"), accuse("d", "ab")], "");
+    }
+    assert_eq!(standings(&seen), [serving; 4], "two halves: nobody can say which is cut off");
+    for now in 12..18 {
+        seen.read(now, vec![accuse("a", "b"), accuse("b", "a")], "");
+    }
+    assert_eq!([seen.standing("a", 30), seen.standing("b", 30)], [serving; 2]);
+}
+
+#[test]
+fn a_request_takes_the_straight_way_or_goes_by_a_third_node() {
+    let mut seen = Seen::new();
+    let cut = NodeView { unreachable: [id("d")].into(), ..row("c") };
+    seen.read(0, vec![row("a"), row("b"), cut, row("d")], "");
+    assert_eq!(seen.view.way_to(&id("d"), 0), None, "no link is up yet");
+    seen.view.link(id("b"), true);
+    seen.view.link(id("c"), true);
+    seen.view.link(id("d"), false);
+    assert_eq!(seen.view.way_to(&id("d"), 1), Some(id("b")), "c cannot reach it either");
+    assert_eq!(seen.view.unreachable(), [id("d")].into());
+    seen.view.link(id("d"), true);
+    assert_eq!(seen.view.way_to(&id("d"), 1), Some(id("d")));
+}
+
+#[test]
+fn a_link_may_be_up_before_the_list_has_the_peer() {
+    let mut seen = Seen::new();
+    seen.view.link(id("b"), true);
+    seen.read(0, vec![row("a")], "");
+    seen.read(1, vec![row("a"), row("b")], "");
+    assert!(seen.view.is_up(&id("b")));
+    seen.read(2, vec![row("a")], "");
+    assert!(!seen.view.is_up(&id("b")), "its row was deleted");
+}
+
+#[test]
+fn all_write_the_highest_version_that_every_live_node_reads() {
+    let reads = |name: &str, newest, writes| NodeView { reads: (1, newest), writes, ..row(name) };
+    let mut seen = Seen::new();
+    seen.read(0, vec![reads("a", 3, 1), reads("b", 2, 1)], "");
+    assert_eq!(seen.view.writes(1), 2);
+    seen.read(1, vec![reads("a", 3, 2), reads("b", 3, 2)], "");
+    assert_eq!(seen.view.writes(2), 3);
+    assert_eq!(seen.view.incompatible((1, 3)), None);
+    assert_eq!(seen.view.incompatible((1, 2)), None, "nobody writes 3 yet");
+    seen.read(2, vec![reads("a", 3, 3), reads("b", 3, 3), reads("c", 1, 1)], "");
+    assert_eq!(seen.view.incompatible((1, 2)), Some(id("b")), "too old to come in");
+    assert_eq!(seen.view.incompatible((1, 3)), None, "who is too old ends, and nobody else");
+    assert_eq!(seen.view.writes(3), 3);
+}
+
+#[test]
+fn the_row_of_a_node_that_is_gone_can_go_after_a_while() {
+    let mut seen = Seen::new();
+    let rows = || vec![row("a"), NodeView { state: NodeState::Left, ..row("b") }];
+    seen.read(0, rows(), "");
+    seen.read(3_599, rows(), "");
+    assert_eq!(seen.view.forgettable(at(3_599), &settings()), []);
+    assert_eq!(seen.view.forgettable(at(3_600), &settings()), [id("b")]);
+}
