@@ -197,6 +197,7 @@ impl Protocol {
                     return;
                 }
                 if term == Some(self.lease.term()) && self.lease.is_valid() {
+                    self.tell_of_the_owner(slot, Some(&from), &self.me.id.clone(), epoch);
                     self.map.learn(slot, &self.me.id.clone(), epoch);
                     self.start(slot, epoch);
                 } else {
@@ -221,7 +222,9 @@ impl Protocol {
             return;
         }
         if owner != self.me.id && !self.holdings.contains_key(&slot) {
+            let before = self.map.owner(slot).cloned();
             self.map.hint(slot, &owner, epoch);
+            self.tell_of_the_owner(slot, before.as_ref(), &owner, epoch);
             self.note(slot);
         }
         self.read_soon();

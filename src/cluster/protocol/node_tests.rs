@@ -70,7 +70,9 @@ fn renewed(node: &mut Protocol, now: i64) {
 fn what_is_transferred_in_the_term_of_its_acceptance_starts_at_once() {
     let mut b = b();
     let term = offer(&mut b, 20);
-    assert!(starts(&transferred(&mut b, 30, term)));
+    let outputs = transferred(&mut b, 30, term);
+    let moved = Event::SlotMoved { slot: 0, from: NodeId::of("a"), node: NodeId::of("b"), epoch: 5 };
+    assert!(starts(&outputs) && outputs.contains(&Output::Event(moved)), "{outputs:?}");
     assert!(!starts(&transferred(&mut b, 31, term)), "it comes twice");
 }
 

@@ -8,7 +8,7 @@ use super::handoff::Stage;
 use super::messages::{EndWhy, Event, NotRead, Output, StopWhy};
 use super::node::{Holding, Protocol};
 use super::routing::{Changed, Route};
-use super::types::{NodeState, NodeView, Slot, SlotView, StoreView};
+use super::types::{Epoch, NodeState, NodeView, Slot, SlotView, StoreView};
 
 impl Protocol {
     pub(super) fn store_read(&mut self, number: u64, asked: Moment, read: Result<StoreView, NotRead>) {
@@ -70,23 +70,28 @@ impl Protocol {
         for (slot, row) in self.map.slots().zip(rows) {
             let before = self.map.is_certain(slot);
             match self.map.read(number, slot, row) {
-                Some(changed) => self.slot_changed(slot, row, changed, is_first),
+                Some(changed) => self.slot_changed(slot, row, &changed, is_first),
                 None if !before => self.note(slot), // certain now
                 None => {}
             }
         }
     }
 
-    fn slot_changed(&mut self, slot: Slot, row: &SlotView, changed: Changed, is_first: bool) {
+    /// The slot has another owner than this node knew, wherever it has learned it.
+    pub(super) fn tell_of_the_owner(&mut self, slot: Slot, before: Option<&NodeId>, owner: &NodeId, epoch: Epoch) {
+        let node = owner.clone();
+        let event = match before {
+            Some(before) if before == owner => return,
+            Some(from) if self.view.is_live(from) => Event::SlotMoved { slot, from: from.clone(), node, epoch },
+            Some(_) | None => Event::SlotClaimed { slot, node, epoch },
+        };
+        self.out.push(Output::Event(event));
+    }
+
+    fn slot_changed(&mut self, slot: Slot, row: &SlotView, changed: &Changed, is_first: bool) {
         let is_mine = row.owner.as_ref() == Some(&self.me.id);
-        if let Some(node) = row.owner.clone().filter(|owner| !is_first && Some(owner) != changed.owner_before.as_ref())
-        {
-            let epoch = row.epoch;
-            let from = changed.owner_before.filter(|before| self.view.is_live(before));
-            self.out.push(Output::Event(match from {
-                Some(from) => Event::SlotMoved { slot, from, node, epoch },
-                None => Event::SlotClaimed { slot, node, epoch },
-            }));
+        if let Some(owner) = row.owner.as_ref().filter(|_| !is_first) {
+            self.tell_of_the_owner(slot, changed.owner_before.as_ref(), owner, row.epoch);
         }
         match self.holdings.get_mut(&slot) {
             Some(Holding::Serving { epoch }) if is_mine && row.epoch > *epoch => *epoch = row.epoch, // by itself
