@@ -66,6 +66,14 @@ pub trait Membership: Send + Sync + 'static {
     /// says; the answer is the new counter. [`Refusal::Conflict`] when the counter is another one (an earlier
     /// renewal of unknown outcome was made: read the list); [`Refusal::NotMember`] when the node has left or
     /// never joined; [`Refusal::Rejected`] as for `join`.
+    ///
+    /// That it succeeds says only that the row is there: others may have taken every slot meanwhile, while the node's
+    /// machine, and its clock with it, stood still. So who renews also
+    /// - looks with each renewal whether a slot that it must own is still its own ([`Journal::head`]), and counts the lease
+    ///   from when the *renewal* was sent;
+    /// - gives a renewal up soon enough for others to follow within the lease, and reads the counter when the next one is
+    ///   a conflict;
+    /// - does not renew while what it writes does not settle: a store may take the row and not the records.
     async fn renew(&self, node: &NodeRow) -> Result<Result<u64, Refusal>, StoreError>;
 
     /// Marks a node as left, for good; the rest of its row stays. Leaving twice is fine. From then on it can
