@@ -163,7 +163,7 @@ pub enum ApiError {
     /// The server has decided: a repeat would get the same.
     #[error("the server refused: {0}")]
     Refused(Box<Problem>),
-    /// No answer came that could be final, for as long as this client is ready to try.
+    /// No final answer came within the time in which this client tries.
     #[error("the server did not answer {what} within {seconds} s; last: {last}")]
     GaveUp { what: String, seconds: u64, last: String },
     /// A success whose body this client cannot read.
@@ -319,7 +319,7 @@ async fn read_answer(mut response: reqwest::Response, body: Body) -> Attempt {
     }
 }
 
-/// Whether a repeat may come to something else.
+/// Whether a repeat may succeed.
 fn may_pass(status: StatusCode, problem: &Problem) -> bool {
     match status {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => true,

@@ -33,7 +33,7 @@ impl ConfigArgs {
 }
 
 pub fn sources_of(file: Option<&Path>, environment: impl Iterator<Item = (OsString, OsString)>) -> Sources<'_> {
-    // a name or value that is no text can be no setting of ours
+    // a variable whose name or value is not text cannot be a setting
     let environment =
         environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     Sources { file, environment: environment.collect(), options: Vec::new() }

@@ -1,4 +1,4 @@
-//! The command line: what can be asked, and what each answer is worth to a script.
+//! The command line: its commands, and the exit codes that scripts rely on.
 //!
 //! Exit codes: 0 well, 1 failed (what failed is on standard error), 2 misused (options, configuration).
 //! `serve`, `admin` and `inspect --data` work on a store through [`crate::node`], `store` through [`crate::upkeep`]; `import`, `inspect` and
@@ -28,7 +28,7 @@ use args::{AdminCommand, Args, Command, ReplayCommand, ServeArgs};
 const FAILED: u8 = 1;
 const MISUSED: u8 = 2;
 
-/// Something was asked that cannot be: the command line or the configuration must change.
+/// A mistake of the caller: the command line or the configuration must change.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Misuse(pub String);

@@ -1,4 +1,4 @@
-//! What is wrong with the settings, said so that it can be mended.
+//! What is wrong with the settings: which key, where its value was written, and why it is wrong.
 
 use std::fmt;
 

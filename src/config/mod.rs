@@ -2,8 +2,8 @@
 //!
 //! `config/default.toml` is compiled in and is the only place of keys and defaults; over it lie the
 //! user's file, the environment and the command line ([`layers`]). What comes out is [`Config`], typed
-//! and within its bounds, so that nothing behind it checks again. Loading never stops at the first
-//! problem: who mends a file wants the whole list.
+//! and within its bounds, so that nothing behind it checks again. Loading never stops at the first error: whoever
+//! mends a file wants the whole list.
 
 mod address;
 mod auth;

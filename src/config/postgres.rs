@@ -26,7 +26,7 @@ pub fn read(r: &mut Reader<'_>) -> PostgresSettings {
     }
 }
 
-/// What is cut off must have lost its locks before another node may take its slots.
+/// A session that is cut off must have lost its locks before another node may take its slots.
 pub fn relations(settings: &PostgresSettings, r: &mut Reader<'_>) {
     let lease_ms = LEASE.as_millis() as u64;
     for (key, ms) in [

@@ -1,8 +1,8 @@
 //! Brings the shop to what a file wants: reads what is there, and writes the difference, several
 //! products at once.
 //!
-//! Every call has a fresh key: so that its own repeats take effect once, while a second run is judged anew. That no
-//! product is made twice is up to its SKUs, which only one can have.
+//! Every call has a fresh idempotency key: its own repeats take effect once, and a second run is judged anew. No
+//! product is created twice, because only one product can have a SKU.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -43,7 +43,7 @@ struct Inventory {
     on_hand: u64,
 }
 
-/// What became of one product.
+/// The outcome for one product.
 enum Became {
     Created,
     Updated,

@@ -10,8 +10,8 @@
 //! | product | rows that follow each other with the same value are variants of one product |
 //! | option:NAME, attribute:NAME | an option of the variant, an attribute of the product |
 //!
-//! What a row does not give (there is no such column, or nothing in it) is left as the shop has it. Every row has as
-//! many cells as the header: one that has not is in error, because nobody knows which cell is which.
+//! A value that a row does not give (no such column, or an empty cell) is left as the shop has it. A row with more or
+//! fewer cells than the header is in error, because nobody can tell which cell is which.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read;

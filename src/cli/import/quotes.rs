@@ -1,13 +1,14 @@
-//! Holds a CSV to the quotes of RFC 4180 before its fields are read. A CSV reader takes what it finds: a quote that
-//! is never closed swallows every row behind it, and `"6"50` is read as 650. Neither can be told
-//! from what was meant, so such a file is refused as a whole, with the line where the quote opened.
+//! Checks the quotes of a CSV by RFC 4180 before its fields are read. A CSV reader takes what it finds: a quote that
+//! is never closed swallows every row behind it, and `"6"50` is read as 650. Nobody can tell what was meant, so such a
+//! file is refused as a whole, with the line where the quote opened.
 //!
 //! A quote opens only at the start of a field; `""` inside is one quote; behind the closing one come a delimiter or
 //! the row's end. A quote inside a bare field (`12" plate`) is text, as everywhere.
 
 use std::io::{self, Read};
 
-/// A row this long is no row: a quote is open, or it is no CSV. So a file is never held in memory for one field.
+/// The longest row. Beyond it a quote was left open, or the file is not a CSV. This bounds the memory that one field
+/// takes.
 pub const ROW_BYTES_MAX: usize = 1 << 20;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";

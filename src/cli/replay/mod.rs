@@ -127,7 +127,7 @@ async fn prepare(run: &Run, args: &ReplayArgs) -> anyhow::Result<()> {
     }
 }
 
-/// What was played: each invoice's outcome, and what went wrong otherwise.
+/// The result of playing: each invoice's outcome, and other failures.
 pub struct Played {
     /// By the invoice's index; `None`: it has no outcome.
     pub outcomes: Vec<Option<Outcome>>,

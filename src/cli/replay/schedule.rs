@@ -32,8 +32,8 @@ impl Schedule {
         schedule
     }
 
-    /// The next invoice, which is its customer's business until [`Self::played`]. `None`: there is nothing to
-    /// do now, nor will there be but by those who are playing, who then take it themselves.
+    /// The next invoice. Its customer gets no other one until [`Self::played`]. `None`: nothing can be played now, and
+    /// what becomes possible later is taken by the workers that are still playing.
     pub fn take(&mut self) -> Option<usize> {
         if self.stopped { None } else { self.ready.pop_first() }
     }

@@ -79,7 +79,7 @@ fn judge(record: &csv::ByteRecord) -> Reading<'_> {
     let pence = match parse_pence(price) {
         Some(pence) if pence <= 0 => return other(Skip::Free, price),
         Some(pence) => Some(pence),
-        // a fraction of a penny is above 0, but no price: which only matters for what is a product
+        // a fraction of a penny is above 0 and yet no price, which matters only for products
         None if is_above_zero(price) => None,
         None => return unreadable("price", price),
     };
