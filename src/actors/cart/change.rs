@@ -64,8 +64,9 @@ impl State {
         Ok(Decision::new(vec![event], Reply::Changed))
     }
 
-    /// The line that `there` becomes with more pieces at the offer's price, or a new one. When the SKU names another
-    /// item by now, pieces of the two do not add up: the newcomer takes the line. `place`: in the list.
+    /// The line that `there` becomes with more pieces at the offer's price, or a new line. If the SKU names another
+    /// item now, the quantities are not added up: the new item takes the line. `place`: the place in the list of new
+    /// lines.
     fn with_more(&self, there: Option<&Line>, new: NewLine, (place, ctx): (u32, &Ctx)) -> Result<Line, LineFault> {
         let NewLine { sku, quantity, offer } = new;
         let fault = |code, currency| LineFault { place, sku: sku.clone(), code, currency };

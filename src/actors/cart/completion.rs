@@ -14,9 +14,9 @@ use crate::actors::payment::types::PaymentIntent;
 use crate::actors::sku::types::{Item, Offer};
 use crate::actors::values::{Money, OrderId, RequestId, Sku};
 
-/// What the catalogue makes of a cart.
+/// A cart as the catalogue says now.
 struct AsOffered {
-    /// The lines that it sees otherwise, as they are now.
+    /// The lines that differ from the catalogue, as they are there now.
     lines: Vec<Line>,
     /// The places of those whose SKU names another item now; at most [`ITEMS_TOLD_MAX`].
     others: Vec<u32>,
@@ -119,7 +119,7 @@ impl State {
         ))
     }
 
-    /// An order that will not have the placement will not decide either: the cart is open again.
+    /// An order that refuses the placement will not decide either, so the cart is open again.
     pub(super) fn placement_answered(&self, order: OrderId, outcome: &Outcome<Order>) -> Option<Command> {
         if self.order() != Some(order) {
             return None;

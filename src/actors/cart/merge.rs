@@ -59,7 +59,7 @@ impl State {
                     Err(refusal) => Decision::new(vec![Event::LinesRefused { refusal }], Reply::NotTaken { refusal }),
                 })
             }
-            // Asked again: the outcome stands.
+            // The question was repeated: the outcome stands.
             Some((MergeStep::Taken | MergeStep::Refused, _)) | None => {
                 let last = self.last_merge.as_deref().filter(|last| last.request == merge);
                 match last.ok_or(Rejection::NotMerging)?.refusal {

@@ -30,7 +30,7 @@ impl Kind for Cart {
         Self::passes_soon(rejection) || matches!(rejection, Rejection::CompletionInProgress { .. })
     }
 
-    /// A completion waits for a payment provider: nobody else waits for that.
+    /// A completion waits for a payment provider, which is too long for another request to wait.
     fn passes_soon(rejection: &Rejection) -> bool {
         matches!(rejection, Rejection::MergeInProgress | Rejection::OfferMissing { .. })
     }
@@ -40,7 +40,8 @@ impl Kind for Cart {
 pub const LINES_MAX: usize = 2_000;
 /// The most lines that one command adds: a record of some 60 KB.
 pub const LINES_AT_ONCE_MAX: usize = 500;
-/// The most faults that a refusal of a list names, in the order of the list: refusals are kept with their keys.
+/// The most faults that the refusal of a list names, in the order of the list. Bounded because refusals are kept as
+/// receipts.
 pub const LINE_FAULTS_MAX: usize = 32;
 /// The most lines that a refused completion names: its receipt stays small.
 pub const ITEMS_TOLD_MAX: usize = 100;

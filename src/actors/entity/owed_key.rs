@@ -36,7 +36,7 @@ impl<T: Display + FromStr> KeyPart for T {
     }
 }
 
-/// How often the request was asked anew. The first time the key has no such part.
+/// How often the request was asked anew. The key of the first question lacks this part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Again(pub u32);
 

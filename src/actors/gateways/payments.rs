@@ -62,7 +62,7 @@ impl Gateway for MockPayments {
         };
         let answer = self.ask(request, asked).await?;
         match (&asked.step, &answer) {
-            // The deed is done; only its answer is lost, for ever.
+            // The authorisation has happened; only its answer is lost, for ever.
             (PaymentStep::Authorise { token, .. }, _) if token.0 == TOKEN_TIMEOUT => future::pending().await,
             // A void is owed until it is confirmed: one that is declined is asked again, in its own time.
             (PaymentStep::Void, PaymentAnswer::Declined { code }) => {
@@ -86,7 +86,7 @@ fn entry(asked: &PaymentRequest) -> Command {
     }
 }
 
-/// Whatever kept the book from answering, the step may or may not be in it: asking again is harmless.
+/// Without an answer of the book the step may or may not be in it. Asking again is harmless.
 fn unavailable(error: AskError) -> GatewayError {
     tracing::debug!(%error, "the mock provider did not answer");
     GatewayError::unavailable(format!("the provider did not answer: {error}"))

@@ -111,8 +111,8 @@ impl State {
         self.contended.insert(line, Contention { attempt, again_at });
     }
 
-    /// Of the steps in flight the answers are awaited; what was not asked for is not; what is held will be
-    /// released.
+    /// Answers to steps in flight are still awaited, lines that were not asked for need nothing, and lines that are
+    /// held will be released.
     fn turn_stock_back(&mut self, in_flight: usize) {
         let paused: Vec<u32> = self.pausing().map(|(line, _)| line).collect();
         paused.into_iter().for_each(|line| self.move_stock(line, StockStep::Cleared));

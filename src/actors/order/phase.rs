@@ -6,7 +6,7 @@ use crate::actors::values::Time;
 /// How many stock steps are owed at once: enough that an order of a thousand lines waits for few commits,
 /// few enough to leave room below `OWED_MAX`.
 pub(super) const STOCK_AT_ONCE: usize = 64;
-/// The limits of orders that were placed without: those of the settings' defaults.
+/// The limits of orders that were placed before orders had limits: the defaults of the settings.
 const RESERVE_MS_BEFORE: u64 = 25_000;
 const DECIDE_MS_BEFORE: u64 = 55_000;
 

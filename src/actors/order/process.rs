@@ -13,8 +13,8 @@ use super::types::{
 use crate::actors::entity::{Ctx, Decision, Entity};
 use crate::actors::values::{Money, OrderId, OrderNumber, PaymentId, RefundId, RequestId, base32};
 
-/// How long an order that turned back waits for what undoes its steps before it is rejected without. Long
-/// enough for anyone who is alive; with `order.decide_ms` before it, an order is decided within a minute.
+/// How long an order that turned back waits until its steps are undone; after that it is rejected all the same. Every
+/// party that works answers in less; together with `order.decide_ms` an order is decided within a minute.
 const VOID_GRACE_MS: u64 = 5_000;
 /// The pause before a contended SKU is asked again: it doubles from the first to the last.
 const CONTENDED_FIRST_MS: u64 = 20;
@@ -35,7 +35,7 @@ impl State {
         let sound = is_sound(&placement);
         let mut draft = Draft::of(self, ctx);
         let decide_by = ctx.now.plus_ms(ctx.policy.order.decide_ms);
-        // A provider that may take long must not leave the stock without time.
+        // Stock has its time also where the provider may take long.
         let for_payment = ctx.policy.payment.timeout_ms.min(ctx.policy.order.decide_ms / 2);
         let reserve_by = ctx.now.plus_ms(ctx.policy.order.decide_ms - for_payment);
         draft.push(Event::Placed { placement, limits: Some(Limits { reserve_by, decide_by }) });
@@ -70,7 +70,7 @@ pub(super) fn number_candidate(order: OrderId, attempt: u32) -> OrderNumber {
     format!("{head}-{tail}").parse().expect("eight upper-case letters or digits and a dash are an order number")
 }
 
-/// What belongs to an order and `n` for ever.
+/// 128 bits that belong to an order and `n` for ever.
 fn seed(order: OrderId) -> RequestId {
     RequestId::of("order", &[&order.0.to_be_bytes()])
 }
@@ -193,7 +193,7 @@ impl<'a> Draft<'a> {
         self.push(Event::RefundAsked { refund, amount, reason, by_cancel: true });
     }
 
-    /// Takes an answer for what it is worth in the present state.
+    /// Judges an answer by the present state.
     pub(super) fn answered(&mut self, step: Step) {
         match step {
             Step::NumberClaimed { attempt } => {

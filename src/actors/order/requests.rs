@@ -27,7 +27,7 @@ impl State {
         let phase = self.phase();
         let mut draft = Draft::of(self, ctx);
         match phase {
-            // It has failed already, and only gives back what it holds.
+            // The order has failed already and only gives back what it holds.
             Phase::TurningBack => return Err(Rejection::WrongStatus { status: OrderStatus::Rejected }),
             Phase::Reserving | Phase::Authorising | Phase::Committing => {
                 draft.push(Event::CancelAsked { reason });

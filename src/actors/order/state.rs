@@ -42,7 +42,7 @@ pub struct Limits {
 /// A line whose SKU was contended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contention {
-    /// How often the SKU has said so: the number of the next question.
+    /// How often the SKU was contended; also the number of the next question.
     pub attempt: u32,
     pub again_at: Time,
 }

@@ -13,8 +13,8 @@ use crate::actors::entity::{Ctx, Decision, DecisionOf, Entity};
 use crate::actors::sku::types::Offer;
 use crate::actors::values::{ProductId, RequestId, Sku, Slug, StockBand, Time};
 
-/// So many slugs are tried with small numbers; then with large ones that nobody else is likely to try,
-/// so that a thousand products of one title do not queue up.
+/// So many slugs are tried with small numbers as suffixes. Then large numbers are tried, which no other product is
+/// likely to try, so that a thousand products of one title do not wait for each other.
 const SMALL_SUFFIXES: u32 = 5;
 
 /// What a change may be asked for.
@@ -62,7 +62,7 @@ impl State {
         self.update(if_version, Patch { status: Some(ProductStatus::Archived), ..Patch::default() }, ctx)
     }
 
-    /// What there is to change, when a change may begin.
+    /// The content that a change begins from, if one may begin.
     fn judge_change(&self, if_version: Option<u64>) -> Result<(ProductId, &Content, &Slug), Rejection> {
         if !self.settled() {
             return Err(Rejection::ChangeInProgress);
@@ -121,7 +121,7 @@ fn judge_variants(variants: &[NewVariant]) -> Result<(), Rejection> {
     }
 }
 
-/// What answers mean. To a change that is over, or never asked, they mean nothing.
+/// What answers mean. An answer that the present change does not wait for changes nothing.
 impl State {
     pub(super) fn slug_answered(&self, slug: &Slug, taken: bool) -> Vec<Event> {
         let asking = |pending: &&Pending| pending.slug_open && pending.draft.slug == *slug;

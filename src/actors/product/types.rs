@@ -198,7 +198,7 @@ coded_enum! {
     pub enum FollowUpKind { SetOffer = 1 "set_offer", ReleaseSku = 2 "release_sku", ReleaseSlug = 3 "release_slug" }
 }
 
-/// Something to tell after a change: `name` is the SKU or the slug.
+/// A request that follows from a change: to the SKU or the slug that `name` names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FollowUp {
     pub kind: FollowUpKind,
@@ -220,7 +220,7 @@ pub struct State {
     /// How many changes were started.
     pub changes: u64,
     pub pending: Option<Box<Pending>>,
-    /// What the last change still has to tell.
+    /// The follow-ups of the last change that are not answered yet.
     pub follow_ups: BTreeSet<FollowUp>,
     /// The outcome of the last change, when it was refused.
     pub last_refusal: Option<Box<Refusal>>,

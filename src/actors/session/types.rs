@@ -67,7 +67,7 @@ stored_enum! {
         (4, 1) => AlreadyStarted,
         /// Too many tokens were spent within the grace of one: 429.
         (5, 1) => TooManyRefreshes { limit: u32 },
-        /// The token presented is none of this session, or cannot be proven to have been. 401.
+        /// The token presented does not belong to this session, or nothing proves that it ever did. 401.
         (6, 1) => NeverGood,
     }
 }

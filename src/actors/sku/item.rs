@@ -19,7 +19,7 @@ pub struct Offer {
     pub seller: Option<UserId>,
 }
 
-/// What a line, a hold and a sold piece are of: a variant of a product, whatever its SKU comes to name later.
+/// The variant of a product that a line, a hold or a sold piece is of, whatever its SKU names later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
     pub product: ProductId,
@@ -32,7 +32,7 @@ impl Item {
         Item { product: offer.product, variant: Some(offer.variant) }
     }
 
-    /// Whether both are the same, as far as they say.
+    /// Whether both are the same. An item without a variant is the same as any variant of its product.
     pub fn is(&self, other: &Item) -> bool {
         let unsaid = self.variant.is_none() || other.variant.is_none();
         self.product == other.product && (unsaid || self.variant == other.variant)

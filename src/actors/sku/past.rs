@@ -86,14 +86,16 @@ impl Past {
         self.ledgers.iter().find_map(|ledger| ledger.reservations.get(order))
     }
 
-    /// Whose pieces come back, when the line they were sold under says so much: the newest that fits and has so many out.
+    /// The ledger to which returned pieces belong: the newest one that fits the line's item and has so many pieces
+    /// out.
     pub(super) fn variant_of(&self, item: &Item, quantity: Quantity) -> Option<VariantId> {
         let out = u64::from(quantity.get());
         let fits = |ledger: &&Ledger| item.is(&ledger.item) && ledger.pieces.out() >= out;
         self.ledgers.iter().rev().find(fits)?.item.variant
     }
 
-    /// Who is in the way of setting `next` aside: the oldest of as many as there may be, all with holds.
+    /// The ledger that keeps `next` from being set aside: the oldest one, if there are as many as there may be and all
+    /// have holds.
     pub(super) fn in_the_way_of(&self, next: &Ledger) -> Option<Item> {
         let full = next.is_open() && self.ledgers.len() >= PAST_MAX;
         let held = self.ledgers.iter().all(|ledger| !ledger.reservations.is_empty());

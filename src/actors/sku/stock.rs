@@ -34,7 +34,7 @@ impl State {
         Some(Ledger { item: self.item?, pieces: self.pieces(), reservations: self.reservations.clone() })
     }
 
-    /// Sets aside what there is.
+    /// Sets the present ledger aside.
     pub(super) fn start_anew(&mut self) {
         if let Some(ledger) = self.ledger() {
             self.past.set_aside(ledger);
@@ -124,8 +124,8 @@ impl State {
         Ok(self.banded(events, Reply::Reserved, available - requested, ctx))
     }
 
-    /// Why an order cannot have what it wants; all overdue holds are counted as `available`. Looks at holds of
-    /// younger orders only, and at no more than would have to go.
+    /// Why an order cannot have the pieces it wants, where `available` counts all overdue holds as free. Looks only at
+    /// the holds of younger orders, and only at as many as would make it fit.
     fn short(&self, order: OrderId, placed_at: Time, available: u64, requested: u64, now: Time) -> Rejection {
         let mut without_younger = available;
         for (_, hold) in self.reservations.younger_than((placed_at, order)).filter(|(_, hold)| hold.expires_at > now) {
@@ -166,8 +166,8 @@ impl State {
         self.banded(vec![Event::Restocked { order, quantity }], Reply::Restocked, available, ctx)
     }
 
-    /// Whether what comes back was sold from the present ledger. A line that does not know its variant may be of one
-    /// before: it is of the present one only when so much of that is out.
+    /// Whether returned pieces were sold from the present ledger. A line that does not know its variant may be of an
+    /// earlier one: it counts as the present one only if so many pieces of that are out.
     fn was_sold_here(&self, item: &Item, quantity: Quantity) -> bool {
         let enough_out = item.variant.is_some() || self.pieces().out() >= u64::from(quantity.get());
         enough_out && self.item.is_some_and(|present| item.is(&present))
@@ -184,7 +184,7 @@ impl State {
         self.banded(vec![Event::Expired { orders }], Reply::Noted, self.available() + freed, ctx)
     }
 
-    /// That the SKU is sold, as `item` if that is said.
+    /// Errors: the SKU is not sold, or not as `item` where that is given.
     pub(super) fn must_sell(&self, item: Option<&Item>) -> Result<(), Rejection> {
         let present = self.offer.as_ref().map(Item::of).ok_or(Rejection::Unknown)?;
         if item.is_none_or(|item| item.is(&present)) { Ok(()) } else { Err(Rejection::Unknown) }

@@ -43,7 +43,7 @@ impl State {
         })
     }
 
-    /// The keyring has taken note: who was to go has gone.
+    /// The keyring has taken note: an administrator who was to lose the role has lost it.
     pub(super) fn keyring_told(&self, number: u32) -> Vec<Event> {
         let Some(admin) = self.notified(number) else { return vec![] };
         let gone = self.roles_change.as_deref().filter(|_| !admin && self.is_resigning());
@@ -55,7 +55,7 @@ impl State {
     pub(super) fn keyring_refused(&self, number: u32) -> Vec<Event> {
         match self.notified(number) {
             Some(false) if self.is_resigning() => vec![Event::RolesRefused],
-            // Told after the fact, by a version that did not ask.
+            // The notice is of an older version, which gave the role up before it told the keyring.
             Some(_) => vec![Event::KeyringTold { number }],
             None => vec![],
         }

@@ -69,7 +69,7 @@ stored_enum! {
 
 stored_enum! {
     pub enum Reply {
-        /// It is as asked. What it has come to is in the state.
+        /// Done, or under way: the outcome is in the state.
         (1, 1) => Done,
     }
 }
@@ -141,7 +141,7 @@ pub struct Account {
     pub email: Email,
     pub name: Option<String>,
     pub password_hash: Secret<String>,
-    /// What tells the hash of which the present one is a renewal: who has proven that one has proven this one.
+    /// The mark of the hash that the present one renewed: whoever has proven the old hash has proven this one.
     pub renews: Option<RequestId>,
     pub roles: BTreeSet<Role>,
     pub created_at: Time,
@@ -154,7 +154,7 @@ impl Account {
     }
 }
 
-/// What tells a hash from any other, and is none.
+/// A mark that tells a hash from any other, and from which the hash cannot be computed.
 pub fn mark_of(hash: &Secret<String>) -> RequestId {
     RequestId::of("password hash", &[hash.0.as_bytes()])
 }

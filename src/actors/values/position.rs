@@ -1,4 +1,4 @@
-//! Where something stands in the journal, as a text that can be handed to somebody who does not look into it.
+//! A place in the journal as an opaque text that a client can hand on.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! How texts of people are spelt: one spelling for what looks the same, and nothing that does not show.
+//! How texts of people are spelt: one spelling for what looks the same, and no invisible characters.
 //!
 //! Unicode has several spellings of one letter (NFC takes one of them), and characters that show nothing and only
 //! change how their neighbours are shown or ordered. With them two names look alike and are not, or a page shows
