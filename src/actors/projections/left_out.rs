@@ -1,7 +1,7 @@
 //! Entities that could not be read when they changed, to be read again later. It is bounded: when it is full, everything
 //! is read again instead.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -29,21 +29,24 @@ pub(super) struct LeftOut {
 
 #[derive(Default)]
 struct Waiting {
-    keys: HashSet<EntityKey>,
+    /// The version to read at least, of each.
+    keys: HashMap<EntityKey, u64>,
     at: Option<Instant>,
     pause: Duration,
 }
 
 impl LeftOut {
-    /// Leaves an entity out for now. `passes`: the same read may well succeed soon.
-    pub fn put(&mut self, key: EntityKey, passes: bool, now: Instant) {
+    /// Leaves an entity out for now, which is to be read at this version at least. `passes`: the same read may well succeed
+    /// soon.
+    pub fn put(&mut self, key: EntityKey, version: u64, passes: bool, now: Instant) {
         if self.soon.keys.len() + self.later.keys.len() >= KEYS_MAX {
             self.all_at.get_or_insert(now + LATER_MAX);
             return;
         }
         let waiting = if passes { &mut self.soon } else { &mut self.later };
         let first = if passes { SOON } else { LATER_FIRST };
-        waiting.keys.insert(key);
+        let wanted = waiting.keys.entry(key).or_default();
+        *wanted = version.max(*wanted);
         if waiting.at.is_none() {
             waiting.pause = waiting.pause.max(first);
             waiting.at = Some(now + waiting.pause);
@@ -51,7 +54,7 @@ impl LeftOut {
     }
 
     /// Takes what is to be tried now.
-    pub fn take_due(&mut self, now: Instant) -> Vec<EntityKey> {
+    pub fn take_due(&mut self, now: Instant) -> Vec<(EntityKey, u64)> {
         let soon = self.soon.take_due(SOON, SOON, now);
         let later = self.later.take_due(LATER_FIRST, LATER_MAX, now);
         soon.into_iter().chain(later).collect()
@@ -69,7 +72,7 @@ impl LeftOut {
 }
 
 impl Waiting {
-    fn take_due(&mut self, first: Duration, longest: Duration, now: Instant) -> Vec<EntityKey> {
+    fn take_due(&mut self, first: Duration, longest: Duration, now: Instant) -> Vec<(EntityKey, u64)> {
         if self.keys.is_empty() {
             (self.at, self.pause) = (None, first);
             return Vec::new();
@@ -79,9 +82,7 @@ impl Waiting {
         }
         self.pause = (self.pause * 2).clamp(first, longest);
         self.at = Some(now + self.pause);
-        let due: HashSet<_> = self.keys.iter().take(TRIED_MAX).cloned().collect();
-        self.keys.retain(|key| !due.contains(key));
-        due.into_iter().collect()
+        self.keys.extract_if(|_, _| true).take(TRIED_MAX).collect()
     }
 }
 
@@ -96,37 +97,37 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_passes_is_tried_soon_and_the_rest_with_a_pause_that_grows() {
         let mut left_out = LeftOut::default();
-        left_out.put(key(1), true, Instant::now());
-        left_out.put(key(1), true, Instant::now());
-        left_out.put(key(2), false, Instant::now());
+        left_out.put(key(1), 3, true, Instant::now());
+        left_out.put(key(1), 2, true, Instant::now());
+        left_out.put(key(2), 0, false, Instant::now());
         assert!(left_out.take_due(Instant::now()).is_empty() && left_out.has_passing());
         tokio::time::advance(SOON).await;
-        assert_eq!(left_out.take_due(Instant::now()), [key(1)]);
+        assert_eq!(left_out.take_due(Instant::now()), [(key(1), 3)], "at the later version");
         assert!(!left_out.has_passing());
         let mut waited = SOON;
         for pause in [1, 2, 4, 8, 16, 30, 30] {
             tokio::time::advance(Duration::from_secs(pause) - waited).await;
             waited = Duration::ZERO;
-            assert_eq!(left_out.take_due(Instant::now()), [key(2)], "{pause}");
-            left_out.put(key(2), false, Instant::now());
+            assert_eq!(left_out.take_due(Instant::now()), [(key(2), 0)], "{pause}");
+            left_out.put(key(2), 0, false, Instant::now());
             assert!(left_out.take_due(Instant::now()).is_empty());
         }
         // Once none is left, the pause begins anew.
         tokio::time::advance(LATER_MAX).await;
-        assert_eq!(left_out.take_due(Instant::now()), [key(2)]);
+        assert_eq!(left_out.take_due(Instant::now()), [(key(2), 0)]);
         assert!(left_out.take_due(Instant::now()).is_empty());
-        left_out.put(key(3), false, Instant::now());
+        left_out.put(key(3), 0, false, Instant::now());
         tokio::time::advance(LATER_FIRST).await;
-        assert_eq!(left_out.take_due(Instant::now()), [key(3)]);
+        assert_eq!(left_out.take_due(Instant::now()), [(key(3), 0)]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn too_many_mean_that_everything_is_read_again_after_a_while() {
         let mut left_out = LeftOut::default();
-        (0..KEYS_MAX).for_each(|n| left_out.put(key(n), n % 2 == 0, Instant::now()));
+        (0..KEYS_MAX).for_each(|n| left_out.put(key(n), 0, n % 2 == 0, Instant::now()));
         tokio::time::advance(LATER_MAX).await;
         assert!(!left_out.is_all_due(Instant::now()));
-        left_out.put(key(KEYS_MAX), true, Instant::now());
+        left_out.put(key(KEYS_MAX), 0, true, Instant::now());
         assert!(!left_out.is_all_due(Instant::now()));
         assert_eq!(left_out.take_due(Instant::now()).len(), 2 * TRIED_MAX);
         tokio::time::advance(LATER_MAX).await;
