@@ -30,8 +30,9 @@ use crate::persistence::{Epoch, Refusal, Slot, SlotHead, StoreError};
 mod tests;
 
 const RENEW_EVERY: Duration = Duration::from_secs(1);
-/// A renewal takes no longer, so that one that hangs does not cost the lease: three fit into it.
-const RENEW_WITHIN: Duration = Duration::from_secs(1);
+/// A renewal takes no longer, so that one that hangs does not cost the lease: another fits into it. (And no less: a store
+/// that takes its time with each is no reason to stop.)
+const RENEW_WITHIN: Duration = Duration::from_millis(1_500);
 const AGAIN: Duration = Duration::from_millis(250);
 /// A store that cannot be asked for so long is not watched without a break: the count begins anew.
 const BREAK: Duration = Duration::from_millis(2_500);
