@@ -73,7 +73,7 @@ impl Protocol {
             let mine = self.plan.claims.iter().filter(|claim| claim.to == self.me.id).map(|claim| claim.slot);
             let is_free = |slot: &Slot| {
                 let is_owned = self.map.owner(*slot).is_some_and(|owner| !self.view.is_gone(owner));
-                !is_owned && self.map.is_certain(*slot) && !self.holdings.contains_key(slot)
+                !is_owned && self.map.is_shown(*slot) && !self.holdings.contains_key(slot)
             };
             slots.extend(mine.filter(is_free).map(|slot| (slot, self.map.epoch(slot), false)));
         }

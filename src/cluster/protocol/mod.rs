@@ -16,7 +16,8 @@
 //! 2. A lease counts from the *sending* of its renewal. Others wait for the whole lease from the *answer* that showed its
 //!    counter first to the *asking* of the last; a gap in their own reads or renewals begins the count anew.
 //! 3. A read shows the slots as they were *before* the nodes. A node that is back renews before it claims, so whoever sees the
-//!    epoch that it raised also sees that it lives.
+//!    epoch that it raised also sees that it lives. And a slot is only claimed from a node that is lost where the same read has shown
+//!    both.
 //! 4. What the store has answered, or shown in a read that began after the last news of a slot, is certain; what a peer says is
 //!    good for finding the way. Only what is certain is claimed.
 //! 5. After an unknown outcome the slot serves nothing. The next read says whose it is; where it is this node's, it is claimed,

@@ -76,6 +76,8 @@ pub struct SlotMap {
     entries: Vec<Entry>,
     /// The number that the next read will have.
     next_read: u64,
+    /// The number of the read that was taken in last.
+    last_read: u64,
 }
 
 /// What a row of the table has changed.
@@ -87,7 +89,7 @@ pub struct Changed {
 
 impl SlotMap {
     pub fn new(slots: u16) -> SlotMap {
-        SlotMap { entries: vec![Entry::default(); usize::from(slots)], next_read: 1 }
+        SlotMap { entries: vec![Entry::default(); usize::from(slots)], next_read: 1, last_read: 0 }
     }
 
     pub fn len(&self) -> usize {
@@ -117,6 +119,13 @@ impl SlotMap {
     /// Whether the store itself has said so, and nothing since has made it doubtful.
     pub fn is_certain(&self, slot: Slot) -> bool {
         self.entries.get(usize::from(slot)).is_some_and(|entry| entry.is_confirmed)
+    }
+
+    /// Whether the last read has shown the entry as it is, and not an answer that came while it was on its way. That read also
+    /// said which nodes are lost: a node that it showed as lost may be back, and have gained the slot since.
+    pub fn is_shown(&self, slot: Slot) -> bool {
+        let entry = self.entries.get(usize::from(slot));
+        entry.is_some_and(|entry| entry.is_confirmed && entry.since_read <= self.last_read)
     }
 
     /// The number for a read that begins now.
@@ -157,6 +166,7 @@ impl SlotMap {
     /// A row, as this read shows it. The store has the last word, also where its epoch is lower (it may have lost its last
     /// changes in a fail-over); unless the read began before what the entry says was learned.
     pub fn read(&mut self, number: u64, slot: Slot, row: &SlotView) -> Option<Changed> {
+        self.last_read = self.last_read.max(number);
         let entry = self.entries.get_mut(usize::from(slot))?;
         if number < entry.since_read {
             return None;
@@ -185,6 +195,19 @@ mod tests {
         assert_eq!(judge(&peer("c"), 4, 2), Verdict::NotOwner { owner: NodeId::of("c"), epoch: 5 }, "two hops at most");
         assert_eq!(judge(&Route::Park { epoch: 5 }, 5, 1), Verdict::Park);
         assert_eq!(judge(&Route::Park { epoch: 5 }, 6, 1), Verdict::ParkAndRead);
+    }
+
+    #[test]
+    fn what_was_learned_while_a_read_was_on_its_way_is_not_shown_by_it() {
+        let a = NodeId::of("a");
+        let mut map = SlotMap::new(1);
+        let early = map.begin_read();
+        map.learn(0, &a, 4);
+        map.read(early, 0, &SlotView::default());
+        assert!(map.is_certain(0) && !map.is_shown(0));
+        let late = map.begin_read();
+        map.read(late, 0, &SlotView { owner: Some(a), epoch: 4 });
+        assert!(map.is_shown(0));
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::cluster::protocol::types::{Place, Slot, WishChange, Wishes};
 const LEASE_MS: u64 = 2_000;
 const CHAOS_MS: i64 = 60_000;
 const QUIET_MS: i64 = 40_000;
+/// Seeds that have found something. 692: a node was lost by a read that began before it came back and was given a slot.
+const FOUND: [u64; 1] = [692];
 
 struct Run {
     world: World,
@@ -268,7 +270,7 @@ fn clusters_come_through_whatever_goes_wrong() {
     }
     let mut counts = std::collections::BTreeMap::new();
     let (mut served, mut late) = (0, 0);
-    for seed in 0..setting("SOUK_SIM_SEEDS").unwrap_or(16) {
+    for seed in FOUND.into_iter().chain(0..setting("SOUK_SIM_SEEDS").unwrap_or(16)) {
         let world = run(seed, None, false);
         assert_eq!(world.violations.first(), None, "SOUK_SIM_SEED={seed}");
         served += world.chaos.0;
