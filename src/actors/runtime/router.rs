@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::RwLock;
 use ractor::ActorRef;
 
-use super::envelope::Envelope;
+use super::envelope::{Envelope, Reply, Wait};
 use super::marks::Marks;
 use super::slot::SlotShared;
 use super::slot::message::SlotMessage;
@@ -51,6 +51,11 @@ impl Router {
         if self.slots[slot].deliver(envelope, &*self.lease, &self.metrics) {
             self.cast(slot, SlotMessage::Poke);
         }
+    }
+
+    /// The entity as its slot shows it, if it does.
+    pub fn shown(&self, key: &EntityKey, wait: Wait) -> Option<Reply> {
+        self.slots[usize::from(self.slot_of(key))].shown(key, wait, &*self.lease)
     }
 
     pub(in crate::actors) fn cast(&self, slot: usize, message: SlotMessage) {

@@ -92,6 +92,10 @@ pub fn word<T: std::str::FromStr>(filter: &Filter<impl FilterName>) -> Result<T>
 
 /// Reads entities, a bounded number at once; in the order of `ids`.
 pub async fn read_all<K: Kind>(edge: &Edge, ids: Vec<K::Id>, deadline: Instant) -> Result<Vec<View<K>>> {
+    // As it mostly is, and then nothing has to be waited for.
+    if let Some(views) = ids.iter().map(|id| edge.client.shown::<K>(id)).collect() {
+        return Ok(views);
+    }
     let reads = ids.into_iter().map(|id| async move { edge.client.read::<K>(&id, deadline).await });
     Ok(stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await?)
 }

@@ -1,6 +1,6 @@
 //! Where a node's mutations bite: on what goes into a slot, and on what comes out of it.
 
-use souk::actors::runtime::envelope::{Body, Envelope, ReplyTo};
+use souk::actors::runtime::envelope::{Body, Envelope};
 use souk::actors::runtime::slot::message::{Back, SlotMessage};
 use souk::actors::runtime::slot::output::Output;
 use souk::actors::runtime::slot::question::Question;
@@ -75,16 +75,12 @@ impl Node {
 
     /// Answers a read with the first that its slot has ever shown, if that is the mutation.
     pub(super) fn show_stale(&self, envelope: Envelope) -> Option<Envelope> {
-        let spoils = self.mutation == Some(Mutation::ViewNotHidden) && self.lease.is_valid();
-        if !spoils || !matches!(envelope.body, Body::Read { .. }) {
+        let Body::Read { wait } = envelope.body else { return Some(envelope) };
+        if self.mutation != Some(Mutation::ViewNotHidden) || !self.lease.is_valid() {
             return Some(envelope);
         }
-        let (reply, mut shown) = ReplyTo::channel();
-        let body = envelope.body.clone();
-        let asked = Envelope { reply, ..Envelope::internal(envelope.key.clone(), envelope.slot, body) };
-        self.shared(envelope.slot).read(asked);
         let mut stale = self.stale.lock();
-        if let Ok(Ok(shown)) = shown.try_recv() {
+        if let Some(shown) = self.shared(envelope.slot).shown(&envelope.key, wait, &*self.lease) {
             stale.entry(envelope.key.clone()).or_insert(shown);
         }
         match stale.get(&envelope.key) {

@@ -137,6 +137,14 @@ impl Client {
         self.send_wanting(key, request, caller, body, deadline, want_state).await
     }
 
+    /// The entity as it is now, if its slot shows it: without waiting.
+    pub fn shown<K: Kind>(&self, id: &K::Id) -> Option<View<K>> {
+        let key = key_of::<K>(id);
+        let reply = self.router.shown(&key, Wait::Durable)?;
+        let view = view::<K>(reply.version, reply.at, reply.state?).ok()?;
+        Some(View { position: self.position(&key, reply.seq), ..view })
+    }
+
     /// The entity as it is now.
     pub async fn read<K: Kind>(&self, id: &K::Id, deadline: Instant) -> Result<View<K>, AskError> {
         self.read_when::<K>(id, Wait::Durable, deadline).await
@@ -148,9 +156,11 @@ impl Client {
     }
 
     async fn read_when<K: Kind>(&self, id: &K::Id, wait: Wait, deadline: Instant) -> Result<View<K>, AskError> {
-        let body = Body::Read { wait };
         let key = key_of::<K>(id);
-        let reply = self.send(key.clone(), RequestId::default(), Caller::System, body, deadline).await?;
+        let reply = match self.router.shown(&key, wait) {
+            Some(reply) => reply,
+            None => self.send(key.clone(), RequestId::default(), Caller::System, Body::Read { wait }, deadline).await?,
+        };
         let position = self.position(&key, reply.seq);
         let view = match reply.state {
             Some(state) => view::<K>(reply.version, reply.at, state),

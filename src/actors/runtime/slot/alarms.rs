@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use hashlink::DefaultHashBuilder;
+
 use crate::persistence::{EntityKey, WakeRow};
 
 /// Rows read at once.
@@ -13,7 +15,7 @@ const KEPT_MAX: usize = 4 * PAGE;
 #[derive(Default)]
 pub struct Alarms {
     due: BTreeMap<(i64, EntityKey), ()>,
-    rows: HashMap<EntityKey, i64>,
+    rows: HashMap<EntityKey, i64, DefaultHashBuilder>,
     /// Every row up to and including this one is in memory; `None`: all rows are.
     horizon: Option<(i64, EntityKey)>,
     /// A page is being read: what is set meanwhile is kept whatever its time, since the page may miss it.

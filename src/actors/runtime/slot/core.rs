@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use hashlink::LinkedHashMap;
+use hashlink::{DefaultHashBuilder, LinkedHashMap};
 
 use super::SlotShared;
 use super::memory::Holding;
@@ -35,8 +35,8 @@ struct Fault {
 
 pub struct SlotCore {
     residents: LinkedHashMap<EntityKey, Resident>,
-    loading: HashMap<EntityKey, VecDeque<Envelope>>,
-    faults: HashMap<EntityKey, Fault>,
+    loading: HashMap<EntityKey, VecDeque<Envelope>, DefaultHashBuilder>,
+    faults: HashMap<EntityKey, Fault, DefaultHashBuilder>,
     /// Answers to what entities in memory owed, as they came in this turn: those of one entity are judged together.
     answers: LinkedHashMap<EntityKey, Vec<Envelope>>,
     holding: Holding,
@@ -53,8 +53,8 @@ impl SlotCore {
         shared.set_durable_seq(head.seq);
         let mut core = SlotCore {
             residents: LinkedHashMap::new(),
-            loading: HashMap::new(),
-            faults: HashMap::new(),
+            loading: HashMap::default(),
+            faults: HashMap::default(),
             answers: LinkedHashMap::new(),
             holding: Holding::new(common.memory.clone()),
             owed_next: Some(None),

@@ -54,7 +54,7 @@ pub use resident::Resident;
 pub use state::Common;
 pub use views::Views;
 
-use super::envelope::{AskError, Body, Envelope, Residence};
+use super::envelope::{AskError, Body, Envelope, Reply, Residence, Wait};
 use crate::actors::kinds::Kinds;
 use crate::cluster::Lease;
 use crate::metrics::Metrics;
@@ -87,31 +87,27 @@ impl SlotShared {
             restarts: AtomicU32::new(0),
         })
     }
-    /// Answers a read with what the slot shows, if it does; else gives the message back, for the slot. To be
-    /// asked under a valid lease only.
-    pub fn read(&self, envelope: Envelope) -> Option<Envelope> {
-        let shown = match envelope.body {
-            Body::Read { wait } => self.views.read(&envelope.key, wait),
-            _ => None,
-        };
-        match shown {
-            Some(reply) => envelope.reply.send(Ok(reply)),
-            None => return Some(envelope),
-        }
-        None
+    /// The entity as the slot shows it, if it does and the reader may have it.
+    pub fn shown(&self, key: &EntityKey, wait: Wait, lease: &dyn Lease) -> Option<Reply> {
+        if lease.is_valid() { self.views.read(key, wait) } else { None }
     }
     /// Takes a message in, or answers it: a read with what the slot shows, anything with why it cannot be. Says
     /// whether the slot has to be poked.
     pub fn deliver(&self, envelope: Envelope, lease: &dyn Lease, metrics: &Metrics) -> bool {
-        let envelope = if lease.is_valid() { self.read(envelope) } else { Some(envelope) };
-        match envelope.map(|envelope| self.inbox.push(envelope)) {
-            None | Some(Pushed::Quiet) => {}
-            Some(Pushed::Poke) => return true,
-            Some(Pushed::Full(envelope)) => {
+        if let Body::Read { wait } = envelope.body
+            && let Some(reply) = self.shown(&envelope.key, wait, lease)
+        {
+            envelope.reply.send(Ok(reply));
+            return false;
+        }
+        match self.inbox.push(envelope) {
+            Pushed::Quiet => {}
+            Pushed::Poke => return true,
+            Pushed::Full(envelope) => {
                 metrics.busy.inc();
                 envelope.reply.send(Err(AskError::Busy { retry_after_ms: 100 }));
             }
-            Some(Pushed::Closed(envelope)) => envelope.reply.send(Err(AskError::Unavailable)),
+            Pushed::Closed(envelope) => envelope.reply.send(Err(AskError::Unavailable)),
         }
         false
     }

@@ -5,8 +5,8 @@
 //! What is shown is durable and the newest there is: the slot alone shows, hides and changes, so a reader
 //! who comes after an acknowledged write never finds the state before it.
 //!
-//! A node whose lease has lapsed must not answer from here ([`super::SlotShared::read`] is asked under a valid
-//! lease only), and a slot that ends its generation or is given away hides everything.
+//! A node whose lease has lapsed must not answer from here ([`super::SlotShared::shown`] looks), and a slot that
+//! ends its generation or is given away hides everything.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
