@@ -220,23 +220,22 @@ where
     F: Future<Output = std::result::Result<Response, Infallible>>,
 {
     let mut handling = pin!(AssertUnwindSafe(handling).catch_unwind());
-    let attended = async {
-        match admitted {
-            Some(admitted) => {
-                let node = (&edge.admission.waiting, &*edge.metrics);
-                waiting::attended(node, &context.wait, || context.caller(), handling, admitted).await
-            }
-            None => Some(handling.as_mut().await),
+    let at_most = Duration::from_millis(edge.config.http.handler_timeout_ms);
+    let handled = match admitted {
+        Some(admitted) => {
+            let node = (&edge.admission.waiting, &*edge.metrics);
+            waiting::attended(node, &context.wait, || context.caller(), handling, admitted, at_most).await
         }
+        None => tokio::time::timeout(at_most, handling.as_mut()).await.ok(),
     };
-    match tokio::time::timeout(Duration::from_millis(edge.config.http.handler_timeout_ms), attended).await {
-        Ok(Some(Ok(Ok(response)))) => Ok(response),
-        Ok(Some(Err(_))) => {
+    match handled {
+        Some(Ok(Ok(response))) => Ok(response),
+        Some(Err(_)) => {
             // The panic hook has written its message to standard error. The caller does not see it.
             edge.metrics.http_panics.inc();
             Err(Code::Internal.into())
         }
-        Ok(None) | Err(_) => Err(Code::DeadlinePassed.into()),
+        None => Err(Code::DeadlinePassed.into()),
     }
 }
 

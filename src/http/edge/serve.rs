@@ -13,6 +13,9 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Request;
 use axum::response::Response;
+use futures::future::Either;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
@@ -86,10 +89,7 @@ pub async fn serve(listener: TcpListener, edge: Edge, shutdown: CancellationToke
         let (metrics, pressed) = (edge.metrics.clone(), pressed.clone());
         tokio::spawn(async move {
             metrics.http_connections.inc();
-            tokio::select! {
-                () = attend(connection, &activity, pressed.clone()) => {}
-                () = activity.must_go(pressed) => tracing::debug!("idle connection cut off"),
-            }
+            attend(connection, &activity, pressed).await;
             metrics.http_connections.dec();
             drop(place);
         });
@@ -105,6 +105,14 @@ pub async fn serve(listener: TcpListener, edge: Edge, shutdown: CancellationToke
     }
 }
 
+/// What is wanted of a connection while it runs.
+enum Wanted {
+    /// No request after the one that runs: the server stops.
+    NoMore,
+    /// Its place: nothing is going on.
+    Place,
+}
+
 /// Runs a connection to its end; when the server stops, to the end of the request that runs.
 async fn attend<S, F>(
     mut connection: http1::Connection<Stream, S>,
@@ -114,16 +122,26 @@ async fn attend<S, F>(
     S: HttpService<Incoming, ResBody = Body, Error = Infallible, Future = F> + Unpin,
     F: Future<Output = Result<Response, Infallible>>,
 {
-    let stopping = async {
+    let place = activity.must_go(pressed.clone()).map(|()| Wanted::Place);
+    let stopping = async move {
         if pressed.wait_for(|pressure| *pressure == Pressure::Stopping).await.is_err() {
             std::future::pending::<()>().await;
         }
+        Wanted::NoMore
     };
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = stopping => {
-            std::pin::Pin::new(&mut connection).graceful_shutdown();
-            (&mut connection).await
+    // These are looked at when they have something to say, and not with every byte that comes or goes.
+    let mut wanted = FuturesUnordered::from_iter([Either::Left(place), Either::Right(stopping)]);
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = &mut connection => break ended,
+            Some(wanted) = wanted.next() => match wanted {
+                Wanted::NoMore => std::pin::Pin::new(&mut connection).graceful_shutdown(),
+                Wanted::Place => {
+                    tracing::debug!("idle connection cut off");
+                    return;
+                }
+            },
         }
     };
     let Err(error) = ended else { return };

@@ -11,13 +11,33 @@ use std::borrow::Cow;
 use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
 
+/// Bytes that need no encoding in a path, and in a query.
+static PATH: [bool; 256] = table(b"-._~/!$&'()*+,;=:@");
+static UNRESERVED: [bool; 256] = table(b"-._~");
+
+/// Letters, digits and these.
+const fn table(others: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
+}
+
 /// The target in its one spelling; `None` where it is so already, or malformed.
 pub fn respelt(uri: &Uri) -> Option<Uri> {
-    if is_malformed(uri) {
+    if is_plain(uri) || is_malformed(uri) {
         return None;
     }
-    let path = rewritten(uri.path(), |byte| is_unreserved(byte) || b"/!$&'()*+,;=:@".contains(&byte), true);
-    let query = uri.query().map(|query| rewritten(query, is_unreserved, false));
+    let path = rewritten(uri.path(), &PATH, true);
+    let query = uri.query().map(|query| rewritten(query, &UNRESERVED, false));
     if matches!(path, Cow::Borrowed(_)) && !matches!(query, Some(Cow::Owned(_))) {
         return None;
     }
@@ -30,8 +50,18 @@ pub fn respelt(uri: &Uri) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
+/// Whether there is nothing that could be spelt otherwise, as in nearly every request.
+fn is_plain(uri: &Uri) -> bool {
+    let is_in_query = |byte: &u8| *byte != b'%' && byte.is_ascii();
+    uri.path().bytes().all(|byte| PATH[usize::from(byte)])
+        && uri.query().is_none_or(|query| query.as_bytes().iter().all(is_in_query))
+}
+
 /// Whether a percent sign stands without its two digits.
 pub fn is_malformed(uri: &Uri) -> bool {
+    if is_plain(uri) {
+        return false;
+    }
     let torn = |text: &str| text.split('%').skip(1).any(|rest| decoded(rest.as_bytes()).is_none());
     torn(uri.path()) || uri.query().is_some_and(torn)
 }
@@ -42,16 +72,10 @@ fn decoded(digits: &[u8]) -> Option<u8> {
     Some(digit(0)? << 4 | digit(1)?)
 }
 
-fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
-}
-
 /// A well-formed text with the bytes that are `plain` decoded. Those that are not are encoded if the text had them
 /// encoded, or if `strictly`.
-fn rewritten(text: &str, plain: fn(u8) -> bool, strictly: bool) -> Cow<'_, str> {
-    if text.bytes().all(|byte| byte != b'%' && (plain(byte) || (!strictly && byte.is_ascii()))) {
-        return Cow::Borrowed(text);
-    }
+fn rewritten<'a>(text: &'a str, plain: &[bool; 256], strictly: bool) -> Cow<'a, str> {
+    let plain = |byte: u8| plain[usize::from(byte)];
     let mut written = String::with_capacity(text.len());
     let mut bytes = text.as_bytes();
     while let [first, rest @ ..] = bytes {

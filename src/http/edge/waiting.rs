@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::config::Http;
 use crate::http::request::wait_notice::WaitNotice;
@@ -131,22 +131,39 @@ enum Turn<T> {
 }
 
 /// Runs a handler on the place that it was admitted to, for as long as it works. `caller` names the caller, for the
-/// bound per caller. `None`: the handler was given up because its place was needed.
+/// bound per caller. `None`: the handler was given up because its place was needed, or because it took longer than
+/// `at_most`.
 pub async fn attended<F: Future, P>(
+    node: (&Waiting, &Metrics),
+    wait: &WaitNotice,
+    caller: impl Fn() -> String,
+    mut handling: Pin<&mut F>,
+    place: P,
+    at_most: Duration,
+) -> Option<F::Output> {
+    let began = Instant::now();
+    // One timer for a request that only computes, as nearly all do.
+    let is_aside = match while_it_works(&mut handling, wait, began + at_most.min(WORKS_AT_MOST)).await {
+        Turn::Done(output) => return Some(output),
+        Turn::Aside => true,
+        Turn::Waits => false,
+    };
+    let waits = while_it_waits(node, wait, caller, handling, place, is_aside);
+    timeout_at(began + at_most, waits).await.ok().flatten()
+}
+
+async fn while_it_waits<F: Future, P>(
     (waiting, metrics): (&Waiting, &Metrics),
     wait: &WaitNotice,
     caller: impl Fn() -> String,
     mut handling: Pin<&mut F>,
     place: P,
+    is_aside: bool,
 ) -> Option<F::Output> {
-    match while_it_works(&mut handling, wait).await {
-        Turn::Done(output) => return Some(output),
-        Turn::Aside => {
-            drop(place);
-            let _counted = Counted::new(metrics);
-            return Some(handling.await);
-        }
-        Turn::Waits => {}
+    if is_aside {
+        drop(place);
+        let _counted = Counted::new(metrics);
+        return Some(handling.await);
     }
     let caller = caller();
     let mut parked = waiting.park(&caller);
@@ -171,8 +188,8 @@ pub async fn attended<F: Future, P>(
     Some(handling.await)
 }
 
-async fn while_it_works<F: Future>(handling: &mut Pin<&mut F>, wait: &WaitNotice) -> Turn<F::Output> {
-    let mut at_most = pin!(sleep_until(Instant::now() + WORKS_AT_MOST));
+async fn while_it_works<F: Future>(handling: &mut Pin<&mut F>, wait: &WaitNotice, until: Instant) -> Turn<F::Output> {
+    let mut at_most = pin!(sleep_until(until));
     let mut decides = false;
     poll_fn(|context| {
         if let Poll::Ready(output) = handling.as_mut().poll(context) {
@@ -252,7 +269,8 @@ mod tests {
                 }
                 "what is known"
             });
-            attended((&admission.waiting, &metrics), &wait, || caller.to_owned(), handling, admitted).await
+            let node = (&admission.waiting, &*metrics);
+            attended(node, &wait, || caller.to_owned(), handling, admitted, Duration::from_secs(60)).await
         });
         tokio::time::sleep(WORKS_AT_MOST + Duration::from_millis(1)).await;
         task
@@ -305,6 +323,24 @@ mod tests {
         second.await.expect_err("its caller has gone");
         assert_eq!(metrics.http_parked.get(), 0);
         assert!(admission.waiting.places.lock().by_caller.is_empty(), "nothing is kept of who has gone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_attended_for_longer_than_may_be() {
+        let (admission, metrics) = (admission(1, 1), Arc::new(Metrics::new()));
+        let waiting = [
+            waits(&admission, &metrics, "ada", Kind::Plain).await,
+            waits(&admission, &metrics, "ada", Kind::Turn).await,
+        ];
+        for task in waiting {
+            assert_eq!(task.await.expect("no panic"), None);
+        }
+        let (node, wait, began) = ((&admission.waiting, &*metrics), WaitNotice::default(), Instant::now());
+        let handling = pin!(std::future::pending::<()>());
+        let (caller, at_most) = (|| "eve".to_owned(), WORKS_AT_MOST / 2);
+        assert_eq!(attended(node, &wait, caller, handling, (), at_most).await, None);
+        assert_eq!(began.elapsed(), at_most, "also where that is less than it may work");
+        assert_eq!(metrics.http_parked.get(), 0);
     }
 
     #[tokio::test(start_paused = true)]
