@@ -122,6 +122,7 @@ pub struct Inner {
     pub limiter: Arc<dyn limits::Limiter>,
     pub admission: edge::admission::Admission,
     pub bodies: edge::arrival::Allowance,
+    pub rendered_products: shop::products::rendered::RenderedProducts,
     /// Strict-Transport-Security, where it is to be sent.
     pub hsts: Option<HeaderValue>,
 }
@@ -157,6 +158,7 @@ impl Edge {
             limiter,
             admission: edge::admission::Admission::new(&config.http),
             bodies: edge::arrival::Allowance::new(&config.http),
+            rendered_products: shop::products::rendered::RenderedProducts::new(config.http.rendered_max_bytes),
             hsts,
             client,
             projections,

@@ -26,6 +26,7 @@ use crate::http::request::lists::{self, PageParameters, PositionHeader};
 use crate::http::request::patience;
 use crate::http::request::query::{List, Listing, Page};
 use crate::http::shop::categories::stale;
+use crate::http::shop::products::rendered::RenderedProduct;
 use crate::http::shop::products::view::{self as product, ProductView};
 use crate::http::shop::products::{self, ProductFilter};
 use crate::http::{Edge, Path, Read, Reply, Write};
@@ -54,7 +55,7 @@ pub async fn list(
     staff: Staff,
     list: List<AllProducts>,
     read: Read,
-) -> Result<Reply<Page<ProductView>>> {
+) -> Result<Reply<Page<RenderedProduct>>> {
     let query = products::query(&edge, &list)?;
     let seller = if staff.is_admin() { query.seller } else { Some(staff.0.user) };
     products::page(&edge, &list, ProductQuery { seller, ..query }, read.deadline).await
@@ -69,7 +70,7 @@ pub async fn get(
     staff: Staff,
     Path(place): Path<IdOrSlug<ProductId>>,
     read: Read,
-) -> Result<Reply<ProductView>> {
+) -> Result<Reply<RenderedProduct>> {
     let view = own(&edge, &staff, place, read.deadline).await?;
     products::show(&edge, &view.state, read.deadline).await
 }
@@ -118,7 +119,7 @@ pub async fn create(
     State(edge): State<Edge>,
     staff: Staff,
     write: Write<NewProductBody>,
-) -> Result<Reply<ProductView>> {
+) -> Result<Reply<RenderedProduct>> {
     let id = ProductId::derived(&write.request, 0);
     let NewProductBody { title, slug, description, category_ids, attributes, status, variants } = write.body.clone();
     let product = NewProduct {
@@ -138,11 +139,8 @@ pub async fn create(
     let command = |_| Command::Create { product: Box::new(product.clone()) };
     let (view, replayed) = settle(&edge, &write, id, IfMatch::Absent, command).await?;
     let shown = products::view(&edge, &view.state, write.deadline).await?;
-    let version = shown.version;
-    Ok(Reply::created(format!("/v1/admin/products/{id}"), shown)
-        .version_of_whole(version)
-        .position(view.position)
-        .replayed(replayed))
+    let tag = shown.tag().to_owned();
+    Ok(Reply::created(format!("/v1/admin/products/{id}"), shown).tag(tag).position(view.position).replayed(replayed))
 }
 
 #[derive(Clone, Deserialize, ToSchema)]
@@ -181,7 +179,7 @@ pub async fn change(
     staff: Staff,
     Path(place): Path<IdOrSlug<ProductId>>,
     mut write: Write<PatchProduct>,
-) -> Result<Reply<ProductView>> {
+) -> Result<Reply<RenderedProduct>> {
     write.must_match()?;
     let id = own_id(&edge, &staff, place, &write).await?;
     let body = write.body.clone();
@@ -214,7 +212,7 @@ pub async fn archive(
     staff: Staff,
     Path(place): Path<IdOrSlug<ProductId>>,
     mut write: Write<Nothing>,
-) -> Result<Reply<ProductView>> {
+) -> Result<Reply<RenderedProduct>> {
     write.must_match()?;
     let id = own_id(&edge, &staff, place, &write).await?;
     let wanted = std::mem::take(&mut write.if_match);

@@ -29,9 +29,10 @@ pub struct Reply<T> {
 /// How far the journal was when what was asked for was done.
 pub const SOUK_POSITION: HeaderName = HeaderName::from_static("souk-position");
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Tag {
     None,
+    Known(String),
     /// The body shows one entity at this version.
     Version(u64),
     /// The body shows other entities too: its hash is part of the tag.
@@ -68,6 +69,10 @@ impl<T: Serialize> Reply<T> {
     /// `ETag: "v17-HASH"`: for a body that shows data of other entities too.
     pub fn version_of_whole(self, version: u64) -> Reply<T> {
         Reply { tag: Tag::VersionAndBody(version), ..self }
+    }
+    /// An entity tag that is known already; see [`tag_of_whole`].
+    pub fn tag(self, tag: String) -> Reply<T> {
+        Reply { tag: Tag::Known(tag), ..self }
     }
     /// An entity tag for a body without a version, such as a list.
     pub fn tagged(self) -> Reply<T> {
@@ -137,13 +142,22 @@ impl<T: Serialize> IntoResponse for Reply<T> {
 }
 
 fn tag_of(tag: Tag, body: &[u8]) -> Option<String> {
-    let hash = || data_encoding::HEXLOWER.encode(&Sha256::digest(body)[..8]);
     match tag {
         Tag::None => None,
+        Tag::Known(tag) => Some(tag),
         Tag::Version(version) => Some(format!("\"v{version}\"")),
-        Tag::VersionAndBody(version) => Some(format!("\"v{version}-{}\"", hash())),
-        Tag::Body => Some(format!("\"{}\"", hash())),
+        Tag::VersionAndBody(version) => Some(tag_of_whole(version, body)),
+        Tag::Body => Some(format!("\"{}\"", hash_of(body))),
     }
+}
+
+/// `"v17-HASH"`, the entity tag of a body that shows an entity at a version, and data of others.
+pub fn tag_of_whole(version: u64, body: &[u8]) -> String {
+    format!("\"v{version}-{}\"", hash_of(body))
+}
+
+fn hash_of(body: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(&Sha256::digest(body)[..8])
 }
 
 #[cfg(test)]

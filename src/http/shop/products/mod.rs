@@ -1,6 +1,8 @@
 //! The catalogue as customers see it: published products, by list, id and slug.
 
+pub mod rendered;
 pub mod view;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -21,6 +23,7 @@ use crate::http::request::extract::IdOrSlug;
 use crate::http::request::lists::{self, PageParameters, PositionHeader};
 use crate::http::request::query::{List, Listing, Page};
 use crate::http::{Edge, Path, Read, Reply};
+use rendered::RenderedProduct;
 use view::ProductView;
 
 filters! {
@@ -62,7 +65,7 @@ const BATCH_MAX: usize = 100;
         ("filter[created_at]" = Option<String>, Query, description = "A time; also [gte], [gt], [lte], [lt]"),
         ("filter[seller_id]" = Option<String>, Query)),
     responses((status = 200, body = Page<ProductView>), outcomes::BadQuery))]
-pub async fn list(State(edge): State<Edge>, list: List<Products>, read: Read) -> Result<Reply<Page<ProductView>>> {
+pub async fn list(State(edge): State<Edge>, list: List<Products>, read: Read) -> Result<Reply<Page<RenderedProduct>>> {
     if let Some(ids) = list.parameter("ids") {
         return batch(&edge, &list, ids, read.deadline).await;
     }
@@ -79,7 +82,7 @@ pub async fn get(
     State(edge): State<Edge>,
     Path(place): Path<IdOrSlug<ProductId>>,
     read: Read,
-) -> Result<Reply<ProductView>> {
+) -> Result<Reply<RenderedProduct>> {
     match find(&edge, place.clone(), read.deadline).await? {
         Some(view) if is_published(&view) => show(&edge, &view.state, read.deadline).await,
         Some(_) => Err(Code::NotFound.into()),
@@ -105,7 +108,12 @@ fn is_published(view: &View<Product>) -> bool {
 }
 
 /// The products named by `ids` that exist, in this order.
-async fn batch(edge: &Edge, list: &List<Products>, ids: &str, deadline: Instant) -> Result<Reply<Page<ProductView>>> {
+async fn batch(
+    edge: &Edge,
+    list: &List<Products>,
+    ids: &str,
+    deadline: Instant,
+) -> Result<Reply<Page<RenderedProduct>>> {
     let invalid = |why: &str| Problem::new(Code::InvalidParameter).detail(format!("ids: {why}."));
     let names: Vec<&str> = ids.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     if names.len() > BATCH_MAX {
@@ -172,7 +180,7 @@ pub async fn page<L: Listing>(
     list: &List<L>,
     query: ProductQuery,
     deadline: Instant,
-) -> Result<Reply<Page<ProductView>>> {
+) -> Result<Reply<Page<RenderedProduct>>> {
     lists::caught_up_to(edge, Model::Catalogue, &list.positions).await;
     let found = edge.projections.catalogue.find(&query).await;
     let next = found.next.map(|position| serde_json::to_string(&position)).transpose();
@@ -211,28 +219,28 @@ async fn led_to(edge: &Edge, place: IdOrSlug<ProductId>, deadline: Instant) -> R
     }
 }
 
-/// A product as it is shown.
-pub async fn view(edge: &Edge, state: &ProductState, deadline: Instant) -> Result<ProductView> {
+/// A product as it is shown. Its stock bands are the SKUs', so the tag is one of the whole.
+pub async fn view(edge: &Edge, state: &Arc<ProductState>, deadline: Instant) -> Result<RenderedProduct> {
     let categories = categories_of(edge, named_by(state), deadline).await?;
-    ProductView::of(state, categories.as_deref()).ok_or_else(|| Code::NotFound.into())
+    edge.rendered_products.of(state, categories.as_ref()).ok_or_else(|| Code::NotFound.into())
 }
 
-/// The answer that shows a product. Its stock bands are the SKUs', so the tag is one of the whole.
-pub async fn show(edge: &Edge, state: &ProductState, deadline: Instant) -> Result<Reply<ProductView>> {
-    let view = view(edge, state, deadline).await?;
-    let version = view.version;
-    Ok(Reply::ok(view).version_of_whole(version))
+/// The answer that shows a product.
+pub async fn show(edge: &Edge, state: &Arc<ProductState>, deadline: Instant) -> Result<Reply<RenderedProduct>> {
+    let shown = view(edge, state, deadline).await?;
+    let tag = shown.tag().to_owned();
+    Ok(Reply::ok(shown).tag(tag))
 }
 
 async fn show_all(
     edge: &Edge,
     views: impl Iterator<Item = View<Product>>,
     deadline: Instant,
-) -> Result<Vec<ProductView>> {
+) -> Result<Vec<RenderedProduct>> {
     let views: Vec<_> = views.collect();
     let named: Vec<CategoryId> = views.iter().flat_map(|view| named_by(&view.state)).copied().collect();
     let categories = categories_of(edge, &named, deadline).await?;
-    Ok(views.iter().filter_map(|view| ProductView::of(&view.state, categories.as_deref())).collect())
+    Ok(views.iter().filter_map(|view| edge.rendered_products.of(&view.state, categories.as_ref())).collect())
 }
 
 /// A category tree that is new enough to show these categories: the one that is known here, unless it lacks one
