@@ -112,6 +112,9 @@ impl Example {
                 };
                 of(&route.replace("{id}", order["id"].as_str().expect("an id")), body, Some(admin))
             }
+            ("POST", "/v1/admin/consumers/{name}/replay") => {
+                of("/v1/admin/consumers/catalogue/replay", json!({"after": "beginning"}), Some(admin))
+            }
             (method, route) => panic!("say here what {method} {route} is tried with"),
         }
     }
