@@ -2,6 +2,7 @@
 //! when the client comes again, and leaves nothing behind. (How fast all of that is, `scripts/bench overload`
 //! measures.) And deadlines: a request that was taken and is not through is `request_in_progress`.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use serde_json::json;
@@ -110,7 +111,15 @@ async fn beyond_what_may_be_worked_on_requests_are_refused_at_once_and_not_remem
                 return false;
             }
             is_shed(&first);
-            assert!(!for_good(open).await.is(201).is_replayed(), "a 503 is not remembered");
+            // One that was let in meanwhile and has not been answered may be done, and is found then.
+            let may_be_done = Cell::new(false);
+            let again = async || {
+                let told = open().await;
+                may_be_done.set(may_be_done.get() || (told.status != 201 && told.body["code"] != "overloaded"));
+                told
+            };
+            let done = for_good(again).await;
+            assert!(may_be_done.get() || !done.is(201).is_replayed(), "who is refused is not remembered");
             true
         })
         .await;
