@@ -183,5 +183,8 @@ mod tests {
             assert!(is_right(&kept, &product(n, "Tee"), Some(&tree)));
         }
         assert!(kept.0.weight() <= 1 << 20, "{} bytes", kept.0.weight());
+        let none = RenderedProducts::new(0);
+        assert!(is_right(&none, &product(1, "Tee"), Some(&tree)));
+        assert_eq!(none.0.len(), 0);
     }
 }
