@@ -1,5 +1,9 @@
 //! Everything that souk counts. One struct lists all metrics; the doc comment of each is its help text.
 
+use std::collections::HashMap;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
@@ -35,12 +39,16 @@ macro_rules! metrics {
 metrics! {
     /// Records read to show an entity's past: for repeats of requests, and to operators.
     past_records_read: IntCounter,
+    /// Seconds that the oldest message of a slot's queue had waited when the slot took what had gathered: once for each turn.
+    queue_seconds: Histogram(&[0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0]),
     /// Commands that a full queue refused.
     busy: IntCounter,
     /// Panics of entity code, each caught.
     panics: IntCounter,
     /// Entities quarantined after repeated panics.
     quarantined: IntCounter,
+    /// Entities that an operator has quarantined on this node and not released.
+    entities_withheld: IntGauge,
     /// Slots that are not served because their stored data is damaged. Page someone.
     slots_quarantined: IntGauge,
     /// Broken invariants found after applying an event, by name. Page someone.
@@ -89,6 +97,27 @@ metrics! {
     receipts_pruned: IntCounter,
     /// Slot actors restarted after a failure.
     slot_restarts: IntCounter,
+    /// Requests sent on to the node that has their slot.
+    requests_forwarded: IntCounter,
+    /// Requests that a peer sent back because another node has their slot.
+    requests_misrouted: IntCounter,
+    /// Requests asked again here because their slot could not take them (`unavailable`), or because what became of them was
+    /// not known (`unknown`).
+    requests_repeated: IntCounterVec(&["after"]),
+    /// Requests that wait because their slot has no owner at the moment.
+    requests_parked: IntGauge,
+    /// Slots that this node serves.
+    slots_owned: IntGauge,
+    /// Milliseconds for which this node may still speak for its slots without renewing its lease.
+    lease_margin_ms: IntGauge,
+    /// Planned moves of slots from this node that were made.
+    slots_moved: IntCounter,
+    /// Planned moves of slots from this node that were given up, by reason. Each is tried again.
+    moves_given_up: IntCounterVec(&["reason"]),
+    /// Seconds for which a slot that this node gave away was served nowhere.
+    slot_pause_seconds: Histogram(&[0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0]),
+    /// Slots that another node took while this one had them.
+    slots_fenced: IntCounter,
     /// Requests answered, by route, method and status.
     http_requests: IntCounterVec(&["route", "method", "status"]),
     /// Seconds from a request's arrival to its answer, by route.
@@ -103,6 +132,8 @@ metrics! {
     http_connections: IntGauge,
     /// Handlers that panicked, each answered with 500.
     http_panics: IntCounter,
+    /// Actions of administrators, or their outcomes, that the audit log lacks because it could not be written.
+    audit_unrecorded: IntCounter,
     /// Times that the shared limiter did not answer and this node counted for itself.
     limiter_fallback: IntCounter,
 }
@@ -114,6 +145,13 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Requests that were answered since the start.
+    pub fn requests_answered(&self) -> u64 {
+        let families = self.http_requests.collect();
+        let counters = families.iter().flat_map(|family| family.get_metric());
+        counters.map(|metric| metric.get_counter().value() as u64).sum()
+    }
+
     /// The text that Prometheus scrapes.
     pub fn render(&self) -> String {
         let mut text = Vec::new();
@@ -122,6 +160,43 @@ impl Metrics {
             tracing::error!(%error, "metrics cannot be rendered");
         }
         String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+/// Name, help text and value of numbers that only grow.
+pub type Counts = Vec<(&'static str, &'static str, u64)>;
+
+impl Metrics {
+    /// Shows numbers that somebody else counts, each as `souk_PREFIX_NAME`. They are the same ones at each call.
+    pub fn follow(&self, prefix: &str, read: impl Fn() -> Counts + Send + Sync + 'static) {
+        let name = |name: &str| format!("souk_{prefix}_{name}");
+        let described = |(field, help, _): &(&str, &str, u64)| {
+            Desc::new(name(field), (*help).to_owned(), Vec::new(), HashMap::new()).expect(FIXED)
+        };
+        let descriptions = read().iter().map(described).collect();
+        let collector = Followed { prefix: prefix.to_owned(), descriptions, read: Box::new(read) };
+        self.registry.register(Box::new(collector)).expect("each prefix is followed once");
+    }
+}
+
+/// Counters that are read when they are scraped.
+struct Followed {
+    prefix: String,
+    descriptions: Vec<Desc>,
+    read: Box<dyn Fn() -> Counts + Send + Sync>,
+}
+
+impl Collector for Followed {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+    fn collect(&self) -> Vec<MetricFamily> {
+        let counter = |(name, help, value): (&str, &str, u64)| {
+            let counter = IntCounter::new(format!("souk_{}_{name}", self.prefix), help).expect(FIXED);
+            counter.inc_by(value);
+            counter.collect()
+        };
+        (self.read)().into_iter().flat_map(counter).collect()
     }
 }
 
@@ -164,5 +239,24 @@ impl<const N: usize> Make<&[f64; N]> for Histogram {
 impl<const L: usize, const N: usize> Make<(&[&str; L], &[f64; N])> for HistogramVec {
     fn make(name: &str, help: &str, (labels, buckets): (&[&str; L], &[f64; N])) -> Self {
         HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels).expect(FIXED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::Metrics;
+
+    #[test]
+    fn what_somebody_else_counts_is_shown_as_it_is_when_it_is_scraped() {
+        let (metrics, frames) = (Metrics::new(), Arc::new(AtomicU64::new(1)));
+        let counted = frames.clone();
+        metrics.follow("link", move || vec![("frames_sent", "Frames sent.", counted.load(Ordering::Relaxed))]);
+        frames.store(7, Ordering::Relaxed);
+        let text = metrics.render();
+        assert!(text.contains("# HELP souk_link_frames_sent Frames sent.\n"), "{text}");
+        assert!(text.contains("\nsouk_link_frames_sent 7\n"), "{text}");
     }
 }

@@ -10,7 +10,9 @@ use crate::config::{Log, LogFormat};
 
 /// Starts logging. The filter's syntax is that of tracing's directives (`info,souk=debug`).
 pub fn start(log: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&log.filter)?;
+    // Below warnings it writes out what the nodes of a cluster send each other: customers' data. And it warns of slow answers of
+    // "0.0.0.0:0", which the link knows better.
+    let filter = EnvFilter::try_new(&log.filter)?.add_directive("ractor_cluster=error".parse()?);
     let json = match log.format {
         LogFormat::Json => true,
         LogFormat::Text => false,

@@ -178,6 +178,71 @@ fn every_stop_is_given_the_time_that_a_drain_takes() {
     assert!(text("deploy/systemd/souk.service").contains(&format!("\nTimeoutStopSec={kubernetes_s}\n")));
 }
 
+/// A mapping with what it takes over from another (`<<`).
+fn merged(value: &Value) -> serde_json::Map<String, Value> {
+    let mut all = value["<<"].as_object().cloned().unwrap_or_default();
+    all.extend(value.as_object().expect("a mapping").clone().into_iter().filter(|(key, _)| key != "<<"));
+    all
+}
+
+/// The nodes of a cluster are told the same, but for what they are called and where they are reached.
+#[test]
+fn the_nodes_of_a_cluster_are_told_what_makes_them_one() {
+    let compose = &yaml("deploy/compose.cluster.yaml")[0];
+    let alone = &yaml("deploy/compose.yaml")[0]["services"]["souk"];
+    let mut told = BTreeSet::new();
+    for number in 1..=3 {
+        let name = format!("node-{number}");
+        let node = merged(&compose["services"][&name]);
+        for key in ["build", "image", "read_only", "cap_drop", "security_opt", "restart"] {
+            assert_eq!(node.get(key), alone.get(key), "{name}: {key}");
+        }
+        let mut environment = merged(&node["environment"]);
+        let mut own =
+            |variable: &str| environment.remove(variable).expect("its own").as_str().expect("a text").to_owned();
+        assert_eq!((own("SOUK_NODE_NAME"), own("SOUK_CLUSTER__ADVERTISE")), (name.clone(), format!("{name}:7400")));
+        told.insert(serde_json::to_string(&environment).expect("JSON"));
+    }
+    assert_eq!(told.len(), 1, "{told:?}");
+
+    let documents = yaml("deploy/kubernetes/cluster.yaml");
+    let of_kind =
+        |kind: &str| documents.iter().find(|document| document["kind"] == kind).unwrap_or_else(|| panic!("{kind}"));
+    let deployment = &of_kind("Deployment")["spec"];
+    let labels = &deployment["template"]["metadata"]["labels"];
+    for selector in [
+        &of_kind("Service")["spec"]["selector"],
+        &deployment["selector"]["matchLabels"],
+        &of_kind("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+        &of_kind("NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
+    ] {
+        assert_eq!(selector, labels);
+    }
+    assert_eq!(
+        of_kind("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]["name"],
+        of_kind("Deployment")["metadata"]["name"]
+    );
+    // What it asks for beside the CPU is what the adapter's rule makes.
+    let asked = &of_kind("HorizontalPodAutoscaler")["spec"]["metrics"][1]["pods"]["metric"]["name"];
+    let rule = &yaml("deploy/prometheus/adapter.yml")[0]["rules"][0];
+    assert_eq!(*asked, rule["name"]["as"]);
+    let query = rule["metricsQuery"].as_str().expect("a query");
+    assert!(
+        query.contains(rule["seriesQuery"].as_str().and_then(|series| series.split('{').next()).expect("a metric"))
+    );
+    assert_metrics_exist(query);
+    // Handing the slots over comes before the drain.
+    let drain_s = Config::default().http.drain_ms / 1_000;
+    let grace_s = deployment["template"]["spec"]["terminationGracePeriodSeconds"].as_u64().expect("seconds");
+    let hand_over_s = souk::node::HAND_OVER.as_secs();
+    assert!(grace_s > hand_over_s + drain_s + 20, "{grace_s} s");
+    assert_eq!(merged(&compose["services"]["node-1"])["stop_grace_period"], format!("{grace_s}s").as_str());
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("souk.toml");
+    fs::write(&file, of_kind("ConfigMap")["data"]["souk.toml"].as_str().expect("the file")).expect("written");
+    Config::load(&Sources { file: Some(&file), ..Sources::default() }).expect("a good configuration");
+}
+
 /// Every variable that the files and pages name is an option's, a setting's, or one of the bootstrap.
 #[test]
 fn variables_that_are_named_exist() {
@@ -206,7 +271,9 @@ fn variables_that_are_named_exist() {
         "deploy/Dockerfile",
         "deploy/compose.yaml",
         "deploy/compose.postgres.yaml",
+        "deploy/compose.cluster.yaml",
         "deploy/kubernetes/souk.yaml",
+        "deploy/kubernetes/cluster.yaml",
         "deploy/systemd/souk.service",
     ] {
         let text = text(page);

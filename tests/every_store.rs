@@ -10,8 +10,12 @@ mod replay;
 
 #[path = "support/client.rs"]
 mod client;
+#[path = "support/entrance.rs"]
+mod entrance;
 #[path = "support/history.rs"]
 mod history;
+#[path = "support/nodes.rs"]
+mod nodes;
 #[path = "support/powercut.rs"]
 mod powercut;
 #[path = "support/process.rs"]

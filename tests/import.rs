@@ -1,15 +1,18 @@
 //! `souk import` as a merchant runs it, on the real binary: what a faulty file changes (nothing, or all but its faulty
-//! rows), what it says, and its exit code.
+//! rows), what it says, and its exit code. Of several nodes the next one is asked each time.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::process::Command;
 
-use crate::process::{ADMIN_EMAIL, Launch, PASSWORD, Process, SOUK, clean};
+use crate::nodes;
+use crate::process::{ADMIN_EMAIL, PASSWORD, Process, SOUK, clean};
 use crate::stores::TestStore;
 
 struct Merchant {
-    // in this order they go: the server before its store
-    server: Process,
+    // in this order they go: the nodes before their store
+    nodes: Vec<Process>,
+    imports: Cell<usize>,
     _store: TestStore,
     home: tempfile::TempDir,
 }
@@ -18,15 +21,18 @@ impl Merchant {
     fn new() -> Merchant {
         let home = tempfile::tempdir().expect("a folder");
         let store = TestStore::new(home.path());
-        let server = store.serves(Launch::new(home.path())).administered().env("SOUK_LOG__FILTER", "error").start();
-        Merchant { server, _store: store, home }
+        let nodes = nodes::serve(nodes::chosen(), &store, home.path(), |launch| {
+            launch.administered().env("SOUK_LOG__FILTER", "error")
+        });
+        Merchant { nodes, imports: Cell::new(0), _store: store, home }
     }
 
     /// Imports this text. The exit code, and all that was said.
     fn imports(&self, text: impl AsRef<[u8]>, arguments: &[&str]) -> (i32, String) {
         let file = self.home.path().join("file");
         std::fs::write(&file, text).expect("written");
-        run(&self.server.url, &file, arguments)
+        let turn = self.imports.replace(self.imports.get() + 1);
+        run(&self.nodes[turn % self.nodes.len()].url, &file, arguments)
     }
 }
 

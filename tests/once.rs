@@ -1,6 +1,8 @@
 //! The suites that run once, whatever store other tests run on: each has a store of its own, or none. They are one
 //! binary, because a binary for each costs more to build than to run.
 
+mod cluster;
+mod cluster_cli;
 mod deploy;
 mod hostile;
 mod inspect;
@@ -22,11 +24,15 @@ mod client;
 mod clock;
 #[path = "support/edge.rs"]
 mod edge;
+#[path = "support/entrance.rs"]
+mod entrance;
 #[path = "support/history.rs"]
 mod history;
 #[path = "crash/ledger.rs"]
 #[allow(dead_code, reason = "the crash tests use more of it")]
 mod ledger;
+#[path = "support/nodes.rs"]
+mod nodes;
 #[path = "support/process.rs"]
 mod process;
 #[path = "support/proxy.rs"]

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use souk::actors::audit::types::{Audit, Day};
 use souk::actors::categories::types::{self as categories, Categories};
 use souk::actors::entity::{Caller, Kind};
 use souk::actors::gateways::payments::MockPayments;
@@ -14,7 +15,9 @@ use souk::actors::payment::types::GATEWAY;
 use souk::actors::projections::{Model, Projections};
 use souk::actors::runtime::Runtime;
 use souk::actors::runtime::client::{AskError, Asking, Client, Keyed, Wait};
-use souk::actors::values::{CartId, CategoryId, LoginName, Only, RequestId, UserId};
+use souk::actors::session::types::Session;
+use souk::actors::user::types::{self as user, User};
+use souk::actors::values::{CartId, CategoryId, LoginName, Only, RequestId, Role, UserId};
 use souk::cluster::{NodeId, SoleOwner, slot_of};
 use souk::config::Config;
 use souk::http::Edge;
@@ -35,6 +38,10 @@ struct Node {
 }
 
 async fn start(store: &Arc<Faulty<Memory>>) -> Node {
+    start_with(store, SLOTS).await
+}
+
+async fn start_with(store: &Arc<Faulty<Memory>>, slots: Slot) -> Node {
     let metrics = Arc::new(Metrics::new());
     let config = Config::default().runtime(NodeId::incarnate("test"), kinds::all());
     let prepared = Runtime::prepare(config, store.clone(), Arc::new(SoleOwner), metrics.clone());
@@ -42,7 +49,7 @@ async fn start(store: &Arc<Faulty<Memory>>) -> Node {
     let journal: Arc<dyn Journal> = store.clone();
     let projections = Arc::new(Projections::new(&prepared.client(), &journal, &metrics));
     let prepared = prepared.with_gateway(GATEWAY, payments).with_follower(projections.feed.clone());
-    let runtime = prepared.start(0..SLOTS).await.expect("a damaged slot does not keep the runtime from starting");
+    let runtime = prepared.start(0..slots).await.expect("a damaged slot does not keep the runtime from starting");
     projections.feed.start().await.expect("the read models start");
     Node { runtime, metrics, projections }
 }
@@ -253,5 +260,79 @@ async fn a_read_model_has_what_was_damaged_as_soon_as_it_is_repaired() {
         tokio::time::sleep(Duration::from_millis(100)).await; // it is tried again after a pause
     }
     node.projections.feed.stop();
+    node.runtime.stop().await.expect("it stops");
+}
+
+/// An administrator at this edge, by his access token. None of what he needs is in this slot.
+async fn administrator(node: &Node, url: &str, slots: Slot, ill: Slot) -> String {
+    for n in 0.. {
+        let email = format!("root-{n}@example.com");
+        let body = serde_json::json!({"email": email, "password": "a long enough password"});
+        let asked =
+            client::client().post(format!("{url}/v1/auth/register")).json(&body).send().await.expect("an answer");
+        let told: serde_json::Value = asked.json().await.expect("JSON");
+        let id = told["user"]["id"].as_str().unwrap_or_else(|| panic!("{told}"));
+        let user: UserId = id.parse().expect("an id");
+        let session = loop {
+            let view = node.runtime.client.read::<User>(&user, Instant::now() + Duration::from_secs(10)).await;
+            if let Some(session) = view.expect("a user").state.sessions.first() {
+                break session.id.to_string();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await; // the session tells the user of itself
+        };
+        if [(User::NUMBER, id), (Session::NUMBER, &session)].iter().any(|(kind, id)| slot_of(*kind, id, slots) == ill) {
+            continue;
+        }
+        let asking = Asking {
+            request: RequestId::of("test", &[id.as_bytes()]),
+            keyed: None,
+            caller: Caller::System,
+            deadline: Instant::now() + Duration::from_secs(10),
+            if_version: None,
+            wait: Wait::Settled,
+        };
+        let roles = user::Command::SetRoles { roles: [Role::Admin].into() };
+        node.runtime.client.ask::<User>(&user, roles, asking).await.expect("he is an administrator");
+        return told["access_token"].as_str().expect("a token").to_owned();
+    }
+    unreachable!("somebody's slots are well")
+}
+
+/// What was done is in the log; so nothing is done that cannot be. But what a shop is mended with works.
+#[tokio::test]
+async fn while_the_audit_log_is_ill_staff_changes_nothing_and_mends_all_the_same() {
+    let day = Day::of(souk::actors::runtime::slot::actor::now());
+    let needed = |slots| {
+        let only = [Keyring::NUMBER, Categories::NUMBER].map(|kind| slot_of(kind, &Only.to_string(), slots));
+        (slot_of(Audit::NUMBER, &day.to_string(), slots), only)
+    };
+    let slots = (SLOTS..).find(|slots| !needed(*slots).1.contains(&needed(*slots).0)).expect("some number will do");
+    let ill = needed(slots).0;
+    let store = Arc::new(Faulty::new(Memory::new(slots)));
+    let node = start_with(&store, slots).await;
+    let (_, url) = edge(&node).await;
+    let token = administrator(&node, &url, slots, ill).await;
+    let post = async |path: &str, body: serde_json::Value| {
+        let asked = client::client().post(format!("{url}{path}")).bearer_auth(&token).json(&body).send();
+        let told = asked.await.expect("an answer");
+        let status = told.status().as_u16();
+        (status, told.json::<serde_json::Value>().await.unwrap_or_default())
+    };
+    let category = serde_json::json!({"title": "Tea"});
+    let resume = "/v1/admin/consumers/stock/resume";
+    assert_eq!(post(resume, serde_json::json!({})).await.0, 200);
+    store.damage(ill, Part::Records);
+    let (status, problem) = post("/v1/admin/categories", category.clone()).await;
+    assert_eq!((status, problem["code"].as_str()), (503, Some("unavailable")), "{problem}");
+    assert_eq!(problem["retryable"], true);
+    let tree = node.runtime.client.read::<Categories>(&Only, Instant::now() + Duration::from_secs(10)).await;
+    assert_eq!(tree.expect("the tree").version, 0, "nothing was done");
+    assert_eq!(node.metrics.audit_unrecorded.get(), 0);
+    assert_eq!(post(resume, serde_json::json!({})).await.0, 200);
+    assert_eq!(node.metrics.audit_unrecorded.get(), 1, "it is counted, and in the process's log");
+    store.repair();
+    node.quarantined(&[]).await;
+    let (status, created) = post("/v1/admin/categories", category).await;
+    assert_eq!(status, 201, "{created}");
     node.runtime.stop().await.expect("it stops");
 }

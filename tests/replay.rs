@@ -1,8 +1,11 @@
 //! The main job on the real binary: a generated file of the retailer's format is played through the API, and verified.
-//! With stock for everything, and with too little of it; on the store that `SOUK_TEST_STORE` names. (With a server that
-//! is killed in the middle: `crash/`.)
+//! With stock for everything, and with too little of it; on the store that `SOUK_TEST_STORE` names, by as many nodes as
+//! `SOUK_TEST_NODES` says. (With a server that is killed in the middle: `crash/`.)
 
-use crate::process::Launch;
+mod coming_and_going;
+
+use crate::entrance::Entrance;
+use crate::nodes;
 use crate::replaying::Replay;
 use crate::retail_sample::Sample;
 use crate::stores::TestStore;
@@ -11,8 +14,11 @@ use crate::stores::TestStore;
 fn plays_and_verifies(sample: Sample, arguments: &[&str]) -> serde_json::Value {
     let dir = tempfile::tempdir().expect("a folder");
     let store = TestStore::new(dir.path());
-    let server = store.serves(Launch::new(dir.path())).administered().env("SOUK_LOG__FILTER", "error").start();
-    Replay::start(&server.url, dir.path(), sample, arguments).verified();
+    let nodes = nodes::serve(nodes::chosen(), &store, dir.path(), |launch| {
+        launch.administered().env("SOUK_LOG__FILTER", "error")
+    });
+    let entrance = Entrance::before(nodes.iter().map(|node| node.url.as_str()));
+    Replay::start(&entrance.url, dir.path(), sample, arguments).verified();
     let report = std::fs::read(dir.path().join("report.json")).expect("the report");
     serde_json::from_slice(&report).expect("JSON")
 }

@@ -74,6 +74,23 @@ fn register(id: UserId, name: &str) -> Command {
     }
 }
 
+/// Lists wait for the position that a write is answered with: it must be that of the write's own record.
+#[tokio::test]
+async fn a_write_is_answered_with_the_position_of_its_own_record() {
+    let journal: Arc<dyn Journal> = Arc::new(Memory::new(16));
+    let runtime = start(journal.clone()).await;
+    let id = UserId::derived(&RequestId::of("test", &[b"position"]), 0);
+    let asking = Asking { wait: Wait::Durable, ..keyed("register", 1) };
+    let request = asking.request;
+    let answered = runtime.client.ask::<User>(&id, register(id, "Ada"), asking).await.expect("an answer");
+    let key = EntityKey { kind: User::NUMBER, id: id.to_string().into() };
+    let slot = slot_of(User::NUMBER, &id.to_string(), journal.slots());
+    let records = journal.records(slot, &key, 0, 100).await.expect("the journal answers");
+    let own = records.iter().find(|record| record.request == request.0).expect("its record");
+    assert_eq!(answered.view.position.map(|position| (position.slot, position.seq)), Some((slot, own.seq)));
+    runtime.stop().await.expect("the runtime stops");
+}
+
 async fn status(client: &Client, user: UserId) -> (u64, Status) {
     let view = client.read::<User>(&user, deadline()).await.expect("a user can be read");
     (view.version, view.state.status)
@@ -174,7 +191,7 @@ async fn slots_leave_and_come_back_under_load() {
     let moving = async {
         for round in 0_u16.. {
             let slot = round % journal.slots();
-            runtime.leave(slot).await;
+            runtime.slots().leave(slot).await;
             assert_eq!(runtime.ownership.epoch(slot), None);
             assert!(status_within(&runtime.client, slot, Duration::from_millis(5)).await.is_none(), "it is away");
             come_back(&runtime, &*journal, slot).await;
@@ -192,7 +209,7 @@ async fn slots_leave_and_come_back_under_load() {
 async fn come_back(runtime: &Runtime, journal: &dyn Journal, slot: Slot) {
     let epoch = journal.heads().await.expect("the journal answers")[usize::from(slot)].epoch;
     let claimed = journal.claim(runtime.ownership.node.as_str(), &[(slot, epoch)]).await.expect("the journal answers");
-    runtime.take(slot, claimed.into_iter().next().expect("one slot").expect("nobody else claims it"));
+    runtime.slots().take(slot, claimed.into_iter().next().expect("one slot").expect("nobody else claims it"));
 }
 
 /// The version of an entity of this slot, if it can be read in this time.
@@ -219,9 +236,9 @@ async fn a_runtime_serves_the_slots_that_it_is_given_and_others_once_they_come()
     assert_eq!(status_within(&runtime.client, 2, Duration::from_millis(5)).await, None);
     come_back(&runtime, &*journal, 2).await;
     assert_eq!(status_within(&runtime.client, 2, Duration::from_secs(10)).await, Some(0));
-    runtime.leave(2).await;
-    runtime.leave(2).await; // it is away already
-    runtime.leave(0).await; // it never came
+    runtime.slots().leave(2).await;
+    runtime.slots().leave(2).await; // it is away already
+    runtime.slots().leave(0).await; // it never came
     assert_eq!(owned(), [1, 3]);
     runtime.stop().await.expect("the runtime stops");
 }

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from . import items_disk, items_http, items_large, items_million, items_stores, overload
+from . import items_cluster, items_disk, items_http, items_large, items_million, items_stores, overload
 from .load import ROOT, Load, build
 from .server import Server
 
@@ -26,7 +26,7 @@ ITEMS = {
 # Without a server, or of more than one binary: the runtime and the store of this checkout.
 INSIDE = {"hot-sku": items_disk.hot_sku, "file": items_disk.file, "stores": items_stores.stores,
           "feed": items_stores.feed}
-NAMES = [*ITEMS, "file", *items_million.NAMES, "stores", "stores-http", "feed"]
+NAMES = [*ITEMS, "file", *items_million.NAMES, "stores", "stores-http", "feed", "cluster"]
 
 
 def say(text):
@@ -178,6 +178,10 @@ def main():
                 say(f"{name}: {items_stores.http.__doc__}")
                 for label, binary in binaries.items():
                     tables[label].update(summary(items_stores.http(run, binary, say)))
+            if name == "cluster":
+                say(f"{name}: {items_cluster.cluster.__doc__}")
+                for label, binary in binaries.items():
+                    tables[label].update(summary(items_cluster.cluster(run, binary, say)))
         million = [name for name in wanted if name in items_million.NAMES]
         if million:
             say(f"{', '.join(million)}: {(items_million.__doc__ or '').splitlines()[0]}")

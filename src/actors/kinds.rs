@@ -69,6 +69,7 @@ kinds! {
     11 => super::order::types::Order,
     12 => super::order_number::types::OrderNumber,
     13 => super::mock_charge::types::MockCharge,
+    14 => super::audit::types::Audit,
 }
 
 /// The shop's kinds.

@@ -1,6 +1,7 @@
 //! What the shop is, and what runs it: one folder per entity kind (pure), the slot actor, the router,
 //! the client handle, projections, gateways.
 
+pub mod audit;
 pub mod cart;
 pub mod categories;
 pub mod customer;

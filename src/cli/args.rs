@@ -1,20 +1,19 @@
 //! The command line's words. Every option has an environment variable.
 
 use std::ffi::OsString;
-use std::io::BufRead;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use anyhow::Context;
 use clap::builder::FalseyValueParser;
 use clap::{Parser, Subcommand};
 
 use super::Misuse;
-use super::client::Api;
+use super::audit::AuditArgs;
+use super::cluster::args::ClusterCommand;
 use super::config_args::{ConfigArgs, lay, sources_of};
-use super::session::Session;
+use super::entity::EntityCommand;
+use super::server_args::{PasswordArgs, ServerArgs};
 use super::store::StoreCommand;
-use crate::actors::values::{Email, Invalid, LoginName};
+use crate::actors::values::{Email, Invalid};
 use crate::config::Sources;
 use crate::node::Bootstrap;
 
@@ -34,7 +33,19 @@ pub enum Command {
     Import(ImportArgs),
     /// Look into an actor: its state, its journal, its state at any version.
     Inspect(InspectArgs),
-    /// Verify a store, or move it into another engine.
+    /// Verify, passivate, quarantine or release an actor, or list those of a kind.
+    Entity {
+        #[command(subcommand)]
+        command: EntityCommand,
+    },
+    /// See who did what as staff, when, from where, and what came of it.
+    Audit(AuditArgs),
+    /// See how a cluster of nodes stands, and drain, move or pin in it. Any of its nodes can be asked.
+    Cluster {
+        #[command(subcommand)]
+        command: ClusterCommand,
+    },
+    /// Verify a store, move it into another engine, or its slots to another server.
     Store {
         #[command(subcommand)]
         command: StoreCommand,
@@ -70,6 +81,9 @@ pub struct ServeArgs {
     /// Address to listen on; port 0 takes a free one [http.addr; default 127.0.0.1:8080].
     #[arg(long, value_name = "ADDR", env = "SOUK_HTTP")]
     pub http: Option<String>,
+    /// Serve as one node of a cluster, and take the other nodes' connections here [cluster.listen; default none].
+    #[arg(long, value_name = "ADDR", env = "SOUK_CLUSTER")]
+    pub cluster: Option<String>,
     /// How this node is called [node.name; default the host's name].
     #[arg(long, value_name = "NAME", env = "SOUK_NODE_NAME")]
     pub node_name: Option<String>,
@@ -82,6 +96,7 @@ impl ServeArgs {
     pub fn sources(&self, environment: impl Iterator<Item = (OsString, OsString)>) -> Sources<'_> {
         let mut sources = self.config.sources(environment);
         lay(&mut sources, "--http or SOUK_HTTP", "http.addr", self.http.as_ref());
+        lay(&mut sources, "--cluster or SOUK_CLUSTER", "cluster.listen", self.cluster.as_ref());
         lay(&mut sources, "--node-name or SOUK_NODE_NAME", "node.name", self.node_name.as_ref());
         sources
     }
@@ -103,30 +118,6 @@ impl ServeArgs {
     }
 }
 
-/// A password, never on the command line: everybody on the machine can read that.
-#[derive(Debug, clap::Args)]
-pub struct PasswordArgs {
-    /// Read the password from the first line of standard input (or set SOUK_PASSWORD).
-    #[arg(long, env = "SOUK_PASSWORD_STDIN", value_parser = FalseyValueParser::new())]
-    password_stdin: bool,
-}
-
-impl PasswordArgs {
-    pub fn read(&self) -> anyhow::Result<String> {
-        if !self.password_stdin {
-            let password = std::env::var("SOUK_PASSWORD").ok().filter(|text| !text.is_empty());
-            let why =
-                || Misuse("a password is needed: --password-stdin, or SOUK_PASSWORD in the environment".to_owned());
-            return Ok(password.ok_or_else(why)?);
-        }
-        let mut line = String::new();
-        std::io::stdin().lock().read_line(&mut line).context("reading the password from standard input")?;
-        let password = line.trim_end_matches(['\r', '\n']);
-        anyhow::ensure!(!password.is_empty(), Misuse("there is no password on standard input".to_owned()));
-        Ok(password.to_owned())
-    }
-}
-
 #[derive(Debug, clap::Args)]
 pub struct CreateAdminArgs {
     #[command(flatten)]
@@ -136,36 +127,6 @@ pub struct CreateAdminArgs {
     pub email: Email,
     #[command(flatten)]
     pub password: PasswordArgs,
-}
-
-/// The server to talk to, and in whose name.
-#[derive(Debug, clap::Args)]
-pub struct ServerArgs {
-    /// Address of the server.
-    #[arg(long, value_name = "URL", env = "SOUK_URL", default_value = "http://127.0.0.1:8080")]
-    pub url: String,
-    /// Email of an administrator.
-    #[arg(long, value_name = "EMAIL", env = "SOUK_EMAIL")]
-    pub email: Option<LoginName>,
-    #[command(flatten)]
-    pub password: PasswordArgs,
-    /// How long to go on trying when the server does not answer, in seconds.
-    #[arg(long, value_name = "SECONDS", env = "SOUK_PATIENCE", default_value_t = 60)]
-    pub patience: u64,
-}
-
-impl ServerArgs {
-    pub fn api(&self, connections: usize) -> anyhow::Result<Api> {
-        Api::new(&self.url, connections, Duration::from_secs(self.patience))
-            .map_err(|why| Misuse(format!("{why:#}")).into())
-    }
-
-    /// The administrator's session. Reads the password: call it once.
-    pub fn session(&self) -> anyhow::Result<Session> {
-        let why = || Misuse("an administrator is needed: --email, and --password-stdin or SOUK_PASSWORD".to_owned());
-        let email = self.email.as_ref().ok_or_else(why)?;
-        Ok(Session::new(email.as_str(), self.password.read()?))
-    }
 }
 
 #[derive(Debug, clap::Args)]

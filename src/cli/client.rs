@@ -5,6 +5,8 @@
 //! and gives up after a time. Every call here is safe to repeat: it reads, it replaces, or it has a key.
 //! An access token that has run out is renewed and the call sent again ([`Bearer`]).
 
+mod streaming;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -191,6 +193,9 @@ pub struct Api {
     pub meter: Meter,
 }
 
+/// Stands for the code of a problem.
+const NO_ANSWER: &str = "no answer";
+
 /// How one attempt ended.
 enum Attempt {
     Final(Response),
@@ -229,7 +234,7 @@ impl Api {
                 As::User(session) => Some(session.bearer(self).await?),
                 As::Nobody | As::Cart(_) | As::Order(_) => None,
             };
-            let (wait, last) = match self.attempt(&call, bearer.as_deref()).await {
+            let (wait, code, last) = match self.attempt(&call, bearer.as_deref()).await {
                 Attempt::Final(response) => {
                     self.meter.answered(call.op, started.elapsed());
                     return Ok(response);
@@ -248,11 +253,12 @@ impl Api {
                         self.meter.answered(call.op, started.elapsed());
                         return Err(ApiError::Refused(problem));
                     }
-                    (retry_after.unwrap_or(Duration::ZERO).max(jittered(backoff)), problem.to_string())
+                    let wait = retry_after.unwrap_or(Duration::ZERO).max(jittered(backoff));
+                    (wait, problem.code.clone(), problem.to_string())
                 }
-                Attempt::Lost(why) => (jittered(backoff), why),
+                Attempt::Lost(why) => (jittered(backoff), NO_ANSWER.to_owned(), why),
             };
-            self.meter.repeated();
+            self.meter.repeated(&code);
             if started.elapsed() + wait > self.give_up_after {
                 let what = format!("{} {}", call.method, call.path);
                 return Err(ApiError::GaveUp { what, seconds: self.give_up_after.as_secs(), last });

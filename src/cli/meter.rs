@@ -1,7 +1,10 @@
 //! How many calls were made and how long they took: counters that every task adds to without a lock.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use serde::Serialize;
 
@@ -112,7 +115,8 @@ pub struct Latency {
 #[derive(Default)]
 pub struct Meter {
     by_op: [Histogram; Op::ALL.len()],
-    repeats: AtomicU64,
+    /// By what came before them.
+    repeats: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Meter {
@@ -120,13 +124,14 @@ impl Meter {
         self.by_op[op as usize].record(took);
     }
 
-    pub fn repeated(&self) {
-        self.repeats.fetch_add(1, Relaxed);
+    /// `after`: the code of a problem, or that there was no answer.
+    pub fn repeated(&self, after: &str) {
+        *self.repeats.lock().entry(after.to_owned()).or_default() += 1;
     }
 
-    /// Attempts that had to be repeated.
-    pub fn repeats(&self) -> u64 {
-        self.repeats.load(Relaxed)
+    /// Attempts that had to be repeated, by what came before them.
+    pub fn repeats(&self) -> BTreeMap<String, u64> {
+        self.repeats.lock().clone()
     }
 
     /// Of every kind of call that was made.

@@ -1,18 +1,22 @@
 //! The command line: its commands, and the exit codes that scripts rely on.
 //!
 //! Exit codes: 0 well, 1 failed (what failed is on standard error), 2 misused (options, configuration).
-//! `serve`, `admin` and `inspect --data` work on a store through [`crate::node`], `store` through [`crate::upkeep`]; `import`, `inspect` and
-//! `replay` are clients of a server's public API and know nothing else of it.
+//! `serve`, `admin` and `inspect --data` work on a store through [`crate::node`], `store` through [`crate::upkeep`]; `import`, `inspect`, `cluster`,
+//! `audit`, `entity` and `replay` are clients of a server's public API and know nothing else of it.
 
 mod args;
+mod audit;
 mod client;
+mod cluster;
 mod config_args;
+mod entity;
 mod import;
 mod inspect;
 mod meter;
 mod output;
 mod replay;
 mod retail;
+mod server_args;
 mod session;
 mod source;
 mod store;
@@ -23,6 +27,7 @@ use clap::Parser;
 
 use crate::config::{Config, ConfigErrors};
 use crate::node::{self, ServeOptions};
+use crate::persistence::tls::choose_provider;
 use args::{AdminCommand, Args, Command, ReplayCommand, ServeArgs};
 
 const FAILED: u8 = 1;
@@ -35,6 +40,7 @@ pub struct Misuse(pub String);
 
 /// The program.
 pub fn main() -> ExitCode {
+    choose_provider();
     let command = Args::parse().command.unwrap_or_else(default_command);
     let runtime = match tokio::runtime::Builder::new_multi_thread().max_blocking_threads(32).enable_all().build() {
         Ok(runtime) => runtime,
@@ -63,6 +69,9 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(args) => serve(args).await,
         Command::Import(args) => import::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,
+        Command::Entity { command } => entity::run(command).await,
+        Command::Audit(args) => audit::run(args).await,
+        Command::Cluster { command } => cluster::run(command).await,
         Command::Admin { command: AdminCommand::CreateAdmin(args) } => {
             let password = args.password.read()?;
             let created =

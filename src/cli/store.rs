@@ -1,5 +1,7 @@
-//! `souk store check` and `souk store copy`: what is done to whole stores, with progress on standard error and the
-//! result on standard output.
+//! `souk store check`, `souk store copy` and `souk store move-slots`: what is done to stores, with progress on standard error
+//! and the result on standard output.
+
+mod move_slots;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -16,7 +18,7 @@ use super::{Misuse, output};
 use crate::actors::kinds;
 use crate::cluster::slot_of;
 use crate::config::Config;
-use crate::node::member;
+use crate::node::cluster::nobody_serves;
 use crate::persistence::Store;
 use crate::persistence::open::{self, Slots, StoreChoice, StoreSettings};
 use crate::upkeep::Watch;
@@ -35,6 +37,14 @@ pub enum StoreCommand {
     /// Stop every node first. The new store is created, with as many slots. Interrupted, the same command goes on
     /// where it was. Exit codes: 0 everything was copied and compared, 1 failed or refused, 2 misused.
     Copy(CopyArgs),
+    /// Move slots to another of the store's PostgreSQL servers, while the shop serves.
+    ///
+    /// First name the new server in store.urls on every node, and restart the nodes one after the other: a node that does
+    /// not name it cannot serve the slots that lie there. Each slot is copied while it is served; then it stands still for
+    /// a moment, in which requests wait, until nodes find it on the other server. Interrupted, the same command goes on
+    /// where it was: run it soon, for one slot may be on neither server. Exit codes: 0 all of them are there, 1 failed
+    /// or refused, 2 misused.
+    MoveSlots(move_slots::MoveSlotsArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -67,6 +77,7 @@ pub async fn run(command: StoreCommand) -> anyhow::Result<()> {
     match command {
         StoreCommand::Check(args) => check(args).await,
         StoreCommand::Copy(args) => copy(args).await,
+        StoreCommand::MoveSlots(args) => move_slots::run(args).await,
     }
 }
 
@@ -124,7 +135,9 @@ async fn copy(args: CopyArgs) -> anyhow::Result<()> {
     }
     let from_settings = config.settings_of(from, Slots::Stored);
     let from = open_store(&from_settings).await?;
-    member::alone(&*from).await.with_context(|| format!("cannot copy {}", from_settings.choice))?;
+    nobody_serves(&*from, config.cluster.protocol().lease.lease)
+        .await
+        .with_context(|| format!("cannot copy {}", from_settings.choice))?;
     let to_settings = config.settings_of(to, Slots::Configured(from.slots()));
     let to = open_store(&to_settings).await?;
     let meter = Meter::default();

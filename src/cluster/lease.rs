@@ -2,16 +2,13 @@
 //! others that it lives.
 //!
 //! No clocks are compared. Somebody else takes a slot only after watching this node's counter stand still for
-//! the whole of [`LEASE`]; this node counts from when it *sent* its last successful renewal, on a clock that goes
+//! the whole lease; this node counts from when it *sent* its last successful renewal, on a clock that goes
 //! on while the machine sleeps, and stops a margin earlier ([`LeaseTimes`]).
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use super::Lease;
-
-/// How long a counter has to stand still before its node counts as gone.
-pub const LEASE: Duration = Duration::from_secs(5);
 
 /// How long leases are: the same on every node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +20,6 @@ pub struct LeaseTimes {
 }
 
 impl LeaseTimes {
-    pub const DEFAULT: LeaseTimes = LeaseTimes { lease: LEASE, margin: Duration::from_secs(1) };
-
     /// Until when a renewal that was sent at this moment is good.
     pub fn valid_until(self, sent: Moment) -> Moment {
         sent.plus(self.lease.saturating_sub(self.margin))
@@ -62,22 +57,9 @@ pub struct Renewed {
 }
 
 impl Renewed {
-    /// `sent`: when the first successful renewal was sent.
-    pub fn new(sent: Moment) -> Renewed {
-        let lease = Renewed { valid_until_ms: AtomicI64::new(0) };
-        lease.extend(sent);
-        lease
-    }
-
-    /// Not renewed for long.
-    #[cfg(test)]
-    pub fn lapsed() -> Renewed {
-        Renewed { valid_until_ms: AtomicI64::new(0) }
-    }
-
-    /// A renewal that was sent at this moment has succeeded.
-    pub fn extend(&self, sent: Moment) {
-        self.extend_to(LeaseTimes::DEFAULT.valid_until(sent));
+    /// It is valid until then, unless it is extended.
+    pub fn until(until: Moment) -> Renewed {
+        Renewed { valid_until_ms: AtomicI64::new(until.0) }
     }
 
     /// The lease is valid until then, or longer.
@@ -102,11 +84,12 @@ mod tests {
 
     #[test]
     fn it_lapses_before_anybody_else_may_take_over_and_comes_back_with_a_renewal() {
-        let lease = Renewed::new(Moment(10_000));
+        let times = LeaseTimes { lease: Duration::from_secs(5), margin: Duration::from_secs(1) };
+        let lease = Renewed::until(times.valid_until(Moment(10_000)));
         assert!(lease.is_valid_at(Moment(13_999)));
-        assert!(!lease.is_valid_at(Moment(14_000)), "a second before {LEASE:?} have passed");
-        lease.extend(Moment(20_000));
-        lease.extend(Moment(11_000)); // answered late
+        assert!(!lease.is_valid_at(Moment(14_000)), "a second before the lease has passed");
+        lease.extend_to(times.valid_until(Moment(20_000)));
+        lease.extend_to(times.valid_until(Moment(11_000))); // answered late
         assert!(lease.is_valid_at(Moment(23_999)));
     }
 }

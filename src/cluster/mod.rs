@@ -6,10 +6,11 @@
 //! Architecture invariant: nothing here knows the shop, and nothing here imports `persistence`.
 
 mod lease;
+pub mod link;
 mod ownership;
 pub mod protocol;
 mod slots;
 
-pub use lease::{LEASE, LeaseTimes, Moment, Renewed};
+pub use lease::{LeaseTimes, Moment, Renewed};
 pub use ownership::{Lease, NodeId, Ownership, SoleOwner};
 pub use slots::slot_of;

@@ -7,6 +7,7 @@
 
 mod address;
 mod auth;
+mod cluster;
 mod errors;
 mod http;
 mod layers;
@@ -23,6 +24,7 @@ use std::sync::LazyLock;
 
 pub use address::{AddressBlock, ProxyHeader};
 pub use auth::{Argon2, Auth};
+pub use cluster::{Cluster, ClusterTls, SecretError};
 pub use errors::{ConfigError, ConfigErrors};
 pub use http::{Complete, Cors, Http, Idempotency, Limits};
 use layers::Layers;
@@ -46,6 +48,7 @@ pub struct Config {
     pub idempotency: Idempotency,
     pub data: Data,
     pub store: Store,
+    pub cluster: Cluster,
     pub journal: WriterLimits,
     pub slots: SlotLimits,
     pub cart: CartPolicy,
@@ -124,6 +127,7 @@ impl Config {
             idempotency: Idempotency::read(r),
             data: Data { dir: r.text("data.dir", 1..=4_096).into() },
             store: Store::read(r),
+            cluster: Cluster::read(r),
             journal: runtime::journal(r),
             slots: runtime::slots(r),
             cart: runtime::cart(r),
@@ -169,5 +173,6 @@ impl Config {
         self.http.relations(r);
         self.auth.relations(r);
         self.store.relations(r);
+        self.cluster.relations(r);
     }
 }

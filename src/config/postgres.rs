@@ -1,7 +1,6 @@
 //! The settings of the store in PostgreSQL.
 
 use super::reader::Reader;
-use crate::cluster::LEASE;
 use crate::persistence::postgres::{PostgresSettings, SslMode};
 
 pub fn read(r: &mut Reader<'_>) -> PostgresSettings {
@@ -26,18 +25,7 @@ pub fn read(r: &mut Reader<'_>) -> PostgresSettings {
     }
 }
 
-/// A session that is cut off must have lost its locks before another node may take its slots.
 pub fn relations(settings: &PostgresSettings, r: &mut Reader<'_>) {
-    let lease_ms = LEASE.as_millis() as u64;
-    for (key, ms) in [
-        ("store.postgres.connect_ms", settings.connect_ms),
-        ("store.postgres.wait_ms", settings.wait_ms),
-        ("store.postgres.lock_ms", settings.lock_ms),
-        ("store.postgres.write_ms", settings.write_ms),
-    ] {
-        let why = format!("must be less than a node's lease of {lease_ms}, or it outlasts the node's right to write");
-        r.require(key, ms < lease_ms, &why);
-    }
     let why = "must be less than store.postgres.write_ms, or the statement is given up before the lock";
     r.require("store.postgres.lock_ms", settings.lock_ms < settings.write_ms, why);
     let unprotected = settings.sslmode != SslMode::Verify;

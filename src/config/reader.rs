@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn list(&mut self, key: &'static str) -> Vec<String> {
+    pub fn list(&mut self, key: &'static str) -> Vec<String> {
         match self.value(key) {
             Some(Value::List(items)) => items.clone(),
             Some(Value::Integer(_) | Value::Text(_)) | None => Vec::new(),

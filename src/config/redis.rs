@@ -1,7 +1,6 @@
 //! The settings of the store in Redis.
 
 use super::reader::Reader;
-use crate::cluster::LEASE;
 use crate::persistence::redis::RedisSettings;
 
 pub fn read(r: &mut Reader<'_>) -> RedisSettings {
@@ -16,12 +15,6 @@ pub fn read(r: &mut Reader<'_>) -> RedisSettings {
 }
 
 pub fn relations(settings: &RedisSettings, r: &mut Reader<'_>) {
-    let lease_ms = LEASE.as_millis() as u64;
-    let times = [("store.redis.connect_ms", settings.connect_ms), ("store.redis.answer_ms", settings.answer_ms)];
-    for (key, ms) in times {
-        let why = format!("must be less than a node's lease of {lease_ms}, or it outlasts the node's right to write");
-        r.require(key, ms < lease_ms, &why);
-    }
     let is_pair = settings.client_cert_file.as_os_str().is_empty() == settings.client_key_file.as_os_str().is_empty();
     let why = "and store.redis.client_key_file belong together: name both, or neither";
     r.require("store.redis.client_cert_file", is_pair, why);

@@ -8,7 +8,7 @@ use super::{postgres, redis};
 use crate::persistence::Slot;
 use crate::persistence::embedded::{EmbeddedSettings, EngineKind, FjallSettings, SledSettings};
 use crate::persistence::open::{Slots as StoreSlots, StoreChoice, StoreSettings, Tuning};
-use crate::persistence::postgres::PostgresSettings;
+use crate::persistence::postgres::{PostgresSettings, SERVERS_MAX};
 use crate::persistence::redis::RedisSettings;
 
 #[derive(Clone, PartialEq)]
@@ -17,6 +17,8 @@ pub struct Store {
     pub kind: StoreKind,
     /// Empty for the embedded kinds. May hold a password: `Debug` does not show it.
     pub url: String,
+    /// Several servers in its place; the same is true of these.
+    pub urls: Vec<String>,
     pub slots: Slot,
     pub sled: SledSettings,
     pub fjall: FjallSettings,
@@ -30,6 +32,7 @@ impl Store {
         Store {
             kind: r.word("store.kind", StoreKind::WORDS),
             url: r.text("store.url", 0..=4_096),
+            urls: r.list("store.urls"),
             slots: r.number("store.slots", 1..=32_768),
             sled: SledSettings { cache_bytes: r.number("store.sled.cache_bytes", 1 << 20..=1 << 44) },
             fjall: FjallSettings {
@@ -49,6 +52,12 @@ impl Store {
         r.require("store.slots", self.slots.is_power_of_two(), "must be a power of two");
         let (fits, expected) = self.url_fits();
         r.require("store.url", fits, expected);
+        let is_address = |url: &String| matches!(url.parse(), Ok(StoreChoice::Postgres { .. }));
+        let are_addresses = self.urls.len() <= SERVERS_MAX && self.urls.iter().all(is_address);
+        let expected = "must be the addresses of at most 64 servers: postgres://...";
+        r.require("store.urls", are_addresses, expected);
+        let is_alone = self.urls.is_empty() || (self.kind == StoreKind::Postgres && self.url.is_empty());
+        r.require("store.urls", is_alone, "needs the kind postgres, and stands in the place of store.url");
         postgres::relations(&self.postgres, r);
         redis::relations(&self.redis, r);
     }
@@ -61,6 +70,7 @@ impl Store {
                 let why = "must be empty: the kinds sled, fjall and memory are embedded and have no address";
                 (self.url.is_empty(), why)
             }
+            StoreKind::Postgres if !self.urls.is_empty() => (true, ""), // which says the rest
             StoreKind::Postgres => {
                 (matches!(parsed, Ok(StoreChoice::Postgres { .. })), "must be the address: postgres://...")
             }
@@ -75,6 +85,7 @@ impl fmt::Debug for Store {
         f.debug_struct("Store")
             .field("kind", &self.kind)
             .field("url", &url)
+            .field("urls", &self.urls.len())
             .field("slots", &self.slots)
             .field("sled", &self.sled)
             .field("fjall", &self.fjall)
@@ -104,6 +115,11 @@ impl StoreKind {
         ("memory", StoreKind::Memory),
     ];
 
+    pub fn word(self) -> &'static str {
+        let named = StoreKind::WORDS.iter().find(|(_, kind)| *kind == self);
+        named.map_or("", |(word, _)| word)
+    }
+
     /// Whether several processes reach it: then the node list, and no lock file, keeps a second one out.
     pub fn is_shared(self) -> bool {
         match self {
@@ -124,13 +140,14 @@ impl Store {
 impl Config {
     /// How the store is opened, and created where there is none.
     pub fn store_settings(&self) -> StoreSettings {
-        let Store { kind, url, slots, .. } = &self.store;
+        let Store { kind, url, urls, slots, .. } = &self.store;
         let embedded = |engine| StoreChoice::Embedded { engine, dir: self.data.dir.clone() };
         let choice = match kind {
             StoreKind::Memory => StoreChoice::Memory,
             StoreKind::Sled => embedded(EngineKind::Sled),
             StoreKind::Fjall => embedded(EngineKind::Fjall),
-            StoreKind::Postgres => StoreChoice::Postgres { url: url.clone() },
+            StoreKind::Postgres if urls.is_empty() => StoreChoice::Postgres { url: url.clone() },
+            StoreKind::Postgres => StoreChoice::Several { urls: urls.clone() },
             StoreKind::Redis => StoreChoice::Redis { url: url.clone() },
         };
         self.settings_of(choice, StoreSlots::Configured(*slots))

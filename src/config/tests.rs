@@ -160,19 +160,12 @@ fn keys_that_contradict_each_other_are_reported() {
 }
 
 #[test]
-fn what_the_store_waits_for_is_over_before_the_lease_is() {
-    let file = "[store.postgres]\nwrite_ms = 5_000\nlock_ms = 5_000\nconnect_ms = 60_000\n";
-    let problems = load(file, &[("SOUK_STORE__POSTGRES__ROOT_CERT_FILE", "ca.pem")], &[]).problems();
-    let why = "must be less than a node's lease of 5000, or it outlasts the node's right to write";
+fn what_contradicts_itself_about_the_store_is_reported() {
+    let problems = load("", &[("SOUK_STORE__POSTGRES__ROOT_CERT_FILE", "ca.pem")], &[]).problems();
     let unprotected = "is for nothing unless store.postgres.sslmode is verify-full";
     assert_eq!(
         problems,
-        [
-            format!("FILE:4: store.postgres.connect_ms: {why}"),
-            format!("FILE:3: store.postgres.lock_ms: {why}"),
-            format!("FILE:2: store.postgres.write_ms: {why}"),
-            format!("SOUK_STORE__POSTGRES__ROOT_CERT_FILE: store.postgres.root_cert_file: {unprotected}"),
-        ]
+        [format!("SOUK_STORE__POSTGRES__ROOT_CERT_FILE: store.postgres.root_cert_file: {unprotected}")]
     );
     let problems = load("[store.postgres]\nwrite_ms = 1_000\n", &[], &[]).problems();
     assert!(problems[0].contains("store.postgres.lock_ms: must be less than store.postgres.write_ms"), "{problems:?}");
@@ -207,15 +200,70 @@ fn a_store_in_redis_is_opened_as_it_is_configured() {
         assert_eq!((url.as_str(), redis.answer_ms), ("rediss://db", 4_000));
         assert_eq!(redis.root_cert_file, Path::new("ca.pem"));
     }
-    let problems = load("[store.redis]\nanswer_ms = 5_000\nclient_key_file = \"k\"\n", &[], &[]).problems();
-    assert!(problems.len() == 2 && problems[0].contains("store.redis.answer_ms: must be less"), "{problems:?}");
+    let problems = load("[store.redis]\nclient_key_file = \"k\"\n", &[], &[]).problems();
+    assert!(problems.len() == 1 && problems[0].contains("store.redis.client_key_file"), "{problems:?}");
 }
 
 #[test]
 fn the_address_of_a_store_is_never_shown() {
     let mut config = Config::default();
-    config.store.url = "postgres://souk:secret@db/souk".to_owned();
-    assert!(!format!("{config:?}").contains("secret"));
+    config.store.url = "postgres://souk:password@db/souk".to_owned();
+    assert!(!format!("{config:?}").contains("password"));
+}
+
+#[test]
+fn nodes_are_linked_as_it_is_configured_and_the_secret_is_never_shown() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("secret");
+    std::fs::write(&file, "a secret in a file\n").expect("written");
+    let link = |text: &str| {
+        let config = load(text, &[], &[]).config();
+        assert!(!format!("{config:?}").contains("a secret"));
+        config
+            .link(crate::cluster::NodeId::of("a#1"), "a", "a store")
+            .map(|settings| settings.inspect(|settings| assert!(!format!("{settings:?}").contains("a secret"))))
+    };
+    assert!(link("").expect("no link").is_none());
+    let given = "[cluster]\nlisten = \"127.0.0.1:0\"\nheartbeat_ms = 100\n";
+    let settings = link(&format!("{given}secret = \"a secret of sixteen\"\n")).expect("a secret").expect("a link");
+    assert_eq!(settings.pulse.dead_after.as_millis(), 400);
+    let by_file = link(&format!("{given}secret_file = {:?}\n", file.display().to_string()));
+    let expected = crate::cluster::link::Secret::new(b"a secret in a file").expect("long enough");
+    assert_eq!(by_file.expect("a secret").expect("a link").secret, expected, "without the line break");
+    std::fs::write(&file, "short").expect("written");
+    let short = link(&format!("{given}secret_file = {:?}\n", file.display().to_string()));
+    assert!(matches!(short, Err(SecretError::Short)));
+    let missing = link(&format!("{given}secret_file = \"/nowhere/secret\"\n"));
+    assert!(matches!(missing, Err(SecretError::File { .. })));
+}
+
+#[test]
+fn a_secret_that_is_not_given_is_made_of_the_stores_address() {
+    let secret = |listen: &str, url: &str| {
+        let file = format!(
+            "[cluster]\nlisten = \"{listen}\"\nadvertise = \"a:1\"\n[store]\nkind = \"postgres\"\nurl = \"{url}\"\n"
+        );
+        let config = load(&file, &[], &[]).config();
+        config.link(crate::cluster::NodeId::of("a#1"), "a", "a store").map(|settings| settings.expect("a link").secret)
+    };
+    let local = secret("127.0.0.1:0", "postgres://db/souk").expect("on this machine alone");
+    let known = secret("10.0.0.1:0", "postgres://souk:pw@db/souk").expect("whoever knows the password");
+    assert!(local != known && known == secret("0.0.0.0:1", "postgres://souk:pw@db/souk").expect("the same"));
+    for url in ["postgres://db/souk", "postgres://souk@db/souk", "postgres://souk:@db/souk"] {
+        assert!(matches!(secret("10.0.0.1:0", url), Err(SecretError::None)), "{url}");
+    }
+}
+
+#[test]
+fn what_a_node_needs_to_be_linked_belongs_together() {
+    let file = "[cluster]\nlisten = \"0.0.0.0:7400\"\n[cluster.tls]\nca = \"ca.pem\"\n";
+    let problems = load(file, &[("SOUK_CLUSTER__SECRET", "short")], &[]).problems();
+    assert_eq!(problems.len(), 3, "{problems:?}");
+    assert!(problems[0].contains("cluster.secret: must have at least 16 bytes") && !problems[0].contains("short"));
+    assert!(problems[1].contains("cluster.advertise: must be given"), "{problems:?}");
+    assert!(problems[2].contains("cluster.tls.ca: cluster.tls.cert and"), "{problems:?}");
+    let problems = load("[cluster]\nlisten = \"127.0.0.1:1\"\nadvertise = \"host\"\n", &[], &[]).problems();
+    assert!(problems[0].contains("cluster.advertise: must be HOST:PORT"), "{problems:?}");
 }
 
 /// A file, and behind a zero byte variables of the environment, one a line.

@@ -83,8 +83,8 @@ use axum::http::HeaderValue;
 pub use answer::problem::{Problem, Result};
 pub use answer::reply::Reply;
 pub use edge::serve::serve;
+pub use operations::cluster::ClusterView;
 pub use operations::health::Health;
-pub use operations::operators::{ClusterNode, ClusterSlot, ClusterView};
 pub use request::extract::{Path, Read, Write};
 
 use account::keyholder::{Keyholder, StartError};
@@ -123,6 +123,7 @@ pub struct Inner {
     pub admission: edge::admission::Admission,
     pub bodies: edge::arrival::Allowance,
     pub rendered_products: shop::products::rendered::RenderedProducts,
+    pub event_streams: operations::cluster::events::Streams,
     /// Strict-Transport-Security, where it is to be sent.
     pub hsts: Option<HeaderValue>,
 }
@@ -159,6 +160,7 @@ impl Edge {
             admission: edge::admission::Admission::new(&config.http),
             bodies: edge::arrival::Allowance::new(&config.http),
             rendered_products: shop::products::rendered::RenderedProducts::new(config.http.rendered_max_bytes),
+            event_streams: operations::cluster::events::Streams::default(),
             hsts,
             client,
             projections,

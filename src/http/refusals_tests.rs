@@ -7,6 +7,7 @@ use super::account::{sessions, users};
 use super::admin::{inventory, products};
 use super::answer::problem::{Code, Problem};
 use super::shop::{carts, categories, completion, orders};
+use crate::actors::audit::types::Audit;
 use crate::actors::cart::types::{self as cart, Cart, CartStatus, MergeRefusal};
 use crate::actors::categories::types::{self as category, Categories};
 use crate::actors::entity::{Kind, Stored};
@@ -192,6 +193,7 @@ fn each_rejection_that_only_entities_see_has_its_row() {
         (ProductSlug::NAME, variants::<ProductSlug>()),
         (OrderNumber::NAME, variants::<OrderNumber>()),
         (MockCharge::NAME, variants::<MockCharge>()),
+        (Audit::NAME, variants::<Audit>()),
     ]);
     let expected: BTreeSet<(String, String)> = kinds
         .iter()
@@ -227,6 +229,7 @@ fn ask_errors() -> Vec<AskError> {
         AskError::UnknownKind,
         AskError::AnsweredLongAgo,
         AskError::Panicked,
+        AskError::Unsupported,
     ];
     let place = |error: &AskError| match error {
         AskError::Busy { .. } => 0,
@@ -240,6 +243,7 @@ fn ask_errors() -> Vec<AskError> {
         AskError::UnknownKind => 8,
         AskError::AnsweredLongAgo => 9,
         AskError::Panicked => 10,
+        AskError::Unsupported => 11,
     };
     assert!(all.iter().enumerate().all(|(at, error)| place(error) == at));
     all

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::http::{Extensions, HeaderMap, StatusCode, Version, header};
+use axum::middleware::from_fn_with_state;
 use axum::{Extension, Router};
-use tower_http::compression::predicate::{Predicate, SizeAbove};
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
@@ -19,7 +20,9 @@ use super::admin::{inventory, orders as admin_orders, products as admin_products
 use super::answer::problem::{Code, Problem};
 use super::edge::pipeline::{Class, Front};
 use super::openapi;
-use super::operations::{consumers, health, operators};
+use super::operations::audit::{self, recording};
+use super::operations::cluster::{actions as cluster_actions, events as cluster_events, reads as cluster};
+use super::operations::{consumers, entities, health, operators};
 use super::shop::{carts, categories, completion, orders, products};
 
 /// Answers below this size are sent as they are: compressing them saves nothing.
@@ -58,6 +61,11 @@ fn shop() -> OpenApiRouter<Edge> {
         .routes(routes!(orders::lookup)) //                                  GET /v1/orders/lookup
         .routes(routes!(orders::get)) //                                     GET /v1/orders/{id}
         .routes(routes!(orders::cancel)) //                                  POST /v1/orders/{id}/cancel
+}
+
+/// What staff asks for. What would change something is recorded before it is done.
+fn admin() -> OpenApiRouter<Edge> {
+    OpenApiRouter::new()
         // Merchants
         .routes(routes!(categories::create)) //                              POST /v1/admin/categories
         .routes(routes!(categories::change, categories::delete)) //          PATCH, DELETE /v1/admin/categories/{id}
@@ -76,8 +84,26 @@ fn shop() -> OpenApiRouter<Edge> {
         .routes(routes!(operators::inspect)) //                              GET /v1/admin/entities/{kind}/{id}
         .routes(routes!(operators::journal)) //                              GET /v1/admin/entities/{kind}/{id}/journal
         .routes(routes!(operators::state)) //                                GET /v1/admin/entities/{kind}/{id}/state
+        .routes(routes!(entities::list)) //                                  GET /v1/admin/entities/{kind}
+        .routes(routes!(entities::passivate)) //                             POST /v1/admin/entities/{kind}/{id}/passivate
+        .routes(routes!(entities::verify)) //                                POST /v1/admin/entities/{kind}/{id}/verify
+        .routes(routes!(entities::quarantine)) //                            POST /v1/admin/entities/{kind}/{id}/quarantine
+        .routes(routes!(entities::release)) //                               POST /v1/admin/entities/{kind}/{id}/release
+        .routes(routes!(audit::list)) //                                     GET /v1/admin/audit
         .routes(routes!(operators::attention)) //                            GET /v1/admin/attention
-        .routes(routes!(operators::cluster)) //                              GET /v1/admin/cluster
+        .routes(routes!(cluster::cluster)) //                                GET /v1/admin/cluster
+        .routes(routes!(cluster::slots)) //                                  GET /v1/admin/cluster/slots
+        .routes(routes!(cluster::slot)) //                                   GET /v1/admin/cluster/slots/{n}
+        .routes(routes!(cluster::node)) //                                   GET /v1/admin/cluster/nodes/{id}
+        .routes(routes!(cluster::plan)) //                                   GET /v1/admin/cluster/plan
+        .routes(routes!(cluster::job)) //                                    GET /v1/admin/cluster/jobs/{id}
+        .routes(routes!(cluster_events::events)) //                          GET /v1/admin/cluster/events
+        .routes(routes!(cluster_actions::cordon)) //                         POST /v1/admin/cluster/nodes/{id}/cordon
+        .routes(routes!(cluster_actions::drain)) //                          POST /v1/admin/cluster/nodes/{id}/drain
+        .routes(routes!(cluster_actions::uncordon)) //                       POST /v1/admin/cluster/nodes/{id}/uncordon
+        .routes(routes!(cluster_actions::move_slot)) //                      POST /v1/admin/cluster/slots/{n}/move
+        .routes(routes!(cluster_actions::pin)) //                            POST /v1/admin/cluster/slots/{n}/pin
+        .routes(routes!(cluster_actions::unpin)) //                          POST /v1/admin/cluster/slots/{n}/unpin
         .routes(routes!(consumers::list)) //                                 GET /v1/admin/consumers
         .routes(routes!(consumers::pause)) //                                POST /v1/admin/consumers/{name}/pause
         .routes(routes!(consumers::resume)) //                               POST /v1/admin/consumers/{name}/resume
@@ -97,7 +123,7 @@ fn operations() -> OpenApiRouter<Edge> {
 /// The OpenAPI document of all routes.
 pub fn document() -> utoipa::openapi::OpenApi {
     let (_, mut document) =
-        OpenApiRouter::with_openapi(openapi::base()).merge(shop()).merge(operations()).split_for_parts();
+        OpenApiRouter::with_openapi(openapi::base()).merge(shop()).merge(admin()).merge(operations()).split_for_parts();
     openapi::finish(&mut document);
     document
 }
@@ -108,8 +134,10 @@ pub fn router(edge: Edge) -> Router {
     let allowed = Arc::new(openapi::allowed(&document));
     let front = |class| Front { edge: edge.clone(), class, allowed: allowed.clone() };
     let gzip = || CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest);
-    let compression = gzip().compress_when(SizeAbove::new(COMPRESS_ABOVE_BYTES));
-    let shop: Router<Edge> = shop().into();
+    // Compressed, a stream of events would be kept back until there is enough of it.
+    let compression = gzip().compress_when(SizeAbove::new(COMPRESS_ABOVE_BYTES).and(NotForContentType::SSE));
+    let (shop, admin): (Router<Edge>, Router<Edge>) = (shop().into(), admin().into());
+    let shop = shop.merge(admin.route_layer(from_fn_with_state(edge.clone(), recording::recorded)));
     // The front layer sees what is sent: a compressed answer has an entity tag of its own. Problems have none, and are
     // written by the front layer.
     let problems = gzip().compress_when(SizeAbove::new(COMPRESS_ABOVE_BYTES).and(is_problem));

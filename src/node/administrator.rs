@@ -7,12 +7,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::STEP;
+use crate::actors::audit::types::{Act, AuditOutcome, Ending};
 use crate::actors::entity::Caller;
 use crate::actors::keyring::types::Keyring;
 use crate::actors::runtime::client::{AskError, Asking, Client, Wait};
 use crate::actors::user::types::{Command, Status, User};
 use crate::actors::values::{Email, Only, Role, UserId};
 use crate::config::{Auth, Config, StoreKind};
+use crate::http::operations::audit::actions::ADMINISTRATOR_MADE;
+use crate::http::operations::audit::log;
 use crate::http::{self, Edge};
 
 /// An administrator to be.
@@ -93,42 +96,82 @@ pub fn no_administrator(program: &str, config: &Config) -> String {
     }
 }
 
-/// Registers a user who is an administrator, or makes an existing user one (with the password that he has).
+/// Makes an administrator, which the audit log has with what came of it.
 pub async fn make_administrator(
     client: &Client,
     settings: &Auth,
     email: &Email,
     password: String,
 ) -> anyhow::Result<String> {
-    let deadline = Instant::now() + STEP;
-    let roles = BTreeSet::from([Role::Customer, Role::Admin]);
-    let asking = || Asking {
-        request: http::request::idempotency::random_request_id(),
-        keyed: None,
-        caller: Caller::System,
-        deadline,
-        if_version: None,
-        wait: Wait::Settled,
+    let request = http::request::idempotency::random_request_id();
+    let act = Act {
+        actor: None,
+        action: ADMINISTRATOR_MADE.to_owned(),
+        subject: email.to_string(),
+        said: None,
+        address: None,
+        node: client.node().to_string(),
+        request: request.to_string(),
     };
+    let begun = log::begin(client, request, act, 2 * STEP, Instant::now() + STEP).await?;
+    let made = register_or_promote(client, settings, email, password).await;
+    let outcome = if made.is_ok() { AuditOutcome::Done } else { AuditOutcome::Failed };
+    let ending = Ending { outcome, status: None, code: None, request: None };
+    if let Err(error) = log::end(client, &begun, ending, Instant::now() + STEP).await {
+        tracing::warn!(%error, "the audit log does not have what came of making an administrator");
+    }
+    made
+}
+
+/// Registers a user who is an administrator, or makes an existing user one (with the password that he has). Nodes that
+/// start together do so at the same time: one registers, the others find the user.
+async fn register_or_promote(
+    client: &Client,
+    settings: &Auth,
+    email: &Email,
+    password: String,
+) -> anyhow::Result<String> {
+    let deadline = Instant::now() + STEP;
     if let Some(user) = http::account::users::named(client, &email.names(), deadline).await? {
-        let answered = client.ask::<User>(&user, Command::SetRoles { roles }, asking()).await?;
-        answered
-            .outcome
-            .map_err(|rejection| anyhow::anyhow!("the user cannot become an administrator: {rejection:?}"))?;
-        return Ok(format!("{email} is an administrator now; the password is the one that this user has"));
+        return promote(client, &user, email, deadline).await;
     }
     let password = http::account::passwords::NewPassword::new(password)?;
     let password_hash = http::account::passwords::Passwords::new(settings)
         .hash_alone(password, deadline)
         .await
         .map_err(|_| anyhow::anyhow!("the password cannot be hashed"))?;
-    let asking = asking();
+    let asking = asking(deadline);
     let id = UserId::derived(&asking.request, 0);
-    let command = Command::Register { id, email: email.clone(), name: None, password_hash, roles };
+    let command = Command::Register { id, email: email.clone(), name: None, password_hash, roles: roles() };
     let answered = client.ask::<User>(&id, command, asking).await?;
-    match answered.view.state.status {
-        Status::Active => Ok(format!("{email} is an administrator now")),
-        Status::Absent | Status::Registering | Status::Refused => bail!("{email} was just taken by somebody else"),
+    if answered.view.state.status == Status::Active {
+        return Ok(format!("{email} is an administrator now"));
+    }
+    match http::account::users::named(client, &email.names(), deadline).await? {
+        Some(user) => promote(client, &user, email, deadline).await,
+        None => bail!("{email} was just taken by somebody else"),
+    }
+}
+
+async fn promote(client: &Client, user: &UserId, email: &Email, deadline: Instant) -> anyhow::Result<String> {
+    http::account::users::decided(client, *user, deadline).await?;
+    let answered = client.ask::<User>(user, Command::SetRoles { roles: roles() }, asking(deadline)).await?;
+    answered.outcome.map_err(|rejection| anyhow::anyhow!("the user cannot become an administrator: {rejection:?}"))?;
+    Ok(format!("{email} is an administrator now; the password is the one that this user has"))
+}
+
+fn roles() -> BTreeSet<Role> {
+    BTreeSet::from([Role::Customer, Role::Admin])
+}
+
+fn asking(deadline: Instant) -> Asking {
+    Asking {
+        request: http::request::idempotency::random_request_id(),
+        keyed: None,
+        caller: Caller::System,
+        deadline,
+        if_version: None,
+        wait: Wait::Settled,
     }
 }
 

@@ -60,6 +60,23 @@ pub(super) fn put_i64(out: &mut Vec<u8>, value: i64) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
+/// A text behind its length. (Whoever stores it has seen that it is short.)
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
+    put_u16(out, text.len() as u16);
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// What stands before a checksum, crc32c, of all that.
+pub(super) fn checked(bytes: &[u8]) -> Result<&[u8], FrameError> {
+    Reader { bytes, at: 0 }.need(4, "checksum")?;
+    let (body, checksum) = bytes.split_at(bytes.len() - 4);
+    let expected = Reader { bytes: checksum, at: 0 }.u32("checksum")?;
+    match crc32c::crc32c(body) {
+        found if found == expected => Ok(body),
+        found => Err(FrameError::Checksum { expected, found }),
+    }
+}
+
 pub(super) fn put_key(out: &mut Vec<u8>, key: &EntityKey) {
     out.push(key.kind);
     put_u16(out, key.id.len() as u16);
@@ -239,6 +256,10 @@ impl<'a> Reader<'a> {
             items.push(OwedItem { number: self.u64("owed number")?, key: self.text("owed key")?.to_owned() });
         }
         Ok(OwedRow { due_ms, items })
+    }
+
+    pub fn is_at_end(&self) -> bool {
+        self.left() == 0
     }
 
     /// The frame's length, when everything was read.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::{
     Batch, EntityKey, Epoch, History, Journal, Membership, NodeRow, OwedRow, Record, Refusal, RequestBytes, Slot,
-    SlotHead, Store, StoreError, WakeRow,
+    SlotHead, Store, StoreError, Subject, Tables, WakeRow, WishRow,
 };
 
 /// What [`Journal::append`] answers.
@@ -130,6 +130,26 @@ pub trait Decorator: Send + Sync + 'static {
         async move { self.inner().leave(id).await }
     }
 
+    fn forget(&self, id: &str, lease: u64) -> impl Future<Output = Result<Result<(), Refusal>, StoreError>> + Send {
+        async move { self.inner().forget(id, lease).await }
+    }
+
+    fn wish(&self, row: &WishRow) -> impl Future<Output = Result<Result<(), Refusal>, StoreError>> + Send {
+        async move { self.inner().wish(row).await }
+    }
+
+    fn unwish(&self, of: &Subject) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async move { self.inner().unwish(of).await }
+    }
+
+    fn wishes(&self) -> impl Future<Output = Result<Vec<WishRow>, StoreError>> + Send {
+        async move { self.read(self.inner().wishes()).await }
+    }
+
+    fn tables(&self) -> impl Future<Output = Result<Tables, StoreError>> + Send {
+        async move { self.read(self.inner().tables()).await }
+    }
+
     fn nodes(&self) -> impl Future<Output = Result<Vec<NodeRow>, StoreError>> + Send {
         async move { self.read(self.inner().nodes()).await }
     }
@@ -250,8 +270,28 @@ impl<D: Decorator> Membership for D {
         Decorator::leave(self, id).await
     }
 
+    async fn forget(&self, id: &str, lease: u64) -> Result<Result<(), Refusal>, StoreError> {
+        Decorator::forget(self, id, lease).await
+    }
+
     async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
         Decorator::nodes(self).await
+    }
+
+    async fn wish(&self, row: &WishRow) -> Result<Result<(), Refusal>, StoreError> {
+        Decorator::wish(self, row).await
+    }
+
+    async fn unwish(&self, of: &Subject) -> Result<(), StoreError> {
+        Decorator::unwish(self, of).await
+    }
+
+    async fn wishes(&self) -> Result<Vec<WishRow>, StoreError> {
+        Decorator::wishes(self).await
+    }
+
+    async fn tables(&self) -> Result<Tables, StoreError> {
+        Decorator::tables(self).await
     }
 
     async fn transfer(&self, from: &str, to: &str, slots: &[(Slot, Epoch)]) -> Handed {

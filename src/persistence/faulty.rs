@@ -9,7 +9,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::decorator::{Appended, Decorator, Handed};
-use super::{Batch, EntityKey, Epoch, History, NodeRow, OwedRow, Record, Refusal, Slot, Store, StoreError, WakeRow};
+use super::{
+    Batch, EntityKey, Epoch, History, NodeRow, OwedRow, Record, Refusal, Slot, Store, StoreError, Subject, WakeRow,
+    WishRow,
+};
 
 /// Sorts of calls, counted apart, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,7 +20,7 @@ pub enum Call {
     Append,
     /// A claim or a transfer.
     Claim,
-    /// A change of the node list.
+    /// A change of the node list, or of a wish.
     Member,
     /// Every other call that asks the store.
     Read,
@@ -371,6 +374,18 @@ impl<J: Store> Decorator for Faulty<J> {
 
     async fn leave(&self, id: &str) -> Result<Result<(), Refusal>, StoreError> {
         write(self.next_fault(Call::Member), self.inner.leave(id)).await
+    }
+
+    async fn forget(&self, id: &str, lease: u64) -> Result<Result<(), Refusal>, StoreError> {
+        write(self.next_fault(Call::Member), self.inner.forget(id, lease)).await
+    }
+
+    async fn wish(&self, row: &WishRow) -> Result<Result<(), Refusal>, StoreError> {
+        write(self.next_fault(Call::Member), self.inner.wish(row)).await
+    }
+
+    async fn unwish(&self, of: &Subject) -> Result<(), StoreError> {
+        write(self.next_fault(Call::Member), self.inner.unwish(of)).await
     }
 
     async fn transfer(&self, from: &str, to: &str, slots: &[(Slot, Epoch)]) -> Handed {

@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::admission::{self, Admitted, Held, Present};
-use super::membership::NodeList;
+use super::membership::{NodeList, Tables, WishList, may_wish, owners};
 use super::{
     Batch, EntityKey, Epoch, History, Journal, Membership, NodeRow, Origin, OwedRow, Record, Refusal, RequestBytes,
-    Slot, SlotHead, Snapshot, StoreError, WakeRow,
+    Slot, SlotHead, Snapshot, StoreError, Subject, WakeRow, WishRow,
 };
 
 /// Records in the first page of a [`Journal::load`].
@@ -34,6 +34,7 @@ struct State {
     owed: Vec<BTreeMap<(i64, EntityKey), OwedRow>>,
     wakes: Vec<BTreeSet<(i64, EntityKey)>>,
     nodes: NodeList,
+    wishes: WishList,
 }
 
 #[derive(Default)]
@@ -54,6 +55,7 @@ impl Memory {
             owed: vec![BTreeMap::new(); n],
             wakes: vec![BTreeSet::new(); n],
             nodes: NodeList::default(),
+            wishes: WishList::default(),
         };
         Memory { slots, state: Arc::new(Mutex::new(state)) }
     }
@@ -307,8 +309,37 @@ impl Membership for Memory {
         Ok(nodes.left(id).map(|row| nodes.put(row)))
     }
 
+    async fn forget(&self, id: &str, lease: u64) -> Result<Result<(), Refusal>, StoreError> {
+        let state = &mut *self.state.lock();
+        let judged = state.nodes.forgotten(id, lease, &state.heads);
+        Ok(judged.map(|_| {
+            state.nodes.remove(id);
+            state.wishes.of_node(id).iter().for_each(|of| state.wishes.remove(of));
+        }))
+    }
+
     async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
         Ok(self.state.lock().nodes.rows())
+    }
+
+    async fn wish(&self, row: &WishRow) -> Result<Result<(), Refusal>, StoreError> {
+        let state = &mut *self.state.lock();
+        let judged = may_wish(row, self.slots, &state.nodes);
+        Ok(judged.map(|()| state.wishes.put(state.wishes.over(row.clone()))))
+    }
+
+    async fn unwish(&self, of: &Subject) -> Result<(), StoreError> {
+        self.state.lock().wishes.remove(of);
+        Ok(())
+    }
+
+    async fn wishes(&self) -> Result<Vec<WishRow>, StoreError> {
+        Ok(self.state.lock().wishes.rows())
+    }
+
+    async fn tables(&self) -> Result<Tables, StoreError> {
+        let State { heads, nodes, wishes, .. } = &*self.state.lock();
+        Ok(Tables { slots: owners(heads), nodes: nodes.rows(), wishes: wishes.rows() })
     }
 
     async fn transfer(

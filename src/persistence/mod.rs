@@ -5,6 +5,7 @@
 //!
 //! Architecture invariant: nothing here imports `actors`, `cluster` or `http`.
 
+mod address;
 pub mod admission;
 mod bytes;
 pub mod codec;
@@ -20,6 +21,7 @@ pub mod open;
 pub mod postgres;
 pub mod record;
 pub mod redis;
+pub mod several;
 #[cfg(test)]
 mod spoilt_tests;
 #[cfg(test)]
@@ -30,7 +32,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use membership::{Membership, NodeRow, NodeState, Store};
+pub use membership::{Membership, NodeRow, NodeState, Store, Subject, Tables, Wish, WishRow};
 pub use record::{
     EntityKey, Epoch, Origin, OwedChange, OwedItem, OwedRow, Payload, Receipt, Record, RequestBytes, Slot, Snapshot,
     WakeChange,
@@ -57,8 +59,8 @@ impl Batch {
     }
 }
 
-/// Why one slot's records in a batch were refused, for certain: nothing of that slot in the batch was
-/// written, and the other slots were not touched by it.
+/// Why one slot's records in a batch were refused, for certain (but for [`Refusal::Unknown`]): nothing of that slot in the
+/// batch was written, and the other slots were not touched by it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The slot's epoch in the store is not the one given, or its owner is another node. `current` is the
@@ -71,6 +73,12 @@ pub enum Refusal {
     /// The store will not take this data (too large, malformed).
     #[error("rejected: {0}")]
     Rejected(String),
+    /// The machine that has the slot does not answer, and nothing of it was written. (Only where a store lies on several.)
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+    /// The same, and no refusal: nobody knows what was written of the slot. A claim settles it.
+    #[error("outcome unknown: {0}")]
+    Unknown(String),
     /// The node (by its id) has left the cluster for good, or, where only members may, never joined it.
     #[error("{0} is no member of the cluster")]
     NotMember(String),
@@ -212,11 +220,11 @@ pub trait Journal: Send + Sync + 'static {
     /// may be named twice; after an error some may be taken and others not.
     ///
     /// Refused, and checked in this order: [`Refusal::Rejected`], the store has no such slot;
-    /// [`Refusal::NotMember`], the node list says that `owner` has left (one that never joined may claim: a
-    /// single node has no list); [`Refusal::Fenced`], another epoch.
+    /// [`Refusal::NotMember`], there is a node list, and `owner` has left or is not in it (a single node has no list, and
+    /// claims); [`Refusal::Fenced`], another epoch.
     ///
-    /// Where a store lies on several machines and some do not answer, the slots of those are [`Refusal::Rejected`] too, and the
-    /// others taken. Whether such a slot was claimed is not known: claim it again.
+    /// Where a store lies on several machines and some do not answer, the slots of those are [`Refusal::Unavailable`] or
+    /// [`Refusal::Unknown`], and the others taken. Whether an unknown one was claimed nobody knows: claim it again.
     ///
     /// A claim settles what came before it: whatever of an earlier epoch was not durable when the claim
     /// took effect never will be, and what was durable is within `SlotHead::seq` and can be read. (So a

@@ -5,15 +5,18 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::address::without_secrets;
 use super::embedded::{
     self, EmbeddedJournal, EmbeddedOptions, EmbeddedSettings, EngineKind, FjallSettings, SledSettings,
 };
 use super::memory::Memory;
 use super::postgres::{PostgresOptions, PostgresSettings, PostgresStore};
 use super::redis::{RedisOptions, RedisSettings, RedisStore};
+use super::several::{self, SeveralOptions};
 use super::{Slot, Store, StoreError};
 
-/// Where a store is. As text: `sled:DIR`, `fjall:DIR`, `postgres://...`, `redis://...`, `memory`.
+/// Where a store is. As text: `sled:DIR`, `fjall:DIR`, `postgres://...`, several of these with commas between,
+/// `redis://...`, `memory`.
 #[derive(Clone, PartialEq, Eq)]
 pub enum StoreChoice {
     /// Gone with the process.
@@ -25,6 +28,10 @@ pub enum StoreChoice {
     /// The address may hold a password: it is never shown.
     Postgres {
         url: String,
+    },
+    /// Several PostgreSQL servers that are one store, the first of them its head.
+    Several {
+        urls: Vec<String>,
     },
     /// The same.
     Redis {
@@ -102,6 +109,10 @@ pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError
             let (slots, settings) = (settings.slots.configured(), settings.tuning.postgres.clone());
             Ok(Arc::new(PostgresStore::open(PostgresOptions { url: url.clone(), slots, settings }).await?))
         }
+        StoreChoice::Several { urls } => {
+            let (slots, settings) = (settings.slots.configured(), settings.tuning.postgres.clone());
+            Ok(Arc::new(several::open(SeveralOptions { urls: urls.clone(), slots, settings }).await?))
+        }
         StoreChoice::Redis { url } => {
             let (slots, settings) = (settings.slots.configured(), settings.tuning.redis.clone());
             Ok(Arc::new(RedisStore::open(RedisOptions { url: url.clone(), slots, settings }).await?))
@@ -118,7 +129,7 @@ impl StoreChoice {
     /// Whether several processes, also on other machines, may use the store at once.
     pub fn is_shared(&self) -> bool {
         match self {
-            StoreChoice::Postgres { .. } | StoreChoice::Redis { .. } => true,
+            StoreChoice::Postgres { .. } | StoreChoice::Several { .. } | StoreChoice::Redis { .. } => true,
             StoreChoice::Memory | StoreChoice::Embedded { .. } => false,
         }
     }
@@ -131,7 +142,11 @@ impl FromStr for StoreChoice {
         let scheme = text.split_once("://").map(|(scheme, _)| scheme);
         match scheme {
             Some("postgres" | "postgresql") => {
-                return Ok(StoreChoice::Postgres { url: text.to_owned() });
+                let mut urls = servers(text);
+                return Ok(match urls.len() {
+                    1 => StoreChoice::Postgres { url: urls.remove(0) },
+                    _ => StoreChoice::Several { urls },
+                });
             }
             Some("redis" | "rediss") => return Ok(StoreChoice::Redis { url: text.to_owned() }),
             _ => {}
@@ -145,6 +160,22 @@ impl FromStr for StoreChoice {
     }
 }
 
+/// The addresses in a list with commas. An address may have commas too (several hosts of one server), but none before a
+/// scheme.
+fn servers(text: &str) -> Vec<String> {
+    let mut urls: Vec<String> = Vec::new();
+    for piece in text.split(',') {
+        match urls.last_mut() {
+            Some(last) if !piece.starts_with("postgres://") && !piece.starts_with("postgresql://") => {
+                last.push(',');
+                last.push_str(piece);
+            }
+            Some(_) | None => urls.push(piece.to_owned()),
+        }
+    }
+    urls
+}
+
 /// For people: without user and password.
 impl fmt::Display for StoreChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -152,6 +183,10 @@ impl fmt::Display for StoreChoice {
             StoreChoice::Memory => f.write_str("memory"),
             StoreChoice::Embedded { engine, dir } => write!(f, "{}:{}", engine.name(), dir.display()),
             StoreChoice::Postgres { url } | StoreChoice::Redis { url } => f.write_str(&without_secrets(url)),
+            StoreChoice::Several { urls } => {
+                let shown: Vec<String> = urls.iter().map(|url| without_secrets(url)).collect();
+                f.write_str(&shown.join(","))
+            }
         }
     }
 }
@@ -160,14 +195,6 @@ impl fmt::Debug for StoreChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StoreChoice({self})")
     }
-}
-
-fn without_secrets(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    // Options may hold a password too.
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
-    format!("{scheme}://{place}")
 }
 
 #[cfg(test)]
@@ -182,6 +209,9 @@ mod tests {
         assert_eq!(shown("fjall:a:b"), Ok("fjall:a:b".to_owned()));
         assert_eq!(shown("postgres://souk:s@cret@db:5432/souk?password=x"), Ok("postgres://db:5432/souk".to_owned()));
         assert_eq!(shown("rediss://:secret@cache/1"), Ok("rediss://cache/1".to_owned()));
+        let several = "postgres://u:s@a,b/x?password=y,postgresql://c/x";
+        assert_eq!(shown(several), Ok("postgres://a,b/x,postgresql://c/x".to_owned()));
+        assert!(matches!(several.parse(), Ok(StoreChoice::Several { urls }) if urls.len() == 2));
         for wrong in ["", "sled", "sled:", "oracle:x", "mysql://u:hunter2@h/d", "memory"] {
             let told = shown(wrong).expect_err(wrong);
             assert!(!told.contains("hunter2"), "{told}");

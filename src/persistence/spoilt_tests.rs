@@ -40,6 +40,14 @@ enum Spoil {
     TransferFromAnybody,
     TransferToAnybody,
     TransferKeepsEpoch,
+    StrangersClaim,
+    ForgetTheLiving,
+    ForgetOwners,
+    ForgetKeepsWishes,
+    WishesOfAnybody,
+    WishesPileUp,
+    CordonEndsDrain,
+    TablesLag,
 }
 
 use Spoil::*;
@@ -185,6 +193,10 @@ impl Decorator for Spoilt {
                 let claimed = self.inner.claim(owner, slots).await?;
                 Ok(claimed.into_iter().map(|head| head.map(|head| SlotHead { seq: 0, at_ms: 0, ..head })).collect())
             }
+            StrangersClaim if self.inner.nodes().await?.iter().all(|node| node.id != owner) => {
+                self.inner.join(&conformance::node(owner)).await?.ok();
+                self.inner.claim(owner, slots).await
+            }
             ClaimByTheLeft => {
                 let claimed = self.inner.claim(owner, slots).await?;
                 match claimed.first() {
@@ -212,6 +224,52 @@ impl Decorator for Spoilt {
     async fn leave(&self, id: &str) -> Result<Result<(), Refusal>, StoreError> {
         if self.spoil == LeaveForgets { Ok(Ok(())) } else { self.inner.leave(id).await }
     }
+    async fn forget(&self, id: &str, lease: u64) -> Result<Result<(), Refusal>, StoreError> {
+        let known = self.inner.nodes().await?.into_iter().find(|row| row.id == id);
+        match (self.spoil, known) {
+            (ForgetTheLiving, Some(known)) => self.inner.forget(id, known.lease).await,
+            (ForgetOwners, Some(_)) => {
+                let heads = (0..).zip(self.inner.heads().await?);
+                let owned: Vec<_> = heads.filter(|(_, head)| head.owner.as_deref() == Some(id)).collect();
+                let slots: Vec<_> = owned.iter().map(|(slot, head)| (*slot, head.epoch)).collect();
+                if let Some(other) = self.inner.nodes().await?.iter().find(|row| row.id != id) {
+                    self.inner.claim(&other.id, &slots).await?;
+                }
+                self.inner.forget(id, lease).await
+            }
+            (ForgetKeepsWishes, Some(_)) => {
+                let wishes = self.inner.wishes().await?;
+                let forgotten = self.inner.forget(id, lease).await?;
+                self.inner.join(&conformance::node(id)).await?.ok();
+                for row in wishes {
+                    self.inner.wish(&row).await?.ok();
+                }
+                Ok(forgotten)
+            }
+            _ => self.inner.forget(id, lease).await,
+        }
+    }
+    async fn wish(&self, row: &WishRow) -> Result<Result<(), Refusal>, StoreError> {
+        if self.spoil == CordonEndsDrain {
+            self.inner.unwish(&row.wish.subject()).await?;
+        }
+        let wished = self.inner.wish(row).await?;
+        Ok(if self.spoil == WishesOfAnybody && matches!(wished, Err(Refusal::NotMember(_))) { Ok(()) } else { wished })
+    }
+    async fn wishes(&self) -> Result<Vec<WishRow>, StoreError> {
+        let mut rows = self.inner.wishes().await?;
+        if self.spoil == WishesPileUp {
+            rows.extend(rows.clone());
+        }
+        Ok(rows)
+    }
+    async fn tables(&self) -> Result<Tables, StoreError> {
+        let mut tables = self.inner.tables().await?;
+        if self.spoil == TablesLag {
+            tables.slots.iter_mut().for_each(|slot| slot.epoch = slot.epoch.min(1));
+        }
+        Ok(tables)
+    }
     async fn transfer(&self, from: &str, to: &str, slots: &[(Slot, Epoch)]) -> Handed {
         let moved = self.inner.transfer(from, to, slots).await?;
         let refused = |why: fn(&Refusal) -> bool| matches!(moved.first(), Some(Err(refusal)) if why(refusal));
@@ -220,6 +278,7 @@ impl Decorator for Spoilt {
                 self.inner.claim(to, slots).await
             }
             TransferToAnybody if refused(|why| matches!(why, Refusal::NotMember(_))) => {
+                self.inner.join(&conformance::node(to)).await?.ok();
                 self.inner.claim(to, slots).await
             }
             TransferKeepsEpoch => {
@@ -269,4 +328,12 @@ noticed! {
     TransferFromAnybody: transfers_compare_and_set_owner_and_epoch;
     TransferToAnybody: transfers_compare_and_set_owner_and_epoch;
     TransferKeepsEpoch: a_transfer_fences_the_one_who_gave;
+    StrangersClaim: a_node_that_is_gone_is_forgotten;
+    ForgetTheLiving: a_node_that_is_gone_is_forgotten;
+    ForgetOwners: a_node_that_owns_a_slot_is_not_forgotten;
+    ForgetKeepsWishes: a_node_that_is_gone_is_forgotten;
+    WishesOfAnybody: wishes_that_cannot_be_are_refused;
+    WishesPileUp: wishes_are_kept, of_several_wishes_the_last_is_kept;
+    CordonEndsDrain: a_cordon_ends_no_drain;
+    TablesLag: the_tables_are_what_the_single_reads_say;
 }

@@ -33,6 +33,12 @@ impl Files {
     }
 }
 
+/// Says which cryptography whoever leaves the choice to rustls gets. It is built with two (ractor_cluster brings the second), so
+/// it does not choose by itself.
+pub fn choose_provider() {
+    let _ = rustls::crypto::ring::default_provider().install_default(); // an error: it is chosen already
+}
+
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StoreError> {
     let read = |path: &Path| -> Result<Vec<_>, pem::Error> { CertificateDer::pem_file_iter(path)?.collect() };
     match read(path) {

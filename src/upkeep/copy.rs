@@ -44,7 +44,7 @@ pub struct Copied {
 }
 
 /// Copies everything, or what an earlier run has not, and verifies all of it. Nobody may serve the old store
-/// ([`crate::node::member::alone`]).
+/// ([`crate::node::cluster::nobody_serves`]).
 pub async fn copy(from: &dyn Store, to: &dyn Store, watch: &dyn Watch) -> anyhow::Result<Copied> {
     let slots = from.slots();
     ensure!(to.slots() == slots, "the new store has {} slots, and the old one {slots}", to.slots());

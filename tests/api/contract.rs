@@ -55,11 +55,29 @@ const ROUTES: &str = "
     POST /v1/admin/orders/{id}/refund
     GET /v1/admin/users
     PATCH /v1/admin/users/{id}
+    GET /v1/admin/entities/{kind}
+    POST /v1/admin/entities/{kind}/{id}/passivate
+    POST /v1/admin/entities/{kind}/{id}/verify
+    POST /v1/admin/entities/{kind}/{id}/quarantine
+    POST /v1/admin/entities/{kind}/{id}/release
+    GET /v1/admin/audit
     GET /v1/admin/entities/{kind}/{id}
     GET /v1/admin/entities/{kind}/{id}/journal
     GET /v1/admin/entities/{kind}/{id}/state
     GET /v1/admin/attention
     GET /v1/admin/cluster
+    GET /v1/admin/cluster/slots
+    GET /v1/admin/cluster/slots/{n}
+    GET /v1/admin/cluster/nodes/{id}
+    GET /v1/admin/cluster/plan
+    GET /v1/admin/cluster/jobs/{id}
+    GET /v1/admin/cluster/events
+    POST /v1/admin/cluster/nodes/{id}/cordon
+    POST /v1/admin/cluster/nodes/{id}/drain
+    POST /v1/admin/cluster/nodes/{id}/uncordon
+    POST /v1/admin/cluster/slots/{n}/move
+    POST /v1/admin/cluster/slots/{n}/pin
+    POST /v1/admin/cluster/slots/{n}/unpin
     GET /v1/admin/consumers
     POST /v1/admin/consumers/{name}/pause
     POST /v1/admin/consumers/{name}/resume

@@ -272,7 +272,7 @@ async fn a_browser_on_a_configured_origin_may_call() {
 
 #[tokio::test]
 async fn a_stopping_server_finishes_what_it_has_admitted() {
-    let shop = Shop::alone(&[]).await;
+    let shop = Shop::at_one_node(&[]).await;
     let body = json!({"email": "a@b.c", "password": "correct horse battery"});
     let registering = tokio::spawn(shop.post("/v1/auth/register", body).send());
     // Registering hashes a password for tens of milliseconds: when it shows as running, it is admitted.

@@ -54,7 +54,17 @@ async fn a_cart_says_that_its_sku_names_another_article_and_nobody_buys_it_unsee
     let shop = Shop::open().await;
     let Freed { sku, mug, order, cart } = Freed::make(&shop).await;
     shop.stock(&sku, 9).await;
-    let before = shown(&shop, &cart).await;
+    // What a cart warns of comes from a list of SKUs, which may lag a second: asked until the news is there.
+    let before = loop {
+        let told = shown(&shop, &cart).await;
+        if told.is(200).body["warnings"]
+            .as_array()
+            .is_some_and(|all| all.len() == 1 && all[0]["code"] == "item_changed")
+        {
+            break told;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
     let line = &before.is(200).body["lines"][0];
     assert_eq!((&line["product_id"], &line["title"]), (&order["lines"][0]["product_id"], &json!(format!("A {sku}"))));
     let message = format!("SKU {sku} is no longer A {sku}: another article is sold under it.");

@@ -30,8 +30,8 @@ async fn orders_that_a_kill_interrupts_are_decided_after_the_next_start() {
     for round in 1..=rounds() {
         let carts = join_all((0..AT_ONCE).map(|_| shop.ready_cart(&sku, 1))).await;
         let carts: Vec<(GuestCart, String)> = carts.into_iter().map(|cart| (cart, unique("pay"))).collect();
-        let url = shop.server.url();
-        let asked: Vec<_> = carts.iter().map(|(cart, key)| tokio::spawn(complete(&url, cart, key))).collect();
+        let ask = |(cart, key): &(GuestCart, String)| tokio::spawn(complete(shop.server.url(), cart, key));
+        let asked: Vec<_> = carts.iter().map(ask).collect();
         let after = Duration::from_millis(chance.gen_range(10..=350));
         tokio::time::sleep(after).await; // not to wait for something, but to strike anywhere
         shop = shop.crash().await;

@@ -1,5 +1,5 @@
 //! kill -9 in the middle of a replay: of the server, while it serves and while it starts, of the replay itself, and of
-//! the server of a shared store, with souk or under it.
+//! the server of a shared store, with souk or under it. Where several nodes serve, one of them is killed each time.
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -9,7 +9,9 @@ use super::process::Process;
 use super::replaying::Replay;
 use super::retail_sample::Sample;
 use super::stores::{Kind, TestStore};
-use super::{chance, launch, moment};
+use super::{chance, configured, moment};
+use crate::entrance::Entrance;
+use crate::nodes;
 
 /// On a shared store souk waits out the lease of the one that was killed: few kills, each of several seconds.
 fn wanted(kind: Kind) -> usize {
@@ -47,9 +49,10 @@ fn a_server_that_is_killed_at_any_moment_loses_and_doubles_nothing() {
 fn killed_during_a_replay(chance: &mut StdRng, blows: std::ops::Range<usize>) -> usize {
     let dir = tempfile::tempdir().expect("a folder");
     let mut store = TestStore::alone(dir.path());
-    let mut server = store.serves(launch(dir.path())).start();
+    let mut nodes = nodes::serve(nodes::chosen(), &store, dir.path(), configured);
+    let entrance = Entrance::before(nodes.iter().map(|node| node.url.as_str()));
     let sample = Sample { seed: chance.r#gen(), ..Sample::default() };
-    let mut replay = Replay::start(&server.url, dir.path(), sample, &["--stock", "exact", "--clients", "16"]);
+    let mut replay = Replay::start(&entrance.url, dir.path(), sample, &["--stock", "exact", "--clients", "16"]);
     let (mut kills, mut done) = (0, 0);
     for number in blows {
         done += chance.gen_range(1..20);
@@ -64,7 +67,8 @@ fn killed_during_a_replay(chance: &mut StdRng, blows: std::ops::Range<usize>) ->
         let all = if store.kind.is_shared() { &[Blow::Souk, Blow::Store, Blow::Both][..] } else { &[Blow::Souk] };
         let blow = all[number % all.len()];
         println!("{blow:?} at {done} invoices");
-        server = strike(blow, server, &mut store, chance);
+        let struck = nodes.remove(chance.gen_range(0..nodes.len()));
+        nodes.push(strike(blow, struck, &mut store, chance));
         if client_dies {
             replay.resume();
         }
@@ -72,7 +76,9 @@ fn killed_during_a_replay(chance: &mut StdRng, blows: std::ops::Range<usize>) ->
         done = replay.done();
     }
     replay.verified();
-    assert!(server.stop().status.success());
+    for node in nodes {
+        assert!(node.stop().status.success());
+    }
     kills
 }
 

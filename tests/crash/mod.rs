@@ -42,7 +42,11 @@ fn moment(chance: &mut StdRng, at_most_ms: u64) -> Duration {
 }
 
 fn launch(home: &Path) -> Launch {
+    configured(Launch::new(home))
+}
+
+fn configured(launch: Launch) -> Launch {
     // A payment that is asked just before each of several kills must not time out on a slow machine.
-    let launch = Launch::new(home).administered().env("SOUK_PAYMENT__TIMEOUT_MS", "50000");
+    let launch = launch.administered().env("SOUK_PAYMENT__TIMEOUT_MS", "50000");
     launch.env("SOUK_LOG__FILTER", "error")
 }

@@ -1,6 +1,9 @@
 //! Two processes and one store; and a node that is told to stop while many write.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::launch;
 use super::ledger::Writers;
@@ -89,4 +92,26 @@ async fn a_node_that_is_stopped_under_load_answers_what_it_admitted_and_loses_no
         ledger.is_kept_by(&server.url).await;
     }
     assert!(server.stop().status.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_ends_a_node_at_once_that_still_has_something_to_answer() {
+    let home = tempfile::tempdir().expect("a folder");
+    let store = TestStore::new(home.path());
+    let server = store.serves(launch(home.path())).start();
+    let address = server.url.trim_start_matches("http://").to_owned();
+    let mut client = TcpStream::connect(&address).expect("it listens");
+    let head = format!("POST /v1/auth/register HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json");
+    write!(client, "{head}\r\ncontent-length: 99\r\nexpect: 100-continue\r\n\r\n").expect("a request");
+    let mut wants_the_body = [0; 12];
+    client.read_exact(&mut wants_the_body).expect("an answer");
+    assert_eq!(&wants_the_body, b"HTTP/1.1 100");
+    server.signal("TERM");
+    while TcpStream::connect(&address).is_ok() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    server.signal("TERM");
+    let ended = server.wait();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
+    assert!(ended.log.contains("told to stop a second time"), "{}", ended.log);
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use souk::actors::entity::Answer;
 use souk::actors::gateways::GatewayError;
 use souk::actors::payment::types::{PaymentRequest, PaymentStep};
-use souk::actors::runtime::attention::OverdueList;
+use souk::actors::runtime::overdue::OverdueList;
 use souk::actors::runtime::slot::actor::now;
 use tokio::sync::watch;
 
@@ -106,8 +106,8 @@ impl Gateway for Closing {
 }
 
 /// What is owed now, however young.
-fn owed_by_now(shop: &Shop) -> OverdueList {
-    shop.client.overdue(now().plus_ms(1), None, 10)
+async fn owed_by_now(shop: &Shop) -> OverdueList {
+    shop.client.overdue(now().plus_ms(1), None, 10, deadline()).await.expect("nobody else is asked")
 }
 
 /// The order, its step, who has to answer, and why he does not: as the list for operators has it.
@@ -127,15 +127,19 @@ async fn what_is_owed_is_told_with_its_reason_until_it_is_answered() {
     shop.begin_to_complete(cart, OrderId(1)).await;
     // Asked again: so the answer to the first time has been heard.
     asked.subscribe().wait_for(|asked| *asked >= 2).await.expect("the provider is there");
-    let OverdueList { steps, total } = owed_by_now(&shop);
+    let OverdueList { steps, total } = owed_by_now(&shop).await;
     assert_eq!((steps.len(), total), (1, 1));
     let (id, first) = (OrderId(1).to_string(), &steps[0]);
     assert_eq!((first.kind, &*first.id, first.owed.step.as_str()), ("order", id.as_str(), "authorise"));
     assert_eq!(first.owed.waiting_for.as_deref(), Some("gateway payments"));
     assert_eq!(first.owed.last_error.as_deref(), Some("the bank is closed"));
     assert!(first.owed.attempts >= 2 && first.owed.since >= before && first.owed.since <= now());
-    assert!(shop.client.overdue(first.owed.since, None, 10).steps.is_empty(), "it is not that old");
-    assert!(shop.client.overdue(now().plus_ms(1), Some(first.place), 10).steps.is_empty(), "there is no next page");
+    let listed = async |before, after| {
+        let list = shop.client.overdue(before, after, 10, deadline()).await;
+        list.expect("nobody else is asked").steps.len()
+    };
+    assert_eq!(listed(first.owed.since, None).await, 0, "it is not that old");
+    assert_eq!(listed(now().plus_ms(1), Some(first.place)).await, 0, "there is no next page");
     let inspected = shop.client.inspect("order", &id, deadline()).await.expect("an answer").expect("an order");
     assert_eq!((inspected.owed.len(), &inspected.owed[0].step), (1, &first.owed.step));
     assert_eq!(inspected.owed[0].last_error, first.owed.last_error);
@@ -144,13 +148,13 @@ async fn what_is_owed_is_told_with_its_reason_until_it_is_answered() {
     let so_far = *asked.borrow();
     let shop = open(journal).await;
     asked.subscribe().wait_for(|asked| *asked >= so_far + 2).await.expect("the provider is there");
-    let after = owed_by_now(&shop).steps;
+    let after = owed_by_now(&shop).await.steps;
     assert_eq!((after.len(), &after[0].owed.step), (1, &first.owed.step));
     assert!(after[0].owed.since <= first.owed.since && after[0].owed.since >= before, "known after a restart, too");
     is_closed.store(false, Ordering::SeqCst);
     assert_eq!(shop.read::<Order>(&OrderId(1)).await.state.status, OrderStatus::Confirmed);
     // It owes the customer's list its end for a moment longer than the order owes anything.
     assert_eq!(shop.cart(1).await, CartStatus::Completed);
-    assert!(owed_by_now(&shop).steps.is_empty());
+    assert!(owed_by_now(&shop).await.steps.is_empty());
     shop.runtime.stop().await.expect("the runtime stops");
 }

@@ -11,6 +11,9 @@ use super::process::{Ended, Launch, Process};
 use super::shoppers::Shoppers;
 use crate::client::client;
 
+/// What a node is without a sign of life before another may take its place.
+const LEASE: Duration = Duration::from_secs(2);
+
 fn launch(home: &tempfile::TempDir, url: &str) -> Launch {
     let launch = Launch::new(home.path()).args(&["--store", "postgres", "--store-url", url, "--sample"]);
     launch.env("SOUK_STORE__SLOTS", "64")
@@ -180,7 +183,7 @@ async fn a_node_that_was_halted_for_longer_than_its_lease_goes_on_when_nobody_el
     let shoppers = Shoppers::start(&souk.url, 4).await;
     shoppers.get(20).await;
     souk.signal("STOP");
-    tokio::time::sleep(souk::cluster::LEASE + Duration::from_secs(1)).await; // the trouble itself
+    tokio::time::sleep(LEASE + Duration::from_secs(1)).await; // the trouble itself
     souk.signal("CONT");
     shoppers.get(40).await;
     assert!(souk.is_running());

@@ -2,9 +2,12 @@
 
 mod hardship;
 mod members;
+mod migrating;
 mod missing;
+mod moving;
 mod neighbours;
 mod opening;
+mod several;
 mod standby;
 mod tls;
 mod trouble;

@@ -2,7 +2,8 @@
 
     run.py SOUK [SECONDS] [SEED]
 
-Starts the binary SOUK on a free port with data of its own, fills the shop, and lets schemathesis ask
+Starts the binary SOUK on a free port with data of its own (with SCHEMATHESIS_NODES=N as N nodes of a cluster over a
+PostgreSQL of their own, which are asked in turn), fills the shop, and lets schemathesis ask
 every operation, as an administrator and as a customer: what the document allows, what it forbids, and
 sequences in which one answer's ids are the next request's. No answer may be a server error, have a
 status, a media type, a header or a shape that the document does not promise, or accept what the document
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import uuid
 
+import cluster
 import requests
 
 ADMIN = {"email": "admin@example.com", "password": "correct horse battery"}
@@ -41,9 +43,16 @@ CHECKS = [
 ]
 # They end the session that the whole pass is signed in with: they have a pass of their own.
 ENDING = r"POST /v1/auth/logout|DELETE /v1/me/sessions/\{id\}"
+# What is quarantined answers 500 until it is released: that is done last, to carts that nobody asks for otherwise.
+QUARANTINE = r"POST /v1/admin/entities/\{kind\}/\{id\}/(quarantine|release)"
+
+# It does not end.
+STREAM = "GET /v1/admin/cluster/events"
 
 
-def start(souk, folder):
+def start(souk, folder, *arguments):
+    """A node in a folder of its own: the process, and where it listens."""
+    folder.mkdir(exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SOUK_")}
     environment |= {
         "SOUK_BOOTSTRAP_ADMIN_EMAIL": ADMIN["email"],
@@ -56,7 +65,7 @@ def start(souk, folder):
         "SOUK_COMPLETE__DEADLINE_MS": "1000",
         "SOUK_PAYMENT__TIMEOUT_MS": "2000",
     }
-    command = [souk, "serve", "--http", "127.0.0.1:0", "--data", str(folder / "data"), "--sample"]
+    command = [souk, "serve", "--http", "127.0.0.1:0", "--sample", *arguments]
     server = subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.PIPE, text=True)
     said = server.stdout.readline().strip()
     if not said.startswith("listening on "):
@@ -68,8 +77,8 @@ def start(souk, folder):
 class Shop:
     """The shop as one user, filled with what operations can be asked about."""
 
-    def __init__(self, url, user):
-        self.url, self.session = url, requests.Session()
+    def __init__(self, url, user, more):
+        self.url, self.session, self.more = url, requests.Session(), more
         body = self.ask("POST", "/v1/auth/login", user)
         self.token, self.user = body["access_token"], body["user"]["id"]
         self.session.headers["Authorization"] = f"Bearer {self.token}"
@@ -155,6 +164,7 @@ def ask_all(shop, folder, seed, seconds, *arguments, known):
         *["--config-file", str(config)],
         *["run", f"{shop.url}/openapi.json"],
         *["--header", f"Authorization: Bearer {shop.token}"],
+        *shop.more,
         *["--checks", ",".join(CHECKS)],
         *["--seed", str(seed), "--max-time", str(seconds)],
         *["--generation-database", "none", "--no-color", "--continue-on-failure", "--request-timeout", "30"],
@@ -167,18 +177,29 @@ def main():
     souk = str(pathlib.Path(sys.argv[1]).resolve())
     seconds = int(sys.argv[2]) if len(sys.argv) > 2 else 60
     seed = int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    nodes = int(os.environ.get("SCHEMATHESIS_NODES", "1"))
     failed = []
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        server, url = start(souk, folder)
+        if nodes == 1:
+            servers, more, stop_store = [start(souk, folder, "--data", str(folder / "data"))], [], None
+            url = servers[0][1]
+        else:
+            store, stop_store = cluster.postgres(folder)
+            arguments = ["--store", "postgres", "--store-url", store, "--cluster", "127.0.0.1:0", "--node-name"]
+            names = [f"node-{number}" for number in range(1, nodes + 1)]
+            servers = [start(souk, folder / name, *arguments, name) for name in names]
+            # each request on a connection of its own, and so at the next node
+            url, more = cluster.entrance([at for _, at in servers]), ["--header", "Connection: close"]
         try:
             requests.post(f"{url}/v1/auth/register", json=CUSTOMER, timeout=30).raise_for_status()
             # All before the passes: their wrong passwords lock out whoever logs in from this address.
-            admin, customer, leaving = Shop(url, ADMIN), Shop(url, CUSTOMER), Shop(url, CUSTOMER)
+            admin, customer, leaving = (Shop(url, who, more) for who in (ADMIN, CUSTOMER, CUSTOMER))
             known = customer.known() | {"strangers": [customer.user]}
+            admin_knows = admin.known() | {"strangers": [customer.user]}
             passes = [
                 ("customer", customer, seconds // 3, known, f"{ENDING}|[A-Z]+ /v1/admin/.*"),
-                ("administrator", admin, seconds - seconds // 3, admin.known() | {"strangers": [customer.user]}, ENDING),
+                ("administrator", admin, seconds - seconds // 3, admin_knows, f"{ENDING}|{STREAM}|{QUARANTINE}"),
             ]
             for who, shop, time, names, without in passes:
                 print(f"\n== as {who}", flush=True)
@@ -188,14 +209,24 @@ def main():
             ending = ["--include-name-regex", f"^({ENDING})$", "--phases", "examples,coverage"]
             if ask_all(leaving, folder, seed, 20, *ending, known=known) != 0:
                 failed.append("ending sessions")
-            metrics = requests.get(f"{url}/metrics", timeout=30).text
-            if "\nsouk_http_panics 0\n" not in metrics:
-                failed.append("a handler has panicked")
+            print("\n== quarantining", flush=True)
+            spare = admin.cart(admin_knows["skus"][0])["id"]
+            alone = {**admin_knows, "kinds": ["cart"], "entities": [spare]}
+            last = ["--include-name-regex", f"^({QUARANTINE})$", "--phases", "examples,coverage"]
+            if ask_all(admin, folder, seed, 20, *last, known=alone) != 0:
+                failed.append("quarantining")
+            for _, at in servers:
+                metrics = requests.get(f"{at}/metrics", timeout=30).text
+                if "\nsouk_http_panics 0\n" not in metrics:
+                    failed.append("a handler has panicked")
         finally:
-            server.send_signal(signal.SIGTERM)
-            ended = server.wait(timeout=60)
-    if ended != 0:
-        failed.append(f"the server ended with {ended}")
+            ended = []
+            for server, _ in servers:
+                server.send_signal(signal.SIGTERM)
+                ended.append(server.wait(timeout=60))
+            if stop_store:
+                stop_store()
+    failed += [f"a server ended with {code}" for code in ended if code != 0]
     if failed:
         sys.exit(f"schemathesis (seed {seed}): {', '.join(failed)}")
 

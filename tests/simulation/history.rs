@@ -201,6 +201,7 @@ pub fn ops_of(kind: u8) -> KindOps {
         11 => ops::<order::types::Order>(),
         12 => ops::<order_number::types::OrderNumber>(),
         13 => ops::<mock_charge::types::MockCharge>(),
+        14 => ops::<audit::types::Audit>(),
         other => panic!("kind {other} has no operations in the simulation"),
     }
 }

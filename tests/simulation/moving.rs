@@ -17,30 +17,20 @@ impl World {
         self.count("slots told to leave");
     }
 
-    /// Sees which slots have left. One whose actor has failed on the way is told again.
+    /// Sees which slots have left. Whoever waits is told, also where an actor has failed on the way.
     pub fn see_who_has_left(&mut self) {
-        let mut again = Vec::new();
         let mut gone = Vec::new();
         self.leaving.retain_mut(|(slot, left)| match left.try_recv() {
             Ok(()) => {
                 gone.push(*slot);
                 false
             }
-            Err(TryRecvError::Closed) => {
-                again.push(*slot);
-                false
-            }
             Err(TryRecvError::Empty) => true,
+            Err(TryRecvError::Closed) => panic!("nobody says whether slot {slot} has left"),
         });
         for slot in gone {
             self.say(|| format!("slot {slot} has left"));
             self.count("slots that left");
-        }
-        for slot in again {
-            // Given back meanwhile, it stays.
-            if self.node.as_ref().is_some_and(|node| node.is_leaving(slot)) {
-                self.leave(slot);
-            }
         }
     }
 

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
-use souk::actors::runtime::envelope::{Envelope, Reply};
+use souk::actors::runtime::envelope::{AskError, Envelope, Reply};
 use souk::actors::runtime::roster::{Ending, Roster, Step};
 use souk::actors::runtime::slot::asking::Asking;
 use souk::actors::runtime::slot::message::{SlotMessage, Start};
+use souk::actors::runtime::slot::news::News;
 use souk::actors::runtime::slot::output::{Output, Outputs};
 use souk::actors::runtime::slot::shell::{Now, SlotContext, SlotShell};
-use souk::actors::runtime::slot::{Claims, Common, Dispatch, SlotShared};
+use souk::actors::runtime::slot::{Claims, Common, Delivered, Dispatch, SlotShared};
 use souk::actors::runtime::writer::{EffectSink, Ended, Gathering, WriterArguments, WriterLimits};
 use souk::actors::values::Time;
 use souk::cluster::{Lease, NodeId, Ownership};
@@ -49,6 +50,14 @@ impl EffectSink for SimSink {
     fn committed(&self, _records: Vec<Arc<Record>>) {}
     fn ended(&self, slot: Slot, generation: u64, why: Ended) {
         self.0.lock().push_back(Out::Ended { slot, generation, why });
+    }
+    fn reroute(&self, envelope: Envelope) {
+        envelope.reply.send(Err(AskError::Unavailable)); // there is no other node
+    }
+    fn news(&self, _slot: Slot, news: News) {
+        if let News::IsAnothers { .. } = news {
+            self.0.lock().push_back(Out::StoreFailed);
+        }
     }
     fn store_failed(&self, _error: StoreError) {
         self.0.lock().push_back(Out::StoreFailed);
@@ -203,8 +212,10 @@ impl Node {
     pub fn send(&mut self, envelope: Envelope) {
         let Some(envelope) = self.show_stale(envelope) else { return };
         let slot = envelope.slot;
-        if self.shared(slot).deliver(envelope, &*self.lease, &self.common.metrics) {
-            self.cast(slot, SlotMessage::Poke);
+        match self.shared(slot).deliver(envelope, &*self.lease, &self.common.metrics) {
+            Delivered::Poke => self.cast(slot, SlotMessage::Poke),
+            Delivered::Done => {}
+            Delivered::NotHere(envelope) => envelope.reply.send(Err(AskError::Unavailable)),
         }
     }
 
@@ -351,9 +362,13 @@ impl Node {
                         self.cast(slot, SlotMessage::Poke);
                     }
                 }
-                Step::Leave(slot, done) => self.cast(slot, SlotMessage::Leave(done)),
+                Step::Leave(slot) => self.cast(slot, SlotMessage::Leave),
                 Step::RestartLater(slot) => self.seats[usize::from(slot)].is_down = true,
-                Step::IsAway(done) => drop(done.send(())),
+                Step::IsAway(told) => {
+                    for told in told {
+                        let _ = told.send(());
+                    }
+                }
             }
         }
     }
@@ -430,13 +445,10 @@ impl Node {
                 Output::TickAt(at) => seat.tick = Some(at),
                 Output::Poke => seat.mail.push_back(SlotMessage::Poke),
                 Output::EndGeneration { slot, generation, why } => self.gathering.end_generation(slot, generation, why),
+                Output::Reroute(envelope) => self.sink.reroute(envelope),
+                Output::News(news) => self.sink.news(slot as Slot, news),
                 Output::StoreFailed(error) => self.sink.store_failed(error),
-                Output::Left(done) => {
-                    for done in done {
-                        let _ = done.send(());
-                    }
-                    self.actor_ends(slot, Ending::Left);
-                }
+                Output::Left => self.actor_ends(slot, Ending::Left),
             }
         }
     }

@@ -74,6 +74,7 @@ fn all(nature: Nature) -> Kinds {
         spec::<order::types::Order>(),
         spec::<order_number::types::OrderNumber>(),
         spec::<mock_charge::types::MockCharge>(),
+        spec::<audit::types::Audit>(),
     ];
     Kinds::new(kinds.into_iter().map(|kind| Box::new(SpoiltKind { kind, nature }) as Box<dyn KindSpec>).collect())
 }

@@ -418,6 +418,7 @@ fn show(envelope: &Envelope) -> String {
         Body::Wake => "wake".into(),
         Body::Resume => "resume".into(),
         Body::Inspect => "inspect".into(),
+        Body::Operate(operation) => operation.word().into(),
     };
     format!("{what} to {}/{} {}", envelope.key.kind, envelope.key.id, envelope.request)
 }

@@ -267,8 +267,13 @@ impl Drop for Server {
 
 /// The server that all tests of a binary share; each makes its own databases.
 pub fn shared() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| {
+    shared_at(0)
+}
+
+/// The first, second or third of the servers that all tests of a binary share.
+pub fn shared_at(at: usize) -> &'static Server {
+    static SERVERS: [OnceLock<Server>; 3] = [const { OnceLock::new() }; 3];
+    SERVERS[at].get_or_init(|| {
         // Many tests at once, each with a few handles.
         let mut server = Server::new(&["max_connections=400"]);
         server.stop();

@@ -180,6 +180,11 @@ impl Process {
         self.child.try_wait().expect("its status").is_none()
     }
 
+    /// What it was started with as this variable.
+    pub fn told(&self, name: &str) -> Option<&str> {
+        self.launch.environment.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }

@@ -19,9 +19,12 @@ use super::taken::{Taken, Wanted};
 use crate::actors::runtime::pauses::Pauses;
 use crate::persistence::{Slot, StoreError};
 
-/// The rest before news is looked at, unless somebody waits. An entity that changes all the time is so read a few
-/// dozen times a second.
+/// The rest before news is looked at, unless somebody waits: this long at least, and so many times the work that it
+/// follows, up to a bound. Under load records are so taken more at a time, and following takes a small part of a
+/// processor.
 const PACE: Duration = Duration::from_millis(25);
+const RESTS_PER_WORK: u32 = 32;
+const PACE_MAX: Duration = Duration::from_millis(100);
 /// The same when somebody waits: those who come together are served together.
 const PACE_WHEN_URGENT: Duration = Duration::from_millis(1);
 /// The longest rest. Records of kinds that nobody follows give no notice; they are passed over in time.
@@ -400,8 +403,9 @@ impl Follow {
         }
         let waiting = self.failing.iter().filter(|(slot, _)| !self.reads.holds(**slot));
         let again_at = waiting.map(|(_, failing)| failing.again_at).min();
+        let pace = (self.rested_at.elapsed() * RESTS_PER_WORK).clamp(PACE, PACE_MAX);
         tokio::select! {
-            () = news(progress) => {}
+            () = news(progress, pace) => {}
             () = urgent(progress, self.rested_at + PACE_WHEN_URGENT) => {}
             () = progress.control.notified() => {}
             () = sleep_until(again_at.unwrap_or_else(Instant::now)), if again_at.is_some() => {}
@@ -415,9 +419,9 @@ impl Follow {
 }
 
 /// Returns a while after there is news, or when it is time to look anyway.
-async fn news(progress: &Progress) {
+async fn news(progress: &Progress, pace: Duration) {
     let _ = timeout(REST_MAX, progress.news.notified()).await; // late or not: then it looks
-    sleep(PACE).await;
+    sleep(pace).await;
 }
 
 /// Returns when somebody waits, and not before a time.

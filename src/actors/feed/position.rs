@@ -1,7 +1,7 @@
 //! Where a consumer stands in a slot.
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::persistence::{Epoch, Record};
 
@@ -39,8 +39,9 @@ impl Position {
 /// Of what makes the record this one: its place, its entity, its request and its events. Consumers keep it, so it never
 /// changes (a golden test pins it).
 fn checksum(record: &Record) -> u64 {
-    let mut hash = Xxh3::new();
-    let mut number = |number: u64| hash.update(&number.to_le_bytes());
+    // Hashing all bytes at once is several times as fast as a hasher that is fed piece by piece, for so few of them.
+    let mut bytes = Vec::with_capacity(128 + record.encoded_len());
+    let mut number = |number: u64| bytes.extend_from_slice(&number.to_le_bytes());
     number(record.slot.into());
     number(record.seq);
     number(record.epoch);
@@ -48,15 +49,15 @@ fn checksum(record: &Record) -> u64 {
     number(record.at_ms.cast_unsigned());
     number(record.key.kind.into());
     number(record.key.id.len() as u64);
-    hash.update(record.key.id.as_bytes());
-    hash.update(&record.request);
+    bytes.extend_from_slice(record.key.id.as_bytes());
+    bytes.extend_from_slice(&record.request);
     for event in &record.events {
-        hash.update(&event.type_number.to_le_bytes());
-        hash.update(&event.version.to_le_bytes());
-        hash.update(&(event.bytes.len() as u64).to_le_bytes());
-        hash.update(&event.bytes);
+        bytes.extend_from_slice(&event.type_number.to_le_bytes());
+        bytes.extend_from_slice(&event.version.to_le_bytes());
+        bytes.extend_from_slice(&(event.bytes.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(&event.bytes);
     }
-    hash.digest()
+    xxh3_64(&bytes)
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ pub(super) enum SupervisorMessage {
     Start(Task),
 }
 
+impl ractor::Message for SupervisorMessage {}
+
 /// What an actor of the feed does all its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Task {
@@ -110,6 +112,8 @@ impl SupervisorState {
 struct Runner;
 
 struct Run;
+
+impl ractor::Message for Run {}
 
 #[async_trait::async_trait]
 impl Actor for Runner {

@@ -188,7 +188,11 @@ impl<R: Rows> Consumer for ReadModel<R> {
 /// Whether the same read may well succeed soon.
 fn may_pass(error: &AskError) -> bool {
     match error {
-        AskError::Busy { .. } | AskError::Unavailable | AskError::DeadlinePassed | AskError::Unknown => true,
+        AskError::Busy { .. }
+        | AskError::Unavailable
+        | AskError::DeadlinePassed
+        | AskError::Unknown
+        | AskError::Unsupported => true,
         AskError::KeyReused
         | AskError::AnsweredLongAgo
         | AskError::StaleVersion { .. }

@@ -2,40 +2,12 @@
 //!
 //! Nothing is kept for it. Each slot knows what its entities owe, in memory; the list is made when somebody asks.
 
-use std::fmt;
-use std::str::FromStr;
-use std::sync::Arc;
+use tokio::time::Instant;
 
-use super::envelope::OwedStep;
+use super::envelope::AskError;
+use super::overdue::{Overdue, OverdueList, Place};
 use super::router::Router;
 use crate::actors::values::Time;
-use crate::persistence::Slot;
-
-/// Where a step stands in the list: the oldest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    since: Time,
-    slot: Slot,
-    number: u64,
-}
-
-/// A step, and who owes it.
-#[derive(Debug, Clone)]
-pub struct Overdue {
-    pub place: Place,
-    pub kind: &'static str,
-    pub id: Arc<str>,
-    pub owed: OwedStep,
-}
-
-/// What has been owed since before a time.
-#[derive(Debug, Default)]
-pub struct OverdueList {
-    /// The first of them behind a place, the oldest first.
-    pub steps: Vec<Overdue>,
-    /// How many there are in all.
-    pub total: usize,
-}
 
 /// At most `limit` of this node's, behind `after`.
 pub(in crate::actors) fn overdue(router: &Router, before: Time, after: Option<Place>, limit: usize) -> OverdueList {
@@ -59,39 +31,23 @@ pub(in crate::actors) fn overdue(router: &Router, before: Time, after: Option<Pl
     OverdueList { steps: places.into_iter().filter_map(step).collect(), total }
 }
 
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.since.0, self.slot, self.number)
-    }
-}
-
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a place in this list")]
-pub struct NoPlace;
-
-impl FromStr for Place {
-    type Err = NoPlace;
-
-    fn from_str(text: &str) -> Result<Place, NoPlace> {
-        let mut parts = text.split('.');
-        let mut part = || parts.next().ok_or(NoPlace);
-        let since = Time(part()?.parse().map_err(|_| NoPlace)?);
-        let slot = part()?.parse().map_err(|_| NoPlace)?;
-        let number = part()?.parse().map_err(|_| NoPlace)?;
-        if parts.next().is_some() { Err(NoPlace) } else { Ok(Place { since, slot, number }) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_is_read_as_it_was_written() {
-        let place = Place { since: Time(1_700_000_000_000), slot: 9, number: 77 };
-        assert_eq!(place.to_string().parse(), Ok(place));
-        for wrong in ["", "1", "1.2", "1.2.x", "1.2.3.4", "1.70000.3"] {
-            assert_eq!(wrong.parse::<Place>(), Err(NoPlace), "{wrong}");
+/// At most `limit` of all nodes', behind `after`. An error: one of them has not answered, and what it has is not known.
+pub(super) async fn overdue_everywhere(
+    router: &Router,
+    before: Time,
+    after: Option<Place>,
+    limit: usize,
+    deadline: Instant,
+) -> Result<OverdueList, AskError> {
+    let there = router.elsewhere().map(|elsewhere| elsewhere.overdue(before, after, limit, deadline));
+    let mut all = overdue(router, before, after, limit);
+    if let Some(there) = there {
+        for list in there.await? {
+            all.steps.extend(list.steps);
+            all.total += list.total;
         }
+        all.steps.sort_unstable_by_key(|step| step.place);
+        all.steps.truncate(limit);
     }
+    Ok(all)
 }

@@ -13,9 +13,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::delivery::{ATTEMPT, Attempt, Delivery, Failure, Next};
-use super::envelope::{AskError, OnReply, Reply, ReplyTo};
+use super::envelope::{AskError, Envelope, OnReply, Reply, ReplyTo};
 use super::router::Router;
 use super::slot::message::SlotMessage;
+use super::slot::news::News;
 use super::slot::{Dispatch, SlotShared};
 use super::writer::{EffectSink, Ended};
 use crate::actors::entity::Answer;
@@ -145,6 +146,19 @@ impl EffectSink for Dispatcher {
 
     fn ended(&self, slot: Slot, generation: u64, why: Ended) {
         self.context.router.cast(usize::from(slot), SlotMessage::Ended { generation, why });
+    }
+
+    fn reroute(&self, envelope: Envelope) {
+        self.context.router.send(envelope);
+    }
+
+    fn news(&self, slot: Slot, news: News) {
+        let is_heard = self.context.router.news(slot, news.clone());
+        if let (false, News::IsAnothers { owner, .. }) = (is_heard, news) {
+            // This node believed that it was alone.
+            let why = format!("another node has taken over: slot {slot} belongs to {owner}");
+            self.store_failed(StoreError::Fatal(why));
+        }
     }
 
     fn store_failed(&self, error: StoreError) {

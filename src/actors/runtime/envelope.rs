@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::erased::Erased;
 use crate::actors::entity::{Answer, Caller};
 use crate::actors::values::{RequestId, Time};
-use crate::persistence::{EntityKey, Slot};
+use crate::persistence::{EntityKey, Epoch, Slot};
 use crate::{coded_enum, stored_enum};
 
 stored_enum! {
@@ -48,6 +48,10 @@ stored_enum! {
         /// There is no such kind, or the id is not one of this kind.
         #[error("no such kind of entity, or not an id of it")]
         (11, 1) => UnknownKind,
+        /// The nodes of the cluster cannot exchange it: its owner does not know the kind or the version, or it is too large for
+        /// the link. Nothing was done, and to ask again at once does not help.
+        #[error("the node that has the entity cannot take the request")]
+        (12, 1) => Unsupported,
     }
 }
 
@@ -66,7 +70,8 @@ impl AskError {
             | AskError::Unavailable
             | AskError::DeadlinePassed
             | AskError::Unknown
-            | AskError::UnknownKind => false,
+            | AskError::UnknownKind
+            | AskError::Unsupported => false,
         }
     }
 
@@ -80,7 +85,8 @@ impl AskError {
             | AskError::Unknown
             | AskError::Panicked
             | AskError::Quarantined
-            | AskError::Damaged => true,
+            | AskError::Damaged
+            | AskError::Unsupported => true,
             AskError::KeyReused | AskError::AnsweredLongAgo | AskError::StaleVersion { .. } | AskError::UnknownKind => {
                 false
             }
@@ -106,6 +112,29 @@ stored_enum! {
         (1, 1) => Client { fingerprint: [u8; 16], keep_ms: u64 },
         /// An owed request: its sender's slot, its number there, and everything below `watermark` answered.
         (2, 1) => Owed { slot: Slot, number: u64, watermark: u64 },
+    }
+}
+
+coded_enum! {
+    /// What an operator does with an entity, whatever the entity is.
+    pub enum Operation {
+        /// It leaves memory, with a snapshot.
+        Passivate = 1 "passivate",
+        /// Commands are refused with [`AskError::Quarantined`] until it is released, or its slot leaves the node.
+        Quarantine = 2 "quarantine",
+        /// The end of a quarantine, also of one after panics.
+        Release = 3 "release",
+    }
+}
+
+coded_enum! {
+    /// What came of an [`Operation`]: the outcome of its reply.
+    pub enum Operated {
+        Changed = 1 "changed",
+        /// It was so before.
+        Already = 2 "already",
+        /// It cannot be now: something of the entity is under way, or the slot has quarantined too many.
+        Busy = 3 "busy",
     }
 }
 
@@ -140,6 +169,8 @@ pub enum Body {
     Resume,
     /// How the entity stands in memory, for operators.
     Inspect,
+    /// The outcome of its reply is an [`Operated`].
+    Operate(Operation),
 }
 
 impl Body {
@@ -199,11 +230,29 @@ pub struct Reply {
     pub version: u64,
     /// The slot's sequence of the entity's last record, on a repeat too. 0 where there is none, or it is not known.
     pub seq: u64,
+    /// The slot's epoch where another node has answered; 0 where it is this one.
+    pub epoch: Epoch,
     pub at: Time,
     /// The state at `version`; `None` when not wanted, or when the entity has moved on since (a repeat).
     pub state: Option<Erased>,
     pub replayed: bool,
     pub residence: Option<Box<Residence>>,
+}
+
+impl Reply {
+    /// What came of an [`Operation`].
+    pub fn operated(came: Operated, at: Time) -> Reply {
+        Reply {
+            outcome: Some(Arc::new(came)),
+            version: 0,
+            seq: 0,
+            epoch: 0,
+            at,
+            state: None,
+            replayed: false,
+            residence: None,
+        }
+    }
 }
 
 impl Envelope {

@@ -153,6 +153,11 @@ fn stored_event<S: Entity>(payload: &Payload) -> Result<S::Event, CodecError> {
     S::Event::from_stored(code, payload.version, &payload.bytes)
 }
 
+/// The events of a record of an entity of kind `K`.
+pub fn events_of<K: Kind>(events: &[Payload]) -> Result<Vec<<K::State as Entity>::Event>, CodecError> {
+    events.iter().map(stored_event::<K::State>).collect()
+}
+
 /// The payload of what has codes of its own: its first byte is the code.
 fn with_code<K: Kind>(end: u8, value: &impl Stored) -> Payload {
     let (code, version, bytes) = value.to_stored();

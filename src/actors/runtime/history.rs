@@ -215,6 +215,28 @@ pub async fn entries(
     limit: usize,
     marks: &Marks,
 ) -> Result<Vec<JournalEntry>, AskError> {
+    let entry = |record: &Record| {
+        let events = record.events.iter().map(|e| spec.event_json(e)).collect::<Result<_, _>>();
+        Ok(JournalEntry {
+            version: record.version,
+            at: Time(record.at_ms),
+            request_id: RequestId(record.request),
+            events: events.map_err(|_| AskError::Damaged)?,
+        })
+    };
+    versions(journal, slot, key, after_version, limit, marks, entry).await
+}
+
+/// The records of an entity that have events, behind a version, each as `entry` shows it.
+pub async fn versions<T>(
+    journal: &dyn Journal,
+    slot: Slot,
+    key: &EntityKey,
+    after_version: u64,
+    limit: usize,
+    marks: &Marks,
+    entry: impl Fn(&Record) -> Result<T, AskError>,
+) -> Result<Vec<T>, AskError> {
     let mut entries = Vec::new();
     // Every record above the version comes after those below it.
     let place = still_there(journal, slot, key, marks.place_below(key, after_version), marks).await?;
@@ -226,13 +248,7 @@ pub async fn entries(
             if entries.len() == limit {
                 return Ok(entries);
             }
-            let events = record.events.iter().map(|e| spec.event_json(e)).collect::<Result<_, _>>();
-            entries.push(JournalEntry {
-                version: record.version,
-                at: Time(record.at_ms),
-                request_id: RequestId(record.request),
-                events: events.map_err(|_| AskError::Damaged)?,
-            });
+            entries.push(entry(record)?);
         }
         match page.last() {
             Some(last) if page.len() == PAGE => marks.keep(key, Mark::after(last, None)),
@@ -254,4 +270,4 @@ pub fn ask_error(error: StoreError) -> AskError {
 
 #[cfg(test)]
 #[path = "history_tests.rs"]
-mod tests;
+pub(super) mod tests;

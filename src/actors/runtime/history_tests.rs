@@ -34,42 +34,42 @@ fn spec() -> &'static dyn KindSpec {
     kinds::all().by_name("slug").expect("a kind")
 }
 
+/// The next version of a slug that is claimed and released in turn. It comes to be in the state, too.
+pub(in crate::actors::runtime) fn turned(state: &mut dyn AnyState, key: EntityKey, version: u64, now: Time) -> Record {
+    let product = ProductId(1);
+    let command =
+        if version % 2 == 1 { Command::Claim { product } } else { Command::Release { product, moved: false } };
+    let (request, policy) = (RequestId::default(), Arc::new(Config::default().policy()));
+    let ctx = Ctx { now, request, caller: Caller::System, version: version - 1, policy };
+    let decided = state.decide(Arc::new(command), &ctx).expect("a command of its kind");
+    state.evolve(&*decided.events, now);
+    Record {
+        slot: 0,
+        seq: version,
+        epoch: 1,
+        key,
+        version,
+        at_ms: now.0,
+        request: request.0,
+        receipt: None,
+        events: decided.payloads,
+        owed: None,
+        wake: None,
+    }
+}
+
 /// A slug that is claimed and released in turn. Each seventh version has a second record, without events.
 fn history() -> Counted {
     let mut state = spec().fresh();
     let mut records = Vec::new();
     for version in 1..=VERSIONS {
-        let product = ProductId(1);
-        let command =
-            if version % 2 == 1 { Command::Claim { product } } else { Command::Release { product, moved: false } };
-        let (now, request) = (Time(version as i64 * 1_000), RequestId::default());
-        let ctx = Ctx {
-            now,
-            request,
-            caller: Caller::System,
-            version: version - 1,
-            policy: Arc::new(Config::default().policy()),
-        };
-        let decided = state.decide(Arc::new(command), &ctx).expect("a command of its kind");
-        state.evolve(&*decided.events, now);
-        let record = Record {
-            slot: 0,
-            seq: records.len() as u64 * 3 + 1, // others of the slot lie between
-            epoch: 1,
-            key: key(),
-            version,
-            at_ms: now.0,
-            request: request.0,
-            receipt: None,
-            events: decided.payloads,
-            owed: None,
-            wake: None,
-        };
+        let record = turned(&mut *state, key(), version, Time(version as i64 * 1_000));
+        let record = Record { seq: records.len() as u64 * 3 + 1, ..record }; // others of the slot lie between
         assert!(!record.events.is_empty());
         records.push(record.clone());
         if version % 7 == 0 {
             let seq = records.len() as u64 * 3 + 1;
-            records.push(Record { seq, at_ms: now.0 + 1, events: Vec::new(), ..record });
+            records.push(Record { seq, at_ms: record.at_ms + 1, events: Vec::new(), ..record });
         }
     }
     Counted { empty: Memory::new(1), records, snapshot: None, read: AtomicUsize::new(0) }

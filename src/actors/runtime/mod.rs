@@ -4,18 +4,22 @@
 pub mod appending;
 pub mod attention;
 pub mod client;
+pub mod counting;
 pub mod delivery;
 pub mod dispatcher;
 pub mod envelope;
 pub mod erased;
+pub mod forwarding;
 pub mod history;
 pub mod marks;
+pub mod overdue;
 pub(in crate::actors) mod pauses;
 pub mod pruning;
 pub mod roster;
 pub mod router;
 pub mod slot;
 mod supervisor;
+pub mod verifying;
 pub mod wire;
 pub mod writer;
 
@@ -33,9 +37,10 @@ use super::kinds::Kinds;
 use super::policy::Policy;
 use crate::cluster::{Lease, NodeId, Ownership};
 use crate::metrics::Metrics;
-use crate::persistence::{Journal, Slot, SlotHead, StoreError};
+use crate::persistence::{Epoch, Journal, Slot, SlotHead, StoreError};
 use client::Client;
 use dispatcher::{Dispatcher, Follower, Surroundings};
+use forwarding::Forwarder;
 use pruning::prune_for_ever;
 use router::Router;
 use slot::message::Start;
@@ -45,9 +50,6 @@ use writer::{EffectSink, Gathering, QueueBudget, WriterLimits};
 
 /// Entities of a node that are read from the store at once. It keeps any store busy, and leaves it room for commits.
 const LOADS_MAX: usize = 128;
-
-/// A slot whose actor failed while it left is told again after this time.
-const LEAVE_AGAIN: Duration = Duration::from_millis(20);
 
 /// How a runtime is set up. `slots` and `journal` are the sections of `config/default.toml`.
 pub struct RuntimeConfig {
@@ -95,6 +97,13 @@ impl Prepared {
 
     pub fn with_follower(mut self, follower: Arc<dyn Follower>) -> Prepared {
         self.surroundings.followers.push(follower);
+        self
+    }
+
+    /// Slots that do not live on this node are reached by this.
+    pub fn with_forwarder(self, forwarder: &Arc<Forwarder>) -> Prepared {
+        forwarder.serve_with(&self.router);
+        self.router.connect(forwarder.clone());
         self
     }
 
@@ -201,27 +210,9 @@ impl Runtime {
         self.drain().await.close().await
     }
 
-    /// A slot that this node has claimed, and that stands so, begins to live here. (If it does already, nothing happens.)
-    pub fn take(&self, slot: Slot, head: SlotHead) {
-        let take = SupervisorMessage::Take(slot, Start::Claimed(head));
-        let _ = self.supervisor.cast(take); // gone: the node stops
-    }
-
-    /// A slot leaves. When this returns, everything that it had in flight has settled, and nothing of it is in memory.
-    /// Callers that waited for it were told that they may ask again. It is this node's in the store until another claims
-    /// it.
-    pub async fn leave(&self, slot: Slot) {
-        loop {
-            let (done, left) = oneshot::channel();
-            if self.supervisor.cast(SupervisorMessage::Leave(slot, done)).is_err() {
-                return; // nothing lives here any more
-            }
-            if left.await.is_ok() {
-                return;
-            }
-            tracing::warn!(slot, "the slot's actor ended while it left: it leaves once more");
-            tokio::time::sleep(LEAVE_AGAIN).await;
-        }
+    /// Has slots come, go and stand still on this node.
+    pub fn slots(&self) -> Slots {
+        Slots { supervisor: self.supervisor.clone(), router: self.client.router().clone() }
     }
 
     /// Takes nothing any more, and lets everything in flight become durable. What is not after a while (the
@@ -243,6 +234,87 @@ impl Runtime {
             tracing::error!("the actors did not stop in time");
         }
         self.journal
+    }
+}
+
+/// What a slot that lives here shows of itself to operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotReading {
+    /// Commands that wait in front of it.
+    pub queue_depth: usize,
+    pub durable_seq: u64,
+    pub restarts: u32,
+}
+
+/// A handle on the slots of a node. What is asked is done in the order in which it is asked.
+#[derive(Clone)]
+pub struct Slots {
+    supervisor: ActorRef<SupervisorMessage>,
+    router: Arc<Router>,
+}
+
+impl Slots {
+    /// A slot that this node has claimed, and that stands so, begins to live here. (If it does already, nothing happens.)
+    pub fn take(&self, slot: Slot, head: SlotHead) {
+        self.allow(slot);
+        self.tell(SupervisorMessage::Take(slot, Start::Claimed(head)));
+    }
+
+    /// The same for a slot that was given to this node at this epoch.
+    pub fn take_given(&self, slot: Slot, epoch: Epoch) {
+        self.allow(slot);
+        self.tell(SupervisorMessage::Take(slot, Start::Given(epoch)));
+    }
+
+    /// The same for a slot whose claim has met damage, at this epoch: it claims itself, and is quarantined for as long as that
+    /// meets damage again.
+    pub fn take_damaged(&self, slot: Slot, epoch: Epoch) {
+        self.allow(slot);
+        self.tell(SupervisorMessage::Take(slot, Start::Unclaimed(epoch)));
+    }
+
+    /// Nothing that rests on the slot leaves this node, from the return of this on, until [`Slots::keep`] or until the slot is
+    /// taken anew. It stays in memory.
+    pub fn suspend(&self, slot: Slot) {
+        if let Some(shared) = self.router.slots.get(usize::from(slot)) {
+            shared.suspend();
+        }
+    }
+
+    /// A slot that was suspended goes on, at this epoch: nobody else had it meanwhile.
+    pub fn keep(&self, slot: Slot, epoch: Epoch) {
+        self.allow(slot);
+        self.tell(SupervisorMessage::Keep(slot, epoch));
+    }
+
+    /// The highest epoch of the slot that this process has seen.
+    pub fn epoch(&self, slot: Slot) -> Epoch {
+        self.router.epoch(slot)
+    }
+
+    /// `None`: the slot does not live here.
+    pub fn reading(&self, slot: Slot) -> Option<SlotReading> {
+        let shared = self.router.slots.get(usize::from(slot)).filter(|shared| shared.inbox.is_open())?;
+        let restarts = shared.restarts.load(Ordering::Relaxed);
+        Some(SlotReading { queue_depth: shared.inbox.len(), durable_seq: shared.durable_seq(), restarts })
+    }
+
+    /// A slot leaves. When the answer is there, everything that the slot had in flight has settled, and nothing of it is in
+    /// memory. What waited for it is brought to where it lives next. It is this node's in the store until another has it.
+    pub fn leave(&self, slot: Slot) -> impl Future<Output = ()> + Send + use<> {
+        let (done, left) = oneshot::channel();
+        self.tell(SupervisorMessage::Leave(slot, done));
+        async move { drop(left.await) } // dropped: nothing lives here any more
+    }
+
+    fn allow(&self, slot: Slot) {
+        if let Some(shared) = self.router.slots.get(usize::from(slot)) {
+            shared.allow();
+        }
+    }
+
+    fn tell(&self, message: SupervisorMessage) {
+        let _ = self.supervisor.cast(message); // gone: the node stops
     }
 }
 

@@ -20,8 +20,8 @@ enum Standing {
     Here,
     /// Its actor has failed, and another starts after a pause.
     Failed,
-    /// It has been told to leave. `then`: it has been given again meanwhile.
-    Leaving { then: Option<Start> },
+    /// It has been told to leave. `told`: who waits for that. `then`: it has been given again meanwhile.
+    Leaving { told: Vec<oneshot::Sender<()>>, then: Option<Start> },
 }
 
 /// What is to be done about a slot.
@@ -29,11 +29,11 @@ pub enum Step {
     /// Start an actor; where it is told how to, it begins.
     Start(Slot, Option<Start>),
     /// Tell the slot's actor to leave.
-    Leave(Slot, oneshot::Sender<()>),
+    Leave(Slot),
     /// Call [`Roster::restart`] after a pause.
     RestartLater(Slot),
-    /// Nothing of the slot is here: tell who waits for that.
-    IsAway(oneshot::Sender<()>),
+    /// Nothing of the slot is here: tell those who wait for that.
+    IsAway(Vec<oneshot::Sender<()>>),
 }
 
 /// How an actor ended.
@@ -51,7 +51,7 @@ impl Roster {
 
     /// Whether it is on its way out, and has not been given again meanwhile.
     pub fn is_leaving(&self, slot: Slot) -> bool {
-        matches!(self.0.get(&slot), Some(Standing::Leaving { then: None }))
+        matches!(self.0.get(&slot), Some(Standing::Leaving { then: None, .. }))
     }
 
     /// The slot is given to this node.
@@ -61,7 +61,7 @@ impl Roster {
                 self.0.insert(slot, Standing::Here);
                 Some(Step::Start(slot, Some(start)))
             }
-            Some(Standing::Leaving { then }) => {
+            Some(Standing::Leaving { then, .. }) => {
                 *then = Some(start);
                 None
             }
@@ -69,28 +69,37 @@ impl Roster {
         }
     }
 
-    /// The slot is to leave this node. `done` is told when everything of it has settled; dropped, it is to be asked for again.
+    /// The slot is to leave this node. `done` is told when everything of it has settled, however often its actor fails on the
+    /// way. What was given before that is dropped.
     pub fn leave(&mut self, slot: Slot, done: oneshot::Sender<()>) -> Vec<Step> {
-        let Some(standing) = self.0.get_mut(&slot) else { return vec![Step::IsAway(done)] };
-        match std::mem::replace(standing, Standing::Leaving { then: None }) {
-            Standing::Here | Standing::Leaving { .. } => vec![Step::Leave(slot, done)],
-            Standing::Failed => vec![Step::Start(slot, None), Step::Leave(slot, done)],
+        let Some(standing) = self.0.get_mut(&slot) else { return vec![Step::IsAway(vec![done])] };
+        if let Standing::Leaving { told, then } = standing {
+            told.push(done);
+            *then = None;
+            return Vec::new();
+        }
+        match std::mem::replace(standing, Standing::Leaving { told: vec![done], then: None }) {
+            Standing::Failed => vec![Step::Start(slot, None), Step::Leave(slot)],
+            Standing::Here | Standing::Leaving { .. } => vec![Step::Leave(slot)],
         }
     }
 
     /// The slot's actor has ended.
-    pub fn ended(&mut self, slot: Slot, ending: Ending) -> Option<Step> {
-        match (self.0.remove(&slot)?, ending) {
-            (Standing::Leaving { then: None }, Ending::Left) => None,
-            (Standing::Leaving { then: Some(start) }, Ending::Left) => self.take(slot, start),
-            // What its actor had handed over has not settled yet: it leaves once more.
-            (standing @ Standing::Leaving { .. }, Ending::Failed) => {
-                self.0.insert(slot, standing);
-                Some(Step::RestartLater(slot))
+    pub fn ended(&mut self, slot: Slot, ending: Ending) -> Vec<Step> {
+        match (self.0.remove(&slot), ending) {
+            (None, _) => Vec::new(),
+            (Some(Standing::Leaving { told, then }), Ending::Left) => {
+                let begins = then.and_then(|start| self.take(slot, start));
+                [Step::IsAway(told)].into_iter().chain(begins).collect()
             }
-            (Standing::Here | Standing::Failed, Ending::Left | Ending::Failed) => {
+            // What its actor had handed over has not settled yet: it leaves once more.
+            (Some(standing @ Standing::Leaving { .. }), Ending::Failed) => {
+                self.0.insert(slot, standing);
+                vec![Step::RestartLater(slot)]
+            }
+            (Some(Standing::Here | Standing::Failed), Ending::Left | Ending::Failed) => {
                 self.0.insert(slot, Standing::Failed);
-                Some(Step::RestartLater(slot))
+                vec![Step::RestartLater(slot)]
             }
         }
     }
@@ -103,7 +112,7 @@ impl Roster {
                 vec![Step::Start(slot, Some(Start::Recover))]
             }
             Some(Standing::Leaving { .. }) if !has_actor => {
-                vec![Step::Start(slot, None), Step::Leave(slot, oneshot::channel().0)]
+                vec![Step::Start(slot, None), Step::Leave(slot)]
             }
             Some(Standing::Here | Standing::Leaving { .. }) | None => Vec::new(),
         }
@@ -123,14 +132,27 @@ mod tests {
         oneshot::channel().0
     }
 
+    fn is_told(waits: &mut oneshot::Receiver<()>, steps: Vec<Step>) -> Vec<Step> {
+        let (away, others): (Vec<Step>, Vec<Step>) =
+            steps.into_iter().partition(|step| matches!(step, Step::IsAway(_)));
+        for step in away {
+            if let Step::IsAway(told) = step {
+                told.into_iter().for_each(|told| assert!(told.send(()).is_ok()));
+            }
+        }
+        assert_eq!(waits.try_recv(), Ok(()));
+        others
+    }
+
     #[test]
     fn a_slot_comes_leaves_and_comes_again() {
         let mut roster = Roster::default();
         assert!(matches!(roster.leave(3, told())[..], [Step::IsAway(_)]), "it is not here");
         assert!(matches!(roster.take(3, claimed()), Some(Step::Start(3, Some(Start::Claimed(_))))));
         assert!(roster.take(3, claimed()).is_none(), "it is here already");
-        assert!(matches!(roster.leave(3, told())[..], [Step::Leave(3, _)]));
-        assert!(roster.ended(3, Ending::Left).is_none() && !roster.has(3));
+        let (told, mut waits) = oneshot::channel();
+        assert!(matches!(roster.leave(3, told)[..], [Step::Leave(3)]));
+        assert!(is_told(&mut waits, roster.ended(3, Ending::Left)).is_empty() && !roster.has(3));
         assert!(roster.take(3, claimed()).is_some());
     }
 
@@ -138,27 +160,47 @@ mod tests {
     fn one_that_is_given_again_while_it_leaves_begins_when_it_has_left() {
         let mut roster = Roster::default();
         roster.take(3, claimed());
-        roster.leave(3, told());
+        let (first, mut waits) = oneshot::channel();
+        roster.leave(3, first);
         assert!(roster.take(3, claimed()).is_none(), "its actor is there yet");
-        assert!(matches!(roster.ended(3, Ending::Left), Some(Step::Start(3, Some(Start::Claimed(_))))));
-        roster.leave(3, told());
+        let begins = is_told(&mut waits, roster.ended(3, Ending::Left));
+        assert!(matches!(begins[..], [Step::Start(3, Some(Start::Claimed(_)))]));
+        let ((first, mut waits), (second, mut waits_too)) = (oneshot::channel(), oneshot::channel());
+        assert!(matches!(roster.leave(3, first)[..], [Step::Leave(3)]));
         roster.take(3, claimed());
-        roster.leave(3, told());
-        assert!(roster.ended(3, Ending::Left).is_none(), "the last word counts");
+        assert!(roster.leave(3, second).is_empty(), "its actor knows");
+        assert!(is_told(&mut waits, roster.ended(3, Ending::Left)).is_empty(), "the last word counts");
+        assert_eq!(waits_too.try_recv(), Ok(()));
+    }
+
+    /// Whoever waits must not say it again: the slot may have been given again by then, and would end.
+    #[test]
+    fn one_whose_actor_fails_while_it_leaves_is_told_once_and_serves_when_it_is_given_again() {
+        let mut roster = Roster::default();
+        roster.take(3, claimed());
+        let (told, mut waits) = oneshot::channel();
+        roster.leave(3, told);
+        assert!(matches!(roster.ended(3, Ending::Failed)[..], [Step::RestartLater(3)]));
+        assert_eq!(waits.try_recv(), Err(oneshot::error::TryRecvError::Empty), "it waits on");
+        assert!(roster.take(3, claimed()).is_none());
+        assert!(matches!(roster.restart(3, false)[..], [Step::Start(3, None), Step::Leave(3)]));
+        let begins = is_told(&mut waits, roster.ended(3, Ending::Left));
+        assert!(matches!(begins[..], [Step::Start(3, Some(Start::Claimed(_)))]));
+        assert!(!roster.is_leaving(3));
     }
 
     #[test]
     fn one_that_fails_starts_again_unless_it_is_to_leave() {
         let mut roster = Roster::default();
         roster.take(3, claimed());
-        assert!(matches!(roster.ended(3, Ending::Failed), Some(Step::RestartLater(3))));
+        assert!(matches!(roster.ended(3, Ending::Failed)[..], [Step::RestartLater(3)]));
         assert!(matches!(roster.restart(3, false)[..], [Step::Start(3, Some(Start::Recover))]));
         roster.ended(3, Ending::Failed);
-        assert!(matches!(roster.leave(3, told())[..], [Step::Start(3, None), Step::Leave(3, _)]));
+        assert!(matches!(roster.leave(3, told())[..], [Step::Start(3, None), Step::Leave(3)]));
         assert!(roster.restart(3, true).is_empty(), "it leaves already");
-        assert!(matches!(roster.ended(3, Ending::Failed), Some(Step::RestartLater(3))));
-        assert!(matches!(roster.restart(3, false)[..], [Step::Start(3, None), Step::Leave(3, _)]));
-        assert!(roster.ended(3, Ending::Left).is_none());
+        assert!(matches!(roster.ended(3, Ending::Failed)[..], [Step::RestartLater(3)]));
+        assert!(matches!(roster.restart(3, false)[..], [Step::Start(3, None), Step::Leave(3)]));
+        assert!(matches!(roster.ended(3, Ending::Left)[..], [Step::IsAway(_)]));
         assert!(roster.restart(3, false).is_empty(), "it has left");
     }
 }

@@ -21,7 +21,7 @@ use super::slot::{Claims, Common};
 use super::writer::{Ended, Gathering, JournalWriter, WriterArguments, WriterLimits};
 use crate::cluster::{Lease, Ownership};
 use crate::metrics::Metrics;
-use crate::persistence::{Journal, Slot};
+use crate::persistence::{Epoch, Journal, Slot};
 
 /// What slots and the writer are started from, the first time and again.
 pub(super) struct Spawner {
@@ -41,14 +41,18 @@ pub(super) struct Spawner {
 pub(super) enum SupervisorMessage {
     /// From the runtime: the slot is this node's, and begins so.
     Take(Slot, Start),
-    /// From the runtime: the slot is to leave this node. The sender is told when it has; dropped, it is to be asked again.
+    /// From the runtime: the slot is to leave this node. The sender is told when it has; dropped, nothing lives here any more.
     Leave(Slot, oneshot::Sender<()>),
+    /// From the runtime: the slot was suspended, is still this node's, and is at this epoch.
+    Keep(Slot, Epoch),
     /// From the supervisor itself, after a pause: the actor that failed starts again.
     StartSlot(Slot),
     StartWriter,
     /// Idle entities may leave memory; the gauges are brought up to date.
     Sweep,
 }
+
+impl ractor::Message for SupervisorMessage {}
 
 /// Starts the writer and the slots, and restarts what fails, with a backoff.
 pub(super) struct Supervisor;
@@ -108,6 +112,9 @@ impl Actor for Supervisor {
                 let steps = state.roster.leave(slot, done);
                 state.carry_all_out(&myself, slot, steps).await;
             }
+            SupervisorMessage::Keep(slot, epoch) => {
+                state.spawner.router.cast(usize::from(slot), SlotMessage::Keep(epoch));
+            }
             SupervisorMessage::StartSlot(slot) => {
                 let has_actor = state.children.values().any(|child| *child == Child::Slot(slot));
                 let steps = state.roster.restart(slot, has_actor);
@@ -166,11 +173,10 @@ impl SupervisorState {
         steps: impl IntoIterator<Item = Step>,
     ) {
         for step in steps {
-            if let Err(error) = self.carry_out(myself, step).await {
-                let failed = self.roster.ended(slot, Ending::Failed);
-                if failed.is_some() {
-                    self.restart_later(myself, slot, &error.to_string());
-                }
+            if let Err(error) = self.carry_out(myself, step).await
+                && !self.roster.ended(slot, Ending::Failed).is_empty()
+            {
+                self.restart_later(myself, slot, &error.to_string());
             }
         }
     }
@@ -187,9 +193,13 @@ impl SupervisorState {
                     router.cast(usize::from(slot), SlotMessage::Poke);
                 }
             }
-            Step::Leave(slot, done) => self.spawner.router.cast(usize::from(slot), SlotMessage::Leave(done)),
+            Step::Leave(slot) => self.spawner.router.cast(usize::from(slot), SlotMessage::Leave),
             Step::RestartLater(slot) => self.restart_later(myself, slot, "it ended"),
-            Step::IsAway(done) => drop(done.send(())), // nobody may be left to wait for it
+            Step::IsAway(told) => {
+                for told in told {
+                    let _ = told.send(()); // nobody may be left to wait for it
+                }
+            }
         }
         Ok(())
     }
@@ -206,9 +216,10 @@ impl SupervisorState {
             Some(Child::Writer) => self.writer_failed(myself, why),
             Some(Child::Slot(slot)) => {
                 self.spawner.router.seat(slot, None);
-                match self.roster.ended(slot, ending) {
-                    Some(Step::RestartLater(slot)) => self.restart_later(myself, slot, why),
-                    step => self.carry_all_out(myself, slot, step).await,
+                let steps = self.roster.ended(slot, ending);
+                match steps[..] {
+                    [Step::RestartLater(slot)] => self.restart_later(myself, slot, why),
+                    _ => self.carry_all_out(myself, slot, steps).await,
                 }
             }
             None => {}

@@ -20,7 +20,8 @@ use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 
-use super::envelope::{AskError, Reply, ReplyTo};
+use super::envelope::{AskError, Envelope, Reply, ReplyTo};
+use super::slot::news::News;
 use super::slot::{Dispatch, SlotShared};
 use crate::cluster::Lease;
 use crate::metrics::Metrics;
@@ -77,7 +78,7 @@ impl Ended {
 }
 
 /// The bounded memory of the writer. It is asked *before* a command is decided, so that what was
-/// decided can always be handed over; the bound is soft by one record a slot.
+/// decided can always be handed over; the bound is soft by one record a slot, and by those who wait in a slot that leaves.
 pub struct QueueBudget {
     records: AtomicUsize,
     bytes: AtomicUsize,
@@ -126,6 +127,10 @@ pub trait EffectSink: Send + Sync + 'static {
     fn committed(&self, records: Vec<Arc<Record>>);
     /// The slot must end its generation.
     fn ended(&self, slot: Slot, generation: u64, why: Ended);
+    /// A message whose slot has left waits to be brought to where that is now.
+    fn reroute(&self, envelope: Envelope);
+    /// A slot tells this of itself.
+    fn news(&self, slot: Slot, news: News);
     /// The store must not be used any more.
     fn store_failed(&self, error: StoreError);
 }
@@ -152,6 +157,8 @@ struct Queue {
 }
 
 pub struct Poke;
+
+impl ractor::Message for Poke {}
 
 impl Gathering {
     pub fn new(budget: Arc<QueueBudget>) -> Arc<Gathering> {
@@ -377,25 +384,25 @@ impl WriterArguments {
         let lease_is_valid = self.lease.is_valid();
         for Pending { slot, generation, ended, record, effects } in pending {
             let ended = ended.or_else(|| is_newly_ended(slot, generation).map(|(_, why)| why.clone()));
-            if let (None, Some(record)) = (&ended, record) {
-                let shared = &self.slots[usize::from(slot)];
-                if shared.generation() == generation {
-                    shared.set_durable_seq(record.seq);
-                }
+            let shared = &self.slots[usize::from(slot)];
+            if let (None, Some(record)) = (&ended, record)
+                && shared.generation() == generation
+            {
+                shared.set_durable_seq(record.seq);
             }
-            self.carry_out(effects, ended.as_ref(), lease_is_valid);
+            self.carry_out(effects, ended.as_ref(), lease_is_valid && !shared.is_suspended());
         }
         for (slot, (generation, why)) in newly_ended {
             self.sink.ended(slot, generation, why);
         }
     }
 
-    fn carry_out(&self, effects: Vec<Effect>, ended: Option<&Ended>, lease_is_valid: bool) {
+    fn carry_out(&self, effects: Vec<Effect>, ended: Option<&Ended>, may_answer: bool) {
         for effect in effects {
             match (effect, ended) {
                 (Effect::Settled(sender), _) => drop(sender.send(())),
                 (Effect::Reply(to, _), Some(why)) => to.send(Err(why.ask_error())),
-                (Effect::Reply(to, _), None) if !lease_is_valid => to.send(Err(AskError::Unknown)),
+                (Effect::Reply(to, _), None) if !may_answer => to.send(Err(AskError::Unknown)),
                 (Effect::Reply(to, reply), None) => to.send(reply),
                 (Effect::Dispatch(dispatch), None) => self.sink.dispatch(dispatch),
                 (Effect::Dispatch(_), Some(_)) => {}

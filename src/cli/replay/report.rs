@@ -78,6 +78,8 @@ pub struct Report {
     pub requests_per_s: f64,
     /// Attempts that were made again, after lost connections, overload or failures.
     pub repeats: u64,
+    /// Those, by the code of the problem before them, or "no answer".
+    pub repeats_after: BTreeMap<String, u64>,
     /// Of each kind of call, in microseconds; repeats included.
     pub latencies: BTreeMap<&'static str, Latency>,
     pub checks: Vec<Check>,
@@ -113,6 +115,7 @@ impl Report {
         let confirmed = decided.iter().filter(|outcome| matches!(outcome, Outcome::Confirmed { .. })).count();
         let by_customers = retail.invoices[..run.invoices].iter().filter(|invoice| invoice.customer.is_some()).count();
         let in_session = decided.len().saturating_sub(played.resumed);
+        let repeats_after = run.api.meter.repeats();
         let latencies: BTreeMap<_, _> = run.api.meter.latencies().into_iter().collect();
         let calls = |names: &[&str]| names.iter().filter_map(|name| latencies.get(name)).map(|l| l.count).sum::<u64>();
         let playing = calls(&["auth", "create_cart", "add_line", "set_contact", "complete", "poll_order"]);
@@ -145,7 +148,8 @@ impl Report {
             orders_per_s: per_s(in_session as u64),
             lines_per_s: per_s(played.lines as u64),
             requests_per_s: per_s(playing),
-            repeats: run.api.meter.repeats(),
+            repeats: repeats_after.values().sum(),
+            repeats_after,
             timings,
             latencies,
             checks,
@@ -189,6 +193,9 @@ impl fmt::Display for Report {
             f,
             "{orders_per_s} orders/s, {lines_per_s} lines/s, {requests_per_s} requests/s; {repeats} attempts repeated"
         )?;
+        for (code, count) in &self.repeats_after {
+            writeln!(f, "  {count:>9} after {code}")?;
+        }
         writeln!(f, "  {:12} {:>9} {:>9} {:>9} {:>9} {:>9}", "milliseconds", "calls", "p50", "p90", "p99", "max")?;
         for (name, latency) in &self.latencies {
             let ms = |us: u64| us as f64 / 1_000.0;

@@ -146,13 +146,17 @@ impl Protocol {
 
     /// The slot has claimed itself.
     pub(super) fn epoch_raised(&mut self, slot: Slot, raised: Epoch) {
-        let known = match self.holdings.get_mut(&slot) {
-            Some(Holding::Serving { epoch } | Holding::Suspended { epoch }) => epoch,
-            Some(Holding::Giving(giving)) => &mut giving.epoch,
+        let known = match self.holdings.get(&slot) {
+            Some(Holding::Serving { epoch } | Holding::Suspended { epoch }) => *epoch,
+            Some(Holding::Giving(giving)) => giving.epoch,
             Some(Holding::Claiming { .. }) | None => return,
         };
-        if raised > *known {
-            *known = raised;
+        if raised > known {
+            match self.holdings.get_mut(&slot) {
+                Some(Holding::Serving { epoch } | Holding::Suspended { epoch }) => *epoch = raised,
+                Some(Holding::Giving(giving)) => giving.raised(raised),
+                Some(Holding::Claiming { .. }) | None => {}
+            }
             self.map.learn(slot, &self.me.id.clone(), raised);
             self.note(slot);
         }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::super::ownership::NodeId;
 use super::membership::Member;
 use super::node::{Holding, Protocol};
-use super::plan::{Move, PlanNode, PlanSlot, Standing, plan};
-use super::types::{Place, Slot, WishChange, Wishes};
+use super::plan::{Move, Plan, PlanNode, PlanSlot, Standing, plan};
+use super::types::{Cordon, Place, Slot, WishChange, Wishes};
 
 /// A node is named by its id or, where one live node has it, by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,8 +88,8 @@ impl Protocol {
         if wished == *wishes {
             return Ok(Judged { change: None, moves: Vec::new() });
         }
-        let before = self.plan_with(wishes);
-        let mut moves = self.plan_with(&wished);
+        let before = self.plan_with(wishes).moves;
+        let mut moves = self.plan_with(&wished).moves;
         moves.retain(|one| !before.contains(one));
         Ok(Judged { change: Some(change), moves })
     }
@@ -177,29 +177,27 @@ impl Protocol {
         if is_given || is_on_its_way { Err(Refused::AlreadyMoving) } else { Ok(()) }
     }
 
-    fn plan_with(&self, wishes: &Wishes) -> Vec<Move> {
+    pub(super) fn plan_with(&self, wishes: &Wishes) -> Plan {
         let mut nodes: Vec<PlanNode> = self.view.plan_nodes(self.now, &self.settings);
         for node in &mut nodes {
-            if wishes.draining.contains(&node.id) && node.standing < Standing::Draining {
-                node.standing = Standing::Draining;
-            } else if wishes.cordoned.contains(&node.id) && node.standing < Standing::Keeping {
-                node.standing = Standing::Keeping;
-            } else if matches!(node.standing, Standing::Keeping | Standing::Draining)
-                && self.is_only_wished(&node.id)
-                && !wishes.draining.contains(&node.id)
-                && !wishes.cordoned.contains(&node.id)
-            {
-                node.standing = Standing::Serving;
+            match wishes.nodes.get(&node.id) {
+                Some(Cordon::Draining) if node.standing < Standing::Draining => node.standing = Standing::Draining,
+                Some(Cordon::Cordoned) if node.standing < Standing::Keeping => node.standing = Standing::Keeping,
+                None if matches!(node.standing, Standing::Keeping | Standing::Draining)
+                    && self.is_only_wished(&node.id) =>
+                {
+                    node.standing = Standing::Serving;
+                }
+                Some(Cordon::Draining | Cordon::Cordoned) | None => {}
             }
         }
         let slots: Vec<PlanSlot> = self.map.slots().map(|slot| self.plan_slot(slot, wishes)).collect();
-        plan(&nodes, &slots, usize::MAX).moves
+        plan(&nodes, &slots, usize::MAX)
     }
 
     /// Whether the node would serve if no operator had wished otherwise.
     fn is_only_wished(&self, node: &NodeId) -> bool {
-        let wishes = self.view.wishes();
-        let is_wished = wishes.cordoned.contains(node) || wishes.draining.contains(node);
+        let is_wished = self.view.wishes().nodes.contains_key(node);
         let is_serving = |member: &Member| member.row.state == super::types::NodeState::Serving;
         is_wished && self.view.member(node).is_some_and(is_serving)
     }

@@ -83,13 +83,21 @@ impl Giving {
         is_ours.then_some(Step::GiveUp(GivenUp::Declined))
     }
 
-    /// The slot has stopped. It may have raised its own epoch meanwhile.
+    /// The slot has stopped. It may have raised its own epoch meanwhile, or not have seen yet to which it was raised before.
     pub fn stopped(&mut self, epoch: Epoch, now: Moment) -> Option<Step> {
-        (self.stage == Stage::Stopping && epoch >= self.epoch).then(|| {
-            self.epoch = epoch;
+        (self.stage == Stage::Stopping).then(|| {
+            self.epoch = self.epoch.max(epoch);
             self.enter(Stage::Transferring { again_at: None }, now);
             Step::Transfer
         })
+    }
+
+    /// The slot has raised its own epoch. What has been asked to be transferred stays asked at the epoch that it was: its
+    /// answer says what came of it.
+    pub fn raised(&mut self, epoch: Epoch) {
+        if !matches!(self.stage, Stage::Transferring { .. }) {
+            self.epoch = self.epoch.max(epoch);
+        }
     }
 
     pub fn answered(&mut self, epoch: Epoch, answer: TransferAnswer, now: Moment, settings: &Settings) -> Option<Step> {
@@ -255,5 +263,16 @@ mod tests {
         assert!(takings.accept(99, at(0), &settings()));
         takings.tick(at(3_500));
         assert!(takings.is_empty());
+    }
+
+    #[test]
+    fn an_epoch_that_the_slot_has_raised_does_not_make_the_answer_to_the_transfer_anothers() {
+        let mut giving = transferring();
+        giving.raised(5);
+        assert_eq!(giving.answered(4, TransferAnswer::Fenced, at(9), &settings()), Some(Step::Doubt));
+        let mut giving = stopping();
+        giving.raised(6);
+        assert_eq!(giving.stopped(4, at(9)), Some(Step::Transfer), "the slot had not seen yet that it was raised");
+        assert_eq!(giving.epoch, 6);
     }
 }

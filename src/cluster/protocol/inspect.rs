@@ -1,5 +1,7 @@
 //! What operators, the router and tests ask the protocol. Nothing here changes anything.
 
+use std::time::Duration;
+
 use super::super::ownership::NodeId;
 use super::leases::Term;
 use super::membership::View;
@@ -52,8 +54,29 @@ impl Protocol {
         &self.plan
     }
 
+    /// The same without the bound on how many slots a node gives away at a time.
+    pub fn whole_plan(&self) -> Plan {
+        self.plan_with(self.view.wishes())
+    }
+
+    /// For how long this node has seen another's lease counter stand still, if it watches it.
+    pub fn counter_stands_still(&self, node: &NodeId) -> Option<Duration> {
+        self.watch.stands_still(node, self.now)
+    }
+
     pub fn route(&self, slot: Slot) -> Option<&Route> {
         self.routes.get(usize::from(slot))
+    }
+
+    /// Every slot there is.
+    pub fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
+        self.map.slots()
+    }
+
+    /// Whether another node could take the slots of this one.
+    pub fn has_heirs(&self) -> bool {
+        let mut others = self.view.members().filter(|member| member.is_live() && member.row.id != self.me.id);
+        others.any(|member| member.row.weight > 0 && self.can_take(&member.row.id))
     }
 
     /// How many slots this node has.

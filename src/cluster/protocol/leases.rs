@@ -6,6 +6,7 @@
 //! or in its own renewals, begins every count anew: where the store stalls for all, nobody takes anybody for lost.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::super::lease::{LeaseTimes, Moment};
 use super::super::ownership::NodeId;
@@ -124,6 +125,11 @@ impl Watch {
 
     pub fn is_lost(&self, node: &NodeId) -> bool {
         self.lost.contains(node)
+    }
+
+    /// For how long this node has seen the counter stand still, if it watches it.
+    pub fn stands_still(&self, node: &NodeId, now: Moment) -> Option<Duration> {
+        self.seen.get(node).map(|seen| now.since(seen.since))
     }
 
     /// Whether what is known of the others is new enough to act on.

@@ -9,7 +9,7 @@ use super::leases::Watch;
 use super::messages::Event;
 use super::plan::{PlanNode, Standing};
 use super::settings::Settings;
-use super::types::{NodeState, NodeView, Place, Version, WishChange, Wishes};
+use super::types::{Cordon, NodeState, NodeView, Place, Version, WishChange, Wishes};
 
 /// The most nodes that one row can say it does not reach: what the store takes.
 const UNREACHABLE_MAX: usize = 1_024;
@@ -120,7 +120,7 @@ impl View {
         for member in self.members.values_mut() {
             let is_useless = !member.is_live() && !owners.contains(&member.row.id);
             member.useless_since = is_useless.then(|| member.useless_since.unwrap_or(now));
-            let drains = member.row.state == NodeState::Draining || self.wishes.draining.contains(&member.row.id);
+            let drains = member.row.state == NodeState::Draining || self.wishes.drains(&member.row.id);
             let has_drained = drains && member.is_live() && !owners.contains(&member.row.id);
             if has_drained && !member.has_drained {
                 events.push(Event::DrainDone { node: member.row.id.clone() });
@@ -204,12 +204,12 @@ impl View {
             NodeState::Left => Standing::Gone,
             _ if member.is_lost => Standing::Gone,
             NodeState::Draining => Standing::Draining,
-            _ if self.wishes.draining.contains(node) => Standing::Draining,
+            _ if self.wishes.drains(node) => Standing::Draining,
             NodeState::Joining => Standing::Keeping,
             NodeState::Serving if member.isolated_since.is_some_and(|at| has_lasted(at, settings.isolated_after)) => {
                 Standing::Isolated
             }
-            NodeState::Serving if self.wishes.cordoned.contains(node) => Standing::Keeping,
+            NodeState::Serving if self.wishes.nodes.contains_key(node) => Standing::Keeping,
             NodeState::Serving if is_me || has_lasted(member.alive_since, settings.settle) => Standing::Serving,
             NodeState::Serving => Standing::Settling,
         }
@@ -308,15 +308,15 @@ impl View {
 
 fn wished(before: &Wishes, now: &Wishes) -> Vec<Event> {
     let mut events = Vec::new();
-    let changes = |before: &BTreeSet<NodeId>, now: &BTreeSet<NodeId>| -> (Vec<NodeId>, Vec<NodeId>) {
-        (now.difference(before).cloned().collect(), before.difference(now).cloned().collect())
-    };
-    let (cordoned, uncordoned) = changes(&before.cordoned, &now.cordoned);
-    events.extend(cordoned.into_iter().map(|node| Event::Cordoned { node }));
-    events.extend(uncordoned.into_iter().map(|node| Event::Uncordoned { node }));
-    let (draining, undone) = changes(&before.draining, &now.draining);
-    events.extend(draining.into_iter().map(|node| Event::DrainStarted { node }));
-    events.extend(undone.into_iter().map(|node| Event::Uncordoned { node }));
+    for (node, cordon) in now.nodes.iter().filter(|(node, cordon)| before.nodes.get(node) != Some(cordon)) {
+        let node = node.clone();
+        events.push(match cordon {
+            Cordon::Cordoned => Event::Cordoned { node },
+            Cordon::Draining => Event::DrainStarted { node },
+        });
+    }
+    let undone = before.nodes.keys().filter(|node| !now.nodes.contains_key(node));
+    events.extend(undone.map(|node| Event::Uncordoned { node: node.clone() }));
     for (slot, place) in &now.places {
         if before.places.get(slot) != Some(place) && matches!(place, Place::Pinned(_)) {
             events.push(Event::Pinned { slot: *slot });

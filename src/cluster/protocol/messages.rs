@@ -19,10 +19,13 @@ pub enum Input {
     },
     /// From the node, once: it can serve. It claims and is given slots from now on.
     Ready,
-    /// From the node, once: it is to end. It gives its slots away; what it has left at `by` it stops, and it leaves.
+    /// From the node, once: it is to end. It gives its slots away; what it has left at `by` it stops. Answered by
+    /// [`Output::Drained`].
     Stop {
         by: Moment,
     },
+    /// From the node, once, and last: it has left the list.
+    Left,
 
     /// The answer to [`Output::ReadStore`]. `asked` is when the call began.
     StoreRead {
@@ -105,8 +108,9 @@ pub enum Output {
     Transfer { slot: Slot, epoch: Epoch, to: NodeId },
     /// To the store: delete the row of a node that is gone, and what operators wished of it. There is no answer.
     Forget { node: NodeId },
-    /// To the store: leave the list. It is the last thing that a node does; the driver tries again, and then ends.
-    Leave,
+    /// To the node that was told to stop: it owns nothing any more. It is a member still, so that what it forwards finds its
+    /// way, until it has nothing left to forward. Then it leaves the list: [`Input::Left`].
+    Drained,
 
     /// To the lease that is asked when replies are released: it is valid until then.
     LeaseValid { until: Moment },
@@ -121,9 +125,6 @@ pub enum Output {
     /// To the runtime: take nothing more, let what is in flight settle, and let go of the memory. Requests that wait go back
     /// to the router. Answered by [`Input::SlotStopped`].
     StopSlot { slot: Slot, why: StopWhy },
-    /// To the runtime, for a slot that has stopped: what it had in memory may be sent to the node that gets it, in pages,
-    /// beside everything else. Nothing waits for it.
-    SendState { slot: Slot, epoch: Epoch, to: NodeId },
 
     /// To the router: where requests for the slot go from now on.
     Route { slot: Slot, route: Route },

@@ -54,19 +54,22 @@
 //! 6. *Node back, or new.* It may claim what is free at once. It is given slots for balance only when it has been alive for a while
 //!    (`settle`), and a few at a time: a node that comes and goes costs claims, and no hand-offs.
 //! 7. *Drain.* An operator's drain makes the plan give the node nothing; it gives all away and stays. A node that is told to stop
-//!    does the same, stops what nobody took by the time it is given, and leaves: what it had left is free at once.
+//!    does the same, and stops what nobody took by the time it is given. Then it has drained: it goes on as a member that owns
+//!    nothing, for as long as it forwards for its clients. It leaves last: what is still in its name is free at once.
 //! 8. *Link down.* Requests go by a third node, or wait. A node that most others cannot reach gives its slots away by transfers
 //!    alone: the receivers find them in the table.
 //!
 //! ## Absent on purpose
 //!
 //! No election and no quorum: the store is the quorum. No gossip of the node list: the tables are read. No state of operators' wishes
-//! in any node: they lie in the store. No clock, and no request: the router has those.
+//! in any node: they lie in the store. No memory of a slot that moves: its new owner loads what it is asked for. No clock, and no
+//! request: the router has those.
 //!
 //! What a crash leaves: nothing of this is kept. The tables say what was done, and whoever reads them next goes on from there.
 //!
 //! Architecture invariant: nothing here waits, reads a clock, draws a number or knows the shop; `tests/tidy` holds it.
 
+mod bytes;
 mod claims;
 pub mod commands;
 pub mod handoff;

@@ -151,12 +151,8 @@ impl Protocol {
         let now = self.now;
         let Some(Holding::Giving(giving)) = self.holdings.get_mut(&slot) else { return };
         let Some(step) = giving.stopped(epoch, now) else { return };
-        let (to, is_linked) = (giving.to.clone(), giving.accepted_in.is_some());
         if epoch > self.map.epoch(slot) {
             self.map.learn(slot, &self.me.id.clone(), epoch);
-        }
-        if is_linked {
-            self.out.push(Output::SendState { slot, epoch, to });
         }
         self.take_step(slot, step);
     }
@@ -196,7 +192,7 @@ impl Protocol {
                 if !is_news || self.holdings.contains_key(&slot) {
                     return;
                 }
-                if term == Some(self.lease.term()) && self.lease.is_valid() {
+                if term == Some(self.lease.term()) && self.lease.is_valid() && !self.has_drained {
                     self.tell_of_the_owner(slot, Some(&from), &self.me.id.clone(), epoch);
                     self.map.learn(slot, &self.me.id.clone(), epoch);
                     self.start(slot, epoch);

@@ -88,6 +88,8 @@ pub struct Protocol {
     pub(super) plans_anew: bool,
     pub(super) has_seen_the_slots: bool,
     pub(super) stop_by: Option<Moment>,
+    /// It was told to stop, and owns nothing any more.
+    pub(super) has_drained: bool,
     /// It has left, or must end: nothing comes out any more.
     pub(super) is_over: bool,
     makes_progress: bool,
@@ -136,6 +138,7 @@ impl Protocol {
             plans_anew: false,
             has_seen_the_slots: false,
             stop_by: None,
+            has_drained: false,
             is_over: false,
             makes_progress: true,
             routes,
@@ -170,6 +173,11 @@ impl Protocol {
             Input::Stop { by } => {
                 self.stop_by = Some(by);
                 self.become_state(NodeState::Draining);
+            }
+            Input::Left => {
+                // What was left of its slots is free now.
+                self.tell_all_to_look();
+                self.is_over = true;
             }
             Input::StoreRead { number, asked, read } => self.store_read(number, asked, read),
             Input::Renewed { sent, answer } => self.renewed(sent, answer),
@@ -240,6 +248,8 @@ impl Protocol {
                 Some(Holding::Giving(Giving { epoch, stage: Stage::Offering, .. })) => *epoch,
                 // It has stopped, or is about to: the tables will say whose it is.
                 Some(Holding::Giving(_)) => {
+                    // It may not have heard yet that it is to stop.
+                    self.out.push(Output::SuspendSlot { slot });
                     self.map.doubt(slot);
                     self.drop_holding(slot);
                     continue;
@@ -264,7 +274,7 @@ impl Protocol {
             self.claim();
             self.begin_moves();
         }
-        self.leave_when_done();
+        self.drain();
     }
 
     fn call_the_store(&mut self) {
@@ -299,14 +309,15 @@ impl Protocol {
     pub(super) fn end(&mut self, why: EndWhy) {
         let stops = std::mem::take(&mut self.holdings).into_keys();
         self.out.extend(stops.map(|slot| Output::StopSlot { slot, why: StopWhy::Stopping }));
-        self.out.push(Output::End { why });
+        if !self.has_drained {
+            self.out.push(Output::End { why }); // else it ends anyway
+        }
         self.is_over = true;
     }
 
-    /// A node that stops gives its slots away. What nobody takes, or nobody has taken in time, it stops; and then it
-    /// leaves, so that the others need not wait for its lease to run out.
-    fn leave_when_done(&mut self) {
-        let Some(by) = self.stop_by else { return };
+    /// A node that stops gives its slots away. What nobody takes, or nobody has taken in time, it stops.
+    fn drain(&mut self) {
+        let Some(by) = self.stop_by.filter(|_| !self.has_drained) else { return };
         let is_late = self.now >= by;
         let can_give = !self.moves.is_empty() || !self.giving.is_empty() || self.waits_to_give();
         if is_late || (self.lease.is_valid() && !can_give && !self.calls.is_claiming && self.suspended.is_empty()) {
@@ -322,10 +333,11 @@ impl Protocol {
                 }
             }
         }
-        if self.holdings.is_empty() && self.stopping.is_empty() && !self.calls.is_claiming {
-            self.tell_all_to_look();
-            self.out.push(Output::Leave);
-            self.is_over = true;
+        let owns_nothing = self.holdings.is_empty() && self.stopping.is_empty() && !self.calls.is_claiming;
+        // A slot that it has said it would take may still come.
+        if owns_nothing && (is_late || self.takings.is_empty()) {
+            self.has_drained = true;
+            self.out.push(Output::Drained);
         }
     }
 

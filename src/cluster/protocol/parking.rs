@@ -45,6 +45,11 @@ impl<T> Parking<T> {
         self.slots.get(&slot).map_or(0, VecDeque::len)
     }
 
+    /// The slots for which anything waits.
+    pub fn slots(&self) -> Vec<Slot> {
+        self.slots.keys().copied().collect()
+    }
+
     /// Has the request wait. It comes back where there is no room: the caller is told `Busy`.
     pub fn park(&mut self, slot: Slot, request: T, deadline: Moment) -> Result<(), T> {
         if self.waiting(slot) >= PER_SLOT_MAX || self.len() >= TOTAL_MAX {

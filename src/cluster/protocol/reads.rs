@@ -95,7 +95,7 @@ impl Protocol {
         }
         match self.holdings.get_mut(&slot) {
             Some(Holding::Serving { epoch }) if is_mine && row.epoch > *epoch => *epoch = row.epoch, // by itself
-            Some(Holding::Giving(giving)) if is_mine && row.epoch > giving.epoch => giving.epoch = row.epoch,
+            Some(Holding::Giving(giving)) if is_mine && row.epoch > giving.epoch => giving.raised(row.epoch),
             Some(Holding::Giving(giving))
                 if row.owner.as_ref() == Some(&giving.to) && giving.stage != Stage::Offering =>
             {

@@ -62,14 +62,23 @@ pub enum Place {
 /// forgets nothing. One row per node and one per slot at most.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wishes {
-    pub cordoned: BTreeSet<NodeId>,
-    pub draining: BTreeSet<NodeId>,
+    pub nodes: BTreeMap<NodeId, Cordon>,
     pub places: BTreeMap<Slot, Place>,
+}
+
+/// How an operator closes a node to slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cordon {
+    /// It gets none.
+    Cordoned,
+    /// It gets none, and gives away what it has.
+    Draining,
 }
 
 /// A change of [`Wishes`]: an upsert or a deletion of one row. Made twice, it changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WishChange {
+    /// A node that drains is cordoned already, and goes on draining.
     Cordon(NodeId),
     Drain(NodeId),
     /// Neither cordoned nor draining.
@@ -79,17 +88,20 @@ pub enum WishChange {
 }
 
 impl Wishes {
+    pub fn drains(&self, node: &NodeId) -> bool {
+        self.nodes.get(node) == Some(&Cordon::Draining)
+    }
+
     pub fn apply(&mut self, change: &WishChange) {
         match change {
             WishChange::Cordon(node) => {
-                self.cordoned.insert(node.clone());
+                self.nodes.entry(node.clone()).or_insert(Cordon::Cordoned);
             }
             WishChange::Drain(node) => {
-                self.draining.insert(node.clone());
+                self.nodes.insert(node.clone(), Cordon::Draining);
             }
             WishChange::Uncordon(node) => {
-                self.cordoned.remove(node);
-                self.draining.remove(node);
+                self.nodes.remove(node);
             }
             WishChange::Place(slot, place) => {
                 self.places.insert(*slot, place.clone());

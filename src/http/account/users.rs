@@ -107,9 +107,9 @@ mod tests {
                         _ => Status::Registering,
                     };
                     let state: Arc<dyn std::any::Any + Send + Sync> = Arc::new(State { status, ..State::default() });
-                    let (version, seq, at) = (1, 1, Time::ZERO);
+                    let (version, seq, epoch, at) = (1, 1, 0, Time::ZERO);
                     let (outcome, residence, replayed) = (None, None, false);
-                    let reply = Reply { outcome, version, seq, at, state: Some(state), replayed, residence };
+                    let reply = Reply { outcome, version, seq, epoch, at, state: Some(state), replayed, residence };
                     envelope.reply.send(Ok(reply));
                 }
                 tokio::task::yield_now().await;

@@ -56,7 +56,7 @@ pub async fn list(
     list: List<AllProducts>,
     read: Read,
 ) -> Result<Reply<Page<RenderedProduct>>> {
-    let query = products::query(&edge, &list)?;
+    let query = products::query(&edge, &list).await?;
     let seller = if staff.is_admin() { query.seller } else { Some(staff.0.user) };
     products::page(&edge, &list, ProductQuery { seller, ..query }, read.deadline).await
 }

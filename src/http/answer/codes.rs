@@ -44,6 +44,8 @@ problem_codes! {
     InvalidCredentials = 401 "invalid_credentials" "Email or password is wrong";
     Forbidden = 403 "forbidden" "Your role does not allow this";
     NotFound = 404 "not_found" "There is nothing here";
+    NodeNotFound = 404 "node_not_found" "There is no such node";
+    SlotNotFound = 404 "slot_not_found" "There is no such slot";
     MethodNotAllowed = 405 "method_not_allowed" "This resource does not know this method";
     RequestTimeout = 408 "request_timeout" "The request took too long to arrive" retryable;
     BodyTooLarge = 413 "body_too_large" "The body is too large";
@@ -80,6 +82,13 @@ problem_codes! {
     CategoryHasChildren = 409 "category_has_children" "The category still has children";
     LastAdministrator = 409 "last_administrator" "The shop would have no administrator";
     LimitReached = 409 "limit_reached" "There are as many as there may be";
+    EntityBusy = 409 "entity_busy" "Something of it is under way" retryable;
+    NodeAmbiguous = 409 "node_ambiguous" "Several nodes have this name";
+    NodeNotLive = 409 "node_not_live" "The node is gone, or takes no slots now";
+    LastNode = 409 "last_node" "No other node could serve";
+    AlreadyMoving = 409 "already_moving" "The slot is on its way already";
+    IncompatibleVersion = 409 "incompatible_version" "The node does not read what is written";
+    StoreIsLocal = 409 "store_is_local" "The store belongs to this node alone";
     CartExpired = 410 "cart_expired" "The cart has expired";
 
     // Preconditions: 412, 428

@@ -41,6 +41,8 @@ outcomes! {
     AdminRead = 401 403 404;
     AdminCreate = 400 401 403 409 422;
     AdminChange = 400 401 403 404 409 412 422;
+    /// What is refused because of how things stand.
+    Refused = 404 409;
     /// An administrator's change that needs `If-Match`.
     GuardedChange = 400 401 403 404 409 412 422 428;
 }

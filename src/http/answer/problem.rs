@@ -218,7 +218,7 @@ impl From<AskError> for Problem {
             AskError::Busy { retry_after_ms } => {
                 Problem::new(Code::Overloaded).retry_after_s(retry_after_ms.div_ceil(1000))
             }
-            AskError::Unavailable => Problem::new(Code::Unavailable),
+            AskError::Unavailable | AskError::Unsupported => Problem::new(Code::Unavailable),
             AskError::DeadlinePassed => Problem::new(Code::DeadlinePassed)
                 .detail("The outcome is not known. Send the request again with the same Idempotency-Key."),
             AskError::Unknown => {
@@ -289,6 +289,7 @@ mod tests {
         let table = [
             (AskError::Busy { retry_after_ms: 1200 }, 503, Some("2")),
             (AskError::Unavailable, 503, Some("1")),
+            (AskError::Unsupported, 503, Some("1")),
             (AskError::DeadlinePassed, 503, Some("1")),
             (AskError::Unknown, 503, Some("1")),
             (AskError::KeyReused, 422, None),

@@ -19,10 +19,12 @@ use tower::{Layer, Service};
 use super::admission::Admitted;
 use super::arrival::{self, BodyMemory};
 use super::{spelling, waiting};
+use crate::actors::runtime::client::answerer::{self, Answerer};
 use crate::http::Edge;
 use crate::http::answer::problem::{Code, Problem, Result};
 use crate::http::limits::{self, Verdict};
 use crate::http::openapi::Allowed;
+use crate::http::request::caller::Who;
 use crate::http::request::conditional::{self, Conditions};
 use crate::http::request::context::Context;
 
@@ -98,9 +100,9 @@ where
         Box::pin(async move {
             edge.metrics.http_running.inc();
             let running = Running(&edge);
-            let (answer, limit) = match head {
-                Err(problem) => (Err(problem), None),
-                Ok(()) => admitted(&edge, class, &context, coming).await,
+            let ((answer, limit), answerer) = match head {
+                Err(problem) => ((Err(problem), None), None),
+                Ok(()) => answerer::noting(admitted(&edge, class, &context, coming)).await,
             };
             drop(running);
             let shed = is_shed(&answer);
@@ -118,6 +120,9 @@ where
                 response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, OWN_SCRIPTS);
             }
             decorate(&edge, response.headers_mut(), &context, limit);
+            if context.who.get().is_some_and(Who::is_admin) {
+                say_who_answered(&edge, response.headers_mut(), answerer);
+            }
             account(&edge, &asked, &context, response.status(), shed);
             Ok(response)
         })
@@ -304,6 +309,20 @@ fn decorate(edge: &Edge, headers: &mut HeaderMap, context: &Context, limit: Opti
         put(HeaderName::from_static("ratelimit-policy"), join(Verdict::policy_field));
         put(HeaderName::from_static("ratelimit"), join(Verdict::field));
     }
+}
+
+/// For an administrator: which node has the entity that answered last, and how far away that is. Where no entity was asked
+/// it is this node. An answer of another node counts as one hop: by which way it came is not known.
+fn say_who_answered(edge: &Edge, headers: &mut HeaderMap, answerer: Option<Answerer>) {
+    let node = answerer.map_or_else(|| edge.client.node().to_string(), |answerer| edge.client.node_of(&answerer));
+    if let Ok(node) = HeaderValue::try_from(node) {
+        headers.insert(HeaderName::from_static("x-souk-node"), node);
+    }
+    if let Some(Answerer { epoch, .. }) = answerer {
+        headers.insert(HeaderName::from_static("x-souk-slot-epoch"), epoch.into());
+    }
+    let hops = u16::from(answerer.is_some_and(|answerer| answerer.is_elsewhere));
+    headers.insert(HeaderName::from_static("x-souk-hops"), hops.into());
 }
 
 /// Whether the node had too much to do for this request. It is counted, and not logged one by one: a line for

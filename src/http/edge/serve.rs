@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{HeaderValue, Request, header};
 use axum::response::Response;
 use futures::future::Either;
 use futures::stream::FuturesUnordered;
@@ -68,7 +68,7 @@ pub async fn serve(listener: TcpListener, edge: Edge, shutdown: CancellationToke
         let stall = Duration::from_millis(edge.config.http.write_stall_ms);
         let stream = StallGuard::new(stream, stall, activity.clone());
         let io = TokioIo::new(RefusalWriter::new(stream, edge.metrics.clone()));
-        let router = router.clone();
+        let (router, health) = (router.clone(), edge.health.clone());
         let running = activity.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
@@ -76,12 +76,19 @@ pub async fn serve(listener: TcpListener, edge: Edge, shutdown: CancellationToke
             if let Some(uri) = spelling::respelt(request.uri()) {
                 *request.uri_mut() = uri;
             }
-            let (activity, mut router) = (running.clone(), router.clone());
+            let (activity, mut router, health) = (running.clone(), router.clone(), health.clone());
             async move {
                 activity.until_taken().await;
                 let running = activity.begin();
-                let answer = router.call(request).await;
+                let mut answer = router.call(request).await;
                 drop(running);
+                // While the node gives its slots away it serves on. Its clients go elsewhere meanwhile, each behind an answer:
+                // so none of them asks something on a connection that is just being closed.
+                if let Ok(answer) = &mut answer
+                    && health.is_draining()
+                {
+                    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
                 answer
             }
         });
@@ -95,6 +102,7 @@ pub async fn serve(listener: TcpListener, edge: Edge, shutdown: CancellationToke
         });
     }
     edge.health.drain();
+    edge.event_streams.end();
     drop(listener);
     press(&pressure, Pressure::Stopping);
     let patience = Duration::from_millis(edge.config.http.drain_ms);

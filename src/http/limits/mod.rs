@@ -1,9 +1,11 @@
 //! How many requests one caller may send: volume limits protect the others from him. They are counted in windows
-//! behind the small [`Limiter`] trait: in this process, or in Redis for all nodes ([`shared`]). (How many requests of
-//! all callers run at once is decided by admission, in `edge`.)
+//! behind the small [`Limiter`] trait: in this process, or for all nodes by the node that has the caller ([`owned`]), or in
+//! Redis ([`shared`]). (How many requests of all callers run at once is decided by admission, in `edge`.)
 
+pub mod owned;
 pub mod shared;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +16,17 @@ use hashlink::LruCache;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::actors::runtime::client::Client;
+use crate::actors::runtime::counting::{Count, Counted, Counters, Counting};
 use crate::config::Limits;
 use crate::http::answer::problem::{Code, Problem};
 use crate::metrics::Metrics;
 
 /// The most callers that are counted at once by one policy; beyond, the one seen longest ago is forgotten.
 const CALLERS_MAX: usize = 100_000;
+/// More than there are. Other nodes say how what they have counted is called, and for how long.
+const POLICIES_MAX: usize = 16;
+const WINDOW_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
 
 /// A quota for a window of time, under a name that callers see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,10 +72,11 @@ pub trait Limiter: Send + Sync + 'static {
     async fn forget(&self, policy: Policy, key: &str);
 }
 
-/// The limiter that the settings ask for: shared in Redis at `url`, or, where that is empty, this process's own.
-pub async fn chosen(url: &str, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<dyn Limiter>> {
+/// The limiter that the settings ask for: shared in Redis at `url`, or, where that is empty, in the memory of the nodes.
+pub async fn chosen(url: &str, client: &Client, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<dyn Limiter>> {
     match url {
-        "" => Ok(Arc::new(LocalLimiter::default())),
+        "" if !client.is_of_several() => Ok(Arc::new(LocalLimiter::default())),
+        "" => Ok(Arc::new(owned::OwnedLimiter::new(client.clone(), metrics.clone()))),
         url => Ok(Arc::new(shared::SharedLimiter::new(url, metrics.clone()).await.context("limits.redis_url")?)),
     }
 }
@@ -78,8 +86,11 @@ pub async fn chosen(url: &str, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<dyn
 pub struct LocalLimiter {
     /// By the name of the policy. Each has a map of its own, so that a crowd under one policy does not push callers
     /// out of another.
-    windows: Mutex<BTreeMap<&'static str, LruCache<Box<str>, Window>>>,
+    windows: Mutex<BTreeMap<Cow<'static, str>, Windows>>,
 }
+
+/// By the key of the caller.
+type Windows = LruCache<Box<str>, Window>;
 
 #[derive(Debug, Clone, Copy)]
 struct Window {
@@ -88,33 +99,61 @@ struct Window {
 }
 
 impl LocalLimiter {
-    fn judge(&self, policy: Policy, key: &str, now: Instant, count: bool) -> Verdict {
+    fn judge(&self, policy: Policy, key: &str, counting: Counting) -> Verdict {
+        let Policy { name, quota, window_ms } = policy;
+        let Counted { allowed, remaining, reset_ms } =
+            self.count_for(Cow::Borrowed(name), key, quota, window_ms, &counting);
+        Verdict { policy, allowed, remaining, reset_ms }
+    }
+
+    /// Every request comes here: neither its policy nor its key is copied to be looked up.
+    fn count_for(
+        &self,
+        policy: Cow<'static, str>,
+        key: &str,
+        quota: u64,
+        window_ms: u64,
+        counting: &Counting,
+    ) -> Counted {
+        let now = Instant::now();
         let mut policies = self.windows.lock();
-        let windows = policies.entry(policy.name).or_insert_with(|| LruCache::new(CALLERS_MAX));
-        let fresh = Window { ends: now + Duration::from_millis(policy.window_ms), count: 0 };
+        if policies.len() >= POLICIES_MAX && !policies.contains_key(&policy) {
+            policies.clear(); // no souk has as many
+        }
+        let windows = policies.entry(policy).or_insert_with(|| LruCache::new(CALLERS_MAX));
+        if *counting == Counting::Forget {
+            windows.remove(key);
+        }
+        let window_length = Duration::from_millis(window_ms).min(WINDOW_MAX);
+        let fresh = Window { ends: now + window_length, count: 0 };
         let mut window = windows.get(key).copied().filter(|window| window.ends > now).unwrap_or(fresh);
-        let allowed = window.count < policy.quota;
-        if count && allowed {
+        let allowed = window.count < quota;
+        if allowed && *counting == Counting::Take {
             window.count += 1;
             windows.insert(key.into(), window);
         }
         let reset_ms = u64::try_from(window.ends.duration_since(now).as_millis()).unwrap_or(u64::MAX);
-        Verdict { policy, allowed, remaining: policy.quota.saturating_sub(window.count), reset_ms }
+        Counted { allowed, remaining: quota.saturating_sub(window.count), reset_ms }
+    }
+}
+
+impl Counters for LocalLimiter {
+    fn count(&self, count: &Count) -> Counted {
+        let Count { policy, key, quota, window_ms, counting } = count;
+        self.count_for(Cow::Owned(policy.to_string()), key, *quota, *window_ms, counting)
     }
 }
 
 #[async_trait]
 impl Limiter for LocalLimiter {
     async fn take(&self, policy: Policy, key: &str) -> Verdict {
-        self.judge(policy, key, Instant::now(), true)
+        self.judge(policy, key, Counting::Take)
     }
     async fn look(&self, policy: Policy, key: &str) -> Verdict {
-        self.judge(policy, key, Instant::now(), false)
+        self.judge(policy, key, Counting::Look)
     }
     async fn forget(&self, policy: Policy, key: &str) {
-        if let Some(windows) = self.windows.lock().get_mut(policy.name) {
-            windows.remove(key);
-        }
+        self.judge(policy, key, Counting::Forget);
     }
 }
 

@@ -48,6 +48,9 @@ impl Health {
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
     }
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
 
     fn start_state(&self) -> Vec<Checked> {
         vec![Checked::of("started", self.started.load(Ordering::Acquire).then_some(()).ok_or("still starting".into()))]
@@ -55,7 +58,7 @@ impl Health {
 
     fn ready_state(&self) -> Vec<Checked> {
         let mut checked = self.start_state();
-        let serving = !self.draining.load(Ordering::Acquire);
+        let serving = !self.is_draining();
         checked.push(Checked::of("serving", serving.then_some(()).ok_or("draining".into())));
         checked.extend(self.checks.read().iter().map(|(name, check)| Checked::of(name, check())));
         let notes = self.notes.read();

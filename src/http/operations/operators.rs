@@ -1,67 +1,24 @@
-//! `/v1/admin/entities`, `/v1/admin/attention` and `/v1/admin/cluster`: what operators see of the machinery. Secrets are
-//! redacted by the values themselves.
+//! `/v1/admin/entities` and `/v1/admin/attention`: what operators see of the machinery. Secrets are redacted by the values
+//! themselves.
+
+use std::str::FromStr;
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::actors::runtime::attention::{Overdue, Place};
 use crate::actors::runtime::client::{Inspection, OwedStep};
 use crate::actors::runtime::history::JournalEntry;
 use crate::actors::runtime::history::StateAt;
+use crate::actors::runtime::overdue::{Overdue, Place};
 use crate::actors::runtime::slot::actor::now;
 use crate::actors::values::Time;
 use crate::http::answer::problem::{Code, Problem, Result};
 use crate::http::answer::schema;
 use crate::http::request::caller::Admin;
-use crate::http::request::json::Nothing;
 use crate::http::request::lists::{PageParameters, Unfiltered};
 use crate::http::request::query::{List, Listing, NoFilter, Page, Query};
 use crate::http::{Edge, Path, Read, Reply};
-
-/// What the node knows of its cluster.
-pub trait ClusterView: Send + Sync + 'static {
-    fn nodes(&self) -> Vec<ClusterNode>;
-    /// Every slot, ascending.
-    fn slots(&self) -> Vec<ClusterSlot>;
-}
-
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct ClusterNode {
-    pub id: String,
-    pub name: String,
-    /// Where other nodes reach it; none for a single node.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub address: Option<String>,
-    /// Such as `serving`, `draining`, `left`.
-    pub state: String,
-    /// Whether it is the node that answers.
-    pub this: bool,
-    pub slots_owned: usize,
-}
-
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct ClusterSlot {
-    pub slot: u16,
-    /// Id of the node that owns it; none while nobody does.
-    pub owner: Option<String>,
-    pub epoch: u64,
-    /// What is damaged in its stored data: while it is there, none of its entities is served.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub quarantined: Option<String>,
-}
-
-#[derive(Serialize, ToSchema)]
-pub struct Cluster {
-    nodes: Vec<ClusterNode>,
-    slots: Vec<ClusterSlot>,
-}
-
-/// Nodes, and slots with owner and epoch.
-#[utoipa::path(get, path = "/v1/admin/cluster", tag = "operators", responses((status = 200, body = Cluster)))]
-pub async fn cluster(State(edge): State<Edge>, _: Admin, _: Query<Nothing>) -> Reply<Cluster> {
-    Reply::ok(Cluster { nodes: edge.cluster.nodes(), slots: edge.cluster.slots() })
-}
 
 /// An entity with everything that its node knows of it: owner node, slot, epoch, version, state, whether
 /// it was in memory, last activity, what it owes, when it wakes, restarts.
@@ -86,6 +43,19 @@ impl Listing for Journal {
     const PARAMETERS: &'static [&'static str] = &["after"];
 }
 
+/// The version behind which a history starts: an int64, as the OpenAPI document has it.
+#[derive(Default)]
+struct Behind(u64);
+
+impl FromStr for Behind {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> std::result::Result<Behind, Self::Err> {
+        let version = text.parse().ok().filter(|version| i64::try_from(*version).is_ok());
+        version.map(Behind).ok_or("It is not a version.")
+    }
+}
+
 /// An entity's history, the oldest first.
 #[utoipa::path(get, path = "/v1/admin/entities/{kind}/{id}/journal", tag = "operators",
     params(("kind" = String, Path), ("id" = String, Path), ("after" = Option<u64>, Query)),
@@ -96,7 +66,7 @@ pub async fn journal(
     Path((kind, id)): Path<(String, String)>,
     list: List<Journal>,
 ) -> Result<Reply<Page<JournalEntry>>> {
-    let start: u64 = list.parsed("after")?.unwrap_or(0);
+    let Behind(start) = list.parsed("after")?.unwrap_or_default();
     let after = list.after.as_deref().and_then(|position| position.parse().ok()).unwrap_or(start);
     let mut entries = edge.client.journal(&kind, &id, after, list.limit + 1).await?;
     if entries.is_empty() && after == 0 {
@@ -138,11 +108,16 @@ impl From<Overdue> for OverdueView {
 /// What waits for a person: steps that have been owed for longer than `slots.owed_overdue_ms`, the oldest first.
 #[utoipa::path(get, path = "/v1/admin/attention", tag = "operators", params(PageParameters),
     responses((status = 200, body = Page<OverdueView>)))]
-pub async fn attention(State(edge): State<Edge>, _: Admin, list: List<Unfiltered>) -> Result<Reply<Page<OverdueView>>> {
+pub async fn attention(
+    State(edge): State<Edge>,
+    _: Admin,
+    list: List<Unfiltered>,
+    read: Read,
+) -> Result<Reply<Page<OverdueView>>> {
     let after: Option<Place> = list.after.as_deref().and_then(|position| position.parse().ok());
     let overdue_ms = i64::try_from(edge.config.slots.owed_overdue_ms).unwrap_or(i64::MAX);
     let before = Time(now().0.saturating_sub(overdue_ms));
-    let mut overdue = edge.client.overdue(before, after, list.limit + 1);
+    let mut overdue = edge.client.overdue(before, after, list.limit + 1, read.deadline).await?;
     let more = overdue.steps.len() > list.limit;
     overdue.steps.truncate(list.limit);
     let next = overdue.steps.last().filter(|_| more).map(|step| step.place.to_string());

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, header};
 
 use super::context::Context;
 pub use super::who::{SignedIn, Who};
+use crate::actors::runtime::client::answerer;
 use crate::actors::session::types::Session;
 use crate::actors::user::types::User;
 use crate::actors::values::{Role, Time, UserId};
@@ -45,6 +46,7 @@ async fn sign_in(edge: &Edge, context: &Context, token: &str) -> Result<SignedIn
             return Err(limits::too_many(Code::TooManyRequests, &verdict));
         }
     }
+    answerer::forget();
     Ok(SignedIn { user: claims.sub, session: claims.sid, roles })
 }
 

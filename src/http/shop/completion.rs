@@ -104,7 +104,10 @@ async fn until_decided(edge: &Edge, id: CartId, write: &CompleteCart) -> Result<
         let answered = match edge.client.ask::<Cart>(&id, command, asking).await {
             Ok(answered) => answered,
             Err(AskError::StaleVersion { current }) if write.if_match.goes_on(if_version, current) => continue,
-            Err(AskError::DeadlinePassed) => return standing(edge, id, write.request).await?.shown(),
+            // Not known when the time is up, also where a link to the cart's node was lost meanwhile: the cart tells.
+            Err(AskError::DeadlinePassed | AskError::Unknown) => {
+                return standing(edge, id, write.request).await?.shown();
+            }
             Err(error) => return Err(error.into()),
         };
         match &answered.outcome {

@@ -16,22 +16,26 @@ pub fn node(id: &str) -> NodeRow {
         lease: 0,
         state: NodeState::Joining,
         unreachable: Vec::new(),
+        weight: 100,
+        zone: String::new(),
+        version: "1.0.0".to_owned(),
+        started_at_ms: 0,
     }
 }
 
-async fn join(store: &dyn Store, id: &str) {
+pub(super) async fn join(store: &dyn Store, id: &str) {
     assert_eq!(store.join(&node(id)).await.expect("join"), Ok(()));
 }
 
-async fn leave(store: &dyn Store, id: &str) {
+pub(super) async fn leave(store: &dyn Store, id: &str) {
     assert_eq!(store.leave(id).await.expect("leave"), Ok(()));
 }
 
-fn is_conflict<T>(answer: &Result<T, Refusal>) -> bool {
+pub(super) fn is_conflict<T>(answer: &Result<T, Refusal>) -> bool {
     matches!(answer, Err(Refusal::Conflict(_)))
 }
 
-fn not_member<T>(id: &str) -> Result<T, Refusal> {
+pub(super) fn not_member<T>(id: &str) -> Result<T, Refusal> {
     Err(Refusal::NotMember(id.to_owned()))
 }
 
@@ -45,9 +49,15 @@ pub async fn the_node_list_is_kept(rig: &dyn Rig) {
         lease: u64::MAX >> 2,
         state: NodeState::Draining,
         unreachable: vec!["b#2".to_owned(), "nobody".to_owned()],
+        weight: u32::MAX,
+        zone: "vest".to_owned(),
+        version: "2.0.0-rc.1+æ".to_owned(),
+        started_at_ms: i64::MIN,
         ..node("b#1")
     };
-    let bare = NodeRow { name: String::new(), http: String::new(), link: String::new(), ..node("a#1") };
+    let nothing = String::new;
+    let bare =
+        NodeRow { name: nothing(), http: nothing(), link: nothing(), version: nothing(), weight: 0, ..node("a#1") };
     for row in [&full, &bare, &node("b#10"), &node("B")] {
         assert_eq!(store.join(row).await.expect("join"), Ok(()));
     }
@@ -81,6 +91,8 @@ pub async fn malformed_rows_are_rejected(rig: &dyn Rig) {
         node("zero\0byte"),
         NodeRow { name: long.clone(), ..node("known") },
         NodeRow { http: "a\0b".to_owned(), ..node("known") },
+        NodeRow { zone: long.clone(), ..node("known") },
+        NodeRow { version: "a\0b".to_owned(), ..node("known") },
         NodeRow { unreachable: vec![long.clone()], ..node("known") },
         NodeRow { unreachable: vec![String::new(); UNREACHABLE_MAX + 1], ..node("known") },
         NodeRow { state: NodeState::Left, ..node("known") },
@@ -105,6 +117,7 @@ pub async fn leases_count_renewals(rig: &dyn Rig) {
         row.lease = lease;
         assert_eq!(store.nodes().await.expect("nodes"), [row.clone(), node("b")], "the row is what was renewed");
         (row.http, row.unreachable) = (format!("elsewhere:{lease}"), Vec::new());
+        (row.weight, row.zone, row.started_at_ms) = (lease as u32, format!("zone-{lease}"), lease as i64);
     }
     assert!(is_conflict(&store.renew(&NodeRow { lease: 4, ..row.clone() }).await.expect("renew")), "nor ahead");
     assert_eq!(store.renew(&node("nobody")).await.expect("renew"), not_member("nobody"));

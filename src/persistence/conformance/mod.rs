@@ -17,6 +17,7 @@ mod history;
 mod members;
 mod processes;
 mod rows;
+mod wishes;
 
 pub use cases::*;
 pub use claims::*;
@@ -27,6 +28,7 @@ pub use history::*;
 pub use members::*;
 pub use processes::*;
 pub use rows::*;
+pub use wishes::*;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -119,6 +121,15 @@ macro_rules! journal_conformance {
             a_transfer_fences_the_one_who_gave,
             of_several_changes_of_owner_one_holds,
             several_contend_for_every_slot,
+            wishes_are_kept,
+            a_cordon_ends_no_drain,
+            wishes_that_cannot_be_are_refused,
+            of_several_wishes_the_last_is_kept,
+            a_node_that_is_gone_is_forgotten,
+            a_long_row_is_forgotten_whole,
+            a_node_that_owns_a_slot_is_not_forgotten,
+            who_renews_and_who_forgets_meet,
+            the_tables_are_what_the_single_reads_say,
         );
     };
     (@cases $rig:expr; $($case:ident),* $(,)?) => {$(
@@ -178,8 +189,12 @@ impl Scribe {
         Scribe::claim(rig.open().await).await
     }
 
-    /// Takes all slots.
+    /// Takes all slots. (Where there is a node list it enters that first: only members may.)
     pub async fn claim(journal: Arc<dyn Store>) -> Scribe {
+        if !journal.nodes().await.expect("nodes").is_empty() {
+            // Refused when it is there.
+            let _ = journal.join(&node(SCRIBE)).await.expect("join");
+        }
         let heads = journal.heads().await.expect("heads");
         let wanted: Vec<_> = (0..).zip(heads.iter().map(|head| head.epoch)).collect();
         let claimed = journal.claim(SCRIBE, &wanted).await.expect("a claim");

@@ -13,10 +13,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::index::{Frozen, Index, MarkPanic};
 use super::log::{Claim, Place, Writer};
-use super::{nodes, snapshots};
+use super::members::{self, Change, Changed, Members};
+use super::snapshots;
 use crate::persistence::admission::{self, Admitted, Held, Present};
-use crate::persistence::membership::NodeList;
-use crate::persistence::{Batch, EntityKey, Epoch, NodeRow, Record, Refusal, Slot, SlotHead, Snapshot, StoreError};
+use crate::persistence::{Batch, EntityKey, Epoch, Record, Refusal, Slot, SlotHead, Snapshot, StoreError};
 
 /// Most records that are made durable together (a single larger batch stays whole).
 const GROUP_RECORDS_MAX: usize = 4_096;
@@ -42,9 +42,9 @@ pub enum Job {
         slots: Vec<(Slot, Epoch)>,
         answer: Answer<Claimed>,
     },
-    Node {
-        change: NodeChange,
-        answer: Answer<Result<NodeRow, Refusal>>,
+    Member {
+        change: Change,
+        answer: Answer<Result<Changed, Refusal>>,
     },
     Forget {
         before_ms: i64,
@@ -58,21 +58,14 @@ pub enum Job {
     },
 }
 
-/// What a node says of itself.
-pub enum NodeChange {
-    Join(NodeRow),
-    Renew(NodeRow),
-    Leave(String),
-}
-
 pub struct Committer {
     index: Arc<Index>,
     jobs: mpsc::Receiver<Job>,
     checkpointer: Option<JoinHandle<()>>,
     /// The head of every slot, with what is not yet durable. (Its time is not kept up.)
     heads: Vec<SlotHead>,
-    /// The node list, with what is not yet durable.
-    nodes: NodeList,
+    /// The node list and the wishes, with what is not yet durable.
+    members: Members,
     last_part: u64,
     checkpoint_records: usize,
 }
@@ -91,9 +84,9 @@ enum Written {
         outcomes: Vec<Result<(Slot, Epoch), Refusal>>,
         answer: Answer<Claimed>,
     },
-    Node {
-        outcome: Result<NodeRow, Refusal>,
-        answer: Answer<Result<NodeRow, Refusal>>,
+    Member {
+        outcome: Result<Changed, Refusal>,
+        answer: Answer<Result<Changed, Refusal>>,
     },
     Forget {
         before_ms: i64,
@@ -127,11 +120,11 @@ impl Committer {
         last_part: u64,
         checkpoint_records: usize,
     ) -> Committer {
-        let (heads, nodes) = {
+        let (heads, members) = {
             let layers = index.layers.read();
-            (layers.heads.clone(), layers.nodes.clone())
+            (layers.heads.clone(), layers.members.clone())
         };
-        Committer { index, jobs, checkpointer: Some(checkpointer), heads, nodes, last_part, checkpoint_records }
+        Committer { index, jobs, checkpointer: Some(checkpointer), heads, members, last_part, checkpoint_records }
     }
 
     /// Works until the store is closed or its handle dropped. However that ends, nobody waits for an answer that
@@ -194,8 +187,8 @@ impl Committer {
                 Ok((claims, outcomes)) => Some(Written::Claim { claims, outcomes, answer }),
                 Err(error) => refuse(answer, error),
             },
-            Job::Node { change, answer } => match self.write_node(change) {
-                Ok(outcome) => Some(Written::Node { outcome, answer }),
+            Job::Member { change, answer } => match self.write_member(change) {
+                Ok(outcome) => Some(Written::Member { outcome, answer }),
                 Err(error) => refuse(answer, error),
             },
             Job::Forget { before_ms, answer } => {
@@ -235,8 +228,8 @@ impl Committer {
     ) -> Result<(Vec<Claim>, Vec<Result<(Slot, Epoch), Refusal>>), StoreError> {
         self.index.disk.check()?;
         let may_have = match from {
-            None => self.nodes.may_claim(owner),
-            Some(_) => self.nodes.member(owner).map(drop),
+            None => self.members.nodes.may_claim(owner),
+            Some(_) => self.members.nodes.member(owner).map(drop),
         };
         let mut claims = Vec::new();
         let mut outcomes = Vec::with_capacity(slots.len());
@@ -268,17 +261,13 @@ impl Committer {
         Ok((claims, outcomes))
     }
 
-    /// The row that a node gets, or why it gets none.
-    fn write_node(&mut self, change: NodeChange) -> Result<Result<NodeRow, Refusal>, StoreError> {
+    /// What a change of the node list or of a wish comes to, or why it is refused.
+    fn write_member(&mut self, change: Change) -> Result<Result<Changed, Refusal>, StoreError> {
         self.index.disk.check()?;
-        let judged = match change {
-            NodeChange::Join(node) => self.nodes.joined(&node),
-            NodeChange::Renew(node) => self.nodes.renewed(&node),
-            NodeChange::Leave(id) => self.nodes.left(&id),
-        };
-        if let Ok(row) = &judged {
-            nodes::write(&self.index.disk, row)?;
-            self.nodes.put(row.clone());
+        let judged = self.members.judge(change, &self.heads);
+        if let Ok(changed) = &judged {
+            members::write(&self.index.disk, changed)?;
+            self.members.apply(changed);
         }
         Ok(judged)
     }
@@ -315,9 +304,9 @@ impl Committer {
                 let outcomes = outcomes.into_iter().map(|outcome| outcome.map(head)).collect();
                 let _ = answer.send(Ok(outcomes));
             }
-            Written::Node { outcome, answer } => {
-                if let Ok(row) = &outcome {
-                    self.index.layers.write().nodes.put(row.clone());
+            Written::Member { outcome, answer } => {
+                if let Ok(changed) = &outcome {
+                    self.index.layers.write().members.apply(changed);
                 }
                 let _ = answer.send(Ok(outcome));
             }
@@ -398,7 +387,7 @@ impl Written {
         match self {
             Written::Append { records, .. } => records.len(),
             Written::Claim { claims, .. } => claims.len(),
-            Written::Node { .. } => 1,
+            Written::Member { .. } => 1,
             Written::Forget { .. } | Written::DropSnapshots { .. } => 0,
         }
     }
@@ -407,7 +396,7 @@ impl Written {
         match self {
             Written::Append { records, .. } => !records.is_empty(),
             Written::Claim { claims, .. } => !claims.is_empty(),
-            Written::Node { outcome, .. } => outcome.is_ok(),
+            Written::Member { outcome, .. } => outcome.is_ok(),
             Written::Forget { .. } => true,
             Written::DropSnapshots { .. } => false,
         }
@@ -417,7 +406,7 @@ impl Written {
         match self {
             Written::Append { answer, .. } => drop(answer.send(Err(error))),
             Written::Claim { answer, .. } => drop(answer.send(Err(error))),
-            Written::Node { answer, .. } => drop(answer.send(Err(error))),
+            Written::Member { answer, .. } => drop(answer.send(Err(error))),
             Written::Forget { answer, .. } | Written::DropSnapshots { answer } => drop(answer.send(Err(error))),
         }
     }

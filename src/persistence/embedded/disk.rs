@@ -122,6 +122,11 @@ impl Disk {
         self.ask(|engine| engine.insert_all(values))
     }
 
+    /// Removes several keys atomically, as a write does: durable after the next sync.
+    pub fn remove_together(&self, keys: Vec<Vec<u8>>) -> Result<(), StoreError> {
+        self.ask(|engine| engine.remove_together(keys))
+    }
+
     /// Removes every key from `start` up to and without `end`.
     pub fn remove_range(&self, start: &[u8], end: &[u8]) -> Result<(), StoreError> {
         let mut start = start.to_vec();
@@ -292,15 +297,16 @@ mod tests {
             let options = Config::default().store.tuning().embedded(engine, 8);
             let disk = Disk::open(dir.path(), &options).expect("a new store");
             let key = |prefix: u8, n: u16| [&[prefix][..], &n.to_be_bytes()].concat();
-            for prefix in *b"LIJSN" {
+            for prefix in *b"LIJSNW" {
                 let values = (0..600u16).rev().map(|n| (key(prefix, n), vec![n as u8; disk.value_max]));
                 disk.insert_all(values).expect("written");
-                disk.remove_range(&key(prefix, 10), &key(prefix, 590)).expect("removed");
+                disk.remove_range(&key(prefix, 10), &key(prefix, 589)).expect("removed");
+                disk.remove_together(vec![key(prefix, 589), key(prefix, 601)]).expect("removed, or not there");
             }
             disk.sync().expect("synced");
             disk.close();
             let disk = Disk::open(dir.path(), &options).expect("reopens");
-            for prefix in *b"LIJSN" {
+            for prefix in *b"LIJSNW" {
                 let found = disk.scan(&[prefix], &[prefix + 1], usize::MAX).expect("scanned");
                 let numbers = (0..10).chain(590..600);
                 assert_eq!(found.len(), 20);

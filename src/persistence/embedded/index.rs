@@ -9,10 +9,10 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use super::disk::Disk;
 use super::entry::{self, ReceiptRef, SeqPlace, take_varint};
 use super::log::Reader;
+use super::members::Members;
 use super::memtable::Memtable;
 use super::run::{Run, RunScan, Wanted};
 use super::snapshots;
-use crate::persistence::membership::NodeList;
 use crate::persistence::{EntityKey, History, Record, RequestBytes, Slot, SlotHead, StoreError};
 
 /// Records in the first page of a load.
@@ -34,7 +34,7 @@ pub struct Layers {
     /// From the newest to the oldest.
     pub runs: Runs,
     pub heads: Vec<SlotHead>,
-    pub nodes: NodeList,
+    pub members: Members,
     /// Clients' receipts that expired before this are forgotten.
     pub forget_before_ms: i64,
     /// Grows whenever entries move from one layer to the next.

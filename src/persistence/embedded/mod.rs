@@ -16,7 +16,7 @@
 //! | `L` | parts of the log | with each commit, durable before the answer |
 //! | `I` `J` | blocks and footers of runs | in the background |
 //! | `S` | snapshots | after the records that they summarise |
-//! | `N` | the node list ([`nodes`]) | with each commit, durable before the answer |
+//! | `N` `W` | the node list, the wishes of operators ([`members`]) | with each commit, durable before the answer |
 //! | `M` | meta record (slots), manifest | at creation, with each checkpoint |
 //!
 //! A crash at any moment leaves: the log up to some commit that includes every answered one; perhaps
@@ -32,9 +32,9 @@ mod entry;
 mod index;
 mod log;
 mod manifest;
+mod members;
 mod memtable;
 mod merge;
-mod nodes;
 mod options;
 mod recovery;
 mod rows;
@@ -54,12 +54,14 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use self::checkpoint::Checkpointer;
-use self::committer::{Answer, Committer, Job, NodeChange};
-use self::index::{Index, Presence};
+use self::committer::{Answer, Committer, Job};
+use self::index::{Index, Layers, Presence};
+use self::members::{Change, Changed};
 pub use self::options::{EmbeddedOptions, EmbeddedSettings, EngineKind, FjallSettings, SledSettings};
+use super::membership::owners;
 use super::{
     Batch, EntityKey, Epoch, History, Journal, Membership, NodeRow, OwedRow, Record, Refusal, RequestBytes, Slot,
-    SlotHead, StoreError, WakeRow,
+    SlotHead, StoreError, Subject, Tables, WakeRow, WishRow,
 };
 
 /// Jobs that wait for the committer. Each is a whole group of a caller; there are few callers.
@@ -98,8 +100,8 @@ impl EmbeddedJournal {
         answered.await.map_err(|_| gone())?
     }
 
-    async fn change_node(&self, change: NodeChange) -> Result<Result<NodeRow, Refusal>, StoreError> {
-        self.ask(|answer| Job::Node { change, answer }).await
+    async fn change(&self, change: Change) -> Result<Result<Changed, Refusal>, StoreError> {
+        self.ask(|answer| Job::Member { change, answer }).await
     }
 
     /// Reads from the disk, off the async threads: a page that is not cached stalls its reader.
@@ -256,20 +258,44 @@ impl Journal for EmbeddedJournal {
 #[async_trait]
 impl Membership for EmbeddedJournal {
     async fn join(&self, node: &NodeRow) -> Result<Result<(), Refusal>, StoreError> {
-        Ok(self.change_node(NodeChange::Join(node.clone())).await?.map(drop))
+        Ok(self.change(Change::Join(node.clone())).await?.map(drop))
     }
 
     async fn renew(&self, node: &NodeRow) -> Result<Result<u64, Refusal>, StoreError> {
-        Ok(self.change_node(NodeChange::Renew(node.clone())).await?.map(|row| row.lease))
+        Ok(self.change(Change::Renew(node.clone())).await?.map(|_| node.lease + 1))
     }
 
     async fn leave(&self, id: &str) -> Result<Result<(), Refusal>, StoreError> {
-        Ok(self.change_node(NodeChange::Leave(id.to_owned())).await?.map(drop))
+        Ok(self.change(Change::Leave(id.to_owned())).await?.map(drop))
+    }
+
+    async fn forget(&self, id: &str, lease: u64) -> Result<Result<(), Refusal>, StoreError> {
+        Ok(self.change(Change::Forget { id: id.to_owned(), lease }).await?.map(drop))
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
         self.index.disk.check()?;
-        Ok(self.index.layers.read().nodes.rows())
+        Ok(self.index.layers.read().members.nodes.rows())
+    }
+
+    async fn wish(&self, row: &WishRow) -> Result<Result<(), Refusal>, StoreError> {
+        Ok(self.change(Change::Wish(row.clone())).await?.map(drop))
+    }
+
+    async fn unwish(&self, of: &Subject) -> Result<(), StoreError> {
+        let done = self.change(Change::Unwish(of.clone())).await?.map(drop);
+        done.map_err(|refusal| StoreError::Fatal(format!("the wish for {of:?} does not go: {refusal}")))
+    }
+
+    async fn wishes(&self) -> Result<Vec<WishRow>, StoreError> {
+        self.index.disk.check()?;
+        Ok(self.index.layers.read().members.wishes.rows())
+    }
+
+    async fn tables(&self) -> Result<Tables, StoreError> {
+        self.index.disk.check()?;
+        let Layers { heads, members, .. } = &*self.index.layers.read();
+        Ok(Tables { slots: owners(heads), nodes: members.nodes.rows(), wishes: members.wishes.rows() })
     }
 
     async fn transfer(

@@ -10,9 +10,9 @@ use super::entry;
 use super::index::{Index, Layers};
 use super::log::{self, Claim, Group, Place};
 use super::manifest::Manifest;
+use super::members;
 use super::memtable::Memtable;
 use super::merge::{Merge, Source};
-use super::nodes;
 use super::options::EmbeddedOptions;
 use super::run::{self, Run, RunScan};
 use crate::persistence::{Record, SlotHead, StoreError};
@@ -36,7 +36,7 @@ pub fn recover(dir: &Path, options: &EmbeddedOptions) -> Result<Recovered, Store
         active: Memtable::default(),
         frozen: None,
         heads: read_heads(&disk, &runs, options)?,
-        nodes: nodes::read(&disk)?,
+        members: members::read(&disk)?,
         runs: Arc::new(runs),
         forget_before_ms: manifest.forget_before_ms,
         generation: 0,

@@ -351,6 +351,7 @@ async fn the_node_list_survives_and_is_refused_when_damaged() {
             lease: 0,
             state: NodeState::Joining,
             unreachable: Vec::new(),
+            ..NodeRow::default()
         };
         let journal = folder.journal().expect("opens");
         journal.join(&NodeRow { id: "a".into(), ..row.clone() }).await.expect("answers").expect("joins");

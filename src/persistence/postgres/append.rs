@@ -10,6 +10,7 @@ use super::super::{Batch, EntityKey, Refusal, Slot, StoreError};
 use super::connect::{Lent, Pools};
 use super::failure::Failure;
 use super::plan::{Columns, SlotPlan, entity_number, plan, signed};
+use super::reads::absent;
 use super::statement::Statement;
 
 const VERSIONS: &str = "select e.slot, e.kind, e.id, coalesce((
@@ -64,15 +65,16 @@ enum Care {
 /// One append on its way.
 struct Append<'a> {
     pools: &'a Pools,
+    slots: Slot,
     owner: &'a str,
     refusals: BTreeMap<Slot, Refusal>,
     /// Something is written: from now on, not to get further means that the outcome is unknown.
     has_written: bool,
 }
 
-pub async fn append(pools: &Pools, batch: Batch) -> Result<Vec<(Slot, Refusal)>, StoreError> {
+pub async fn append(pools: &Pools, slots: Slot, batch: Batch) -> Result<Vec<(Slot, Refusal)>, StoreError> {
     let (owner, plans) = plan(batch);
-    let mut append = Append { pools, owner: &owner, refusals: BTreeMap::new(), has_written: false };
+    let mut append = Append { pools, slots, owner: &owner, refusals: BTreeMap::new(), has_written: false };
     match append.all(plans.iter().collect()).await {
         Ok(()) => Ok(append.refusals.into_iter().collect()),
         Err(failure) => Err(match failure.of_a_write() {
@@ -174,8 +176,7 @@ impl Append<'_> {
                 None => self.has_written = true,
                 Some(Verdict::Again) => again.push(*plan),
                 Some(Verdict::Absent) => {
-                    let why = format!("the store has no slot {}", plan.slot);
-                    self.refusals.insert(plan.slot, Refusal::Rejected(why));
+                    self.refusals.insert(plan.slot, absent(self.slots, plan.slot));
                 }
                 Some(Verdict::Refused(known)) => {
                     // That it is refused is certain, and no concern of its neighbours', whether we hear why or not.

@@ -1,7 +1,7 @@
 //! Connections: bounded pools, and a time limit on everything.
 //!
 //! There are four pools, so that no kind of work waits for another: appends, changes of owner, the node list (a
-//! lease that is renewed late is lost), reads. What a session is set to ([`SESSION`]) is set on each connection as it is made.
+//! lease that is renewed late is lost, and waits for no read of the list either), reads. What a session is set to ([`SESSION`]) is set on each connection as it is made.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -140,7 +140,7 @@ impl Pools {
         Ok(Pools {
             appends: with(&impatient, 1, write)?,
             owners: lender(1, write)?,
-            members: lender(1, write)?,
+            members: lender(2, write)?,
             reads: lender(settings.readers_max.max(1), ms(settings.read_ms))?,
         })
     }
@@ -259,6 +259,11 @@ impl Lender {
 }
 
 impl Lent {
+    /// Ends the session, with whatever it holds.
+    pub fn close(mut self) {
+        drop(self.object.take().map(Object::take));
+    }
+
     /// For what is no single statement.
     pub fn client(&mut self) -> Result<&mut Client, Failure> {
         match &mut self.object {

@@ -73,7 +73,10 @@ pub fn classify(error: &Error) -> Failure {
         return Failure::Unknown(why);
     }
     let code = told.code();
-    if [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED].contains(code) {
+    // The last: what a row refers to has gone since the statement looked.
+    if [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED, SqlState::FOREIGN_KEY_VIOLATION]
+        .contains(code)
+    {
         return Failure::Retry(why);
     }
     if *code == SqlState::LOCK_NOT_AVAILABLE {

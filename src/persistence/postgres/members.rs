@@ -1,7 +1,7 @@
 //! The node list. A row's state and counter are columns, to be compared; the rest of it is our own bytes.
 
 use super::super::membership::NodeList;
-use super::super::{NodeRow, NodeState, Refusal, StoreError};
+use super::super::{NodeRow, NodeState, Refusal, Slot, StoreError};
 use super::connect::Pools;
 use super::failure::Failure;
 
@@ -10,6 +10,15 @@ const JOIN: &str = "insert into souk_nodes (id, state, lease, data) values ($1, 
 const RENEW: &str = "update souk_nodes set state = $2, lease = $3, data = $4
     where id = $1 and lease = $5 and state <> $6 returning id";
 const LEAVE: &str = "update souk_nodes set state = $2 where id = $1 returning id";
+/// The row that is to stay is held meanwhile: of two that are forgotten at once neither counts on the other. The wishes go
+/// with the row, by reference.
+const FORGET: &str = "with other as (
+        select id from souk_nodes where id <> $1 order by id limit 1 for key share
+    )
+    delete from souk_nodes n where id = $1 and (state = $3 or lease = $2) and exists (select 1 from other)
+        and not exists (select 1 from souk_slots where owner = $1)
+    returning id";
+const OWNED: &str = "select slot from souk_slots where owner = $1 order by slot limit 1";
 const NODES: &str = "select id, state, lease, data from souk_nodes order by id";
 const NODE: &str = "select id, state, lease, data from souk_nodes where id = $1";
 
@@ -17,8 +26,8 @@ fn left() -> i16 {
     i16::from(NodeState::Left.code())
 }
 
-/// The number that an outcome is counted by: whether the statement did anything.
-async fn change(
+/// Whether a statement did anything.
+pub async fn change(
     pools: &Pools,
     sql: &'static str,
     parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)],
@@ -69,6 +78,16 @@ pub async fn leave(pools: &Pools, id: &str) -> Result<Result<(), Refusal>, Store
     }
 }
 
+pub async fn forget(pools: &Pools, id: &str, lease: u64) -> Result<Result<(), Refusal>, StoreError> {
+    if id.contains('\0') || change(pools, FORGET, &[&id, &lease.cast_signed(), &left()]).await? {
+        return Ok(Ok(()));
+    }
+    let owned = pools.members.read(OWNED, &[&id]).await?;
+    let owned = owned.first().and_then(|row| Slot::try_from(row.get::<_, i32>(0)).ok());
+    // Where nothing else is the reason, there was no other row.
+    Ok(one(pools, id).await?.may_forget(id, lease, owned, true).map(drop))
+}
+
 pub async fn nodes(pools: &Pools) -> Result<Vec<NodeRow>, StoreError> {
     rows(pools.members.read(NODES, &[]).await?)
 }
@@ -79,12 +98,13 @@ async fn one(pools: &Pools, id: &str) -> Result<NodeList, StoreError> {
 }
 
 fn rows(rows: Vec<tokio_postgres::Row>) -> Result<Vec<NodeRow>, StoreError> {
-    let read = |row: tokio_postgres::Row| {
-        let (id, state, lease): (&str, i16, i64) = (row.get(0), row.get(1), row.get(2));
-        let kept = NodeRow::decode(row.get(3)).map_err(|error| error.damaged_at(format!("node {id}")))?;
-        let state = u8::try_from(state).ok().and_then(NodeState::of_code);
-        let state = state.ok_or_else(|| StoreError::Damaged(format!("node {id}: no such state")))?;
-        Ok(NodeRow { state, lease: lease.cast_unsigned(), ..kept })
-    };
-    rows.into_iter().map(read).collect()
+    rows.iter().map(|it| row(it.get(0), it.get(1), it.get(2), it.get(3))).collect()
+}
+
+/// A row from its columns.
+pub fn row(id: &str, state: i16, lease: i64, data: &[u8]) -> Result<NodeRow, StoreError> {
+    let kept = NodeRow::decode(data).map_err(|error| error.damaged_at(format!("node {id}")))?;
+    let state = u8::try_from(state).ok().and_then(NodeState::of_code);
+    let state = state.ok_or_else(|| StoreError::Damaged(format!("node {id}: no such state")))?;
+    Ok(NodeRow { state, lease: lease.cast_unsigned(), ..kept })
 }

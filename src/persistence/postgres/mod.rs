@@ -14,18 +14,24 @@
 //! | `souk_owed`, `souk_wakes` | the indexes by time | slot, due, kind, id |
 //! | `souk_snapshots` | the newest snapshot of each entity | slot, kind, id |
 //! | `souk_nodes` | the node list | id |
+//! | `souk_wishes` | what operators want of nodes and slots | node or slot |
+//! | `souk_server`, `souk_servers`, `souk_places` | what belongs where, if the store lies on several servers ([`places`]) | |
+//! | `souk_moves` | slots that come to the server, or have left it ([`moving`]) | slot |
 //! | `souk_meta` | version of the tables, number of slots | |
 //!
 //! A crash, of the server's or of ours, leaves whole transactions: nothing to repair. The server must be one
 //! that keeps what it acknowledges; that much is asked for at opening and in every session ([`connect`]).
 //!
-//! Nothing here needs an extension, a notification, an advisory lock or a sequence of the database's.
+//! Nothing here needs an extension, a notification, an advisory lock or a sequence of the database's. (A mover of slots takes
+//! a lock of that kind where there is one, and is safe without.)
 
 mod append;
 mod connect;
 mod failure;
 mod members;
+mod moving;
 mod ownership;
+mod places;
 mod plan;
 mod reads;
 mod schema;
@@ -34,6 +40,7 @@ mod statement;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod wishes;
 
 use std::sync::Arc;
 
@@ -41,12 +48,20 @@ use async_trait::async_trait;
 
 use self::connect::{Address, Pools};
 use self::failure::Failure;
+pub(super) use self::moving::{Moving, Standing, Table};
 use self::ownership::Change;
+use self::places::Identity;
+pub use self::places::PlaceMap;
+pub use self::places::SERVERS_MAX;
+use self::reads::not_here;
 pub use self::settings::{PostgresSettings, SslMode};
+use super::address::without_secrets;
+use super::decorator::Handed;
 use super::gather::Gatherer;
+use super::membership::SlotOwner;
 use super::{
     Batch, EntityKey, Epoch, History, Journal, Membership, NodeRow, OwedRow, Record, Refusal, RequestBytes, Slot,
-    SlotHead, StoreError, WakeRow,
+    SlotHead, StoreError, Subject, Tables, WakeRow, WishRow,
 };
 
 /// How a store is opened.
@@ -64,6 +79,8 @@ pub struct PostgresStore {
     slots: Slot,
     pools: Arc<Pools>,
     appends: Gatherer,
+    /// For people: without secrets.
+    address: String,
 }
 
 /// What a server must say of itself. (Whether it keeps what it acknowledges is asked of every session: [`connect`].)
@@ -72,7 +89,18 @@ const SERVER: &str = "select current_setting('server_encoding', true)";
 impl PostgresStore {
     /// Connects, and brings the tables to this version. `Unavailable` when the server cannot be reached now.
     pub async fn open(options: PostgresOptions) -> Result<PostgresStore, StoreError> {
+        let store = PostgresStore::open_part(options).await?;
+        if places::is_part(&store.pools).await? {
+            let why = "it has a part of a store that lies on several servers: name all of them (store.urls)";
+            return Err(StoreError::Fatal(format!("{}: {why}", store.address)));
+        }
+        Ok(store)
+    }
+
+    /// The same of a server that need not have the whole store.
+    pub(super) async fn open_part(options: PostgresOptions) -> Result<PostgresStore, StoreError> {
         let PostgresOptions { url, slots, settings } = options;
+        let shown = without_secrets(&url);
         let address = Address::parse(&url, &settings.tls())
             .map_err(|why| StoreError::Fatal(format!("the store's address is malformed: {why}")))?;
         let pools = Arc::new(Pools::new(&address, &settings)?);
@@ -90,9 +118,59 @@ impl PostgresStore {
         let appending = pools.clone();
         let appends = Gatherer::start(move |batch| {
             let pools = appending.clone();
-            async move { append::append(&pools, batch).await }
+            async move { append::append(&pools, slots, batch).await }
         });
-        Ok(PostgresStore { slots, pools, appends })
+        Ok(PostgresStore { slots, pools, appends, address: shown })
+    }
+
+    /// Which server of a store on several this is, if it is one.
+    pub(super) async fn identity(&self) -> Result<Option<Identity>, StoreError> {
+        places::identity(&self.pools).await
+    }
+
+    /// See [`places::found`].
+    pub(super) async fn found_several(&self, name: &str) -> Result<Identity, StoreError> {
+        places::found(&self.pools, name, &self.address).await
+    }
+
+    /// See [`places::enter`].
+    pub(super) async fn enter_several(&self, store: &str, other: &PostgresStore) -> Result<Identity, StoreError> {
+        places::enter(&self.pools, store, &other.pools, &other.address).await
+    }
+
+    /// See [`places::places`].
+    pub(super) async fn places(&self, numbers: &[i32]) -> Result<PlaceMap, StoreError> {
+        places::places(&self.pools, self.slots, numbers).await
+    }
+
+    /// What it does in a move of slots.
+    pub(super) fn moving(&self) -> Moving<'_> {
+        Moving(&self.pools)
+    }
+
+    /// See [`places::map`].
+    pub(super) async fn map(&self) -> Result<PlaceMap, StoreError> {
+        places::map(&self.pools, self.slots).await
+    }
+
+    /// A change of owner that was judged by a list elsewhere.
+    pub(super) async fn hand_judged(&self, from: Option<&str>, to: &str, slots: &[(Slot, Epoch)]) -> Handed {
+        ownership::change(&self.pools, self.slots, &Change { to, from, is_judged: true }, slots).await
+    }
+
+    /// The slots that are here.
+    pub(super) async fn slot_heads(&self) -> Result<Vec<Option<SlotHead>>, StoreError> {
+        self.pools.heads(self.slots).await
+    }
+
+    /// See [`wishes::tables`].
+    pub(super) async fn tables_and_map(&self) -> Result<(Tables, u64), StoreError> {
+        wishes::tables(&self.pools, self.slots).await
+    }
+
+    /// Who owns each slot that is here.
+    pub(super) async fn owners(&self) -> Result<Vec<SlotOwner>, StoreError> {
+        wishes::owners(&self.pools, self.slots).await
     }
 }
 
@@ -156,15 +234,20 @@ impl Journal for PostgresStore {
     }
 
     async fn heads(&self) -> Result<Vec<SlotHead>, StoreError> {
-        self.pools.heads().await
+        let heads = self.slot_heads().await?;
+        let here = (0..).zip(heads).map(|(slot, head)| head.ok_or_else(|| StoreError::Unavailable(not_here(slot))));
+        here.collect()
     }
 
     async fn head(&self, slot: Slot) -> Result<SlotHead, StoreError> {
-        self.pools.head(slot).await
+        match self.pools.head(slot).await? {
+            None if slot < self.slots => Err(StoreError::Unavailable(not_here(slot))),
+            head => Ok(head.unwrap_or_default()),
+        }
     }
 
     async fn claim(&self, owner: &str, slots: &[(Slot, Epoch)]) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
-        ownership::change(&self.pools, &Change { to: owner, from: None }, slots).await
+        ownership::change(&self.pools, self.slots, &Change { to: owner, from: None, is_judged: false }, slots).await
     }
 
     async fn prune_receipts(&self, now_ms: i64, limit: usize) -> Result<usize, StoreError> {
@@ -195,8 +278,28 @@ impl Membership for PostgresStore {
         members::leave(&self.pools, id).await
     }
 
+    async fn forget(&self, id: &str, lease: u64) -> Result<Result<(), Refusal>, StoreError> {
+        members::forget(&self.pools, id, lease).await
+    }
+
     async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
         members::nodes(&self.pools).await
+    }
+
+    async fn wish(&self, row: &WishRow) -> Result<Result<(), Refusal>, StoreError> {
+        wishes::wish(&self.pools, self.slots, row).await
+    }
+
+    async fn unwish(&self, of: &Subject) -> Result<(), StoreError> {
+        wishes::unwish(&self.pools, of).await
+    }
+
+    async fn wishes(&self) -> Result<Vec<WishRow>, StoreError> {
+        wishes::wishes(&self.pools).await
+    }
+
+    async fn tables(&self) -> Result<Tables, StoreError> {
+        Ok(self.tables_and_map().await?.0)
     }
 
     async fn transfer(
@@ -205,6 +308,6 @@ impl Membership for PostgresStore {
         to: &str,
         slots: &[(Slot, Epoch)],
     ) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
-        ownership::change(&self.pools, &Change { to, from: Some(from) }, slots).await
+        ownership::change(&self.pools, self.slots, &Change { to, from: Some(from), is_judged: false }, slots).await
     }
 }

@@ -11,12 +11,15 @@ use super::super::{Epoch, NodeState, Refusal, Slot, SlotHead, StoreError};
 use super::connect::Pools;
 use super::failure::Failure;
 use super::plan::signed;
+use super::reads::absent;
 
 /// Who is to have slots, and under which conditions.
 pub struct Change<'a> {
     pub to: &'a str,
     /// A transfer: only from this one, and only to a member.
     pub from: Option<&'a str>,
+    /// Whether `to` may have slots was judged by a list elsewhere.
+    pub is_judged: bool,
 }
 
 /// The end of the records comes from the locked row. (A slot's row is changed in the same transaction as its
@@ -30,8 +33,9 @@ macro_rules! change {
                 select slot, owner, epoch, seq, at_ms from souk_slots where slot = any($1) order by slot for update ",
             $lock,
             "), allowed as materialized (
-                select case when $4::text is null
-                    then not exists (select 1 from souk_nodes where id = $3::text and state = $5::int2)
+                select $6::bool or case when $4::text is null
+                    then exists (select 1 from souk_nodes where id = $3::text and state <> $5::int2)
+                        or not exists (select 1 from souk_nodes)
                     else exists (select 1 from souk_nodes where id = $3::text and state <> $5::int2)
                 end as is_allowed
             ), taken as (
@@ -62,7 +66,13 @@ const ENDS: &str = "select s.slot, s.seq, s.seq = 0 or l.seq is not null, n.seq 
         left join souk_records n on n.slot = s.slot and n.seq = s.seq + 1
     where s.slot = any($1)";
 
-pub async fn change(pools: &Pools, change: &Change<'_>, slots: &[(Slot, Epoch)]) -> Result<Vec<Outcome>, StoreError> {
+/// `slots_of_store`: how many there are.
+pub async fn change(
+    pools: &Pools,
+    slots_of_store: Slot,
+    change: &Change<'_>,
+    slots: &[(Slot, Epoch)],
+) -> Result<Vec<Outcome>, StoreError> {
     let mut outcomes: Vec<Option<Outcome>> = vec![None; slots.len()];
     let mut has_changed = false;
     let answered = match rounds(pools, change, slots, &mut outcomes, &mut has_changed).await {
@@ -73,8 +83,8 @@ pub async fn change(pools: &Pools, change: &Change<'_>, slots: &[(Slot, Epoch)])
         StoreError::Unavailable(why) if has_changed => StoreError::Unknown(why),
         other => other,
     })?;
-    let no_slot = |slot: Slot| Err(Refusal::Rejected(format!("the store has no slot {slot}")));
-    Ok(slots.iter().zip(outcomes).map(|((slot, _), outcome)| outcome.unwrap_or_else(|| no_slot(*slot))).collect())
+    let no_row = |slot: Slot| Err(absent(slots_of_store, slot));
+    Ok(slots.iter().zip(outcomes).map(|((slot, _), outcome)| outcome.unwrap_or_else(|| no_row(*slot))).collect())
 }
 
 /// A slot that was taken must end where its row says. (Looked up afterwards: a statement that has waited for the row's
@@ -147,7 +157,7 @@ async fn send(
     let epochs: Vec<i64> = wanted.iter().map(|(_, epoch)| signed(*epoch)).collect();
     let left = i16::from(NodeState::Left.code());
     let rows = loop {
-        match pools.owners.query(sql, &[&slots, &epochs, &change.to, &change.from, &left]).await {
+        match pools.owners.query(sql, &[&slots, &epochs, &change.to, &change.from, &left, &change.is_judged]).await {
             Err(Failure::Retry(_)) => tokio::task::yield_now().await,
             other => break other?,
         }

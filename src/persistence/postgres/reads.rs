@@ -1,47 +1,90 @@
 //! Reading: one statement each, so that each is as of one moment.
+//!
+//! A slot may go to another server ([`super::moving`]), and its rows are deleted here when it has gone. So a read of a slot
+//! also asks, in the same statement, whether the slot is here: where it is not, the rows that are found mean nothing.
 
 use std::sync::Arc;
 
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::super::{EntityKey, History, OwedRow, Record, RequestBytes, Slot, SlotHead, Snapshot, StoreError, WakeRow};
+use super::super::{
+    EntityKey, History, OwedRow, Record, Refusal, RequestBytes, Slot, SlotHead, Snapshot, StoreError, WakeRow,
+};
 use super::connect::Pools;
 use super::plan::{entity_number, signed};
 
 /// Records in the first page of a load.
 const LOAD_PAGE: usize = 256;
 
-const LOAD: &str = "with s as materialized (
+/// A read of the slot that is its first parameter, with two columns more: whether the row is one of the answer's, and whether
+/// the slot is here (or nowhere: one that the store does not have is empty). There is always one row at least. (A join with a
+/// single row keeps the order.)
+macro_rules! of_a_slot {
+    ($sql:literal) => {
+        concat!(
+            "select q.*,
+            exists (select 1 from souk_slots where slot = $1) or $1 >= (select slots from souk_meta where one)
+        from (values (1)) as one(one) left join lateral (select s.*, true from (",
+            $sql,
+            ") s) q on true"
+        )
+    };
+}
+
+const LOAD: &str = of_a_slot!(
+    "with s as materialized (
         select seq, version, frame from souk_snapshots where slot = $1 and kind = $3 and id = $4
     )
     select seq, frame, true from s union all (
         select seq, frame, false from souk_records
         where slot = $1 and entity = $2 and kind = $3 and id = $4
             and version >= coalesce((select version from s), 0) and seq > coalesce((select seq from s), 0)
-        order by version, seq limit $5)";
-const RECORDS: &str = "select seq, frame from souk_records
+        order by version, seq limit $5)"
+);
+const RECORDS: &str = of_a_slot!(
+    "select seq, frame from souk_records
     where slot = $1 and entity = $2 and kind = $3 and id = $4 and seq > $5 and version >= coalesce((
         select version from souk_records where slot = $1 and seq = $5 and kind = $3 and id = $4), 0)
-    order by version, seq limit $6";
-const RECEIPT: &str =
+    order by version, seq limit $6"
+);
+const RECEIPT: &str = of_a_slot!(
     "select x.seq, r.frame from souk_receipts x left join souk_records r on r.slot = x.slot and r.seq = x.seq
-    where x.slot = $1 and x.kind = $2 and x.id = $3 and x.request = $4";
-const FEED: &str = "select seq, frame from souk_records where slot = $1 and seq > $2 order by seq limit $3";
-const OWED: &str = "select o.due_ms, o.kind, o.id, o.seq, r.frame
+    where x.slot = $1 and x.kind = $2 and x.id = $3 and x.request = $4"
+);
+const FEED: &str = of_a_slot!("select seq, frame from souk_records where slot = $1 and seq > $2 order by seq limit $3");
+const OWED: &str = of_a_slot!(
+    "select o.due_ms, o.kind, o.id, o.seq, r.frame
     from (select * from souk_owed where slot = $1 and (due_ms, kind, id) > ($2, $3, $4)
         order by due_ms, kind, id limit $5) o
-    left join souk_records r on r.slot = $1 and r.seq = o.seq order by o.due_ms, o.kind, o.id";
-const WAKES: &str = "select due_ms, kind, id from souk_wakes
-    where slot = $1 and (due_ms, kind, id) > ($2, $3, $4) order by due_ms, kind, id limit $5";
+    left join souk_records r on r.slot = $1 and r.seq = o.seq order by o.due_ms, o.kind, o.id"
+);
+const WAKES: &str = of_a_slot!(
+    "select due_ms, kind, id from souk_wakes
+    where slot = $1 and (due_ms, kind, id) > ($2, $3, $4) order by due_ms, kind, id limit $5"
+);
 const ENTITIES: &str = "select id from souk_entities where kind = $1 and id > $2 order by id limit $3";
-const HEADS: &str = "select owner, epoch, seq, at_ms from souk_slots order by slot";
+const HEADS: &str = "select owner, epoch, seq, at_ms, slot from souk_slots order by slot";
 const HEAD: &str = "select owner, epoch, seq, at_ms from souk_slots where slot = $1";
 const PRUNE_RECEIPTS: &str = "delete from souk_receipts where (slot, kind, id, request) in (
         select slot, kind, id, request from souk_receipts where expires_ms < $1 order by expires_ms limit $2
         for update skip locked)
     returning 1";
 const DROP_SNAPSHOTS: &str = "delete from souk_snapshots where slot >= 0";
+
+/// The answer for a slot that is not here, or not any more.
+pub fn not_here(slot: Slot) -> String {
+    format!("slot {slot} is not on this server: it moves, or it lies on another one")
+}
+
+/// What is said of a slot that has no row.
+pub fn absent(slots: Slot, slot: Slot) -> Refusal {
+    if slot < slots {
+        Refusal::Unavailable(not_here(slot))
+    } else {
+        Refusal::Rejected(format!("the store has no slot {slot}"))
+    }
+}
 
 fn rows_max(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
@@ -103,11 +146,27 @@ fn key(row: &Row, kind_at: usize) -> EntityKey {
 }
 
 impl Pools {
+    /// Reads what one slot has, by a statement [`of_a_slot`].
+    async fn read_slot(
+        &self,
+        slot: Slot,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut rows = self.reads.read(sql, parameters).await?;
+        let is_here = rows.first().is_some_and(|row| row.get(row.len() - 1));
+        if !is_here {
+            return Err(StoreError::Unavailable(not_here(slot)));
+        }
+        rows.retain(|row| row.get::<_, Option<bool>>(row.len() - 2) == Some(true));
+        Ok(rows)
+    }
+
     pub async fn load(&self, slot: Slot, key: &EntityKey) -> Result<History, StoreError> {
         let (of_slot, kind, page) = (i32::from(slot), i16::from(key.kind), rows_max(LOAD_PAGE + 1));
         let parameters: [&(dyn ToSql + Sync); 5] = [&of_slot, &entity_number(key), &kind, &&*key.id, &page];
         let mut history = History::default();
-        for row in self.reads.read(LOAD, &parameters).await? {
+        for row in self.read_slot(slot, LOAD, &parameters).await? {
             let (seq, frame): (i64, &[u8]) = (row.get(0), row.get(1));
             match row.get(2) {
                 true => {
@@ -135,7 +194,7 @@ impl Pools {
         let (after_seq, limit) = (signed(after_seq), rows_max(limit));
         let parameters: [&(dyn ToSql + Sync); 6] =
             [&of_slot, &entity_number(key), &kind, &&*key.id, &after_seq, &limit];
-        let records = records_of(slot, self.reads.read(RECORDS, &parameters).await?)?;
+        let records = records_of(slot, self.read_slot(slot, RECORDS, &parameters).await?)?;
         follow(key, (after_seq == 0).then_some(0), &records)?;
         Ok(records)
     }
@@ -147,12 +206,12 @@ impl Pools {
         request: &RequestBytes,
     ) -> Result<Option<Record>, StoreError> {
         let (of_slot, kind) = (i32::from(slot), i16::from(key.kind));
-        let rows = self.reads.read(RECEIPT, &[&of_slot, &kind, &&*key.id, &&request[..]]).await?;
+        let rows = self.read_slot(slot, RECEIPT, &[&of_slot, &kind, &&*key.id, &&request[..]]).await?;
         rows.first().map(|row| named(slot, row.get(0), row.get(1))).transpose()
     }
 
     pub async fn feed(&self, slot: Slot, after_seq: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
-        let rows = self.reads.read(FEED, &[&i32::from(slot), &signed(after_seq), &rows_max(limit)]).await?;
+        let rows = self.read_slot(slot, FEED, &[&i32::from(slot), &signed(after_seq), &rows_max(limit)]).await?;
         records_of(slot, rows)
     }
 
@@ -165,7 +224,7 @@ impl Pools {
         let (due_ms, kind, id) = behind(after.as_ref());
         let parameters: [&(dyn ToSql + Sync); 5] = [&i32::from(slot), &due_ms, &kind, &id, &rows_max(limit)];
         let mut owed = Vec::new();
-        for row in self.reads.read(OWED, &parameters).await? {
+        for row in self.read_slot(slot, OWED, &parameters).await? {
             let (due_ms, key, seq): (i64, _, i64) = (row.get(0), key(&row, 1), row.get(3));
             let found = named(slot, seq, row.get(4))?.owed.and_then(|change| change.after);
             match found.filter(|found| found.due_ms == due_ms) {
@@ -184,7 +243,7 @@ impl Pools {
     ) -> Result<Vec<WakeRow>, StoreError> {
         let (due_ms, kind, id) = behind(after.as_ref());
         let parameters: [&(dyn ToSql + Sync); 5] = [&i32::from(slot), &due_ms, &kind, &id, &rows_max(limit)];
-        let rows = self.reads.read(WAKES, &parameters).await?;
+        let rows = self.read_slot(slot, WAKES, &parameters).await?;
         Ok(rows.iter().map(|row| WakeRow { due_ms: row.get(0), key: key(row, 1) }).collect())
     }
 
@@ -194,14 +253,21 @@ impl Pools {
         Ok(rows.iter().map(|row| row.get::<_, &str>(0).into()).collect())
     }
 
-    pub async fn heads(&self) -> Result<Vec<SlotHead>, StoreError> {
-        Ok(self.reads.read(HEADS, &[]).await?.iter().map(head).collect())
+    /// Of so many slots; `None`: that one is not here.
+    pub async fn heads(&self, slots: Slot) -> Result<Vec<Option<SlotHead>>, StoreError> {
+        let mut heads = vec![None; usize::from(slots)];
+        for row in self.reads.read(HEADS, &[]).await? {
+            let place = usize::try_from(row.get::<_, i32>(4)).ok().and_then(|slot| heads.get_mut(slot));
+            *place.ok_or_else(|| StoreError::Damaged("there is a row for a slot that is none".to_owned()))? =
+                Some(head(&row));
+        }
+        Ok(heads)
     }
 
-    /// For who renews a lease: it is not to wait for those who read.
-    pub async fn head(&self, slot: Slot) -> Result<SlotHead, StoreError> {
+    /// For who renews a lease: it is not to wait for those who read. `None`: the slot is not here.
+    pub async fn head(&self, slot: Slot) -> Result<Option<SlotHead>, StoreError> {
         let rows = self.members.read(HEAD, &[&i32::from(slot)]).await?;
-        Ok(rows.first().map(head).unwrap_or_default())
+        Ok(rows.first().map(head))
     }
 
     /// Clients' receipts; those of owed requests go with the append whose watermark covers them.

@@ -10,7 +10,7 @@ use super::tls::Tls;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 pub struct PostgresSettings {
-    /// Connections for reads. Appends, changes of owner and the node list have one each beside them.
+    /// Connections for reads. Appends and changes of owner have one each beside them, and the node list two.
     pub readers_max: usize,
     /// To connect, with all that belongs to it.
     pub connect_ms: u64,

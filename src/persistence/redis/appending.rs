@@ -76,7 +76,7 @@ impl Appending {
                     Outcome::Otherwise => left.extend(call.parts),
                     // One machine of several would not: its slots are refused, and the others' are written.
                     Outcome::Refused(why) => {
-                        let refusal = Refusal::Rejected(format!("unavailable: {why}"));
+                        let refusal = Refusal::Unavailable(why.clone());
                         refused.extend(call.slots().map(|slot| (slot, refusal.clone())));
                         unavailable = Some(why);
                     }

@@ -30,6 +30,10 @@ impl Keys {
     pub fn nodes(&self) -> String {
         format!("{}:{{nodes}}", self.prefix)
     }
+    /// On the same machine as the node list.
+    pub fn wishes(&self) -> String {
+        self.nodes() + ":wishes"
+    }
 }
 
 /// Slots that are kept together. So many groups are in every store: frozen. More make a commit over many slots
@@ -152,8 +156,8 @@ mod tests {
     fn names_are_frozen_and_a_slots_share_one_hash_tag() {
         let keys = Keys::new("shop");
         assert_eq!(
-            (keys.beside(23, OWED), keys.store(), keys.nodes()),
-            ("shop:{g:7}:23:o".into(), "shop:{store}".into(), "shop:{nodes}".into())
+            [keys.beside(23, OWED), keys.store(), keys.nodes(), keys.wishes()],
+            ["shop:{g:7}:23:o", "shop:{store}", "shop:{nodes}", "shop:{nodes}:wishes"]
         );
     }
 

@@ -14,6 +14,7 @@ use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, ServerErro
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::super::tls::choose_provider;
 use super::address::{Address, tcp_settings};
 use super::connection::{Connection, Trouble};
 use super::{guard, scripts};
@@ -239,6 +240,7 @@ async fn send(connection: &mut Connection, commands: &[Cmd], within: Duration) -
 }
 
 async fn connect(address: &Address, terms: &Terms) -> Result<Connection, Trouble> {
+    choose_provider();
     let said = |error: RedisError| Trouble::Refused(error.to_string());
     let nobody = || Trouble::Unfit("no server is named".to_owned());
     let first = address.servers.first().ok_or_else(nobody)?;

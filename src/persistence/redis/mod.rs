@@ -24,7 +24,8 @@
 //! | `p`, `n` | snapshots and the sequences that they were taken at, hashes |
 //!
 //! What has an order is in sorted sets of equal scores, whose members are bytes that are ordered as they should be.
-//! `souk:{nodes}` is the node list, `souk:{store}` says what store this is.
+//! `souk:{nodes}` is the node list, `souk:{nodes}:wishes` has the wishes of operators, `souk:{store}` says what store this
+//! is.
 //!
 //! A group commit is one call of a script ([`appending`]) with all its slots; in a Redis Cluster one call for each
 //! group. (One call and no pipeline of calls: a server that syncs always syncs between any two calls that
@@ -49,6 +50,7 @@ mod reads;
 mod scripts;
 mod tls;
 mod values;
+mod wishes;
 mod writes;
 
 use std::path::PathBuf;
@@ -108,13 +110,16 @@ impl RedisSettings {
     }
 }
 
-/// A handle on a store in Redis: two connections, so that no long read stands before a commit.
+/// A handle on a store in Redis: three connections, so that no long read stands before a commit or before the
+/// renewal of a lease.
 pub struct RedisStore {
     slots: Slot,
     keys: Keys,
     appending: Arc<Appending>,
     gatherer: Gatherer,
     reads: Link,
+    /// Who the nodes are, and who owns what.
+    members: Link,
 }
 
 impl RedisStore {
@@ -135,7 +140,7 @@ impl RedisStore {
         };
         let keys = Keys::new(&address.prefix);
         let link = Link::new(address, terms);
-        let reads = link.another();
+        let (reads, members) = (link.another(), link.another());
         let slots = found(&reads, &keys, slots).await.map_err(|trouble| match trouble {
             Trouble::Unfit(why) | Trouble::Failed(why) => StoreError::Fatal(why),
             Trouble::Refused(why) | Trouble::Lost(why) => StoreError::Unavailable(why),
@@ -146,7 +151,7 @@ impl RedisStore {
             let commits = commits.clone();
             async move { commits.append(batch).await }
         });
-        Ok(RedisStore { slots, keys, appending, gatherer, reads })
+        Ok(RedisStore { slots, keys, appending, gatherer, reads, members })
     }
 }
 
@@ -242,7 +247,7 @@ impl Journal for RedisStore {
     }
 
     async fn claim(&self, owner: &str, slots: &[(Slot, Epoch)]) -> Result<Vec<Result<SlotHead, Refusal>>, StoreError> {
-        let may_claim = self.known(owner).await?.0.may_claim(owner);
+        let may_claim = self.may_claim(owner).await?;
         self.hand(None, owner, slots, may_claim).await
     }
 
@@ -262,6 +267,7 @@ impl Journal for RedisStore {
     async fn close(&self) -> Result<(), StoreError> {
         self.appending.link.close().await;
         self.reads.close().await;
+        self.members.close().await;
         Ok(())
     }
 }

@@ -13,10 +13,10 @@ use super::keys;
 use super::scripts::{self, Name};
 use super::values::{bytes, list, number, text, time_of};
 use crate::persistence::membership::NodeList;
-use crate::persistence::{Epoch, Membership, NodeRow, Refusal, Slot, SlotHead, StoreError};
+use crate::persistence::{Epoch, Membership, NodeRow, Refusal, Slot, SlotHead, StoreError, Subject, Tables, WishRow};
 
 /// How often a change of a node's row is tried while others change it too.
-const TRIES: usize = 64;
+pub(super) const TRIES: usize = 64;
 
 impl RedisStore {
     /// Gives slots that are at an epoch (and `from`'s) to `to`; each is one call of a script.
@@ -40,8 +40,11 @@ impl RedisStore {
             hand
         };
         let calls: Vec<Cmd> = slots.iter().filter(|(slot, _)| judged(*slot).is_ok()).map(call).collect();
-        let answers =
-            if calls.is_empty() { Vec::new() } else { self.reads.ask_all(&calls).await.map_err(Trouble::of_write)? };
+        let answers = if calls.is_empty() {
+            Vec::new()
+        } else {
+            self.members.ask_all(&calls).await.map_err(Trouble::of_write)?
+        };
         // One machine of several does not answer: that is no concern of the others' slots. Whoever claims one that is not
         // known claims it once more; whoever has given one away must look first.
         let is_partial = answers.iter().any(Result::is_ok);
@@ -53,10 +56,8 @@ impl RedisStore {
                 (Ok(()), true) => return Err(StoreError::Unknown("an answer is missing".to_owned())),
                 (Ok(()), false) => match answers.next() {
                     Some(Ok(answer)) => answer_of(*slot, to, answer)?,
-                    Some(Err(Trouble::Refused(why))) if is_partial => Err(Refusal::Rejected(why)),
-                    Some(Err(Trouble::Lost(why))) if is_partial && from.is_none() => {
-                        Err(Refusal::Rejected(format!("whether it was claimed is not known: {why}")))
-                    }
+                    Some(Err(Trouble::Refused(why))) if is_partial => Err(Refusal::Unavailable(why)),
+                    Some(Err(Trouble::Lost(why))) if is_partial && from.is_none() => Err(Refusal::Unknown(why)),
                     // Others may have been taken.
                     Some(Err(trouble)) if slots.len() > 1 => return Err(StoreError::Unknown(format!("{trouble:?}"))),
                     Some(Err(trouble)) => return Err(trouble.of_write()),
@@ -69,14 +70,29 @@ impl RedisStore {
 
     /// What the list says of one node.
     pub(super) async fn known(&self, id: &str) -> Result<(NodeList, Vec<u8>), StoreError> {
-        let row = self.reads.read(redis::cmd("HGET").arg(self.keys.nodes()).arg(id).to_owned()).await?;
+        let (list, stored, _) = self.known_among(id).await?;
+        Ok((list, stored))
+    }
+
+    /// The same, and how many rows the list has.
+    pub(super) async fn known_among(&self, id: &str) -> Result<(NodeList, Vec<u8>, u64), StoreError> {
+        let of_list = |name: &str| redis::cmd(name).arg(self.keys.nodes()).to_owned();
+        let mut answers =
+            self.members.read_all(&[of_list("HGET").arg(id).to_owned(), of_list("HLEN")]).await?.into_iter();
+        let (row, count) = (answers.next().unwrap_or(Value::Nil), number(answers.next().unwrap_or(Value::Nil))?);
         match row {
-            Value::Nil => Ok((NodeList::default(), Vec::new())),
+            Value::Nil => Ok((NodeList::default(), Vec::new(), count)),
             row => {
                 let stored = bytes(row)?;
-                Ok((NodeList::of([decoded(&stored)?]), stored))
+                Ok((NodeList::of([decoded(&stored)?]), stored, count))
             }
         }
+    }
+
+    /// By a list of which one row was read.
+    pub(super) async fn may_claim(&self, owner: &str) -> Result<Result<(), Refusal>, StoreError> {
+        let (list, _, count) = self.known_among(owner).await?;
+        Ok(if count == 0 { list.may_claim(owner) } else { list.member(owner).map(drop) })
     }
 
     /// Replaces a node's row by what `judge` makes of it, if nobody else has changed it meanwhile.
@@ -97,13 +113,19 @@ impl RedisStore {
             }
             let mut set = scripts::call(Name::Node, 1);
             set.arg(self.keys.nodes()).arg(id).arg(stored).arg(new);
-            let answer = self.reads.ask(set).await.map_err(Trouble::of_write)?;
+            let answer = self.members.ask(set).await.map_err(Trouble::of_write)?;
             if number::<u8>(answer)? == 1 {
                 return Ok(Ok(row));
             }
         }
         Err(StoreError::Unavailable(format!("the row of {id} does not stand still")))
     }
+}
+
+/// The rows of a list, by id.
+pub(super) fn nodes_of(rows: Value) -> Result<Vec<NodeRow>, StoreError> {
+    let rows = list(rows)?.into_iter().map(|row| decoded(&bytes(row)?)).collect::<Result<Vec<_>, _>>()?;
+    Ok(NodeList::of(rows).rows())
 }
 
 fn decoded(stored: &[u8]) -> Result<NodeRow, StoreError> {
@@ -143,10 +165,28 @@ impl Membership for RedisStore {
         Ok(self.change(id, |list| list.left(id)).await?.map(drop))
     }
 
+    async fn forget(&self, id: &str, lease: u64) -> Result<Result<(), Refusal>, StoreError> {
+        self.forget_node(id, lease).await
+    }
+
     async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
-        let rows = list(self.reads.read(redis::cmd("HVALS").arg(self.keys.nodes()).to_owned()).await?)?;
-        let rows = rows.into_iter().map(|row| decoded(&bytes(row)?)).collect::<Result<Vec<_>, _>>()?;
-        Ok(NodeList::of(rows).rows())
+        nodes_of(self.members.read(redis::cmd("HVALS").arg(self.keys.nodes()).to_owned()).await?)
+    }
+
+    async fn wish(&self, row: &WishRow) -> Result<Result<(), Refusal>, StoreError> {
+        self.put_wish(row).await
+    }
+
+    async fn unwish(&self, of: &Subject) -> Result<(), StoreError> {
+        self.remove_wish(of).await
+    }
+
+    async fn wishes(&self) -> Result<Vec<WishRow>, StoreError> {
+        self.all_wishes().await
+    }
+
+    async fn tables(&self) -> Result<Tables, StoreError> {
+        self.all_tables().await
     }
 
     async fn transfer(

@@ -17,11 +17,13 @@ pub(super) enum Name {
     Owed,
     Prune,
     Node,
+    Forget,
+    Wish,
     Found,
     Probe,
 }
 
-static ALL: LazyLock<[(Script, &str); 11]> = LazyLock::new(|| {
+static ALL: LazyLock<[(Script, &str); 13]> = LazyLock::new(|| {
     [
         include_str!("scripts/append.lua"),
         include_str!("scripts/hand.lua"),
@@ -32,6 +34,8 @@ static ALL: LazyLock<[(Script, &str); 11]> = LazyLock::new(|| {
         include_str!("scripts/owed.lua"),
         include_str!("scripts/prune.lua"),
         include_str!("scripts/node.lua"),
+        include_str!("scripts/forget.lua"),
+        include_str!("scripts/wish.lua"),
         include_str!("scripts/found.lua"),
         include_str!("scripts/probe.lua"),
     ]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::keys::{self, IDS, OWED, OWED_RECEIPTS, SNAPSHOT_SEQS, SNAPSHOTS, SPANS, WAKES};
-use crate::persistence::bytes::{FrameError, Reader, put_owed_row, put_u32};
+use crate::persistence::bytes::{FrameError, Reader, checked, put_owed_row, put_u32};
 use crate::persistence::{EntityKey, Origin, OwedRow, Receipt, Record, Slot, Snapshot, StoreError};
 
 /// Arguments of one command within a script: well below what fits on Lua's stack. Even, since some come in pairs.
@@ -184,16 +184,8 @@ fn owed_row(row: &OwedRow) -> Vec<u8> {
 
 /// Reads what [`owed_row`] gave.
 pub(super) fn owed_row_of(bytes: &[u8], slot: Slot) -> Result<OwedRow, StoreError> {
-    let read = || {
-        let whole = Reader { bytes, at: 0 };
-        whole.need(4, "checksum")?;
-        let (body, checksum) = bytes.split_at(bytes.len() - 4);
-        let expected = Reader { bytes: checksum, at: 0 }.u32("checksum")?;
-        let found = crc32c::crc32c(body);
-        if found != expected {
-            return Err(FrameError::Checksum { expected, found });
-        }
-        let mut reader = Reader { bytes: body, at: 0 };
+    let read = || -> Result<OwedRow, FrameError> {
+        let mut reader = Reader { bytes: checked(bytes)?, at: 0 };
         let row = reader.owed_row()?;
         reader.finish()?;
         Ok(row)

@@ -256,6 +256,11 @@ impl Asked<'_> {
                 findings.tell("node list", why);
             }
         }
+        for row in whole(self.store.wishes().await, &mut findings, "wishes")?.unwrap_or_default() {
+            if let Err(why) = row.check(self.store.slots()) {
+                findings.tell("wishes", why);
+            }
+        }
         report.tell(findings.problems);
         Ok(())
     }

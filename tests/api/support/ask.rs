@@ -1,6 +1,9 @@
 //! A request being made, and what came back. Every answer is held against the OpenAPI document.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -8,17 +11,50 @@ use serde_json::Value;
 
 use super::contract::Contract;
 
+const POSITION: &str = "souk-position";
+/// As many as a request may name.
+const POSITIONS_MAX: usize = 16;
+/// The lists that wait for what is named.
+const WAITING: [&str; 3] = ["/v1/products", "/v1/admin/products", "/v1/admin/orders"];
+
+/// What a client has been told of where its last changes stand. Where several nodes serve, it names them when it lists.
+#[derive(Clone, Default)]
+pub struct Positions(Arc<Mutex<VecDeque<String>>>);
+
+impl Positions {
+    fn learn(&self, position: &str) {
+        let mut known = self.0.lock();
+        known.truncate(POSITIONS_MAX - 1);
+        known.push_front(position.to_owned());
+    }
+    fn named(&self) -> Option<String> {
+        let known = self.0.lock();
+        (!known.is_empty()).then(|| known.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
+    }
+}
+
 #[must_use]
 pub struct Ask {
     request: RequestBuilder,
     method: Method,
     path: String,
     contract: Arc<Contract>,
+    positions: Option<Positions>,
+    names_positions: bool,
 }
 
 impl Ask {
-    pub fn new(request: RequestBuilder, method: Method, path: &str, contract: Arc<Contract>) -> Ask {
-        Ask { request, method, path: path.to_owned(), contract }
+    /// With `positions` it names and learns them, as clients of several nodes do.
+    pub fn new(
+        request: RequestBuilder,
+        method: Method,
+        path: &str,
+        contract: Arc<Contract>,
+        positions: Option<Positions>,
+    ) -> Ask {
+        let waits = WAITING.contains(&path.split('?').next().unwrap_or_default());
+        let names_positions = method == Method::GET && waits && positions.is_some();
+        Ask { request, method, path: path.to_owned(), contract, positions, names_positions }
     }
     fn map(self, change: impl FnOnce(RequestBuilder) -> RequestBuilder) -> Ask {
         Ask { request: change(self.request), ..self }
@@ -35,7 +71,8 @@ impl Ask {
     pub fn typed(self, media: &str, body: &'static str) -> Ask {
         self.map(|request| request.header("content-type", media).body(body))
     }
-    pub fn header(self, name: &str, value: &str) -> Ask {
+    pub fn header(mut self, name: &str, value: &str) -> Ask {
+        self.names_positions &= name != POSITION;
         self.map(|request| request.header(name, value))
     }
     pub fn key(self, key: &str) -> Ask {
@@ -57,12 +94,18 @@ impl Ask {
     }
 
     pub async fn send(self) -> Told {
-        let Ask { request, method, path, contract } = self;
+        let Ask { mut request, method, path, contract, positions, names_positions } = self;
+        if let Some(named) = positions.as_ref().filter(|_| names_positions).and_then(Positions::named) {
+            request = request.header(POSITION, named);
+        }
         let response = request.send().await.expect("an answer");
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.expect("a body");
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
         let told = Told { status, headers, body };
+        if let Some(positions) = positions.filter(|_| !told.header(POSITION).is_empty()) {
+            positions.learn(told.header(POSITION));
+        }
         if let Err(why) = contract.check(&method, &path, &told) {
             panic!("{method} {path} -> {status} is not as the OpenAPI document says: {why}\n{}", told.body);
         }

@@ -1,25 +1,30 @@
-//! The real binary on a free port, with a store of its own. It lives as long as a test uses it.
+//! The real binary on a free port, with a store of its own: one node, or as many as these tests are to have (`nodes`).
+//! It lives as long as a test uses it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, Weak};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::contract::Contract;
-pub use super::process::{ADMIN_EMAIL, PASSWORD};
-use super::process::{Launch, Process};
+use super::process::Process;
 use super::stores::TestStore;
+use super::{nodes, process};
+pub use process::{ADMIN_EMAIL, PASSWORD};
 
 type Settings = Vec<(String, String)>;
+type Shared = BTreeMap<(usize, Settings), Weak<Server>>;
 
-/// The servers that some test uses at the moment, by their settings.
-static SHARED: LazyLock<Mutex<BTreeMap<Settings, Weak<Server>>>> = LazyLock::new(Mutex::default);
+/// The servers that some test uses at the moment, by the number of their nodes and their settings.
+static SHARED: LazyLock<Mutex<Shared>> = LazyLock::new(Mutex::default);
 
 pub struct Server {
-    pub process: Process,
-    address: SocketAddr,
+    nodes: Vec<Process>,
+    /// How many requests have gone to one of them.
+    turns: AtomicUsize,
     contract: OnceLock<Arc<Contract>>,
     pub administrator: tokio::sync::OnceCell<Value>,
     store: TestStore,
@@ -27,50 +32,73 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn shared(settings: &[(&str, &str)]) -> Arc<Server> {
+    pub fn shared(nodes: usize, settings: &[(&str, &str)]) -> Arc<Server> {
         let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let place = shared.entry(owned(settings)).or_default();
+        let place = shared.entry((nodes, owned(settings))).or_default();
         if let Some(server) = place.upgrade() {
             return server;
         }
-        let server = Arc::new(Server::start(settings));
+        let server = Arc::new(Server::start(nodes, settings));
         *place = Arc::downgrade(&server);
         server
     }
 
-    pub fn start(settings: &[(&str, &str)]) -> Server {
+    pub fn start(count: usize, settings: &[(&str, &str)]) -> Server {
         let home = tempfile::tempdir().expect("a directory for the data");
         let store = TestStore::new(home.path());
-        let launch = store.serves(Launch::new(home.path())).administered();
-        let defaults = [("SOUK_LOG__FILTER", "error"), ("SOUK_STORE__SLOTS", "64")];
-        let all = defaults.iter().chain(settings);
-        let launch = all.fold(launch, |launch, (name, value)| launch.env(name, *value));
-        Server::of(launch.start(), store, home)
+        let nodes = nodes::serve(count, &store, home.path(), |launch| {
+            let defaults = [("SOUK_LOG__FILTER", "error"), ("SOUK_STORE__SLOTS", "64")];
+            let all = defaults.iter().chain(settings);
+            all.fold(launch.administered(), |launch, (name, value)| launch.env(name, *value))
+        });
+        Server::of(nodes, store, home)
     }
 
-    fn of(process: Process, store: TestStore, home: TempDir) -> Server {
-        let address = process.url.strip_prefix("http://").and_then(|address| address.parse().ok());
-        let address = address.unwrap_or_else(|| panic!("no address: {:?}", process.url));
+    fn of(nodes: Vec<Process>, store: TestStore, home: TempDir) -> Server {
         let (contract, administrator) = (OnceLock::new(), tokio::sync::OnceCell::new());
-        Server { process, address, contract, administrator, store, home }
+        Server { nodes, turns: AtomicUsize::new(0), contract, administrator, store, home }
     }
 
-    /// Kills it and starts it again on the same data.
+    /// Kills one node and starts it again on the same data.
     pub fn crash(self) -> Server {
-        let Server { process, store, home, .. } = self;
-        Server::of(process.kill().start(), store, home)
+        let struck = self.turn();
+        let Server { mut nodes, store, home, .. } = self;
+        let again = nodes.remove(struck).kill().start();
+        nodes.insert(struck, again);
+        Server::of(nodes, store, home)
     }
 
-    /// Asks it to stop, as an operator does. It may still have work to finish.
+    /// Asks the first node to stop, as an operator does. It may still have work to finish.
     pub fn terminate(&self) {
-        self.process.signal("TERM");
+        self.nodes[0].signal("TERM");
     }
 
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn is_a_cluster(&self) -> bool {
+        self.nodes.len() > 1
     }
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+
+    /// The node whose turn it is.
+    fn turn(&self) -> usize {
+        self.turns.fetch_add(1, Ordering::Relaxed) % self.nodes.len()
+    }
+
+    /// Where the next request goes: to the nodes in turn.
+    pub fn url(&self) -> &str {
+        &self.nodes[self.turn()].url
+    }
+    pub fn urls(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().map(|node| node.url.as_str())
+    }
+    pub fn url_of_the_first(&self) -> &str {
+        &self.nodes[0].url
+    }
+    pub fn address(&self) -> SocketAddr {
+        let address = self.url().strip_prefix("http://").and_then(|address| address.parse().ok());
+        address.unwrap_or_else(|| panic!("no address: {:?}", self.nodes[0].url))
+    }
+    /// What all nodes have in memory.
+    pub fn memory_bytes(&self) -> u64 {
+        self.nodes.iter().map(Process::memory_bytes).sum()
     }
 
     pub async fn learn_contract(&self, client: &reqwest::Client) {

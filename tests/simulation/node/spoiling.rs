@@ -32,7 +32,7 @@ impl Node {
                 *generation = shared.generation();
             }
             (Mutation::EndNotTold, SlotMessage::Ended { .. }) => return None,
-            (Mutation::LeaverForgetsCallers, SlotMessage::Leave(_)) => {
+            (Mutation::LeaverForgetsCallers, SlotMessage::Leave) => {
                 shared.inbox.drain(usize::MAX).0.into_iter().for_each(std::mem::forget);
             }
             _ => {}

@@ -148,7 +148,15 @@ fn ended(refused: Vec<(Slot, Refusal)>, why: &Ended) -> HashMap<Slot, Ended> {
     for (slot, refusal) in &refused {
         tracing::warn!(slot, why = %refusal, "the store refused a slot's records");
     }
-    refused.into_iter().map(|(slot, _)| (slot, why.clone())).collect()
+    let why = |refusal| match refusal {
+        Refusal::Unknown(_) => Ended::Unknown,
+        Refusal::Fenced { .. }
+        | Refusal::Conflict(_)
+        | Refusal::Rejected(_)
+        | Refusal::Unavailable(_)
+        | Refusal::NotMember(_) => why.clone(),
+    };
+    refused.into_iter().map(|(slot, refusal)| (slot, why(refusal))).collect()
 }
 
 fn all(batch: &Batch, why: &Ended) -> HashMap<Slot, Ended> {

@@ -8,7 +8,8 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::super::envelope::{AskError, Reply, ReplyTo};
+use super::super::envelope::{AskError, Envelope, Reply, ReplyTo};
+use super::super::slot::news::News;
 use super::super::slot::{Dispatch, SlotShared};
 use super::super::writer::{Effect, EffectSink, Ended, Gathering, Item, QueueBudget, Submission, WriterArguments};
 use crate::actors::values::Time;
@@ -18,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::persistence::conformance::{SCRIBE, Scribe};
 use crate::persistence::faulty::{Call, Fault, Faulty, Part};
 use crate::persistence::memory::Memory;
-use crate::persistence::{Batch, Journal, OwedChange, OwedItem, OwedRow, Record, Slot, Snapshot, StoreError};
+use crate::persistence::{Batch, Journal, OwedChange, OwedItem, OwedRow, Record, Refusal, Slot, Snapshot, StoreError};
 
 /// What left the writer.
 #[derive(Default)]
@@ -33,6 +34,8 @@ impl EffectSink for Seen {
     fn ended(&self, slot: Slot, _: u64, why: Ended) {
         self.ended.lock().push((slot, why));
     }
+    fn reroute(&self, _: Envelope) {}
+    fn news(&self, _: Slot, _: News) {}
     fn store_failed(&self, _: StoreError) {
         *self.failed.lock() = true;
     }
@@ -78,6 +81,7 @@ impl Bench {
             outcome: None,
             version: record.version,
             seq: record.seq,
+            epoch: 0,
             at: Time(0),
             state: None,
             replayed: false,
@@ -252,4 +256,12 @@ async fn all_of_what_waits_counts_for_the_bound_of_memory() {
         bench.writer.commit_gathered().await;
     }
     assert!(bench.writer.gathering.budget.has_space());
+}
+
+/// Where a store lies on several machines, one of them may not answer: its slots' records are refused for certain, or not.
+#[test]
+fn what_one_machine_does_not_say_is_unknown_of_its_slots_alone() {
+    let why = || "no answer".to_owned();
+    let ended = super::ended(vec![(1, Refusal::Unavailable(why())), (2, Refusal::Unknown(why()))], &Ended::Refused);
+    assert_eq!((ended.len(), &ended[&1], &ended[&2]), (2, &Ended::Refused, &Ended::Unknown));
 }

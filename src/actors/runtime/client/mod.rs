@@ -4,22 +4,30 @@
 //! keyed request is answered with the outcome that it had; the state that goes with it is rebuilt from
 //! the journal when the entity has moved on since.
 
+pub mod answerer;
+mod nodes;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
-use super::attention::{self, OverdueList, Place};
-pub use super::envelope::{AskError, OwedStep, Wait};
+use answerer::Answerer;
+
+pub use super::envelope::{AskError, Operated, Operation, OwedStep, Wait};
 use super::envelope::{Body, Envelope, Keep, Reply, ReplyTo, Residence};
-use super::erased::Erased;
+use super::erased::{Erased, events_of};
 use super::history::{self, JournalEntry, StateAt, Until};
 use super::pauses::Pauses;
 use super::router::Router;
-use crate::actors::entity::{Caller, Kind, Outcome};
+use super::verifying::{self, Verification};
+use crate::actors::entity::{Caller, Entity, Kind, Outcome};
 use crate::actors::values::{JournalPosition, RequestId, Time};
-use crate::persistence::EntityKey;
+use crate::cluster::NodeId;
+use crate::persistence::{EntityKey, Epoch, Record, Slot};
 
 /// How a command is asked.
 #[derive(Debug, Clone)]
@@ -68,6 +76,14 @@ pub struct Answered<K: Kind> {
     pub replayed: bool,
 }
 
+/// What one record did to an entity.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Happened<E> {
+    pub version: u64,
+    pub at: Time,
+    pub events: Vec<E>,
+}
+
 /// Everything an operator can know of an entity. Secrets are redacted.
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
@@ -89,12 +105,26 @@ pub struct Inspection {
     pub size_bytes: usize,
 }
 
+/// An entity that was verified.
+#[derive(Debug, Clone, Serialize)]
+pub struct Verified {
+    pub kind: &'static str,
+    pub id: String,
+    pub node: String,
+    pub slot: u16,
+    pub epoch: u64,
+    /// Whether it was in memory before it was asked.
+    pub was_resident: bool,
+    #[serde(flatten)]
+    pub verification: Verification,
+}
+
+/// How long an operator waits for what is in flight.
+const BUSY_AT_MOST: Duration = Duration::from_secs(1);
+
 /// Pauses between attempts while a slot recovers.
 const RETRY_FIRST: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_millis(500);
-
-#[cfg(test)]
-mod tests;
 
 #[derive(Clone)]
 pub struct Client {
@@ -104,6 +134,15 @@ pub struct Client {
 impl Client {
     pub fn new(router: Arc<Router>) -> Client {
         Client { router }
+    }
+
+    pub(super) fn router(&self) -> &Arc<Router> {
+        &self.router
+    }
+
+    /// The node whose handle this is.
+    pub fn node(&self) -> &NodeId {
+        self.router.node()
     }
 
     /// Asks an entity to do something.
@@ -140,9 +179,11 @@ impl Client {
     /// The entity as it is now, if its slot shows it: without waiting.
     pub fn shown<K: Kind>(&self, id: &K::Id) -> Option<View<K>> {
         let key = key_of::<K>(id);
-        let reply = self.router.shown(&key, Wait::Durable)?;
+        let slot = self.router.slot_of(&key);
+        let reply = self.router.shown(slot, &key, Wait::Durable)?;
+        self.note(slot, reply.epoch);
         let view = view::<K>(reply.version, reply.at, reply.state?).ok()?;
-        Some(View { position: self.position(&key, reply.seq), ..view })
+        Some(View { position: self.position(slot, reply.seq, reply.epoch), ..view })
     }
 
     /// The entity as it is now.
@@ -157,11 +198,15 @@ impl Client {
 
     async fn read_when<K: Kind>(&self, id: &K::Id, wait: Wait, deadline: Instant) -> Result<View<K>, AskError> {
         let key = key_of::<K>(id);
-        let reply = match self.router.shown(&key, wait) {
-            Some(reply) => reply,
+        let slot = self.router.slot_of(&key);
+        let reply = match self.router.shown(slot, &key, wait) {
+            Some(reply) => {
+                self.note(slot, reply.epoch);
+                reply
+            }
             None => self.send(key.clone(), RequestId::default(), Caller::System, Body::Read { wait }, deadline).await?,
         };
-        let position = self.position(&key, reply.seq);
+        let position = self.position(slot, reply.seq, reply.epoch);
         let view = match reply.state {
             Some(state) => view::<K>(reply.version, reply.at, state),
             // The owner writes states in a version that this node does not read: the journal has it all the same.
@@ -204,17 +249,38 @@ impl Client {
         deadline: Instant,
     ) -> Result<Answered<K>, AskError> {
         let outcome = outcome_of::<K>(&reply)?;
+        let (seq, epoch) = (reply.seq, reply.epoch);
         let view = match reply.state {
             Some(state) => view::<K>(reply.version, reply.at, state)?,
-            None => self.view_then::<K>(key, &outcome, reply.version, wait, deadline).await?,
+            None => {
+                let shown = self.view_then::<K>(key, &outcome, reply.version, wait, deadline).await;
+                // The command is done: only what is to be shown of it could not be had. These would say that nothing was done.
+                shown.map_err(|error| match error {
+                    AskError::Busy { .. } | AskError::Unavailable | AskError::Unsupported => AskError::Unknown,
+                    error => error,
+                })?
+            }
         };
-        let view = View { position: self.position(key, reply.seq), ..view };
+        let view = View { position: self.position(self.router.slot_of(key), seq, epoch), ..view };
         Ok(Answered { outcome, view, replayed: reply.replayed })
     }
 
-    fn position(&self, key: &EntityKey, seq: u64) -> Option<JournalPosition> {
-        let slot = self.router.slot_of(key);
-        (seq > 0).then(|| JournalPosition { slot, seq, epoch: self.router.epoch(slot) })
+    /// The slot has answered; `epoch`: its own, where another node has it.
+    fn note(&self, slot: Slot, epoch: Epoch) {
+        let is_elsewhere = epoch > 0;
+        let epoch = if is_elsewhere { epoch } else { self.router.epoch(slot) };
+        answerer::note(Answerer { slot, epoch, is_elsewhere });
+    }
+
+    /// The node that has answered, as far as this one knows.
+    pub fn node_of(&self, answerer: &Answerer) -> String {
+        if answerer.is_elsewhere { self.router.owner_name(answerer.slot) } else { self.node().to_string() }
+    }
+
+    /// `epoch`: that of the slot, where another node has answered.
+    fn position(&self, slot: Slot, seq: u64, epoch: Epoch) -> Option<JournalPosition> {
+        let epoch = if epoch > 0 { epoch } else { self.router.epoch(slot) };
+        (seq > 0).then_some(JournalPosition { slot, seq, epoch })
     }
 
     /// The state that a request was first answered with: at its version, or when it settled after it.
@@ -288,12 +354,17 @@ impl Client {
                 Err(AskError::Unknown) if repeatable => maybe_done = changes,
                 // About this attempt only: an earlier one may have been done.
                 Err(error) if maybe_done && error.leaves_earlier_attempts_open() => return Err(AskError::Unknown),
-                Ok(_) | Err(_) => return answer,
+                Ok(reply) => {
+                    self.note(slot, reply.epoch);
+                    return Ok(reply);
+                }
+                Err(error) => return Err(error),
             }
             let pause = pauses.take();
             if Instant::now() + pause >= deadline || self.router.store_has_failed() {
                 return if maybe_done { Err(AskError::Unknown) } else { answer };
             }
+            self.router.count_repeat(maybe_done);
             tokio::time::sleep(pause).await;
         }
     }
@@ -303,7 +374,7 @@ impl Client {
         let (kind, key) = self.named(kind, id)?;
         let slot = self.router.slot_of(&key);
         let request = RequestId::default();
-        let reply = self.send(key, request, Caller::System, Body::Inspect, deadline).await?;
+        let reply = self.send_wanting(key, request, Caller::System, Body::Inspect, deadline, false).await?;
         let Residence { resident, epoch, version, last_activity, owed, wake_at, receipts, panics, size_bytes, state } =
             *reply.residence.ok_or(AskError::Unavailable)?;
         // It may be in memory all the same, because somebody has asked for it.
@@ -313,7 +384,7 @@ impl Client {
         Ok(Some(Inspection {
             kind,
             id: id.to_owned(),
-            node: self.router.node_name(),
+            node: self.router.owner_name(slot),
             slot,
             epoch,
             version,
@@ -329,9 +400,65 @@ impl Client {
         }))
     }
 
-    /// What this node's entities have owed since before a time, behind a place, the oldest first.
-    pub fn overdue(&self, before: Time, after: Option<Place>, limit: usize) -> OverdueList {
-        attention::overdue(&self.router, before, after, limit)
+    /// Has the slot of an entity do something with it. `None` when nobody has ever touched the entity.
+    pub async fn operate(
+        &self,
+        kind: &str,
+        id: &str,
+        operation: Operation,
+        deadline: Instant,
+    ) -> Result<Option<Operated>, AskError> {
+        let (_, key) = self.named(kind, id)?;
+        if !self.is_known(&key, deadline).await? {
+            return Ok(None);
+        }
+        let mut pauses = Pauses::new(RETRY_FIRST, RETRY_MAX);
+        let busy_until = deadline.min(Instant::now() + BUSY_AT_MOST);
+        loop {
+            let (request, body) = (RequestId::default(), Body::Operate(operation));
+            let reply = self.send_wanting(key.clone(), request, Caller::System, body, deadline, false).await?;
+            let came = reply.outcome.and_then(|came| came.downcast_ref::<Operated>().copied());
+            let pause = pauses.take();
+            match came.ok_or(AskError::UnknownKind)? {
+                // What is in flight settles in a moment.
+                Operated::Busy if Instant::now() + pause < busy_until => tokio::time::sleep(pause).await,
+                came => return Ok(Some(came)),
+            }
+        }
+    }
+
+    /// Whether the entity has a record.
+    async fn is_known(&self, key: &EntityKey, deadline: Instant) -> Result<bool, AskError> {
+        let journal = self.router.journal();
+        let first = timeout_at(deadline, journal.records(self.router.slot_of(key), key, 0, 1)).await;
+        Ok(!first.map_err(|_| AskError::DeadlinePassed)?.map_err(history::ask_error)?.is_empty())
+    }
+
+    /// Compares an entity with its events. `None` when nobody has ever touched it.
+    pub async fn verify(&self, kind: &str, id: &str, deadline: Instant) -> Result<Option<Verified>, AskError> {
+        let (kind, key) = self.named(kind, id)?;
+        let spec = self.router.kinds().by_number(key.kind).ok_or(AskError::UnknownKind)?;
+        let (journal, slot) = (self.router.journal(), self.router.slot_of(&key));
+        // The snapshot first: what is served is then no older.
+        let snapshot = timeout_at(deadline, journal.load(slot, &key)).await.map_err(|_| AskError::DeadlinePassed)?;
+        let is_new = snapshot.as_ref().is_ok_and(|history| history.snapshot.is_none() && history.records.is_empty());
+        if is_new {
+            return Ok(None);
+        }
+        let snapshot = snapshot.map(|history| history.snapshot);
+        let request = RequestId::default();
+        let served = match self.send_wanting(key.clone(), request, Caller::System, Body::Inspect, deadline, true).await
+        {
+            Err(error) if !matches!(error, AskError::Damaged | AskError::Panicked) => return Err(error),
+            served => served,
+        };
+        let residence = served.as_ref().ok().and_then(|reply| reply.residence.as_deref());
+        let (was_resident, epoch) =
+            residence.map_or((false, self.router.epoch(slot)), |residence| (residence.resident, residence.epoch));
+        let work = verifying::verify(&*journal, spec, slot, &key, snapshot, served, self.router.marks());
+        let verification = timeout_at(deadline, work).await.map_err(|_| AskError::DeadlinePassed)??;
+        let node = self.router.owner_name(slot);
+        Ok(Some(Verified { kind, id: id.to_owned(), node, slot, epoch, was_resident, verification }))
     }
 
     /// Versions of an entity after `after_version`, ascending, at most `limit`.
@@ -346,6 +473,38 @@ impl Client {
         let spec = self.router.kinds().by_number(key.kind).ok_or(AskError::UnknownKind)?;
         let (journal, slot) = (self.router.journal(), self.router.slot_of(&key));
         history::entries(&*journal, spec, slot, &key, after_version, limit, self.router.marks()).await
+    }
+
+    /// What happened to an entity after a version, ascending, at most `limit` records.
+    pub async fn happened<K: Kind>(
+        &self,
+        id: &K::Id,
+        after_version: u64,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<Vec<Happened<<K::State as Entity>::Event>>, AskError> {
+        let key = key_of::<K>(id);
+        let (journal, slot) = (self.router.journal(), self.router.slot_of(&key));
+        let entry = |record: &Record| {
+            let events = events_of::<K>(&record.events).map_err(|_| AskError::Damaged)?;
+            Ok(Happened { version: record.version, at: Time(record.at_ms), events })
+        };
+        let read = history::versions(&*journal, slot, &key, after_version, limit, self.router.marks(), entry);
+        timeout_at(deadline, read).await.map_err(|_| AskError::DeadlinePassed)?
+    }
+
+    /// Ids of the entities of a kind that have been touched, ascending, behind an id: from the store, so of all nodes.
+    pub async fn ids(
+        &self,
+        kind: &str,
+        after: Option<&str>,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<Vec<Arc<str>>, AskError> {
+        let spec = self.router.kinds().by_name(kind).ok_or(AskError::UnknownKind)?;
+        let journal = self.router.journal();
+        let read = timeout_at(deadline, journal.entities(spec.number(), after, limit));
+        read.await.map_err(|_| AskError::DeadlinePassed)?.map_err(history::ask_error)
     }
 
     /// The state at a version; the present one for `None`.

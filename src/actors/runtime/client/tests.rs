@@ -53,6 +53,14 @@ fn busy() -> AskError {
     AskError::Busy { retry_after_ms: 100 }
 }
 
+#[tokio::test]
+async fn what_will_never_be_taken_is_not_asked_again() {
+    for keyed in [true, false] {
+        assert_eq!(asked(keyed, vec![AskError::Unavailable, AskError::Unsupported]).await, Some(AskError::Unsupported));
+    }
+    assert_eq!(asked(true, vec![AskError::Unknown, AskError::Unsupported]).await, Some(AskError::Unknown));
+}
+
 /// "Nothing was done" would be about the last attempt alone.
 #[tokio::test]
 async fn after_an_attempt_of_unknown_outcome_nobody_is_told_that_nothing_was_done() {
@@ -79,8 +87,16 @@ async fn a_read_that_brings_no_state_is_answered_from_the_journal() {
     let id = UserId(1);
     let read = client.read::<User>(&id, Instant::now() + Duration::from_secs(30));
     let answering = async {
-        let reply =
-            Reply { outcome: None, version: 0, seq: 0, at: Time::ZERO, state: None, replayed: false, residence: None };
+        let reply = Reply {
+            outcome: None,
+            version: 0,
+            seq: 0,
+            epoch: 0,
+            at: Time::ZERO,
+            state: None,
+            replayed: false,
+            residence: None,
+        };
         next(&shared).await.reply.send(Ok(reply));
     };
     let view = tokio::join!(read, answering).0.expect("the state of version 0");

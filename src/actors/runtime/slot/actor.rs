@@ -39,6 +39,8 @@ pub fn now() -> Time {
     Time(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
+impl ractor::Message for SlotMessage {}
+
 #[async_trait::async_trait]
 impl Actor for SlotActor {
     type Msg = SlotMessage;
@@ -100,13 +102,10 @@ impl SlotActorState {
                 Output::TickAt(at) => self.tick_at(myself, at, now),
                 Output::Poke => drop(myself.cast(SlotMessage::Poke)), // to oneself: it can fail only while stopping
                 Output::EndGeneration { slot, generation, why } => self.gathering.end_generation(slot, generation, why),
+                Output::Reroute(envelope) => self.sink.reroute(envelope),
+                Output::News(news) => self.sink.news(self.asking.shared.slot, news),
                 Output::StoreFailed(error) => self.sink.store_failed(error),
-                Output::Left(done) => {
-                    for done in done {
-                        let _ = done.send(()); // nobody may be left to wait for it
-                    }
-                    myself.stop(None);
-                }
+                Output::Left => myself.stop(None),
             }
         }
     }

@@ -57,6 +57,7 @@ impl Asking {
                 Back::Settled
             }
             Question::LookAgain(damage) => Back::LookedAgain(self.look_again(damage).await),
+            Question::ReadHead => Back::HeadRead(self.journal.head(self.shared.slot).await),
             Question::Claim { epoch } => {
                 Back::Claimed { epoch, answer: self.claims.claim(self.shared.slot, epoch).await }
             }

@@ -1,5 +1,7 @@
 //! What a slot does, without I/O: every function takes an input and the time, and leaves outputs.
 
+mod operating;
+
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use super::resident::{Resident, Watcher};
 use super::state::{Common, Judged, LookedUp, SlotState};
 use crate::actors::runtime::envelope::{AskError, Body, Envelope, Reply, Residence};
 use crate::actors::values::Time;
-use crate::persistence::{EntityKey, Record, SlotHead, WakeRow};
+use crate::persistence::{EntityKey, Epoch, Record, SlotHead, WakeRow};
 
 /// One that found no store, or an entity in quarantine, after this.
 const STORE_AGAIN_MS: u64 = 1_000;
@@ -92,6 +94,11 @@ impl SlotCore {
         self.state.shared().outstanding().owed_since_before(before).count()
     }
 
+    /// What is decided from now on is written at this epoch.
+    pub fn raise_epoch(&mut self, epoch: Epoch) {
+        self.state.raise_epoch(epoch);
+    }
+
     /// A message for one of the slot's entities. Answers wait for more of them, until the entity gets another
     /// message or the turn ends.
     pub fn message(&mut self, envelope: Envelope, now: Time) {
@@ -118,6 +125,9 @@ impl SlotCore {
     }
 
     fn admit(&mut self, envelope: Envelope, now: Time) {
+        if let Body::Operate(operation) = envelope.body {
+            return self.operate(operation, envelope, now);
+        }
         let internal = envelope.body.is_internal();
         if let Some(until) = self.quarantined(&envelope, now) {
             return if internal {
@@ -150,8 +160,11 @@ impl SlotCore {
 
     /// Until when the entity is left alone, if this message would run its code.
     fn quarantined(&self, envelope: &Envelope, now: Time) -> Option<Time> {
-        let until = self.faults.get(&envelope.key)?.quarantined_until?;
         let runs = matches!(envelope.body, Body::Command { .. }) || envelope.body.is_internal();
+        if runs && self.state.shared().withholds(&envelope.key) {
+            return Some(now.plus_ms(STORE_AGAIN_MS));
+        }
+        let until = self.faults.get(&envelope.key)?.quarantined_until?;
         (runs && now < until).then_some(until)
     }
 
@@ -221,6 +234,7 @@ impl SlotCore {
             Body::Command { .. } | Body::Answered { .. } | Body::Wake | Body::Resume | Body::Repeat { .. } => {
                 self.judge(envelope, now, LookedUp::NotYet)
             }
+            Body::Operate(operation) => self.operate(operation, envelope, now),
         }
     }
 
@@ -236,13 +250,16 @@ impl SlotCore {
                 if resident.seq <= state.shared().durable_seq() && !state.shared().views.shows(&key, resident) {
                     state.shared().views.show(&key, resident);
                 }
-                state.answer_when(resident, Watcher { reply, outcome: None, replayed: false, want_state }, wait);
+                let (version, seq) = (resident.version, resident.seq);
+                let watcher = Watcher { reply, outcome: None, version, seq, replayed: false, want_state };
+                state.answer_when(resident, watcher, wait);
             }
             _ => {
                 let known = |number| state.shared().outstanding().get(number).cloned();
                 let owed = resident.owed_steps(state.common().kinds, &key, known);
                 let residence = Residence { owed, ..resident.residence(state.epoch(), was_resident, panics) };
-                let reply = Reply { residence: Some(Box::new(residence)), ..resident.reply(None, false, false) };
+                let reply = resident.reply(None, envelope.want_state, false);
+                let reply = Reply { residence: Some(Box::new(residence)), ..reply };
                 state.answer_durably(resident.seq, envelope.reply, Ok(reply));
             }
         }));
@@ -288,8 +305,8 @@ impl SlotCore {
         if spoilt && let Some(mut resident) = self.residents.remove(&key) {
             self.state.shared().views.hide(&key, &mut resident);
             self.holding.resize(resident.size_bytes, 0);
-            for watcher in resident.watchers {
-                self.state.answer(watcher.reply, Err(AskError::Unknown));
+            for watcher in std::mem::take(&mut resident.watchers) {
+                self.state.give_up(&resident, watcher);
             }
             let resume = self.state.internal(key.clone(), Body::Resume);
             self.start_loading(key, VecDeque::from([resume]), true);
@@ -361,7 +378,8 @@ impl SlotCore {
                     resident.last_used = now;
                 }
             } else if resident.may_leave(durable_seq) {
-                self.leave(&key, now);
+                let wants_snapshot = resident.wants_snapshot_on_leaving();
+                self.leave(&key, now, wants_snapshot);
             } else {
                 pinned += 1;
                 self.residents.to_back(&key);
@@ -371,11 +389,11 @@ impl SlotCore {
         self.faults.retain(|_, fault| fault.quarantined_until.is_none_or(|at| now.since_ms(at) < FORGOTTEN_AFTER_MS));
     }
 
-    fn leave(&mut self, key: &EntityKey, now: Time) {
+    fn leave(&mut self, key: &EntityKey, now: Time, wants_snapshot: bool) {
         let Some(mut resident) = self.residents.remove(key) else { return };
         self.state.shared().views.hide(key, &mut resident);
         self.holding.resize(resident.size_bytes, 0);
-        if resident.wants_snapshot_on_leaving() {
+        if wants_snapshot {
             let state = &mut self.state;
             // A panic leaves it without its snapshot: it is only loaded more slowly the next time.
             let _ = catch_unwind(AssertUnwindSafe(|| state.snapshot(&mut resident, key, now)));
@@ -385,19 +403,18 @@ impl SlotCore {
     /// Ends the generation: everything in memory is thrown away, and those who wait are told. Messages
     /// of callers that waited for an entity to load are returned, to be handled in the next generation;
     /// the runtime's own come again from the indexes.
-    pub fn end(&mut self) -> Vec<Envelope> {
+    pub fn end(&mut self) -> (Vec<Envelope>, Outputs) {
         self.state.shared().views.clear();
-        for (_, resident) in self.residents.drain() {
+        for (_, mut resident) in self.residents.drain() {
             self.holding.resize(resident.size_bytes, 0);
-            for watcher in resident.watchers {
-                let error = if watcher.outcome.is_some() { AskError::Unknown } else { AskError::Unavailable };
-                watcher.reply.send(Err(error));
+            for watcher in std::mem::take(&mut resident.watchers) {
+                self.state.give_up(&resident, watcher);
             }
         }
         let mut waiting: Vec<Envelope> = self.loading.drain().flat_map(|(_, waiting)| waiting).collect();
         waiting.retain(|envelope| !envelope.body.is_internal());
         waiting.sort_by(|a, b| a.key.cmp(&b.key)); // in no order otherwise; those of one entity stay in theirs
-        waiting
+        (waiting, self.state.take_outputs())
     }
 }
 

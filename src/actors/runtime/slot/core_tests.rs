@@ -6,8 +6,9 @@ use crate::actors::entity::Caller;
 use crate::actors::kinds;
 use crate::actors::runtime::envelope::{Keep, ReplyTo, Wait};
 use crate::actors::runtime::slot::{Memory, SlotLimits};
-use crate::actors::runtime::writer::{Item, QueueBudget};
-use crate::actors::values::RequestId;
+use crate::actors::runtime::writer::{Effect, Item, QueueBudget};
+use crate::actors::user::types::Command;
+use crate::actors::values::{RequestId, Role, Secret, UserId};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::persistence::{OwedItem, OwedRow, Payload, Record, Slot};
@@ -207,4 +208,35 @@ fn an_old_order_that_nobody_answers_is_woken_at_its_deadline() {
     let events: Vec<u16> =
         woken.iter().flat_map(|record| &record.events).map(|event| event.type_number & 0xff).collect();
     assert_eq!(events, [10], "refused: its time is up");
+}
+
+/// It was recorded: whether it has settled he sees where the slot lives next.
+#[tokio::test]
+async fn who_waits_until_an_entity_has_settled_is_told_what_was_done_when_its_slot_leaves() {
+    let spec = kinds::all().by_name("user").expect("a kind");
+    let key = EntityKey { kind: spec.number(), id: UserId(1).to_string().into() };
+    for (written, told) in [(Ok(()), Ok((1, false))), (Err(AskError::Unavailable), Err(AskError::Unknown))] {
+        let mut core = slot(&common(Config::default().slots), 0);
+        let command = Command::Register {
+            id: UserId(1),
+            email: "a@example.com".parse().expect("an address"),
+            name: None,
+            password_hash: Secret("hash".into()),
+            roles: [Role::Customer].into(),
+        };
+        let (reply, answer) = ReplyTo::channel();
+        let body = Body::Command { command: Arc::new(command), keep: None, if_version: None, wait: Wait::Settled };
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        let asked = Envelope { want_state: true, deadline, reply, ..core.state.internal(key.clone(), body) };
+        core.message(asked, NOW);
+        core.loaded(key.clone(), Ok(Resident::new(spec.fresh())), NOW);
+        let recorded = core.outputs(NOW).submissions;
+        assert!(recorded.iter().any(|one| matches!(one.item, Item::Record(_))));
+        for effect in core.end().1.submissions.into_iter().flat_map(|one| one.effects) {
+            let Effect::Reply(to, reply) = effect else { continue };
+            to.send(written.clone().and(reply)); // as the writer does
+        }
+        let answer = answer.await.expect("an answer").map(|reply| (reply.version, reply.state.is_some()));
+        assert_eq!(answer, told);
+    }
 }

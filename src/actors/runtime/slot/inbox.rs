@@ -2,8 +2,10 @@
 //! one poke when the queue stops being empty; it then takes what has gathered, in one turn.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::actors::runtime::envelope::Envelope;
 
@@ -13,7 +15,8 @@ pub struct Inbox {
 }
 
 struct Queue {
-    waiting: VecDeque<Envelope>,
+    /// Each with the moment at which it came.
+    waiting: VecDeque<(Instant, Envelope)>,
     /// Whether the actor has been poked and has not drained since.
     poked: bool,
     /// The slot does not live here: nothing is taken.
@@ -45,12 +48,12 @@ impl Inbox {
         }
         let half = self.capacity / 2;
         if !envelope.body.is_internal() && queue.waiting.len() >= half {
-            let of_this_entity = queue.waiting.iter().filter(|waiting| waiting.key == envelope.key).count();
+            let of_this_entity = queue.waiting.iter().filter(|(_, waiting)| waiting.key == envelope.key).count();
             if queue.waiting.len() >= self.capacity || of_this_entity >= half {
                 return Pushed::Full(envelope);
             }
         }
-        queue.waiting.push_back(envelope);
+        queue.waiting.push_back((Instant::now(), envelope));
         if std::mem::replace(&mut queue.poked, true) { Pushed::Quiet } else { Pushed::Poke }
     }
 
@@ -58,9 +61,18 @@ impl Inbox {
     pub fn drain(&self, most: usize) -> (Vec<Envelope>, bool) {
         let mut queue = self.queue.lock();
         let taken = most.min(queue.waiting.len());
-        let batch = queue.waiting.drain(..taken).collect();
+        let batch = queue.waiting.drain(..taken).map(|(_, envelope)| envelope).collect();
         queue.poked = !queue.waiting.is_empty();
         (batch, queue.poked)
+    }
+
+    /// For how long the oldest message has waited.
+    pub fn has_waited(&self, now: Instant) -> Option<Duration> {
+        self.queue.lock().waiting.front().map(|(since, _)| now.saturating_duration_since(*since))
+    }
+
+    pub fn len(&self) -> usize {
+        self.queue.lock().waiting.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -70,6 +82,10 @@ impl Inbox {
     /// Messages are taken, also where the queue was closed.
     pub fn open(&self) {
         self.queue.lock().closed = false;
+    }
+
+    pub fn is_open(&self) -> bool {
+        !self.queue.lock().closed
     }
 
     /// A new generation takes over: whatever poke the one before had is forgotten. Says whether messages wait: then
@@ -84,7 +100,7 @@ impl Inbox {
     pub fn close(&self) -> Vec<Envelope> {
         let mut queue = self.queue.lock();
         queue.closed = true;
-        queue.waiting.drain(..).collect()
+        queue.waiting.drain(..).map(|(_, envelope)| envelope).collect()
     }
 }
 
@@ -132,8 +148,11 @@ mod tests {
         }
         let (batch, again) = inbox.drain(2);
         assert_eq!((batch.len(), again), (2, true));
+        let later = Instant::now() + Duration::from_secs(9);
+        assert!(inbox.has_waited(later).is_some_and(|waited| waited >= Duration::from_secs(9)));
         let (batch, again) = inbox.drain(2);
         assert_eq!((batch.len(), again), (1, false));
+        assert_eq!(inbox.has_waited(later), None);
         assert!(matches!(inbox.push(read("d")), Pushed::Poke));
         assert_eq!(inbox.close().len(), 1);
         assert!(matches!(inbox.push(read("e")), Pushed::Closed(_)));

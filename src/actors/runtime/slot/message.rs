@@ -1,7 +1,5 @@
 //! What is told to a slot, by whom, and what follows.
 
-use tokio::sync::oneshot;
-
 use super::claims::Claimed;
 use super::question::{Lookup, Question};
 use super::resident::Resident;
@@ -16,11 +14,14 @@ pub enum SlotMessage {
     Poke,
     /// From the slot's timer: the nearest wake is due.
     Tick,
+    /// From the supervisor: the slot was suspended, has been claimed by the epoch that it had, and is at this one. Nobody had it
+    /// meanwhile, so it goes on with what is in memory.
+    Keep(Epoch),
     /// From the supervisor, now and then: idle entities may leave memory.
     Passivate,
     /// From the supervisor: the slot leaves this node. Nothing is taken any more; what waits is answered so that its
-    /// caller may ask again; what is in flight settles. Then the sender is told, and the slot's actor ends.
-    Leave(oneshot::Sender<()>),
+    /// caller may ask again; what is in flight settles. Then the slot's actor ends.
+    Leave,
     /// From the writer: it could not make this generation's records durable. From the supervisor, where the writer
     /// itself has failed. The slot recovers.
     Ended { generation: u64, why: Ended },
@@ -48,6 +49,7 @@ pub enum Back {
     },
     Settled,
     LookedAgain(Result<(), StoreError>),
+    HeadRead(Result<SlotHead, StoreError>),
     Claimed {
         epoch: Epoch,
         answer: Result<Claimed, StoreError>,
@@ -68,6 +70,8 @@ pub struct OwedPage {
 pub enum Start {
     /// It has just been claimed, and stands so.
     Claimed(SlotHead),
+    /// It was given to this node at this epoch. How else it stands is to be read.
+    Given(Epoch),
     /// It is to be claimed. It was at this epoch when it was looked at.
     Unclaimed(Epoch),
     /// Its actor has failed: nothing of the generation before is trusted.

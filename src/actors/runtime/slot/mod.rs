@@ -25,6 +25,7 @@ mod inbox;
 mod load;
 mod memory;
 pub mod message;
+pub mod news;
 pub mod output;
 mod outstanding;
 mod pushed_out;
@@ -35,6 +36,7 @@ mod resident;
 pub mod shell;
 mod state;
 mod views;
+mod withheld;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -54,6 +56,8 @@ pub use resident::Resident;
 pub use state::Common;
 pub use views::Views;
 
+use withheld::Withheld;
+
 use super::envelope::{AskError, Body, Envelope, Reply, Residence, Wait};
 use crate::actors::kinds::Kinds;
 use crate::cluster::Lease;
@@ -71,7 +75,26 @@ pub struct SlotShared {
     generation: AtomicU64,
     /// The highest epoch of the slot that this process has seen: it serves at none that is not above.
     epoch: AtomicU64,
+    /// How often the node's lease has lapsed while it had the slot. Nothing that rests on the slot may leave until it was
+    /// claimed again after the last time: see [`SlotShared::resume`].
+    suspensions: AtomicU64,
+    /// How many suspensions were over, for whoever decides where slots live, when it said that the slot is this node's.
+    allowed: AtomicU64,
+    /// The same, once the slot has heard of it.
+    resumed: AtomicU64,
+    /// Entities that an operator has quarantined.
+    withheld: Withheld,
     pub restarts: AtomicU32,
+}
+
+/// What becomes of a message that is brought to a slot.
+pub enum Delivered {
+    /// It waits there, and the slot has to be poked.
+    Poke,
+    /// It waits there, or it is answered.
+    Done,
+    /// The slot does not live here.
+    NotHere(Envelope),
 }
 
 impl SlotShared {
@@ -84,32 +107,55 @@ impl SlotShared {
             outstanding: Mutex::default(),
             generation: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
+            suspensions: AtomicU64::new(0),
+            allowed: AtomicU64::new(0),
+            resumed: AtomicU64::new(0),
+            withheld: Withheld::default(),
             restarts: AtomicU32::new(0),
         })
     }
     /// The entity as the slot shows it, if it does and the reader may have it.
     pub fn shown(&self, key: &EntityKey, wait: Wait, lease: &dyn Lease) -> Option<Reply> {
-        if lease.is_valid() { self.views.read(key, wait) } else { None }
+        if self.may_answer(lease) { self.views.read(key, wait) } else { None }
     }
-    /// Takes a message in, or answers it: a read with what the slot shows, anything with why it cannot be. Says
-    /// whether the slot has to be poked.
-    pub fn deliver(&self, envelope: Envelope, lease: &dyn Lease, metrics: &Metrics) -> bool {
+    /// Takes a message in, or answers it: a read with what the slot shows, anything with why it cannot be.
+    pub fn deliver(&self, envelope: Envelope, lease: &dyn Lease, metrics: &Metrics) -> Delivered {
         if let Body::Read { wait } = envelope.body
             && let Some(reply) = self.shown(&envelope.key, wait, lease)
         {
             envelope.reply.send(Ok(reply));
-            return false;
+            return Delivered::Done;
         }
         match self.inbox.push(envelope) {
-            Pushed::Quiet => {}
-            Pushed::Poke => return true,
+            Pushed::Quiet => Delivered::Done,
+            Pushed::Poke => Delivered::Poke,
             Pushed::Full(envelope) => {
                 metrics.busy.inc();
                 envelope.reply.send(Err(AskError::Busy { retry_after_ms: 100 }));
+                Delivered::Done
             }
-            Pushed::Closed(envelope) => envelope.reply.send(Err(AskError::Unavailable)),
+            Pushed::Closed(envelope) => Delivered::NotHere(envelope),
         }
-        false
+    }
+    /// Whether what rests on this slot's state may leave the node now.
+    pub fn may_answer(&self, lease: &dyn Lease) -> bool {
+        lease.is_valid() && !self.is_suspended()
+    }
+    pub fn is_suspended(&self) -> bool {
+        self.suspensions.load(Ordering::Acquire) > self.resumed.load(Ordering::Acquire)
+    }
+    /// The node's lease has lapsed: nothing leaves, from the return of this on.
+    pub fn suspend(&self) {
+        self.suspensions.fetch_add(1, Ordering::AcqRel);
+    }
+    /// The slot is this node's for certain: all suspensions until now are over, once the slot has heard of it. (It hears of
+    /// things later than they are said: a suspension that was said in between must last.)
+    pub fn allow(&self) {
+        self.allowed.fetch_max(self.suspensions.load(Ordering::Acquire), Ordering::AcqRel);
+    }
+    /// The slot has heard whatever was said of it until now.
+    pub fn resume(&self) {
+        self.resumed.fetch_max(self.allowed.load(Ordering::Acquire), Ordering::AcqRel);
     }
     /// Takes and shows nothing any more; what waited is returned, unanswered.
     pub fn close(&self) -> Vec<Envelope> {
@@ -156,9 +202,23 @@ impl SlotShared {
     fn saw_epoch(&self, epoch: Epoch) {
         self.epoch.fetch_max(epoch, Ordering::AcqRel);
     }
-    /// The slot has left: nothing is known any more of what its entities owe.
-    fn forget(&self) {
+    /// Whether an operator has quarantined the entity.
+    fn withholds(&self, key: &EntityKey) -> bool {
+        self.withheld.has(key)
+    }
+    /// `Some(false)`: it is so already. `None`: there are too many.
+    fn withhold(&self, key: &EntityKey) -> Option<bool> {
+        self.withheld.add(key)
+    }
+    /// Whether it was so.
+    fn release(&self, key: &EntityKey) -> bool {
+        self.withheld.remove(key)
+    }
+    /// The slot has left: nothing is known any more of what its entities owe, and which ones an operator has quarantined. The
+    /// answer is how many that were.
+    fn forget(&self) -> usize {
         *self.outstanding() = Outstanding::default();
+        self.withheld.clear()
     }
     /// Ends the present generation and begins the next, whose number is returned.
     pub fn next_generation(&self) -> u64 {

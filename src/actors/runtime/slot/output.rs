@@ -1,12 +1,11 @@
 //! What a slot wants done, as plain values. Whoever runs the slot carries them out in this order: what goes to the
 //! writer first, since the rest may depend on it (a load waits for what is in front of it in the writer's queue).
 
-use tokio::sync::oneshot;
-
 use super::dispatch::Dispatch;
 use super::message::Back;
+use super::news::News;
 use super::question::Question;
-use crate::actors::runtime::envelope::{AskError, Reply, ReplyTo};
+use crate::actors::runtime::envelope::{AskError, Envelope, Reply, ReplyTo};
 use crate::actors::runtime::writer::{Ended, Submission};
 use crate::actors::values::Time;
 use crate::persistence::{Slot, StoreError};
@@ -33,10 +32,14 @@ pub enum Output {
     Poke,
     /// Have the writer refuse whatever this generation still has in its queue.
     EndGeneration { slot: Slot, generation: u64, why: Ended },
+    /// Bring this to where its slot lives now.
+    Reroute(Envelope),
+    /// Whoever decides where slots live is to know this.
+    News(News),
     /// The store must not be used any more.
     StoreFailed(StoreError),
-    /// The slot has left: tell who waits for it, and end its actor.
-    Left(Vec<oneshot::Sender<()>>),
+    /// The slot has left: end its actor.
+    Left,
 }
 
 impl Outputs {

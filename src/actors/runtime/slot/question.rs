@@ -16,6 +16,8 @@ pub enum Question {
     Settle { generation: u64 },
     /// Read again where damage was met.
     LookAgain(Damage),
+    /// Read how the slot stands.
+    ReadHead,
     /// Claim the slot, which is at this epoch.
     Claim { epoch: Epoch },
 }

@@ -14,6 +14,9 @@ use super::receipts::Receipts;
 pub struct Watcher {
     pub reply: ReplyTo,
     pub outcome: Option<Erased>,
+    /// The version of the entity that came of it, and the slot sequence of the record that it rests on.
+    pub version: u64,
+    pub seq: u64,
     pub replayed: bool,
     pub want_state: bool,
 }
@@ -77,6 +80,7 @@ impl Resident {
             outcome,
             version: self.version,
             seq: self.seq,
+            epoch: 0,
             at: self.at,
             state: want_state.then(|| self.state.share()),
             replayed,

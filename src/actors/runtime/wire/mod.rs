@@ -35,15 +35,22 @@
 //! passwords and of refresh tokens, payment tokens on their way into an order, and the keyring's seeds, which every node needs.
 //! So the link must be encrypted, and must know its peer. What no command or state has cannot cross: passwords (the edge
 //! hashes and verifies them), access and guest tokens (derived where they are shown), and the store's credentials. What
-//! [`Question::Inspect`] brings has its secrets blacked out already, where the entity is.
+//! [`Question::Inspect`] brings has its secrets blacked out already, where the entity is; but the state that comes with it
+//! where somebody verifies the entity has them, as any state.
 //!
 //! Nothing here is on the way of a request that stays on its node.
 
+mod asking_node;
+mod of_node;
 mod request;
 mod response;
+mod routed;
 
-pub use request::{Arrived, HOPS_MAX, Question, Request, Route, decode_request, encode_request};
+pub use asking_node::{decode_node_answer, decode_node_question, encode_node_answer, encode_node_question};
+pub use of_node::{NodeAnswer, NodeQuestion};
+pub use request::{Arrived, Question, Request, Route, decode_request, encode_request};
 pub use response::{Response, Stay, decode_response, encode_response, encode_unsupported};
+pub use routed::Routed;
 
 use serde::{Deserialize, Serialize};
 
@@ -78,9 +85,6 @@ pub enum WireError {
     /// Read: not the bytes of a message.
     #[error("malformed: {0}")]
     Malformed(String),
-    /// Read: the other node cannot read what it was asked. Nothing was done.
-    #[error("the other node does not know the request")]
-    Unsupported,
     /// Write: a message of the runtime to itself.
     #[error("a message of the runtime to itself")]
     Internal,
@@ -152,11 +156,15 @@ fn take<T: Stored>(bytes: &[u8]) -> Result<T, WireError> {
 #[cfg(test)]
 pub fn faces() -> Vec<crate::actors::testing::golden::Face> {
     use crate::actors::entity::Caller;
+    use crate::actors::runtime::counting::Counting;
     use crate::actors::runtime::envelope::{AskError, Keep};
     use crate::actors::testing::golden::Face;
     vec![
         Face::of::<Request>("request"),
         Face::of::<Question>("question"),
+        Face::of::<NodeQuestion>("node_question"),
+        Face::of::<NodeAnswer>("node_answer"),
+        Face::of::<Counting>("counting"),
         Face::of::<Response>("response"),
         Face::of::<AskError>("refusal"),
         Face::of::<Caller>("caller"),

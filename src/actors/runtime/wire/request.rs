@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::of_node::NodeQuestion;
 use super::{Carried, WireError, WireVersion, put, take};
 use crate::actors::entity::Caller;
 use crate::actors::kinds::Kinds;
-use crate::actors::runtime::envelope::{Body, Envelope, Keep, ReplyTo, Wait};
+use crate::actors::runtime::envelope::{Body, Envelope, Keep, Operation, ReplyTo, Wait};
 use crate::actors::values::RequestId;
+use crate::cluster::protocol::routing::HOPS_MAX;
 use crate::persistence::record::Epoch;
 use crate::persistence::{EntityKey, Slot};
 use crate::stored_enum;
@@ -34,7 +36,14 @@ stored_enum! {
             hops: u8,
             question: Question,
         },
+        /// From a node that asks another one itself. A [`super::Response::OfNode`] follows.
+        (2, 1) => OfNode(question: NodeQuestion),
     }
+}
+
+impl Request {
+    /// The code of what is asked of a node itself.
+    pub(super) const OF_NODE: u8 = 2;
 }
 
 stored_enum! {
@@ -46,11 +55,10 @@ stored_enum! {
         (3, 1) => Repeat { fingerprint: [u8; 16], wait: Wait },
         /// How the entity stands in memory, for operators.
         (4, 1) => Inspect,
+        /// What an operator does with it. [`super::Response::Operated`] follows.
+        (5, 1) => Operate(operation: Operation),
     }
 }
-
-/// A request is forwarded at most so often: then nobody knows who has the slot.
-pub const HOPS_MAX: u8 = 2;
 
 /// How a request has come here, or goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +105,7 @@ pub fn encode_request(
         Body::Read { wait } => Question::Read { wait: *wait },
         Body::Repeat { fingerprint, wait } => Question::Repeat { fingerprint: *fingerprint, wait: *wait },
         Body::Inspect => Question::Inspect,
+        Body::Operate(operation) => Question::Operate(*operation),
         Body::Answered { .. } | Body::Wake | Body::Resume => return Err(WireError::Internal),
     };
     let remaining_ms = deadline.saturating_duration_since(now).as_millis();
@@ -116,7 +125,10 @@ pub fn encode_request(
 
 /// Reads any request that any wire version up to ours has.
 pub fn decode_request(bytes: &[u8], kinds: &Kinds) -> Result<Arrived, WireError> {
-    let Request::Ask { kind, id, request, caller, remaining_ms, want_state, epoch, hops, question } = take(bytes)?;
+    let Request::Ask { kind, id, request, caller, remaining_ms, want_state, epoch, hops, question } = take(bytes)?
+    else {
+        return Err(WireError::Malformed("asked of a node, and of no entity".into()));
+    };
     let spec = kinds.by_number(kind).ok_or(WireError::Unknown { code: kind, version: 0 })?;
     if !spec.accepts(&id) {
         return Err(WireError::Malformed(format!("not an id of a {}", spec.name())));
@@ -131,6 +143,7 @@ pub fn decode_request(bytes: &[u8], kinds: &Kinds) -> Result<Arrived, WireError>
         Question::Read { wait } => Body::Read { wait },
         Question::Repeat { fingerprint, wait } => Body::Repeat { fingerprint, wait },
         Question::Inspect => Body::Inspect,
+        Question::Operate(operation) => Body::Operate(operation),
     };
     Ok(Arrived {
         key: EntityKey { kind, id },

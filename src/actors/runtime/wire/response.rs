@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::of_node::NodeAnswer;
 use super::{Carried, MESSAGE_BYTES_MAX, WireError, WireVersion, put, take};
 use crate::actors::entity::{CodecError, codec};
-use crate::actors::runtime::envelope::{AskError, OwedStep, Reply, Residence};
+use crate::actors::runtime::envelope::{AskError, Operated, OwedStep, Reply, Residence};
 use crate::actors::runtime::erased::{Erased, KindSpec};
 use crate::actors::values::Time;
 use crate::stored_enum;
@@ -27,6 +28,10 @@ stored_enum! {
         (2, 1) => Refused(why: AskError),
         /// This node cannot read the request: nothing was done.
         (3, 1) => Unsupported,
+        /// What came of what an operator did with the entity, and when.
+        (4, 1) => Operated { came: Operated, at: Time },
+        /// What the node itself was asked.
+        (5, 1) => OfNode(answer: NodeAnswer),
     }
     old {
         (1, 1) => |bytes| codec::decode::<AnsweredV1>(bytes).map(Response::from),
@@ -104,10 +109,15 @@ pub fn encode_response(
 ) -> Result<Vec<u8>, WireError> {
     let reply = match answer {
         Ok(reply) => reply,
+        Err(AskError::Unsupported) => return encode_unsupported(wire),
         Err(why) => return put(&Response::Refused(why.clone()), wire),
     };
+    let operated = reply.outcome.as_ref().and_then(|outcome| outcome.downcast_ref::<Operated>());
+    if let Some(came) = operated {
+        return put(&Response::Operated { came: *came, at: reply.at }, wire);
+    }
     let of_kind = |payload: Option<_>| payload.ok_or(WireError::OtherKind).map(Carried::from);
-    let Reply { outcome, version, seq, at, state, replayed, residence } = reply;
+    let Reply { outcome, version, seq, epoch: _, at, state, replayed, residence } = reply;
     let outcome = outcome.as_ref().map(|outcome| of_kind(spec.outcome_payload(outcome))).transpose()?;
     let state = state.as_ref().map(|state| of_kind(spec.state_payload(state))).transpose()?;
     let state = state.filter(|state| state.bytes.0.len() <= MESSAGE_BYTES_MAX / 2);
@@ -116,7 +126,7 @@ pub fn encode_response(
     put(&Response::Answered { outcome, version, seq, at, state, replayed, residence }, wire)
 }
 
-/// The answer to a request that [`super::decode_request`] refuses.
+/// The answer to a request that [`super::decode_request`] refuses, or the node to which it was passed on.
 pub fn encode_unsupported(wire: WireVersion) -> Result<Vec<u8>, WireError> {
     put(&Response::Unsupported, wire)
 }
@@ -128,12 +138,14 @@ pub fn decode_response(bytes: &[u8], spec: &dyn KindSpec) -> Result<Result<Reply
             (outcome, version, seq, at, state, replayed, residence)
         }
         Response::Refused(why) => return Ok(Err(why)),
-        Response::Unsupported => return Err(WireError::Unsupported),
+        Response::Operated { came, at } => return Ok(Ok(Reply::operated(came, at))),
+        Response::Unsupported => return Ok(Err(AskError::Unsupported)),
+        Response::OfNode(_) => return Err(WireError::Malformed("a node's own answer".into())),
     };
     let outcome = outcome.map(|outcome| spec.outcome(&outcome.into())).transpose()?;
     let state = state.and_then(|state| state_if_readable(state, spec).transpose()).transpose()?;
     let residence = residence.map(|stay| Residence::try_from(*stay)).transpose()?.map(Box::new);
-    Ok(Ok(Reply { outcome, version, seq, at, state, replayed, residence }))
+    Ok(Ok(Reply { outcome, version, seq, epoch: 0, at, state, replayed, residence }))
 }
 
 /// `None` for a state of another version.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::actors::entity::{Caller, Entity, Kind, Outcome};
 use crate::actors::kinds::{self, Visitor};
-use crate::actors::runtime::envelope::{AskError, Body, Envelope, Keep, Reply, ReplyTo, Wait};
+use crate::actors::runtime::envelope::{AskError, Body, Envelope, Keep, Operated, Operation, Reply, ReplyTo, Wait};
 use crate::actors::runtime::erased::{Erased, KindSpec, spec};
 use crate::actors::testing::kit::{START, request};
 use crate::actors::testing::source::Source;
@@ -32,6 +32,7 @@ fn id(kind: u8) -> &'static str {
         11 => "ord_00000000000000000000000000",
         12 => "ABCD-1234",
         13 => "pay_00000000000000000000000000",
+        14 => "2026-11-27",
         other => panic!("kind {other} has an id here"),
     }
 }
@@ -55,7 +56,7 @@ fn of_command(command: Erased) -> Body {
 }
 
 fn answer(outcome: Option<Erased>, state: Option<Erased>) -> Result<Reply, AskError> {
-    Ok(Reply { outcome, version: 12, seq: 40, at: START, state, replayed: true, residence: None })
+    Ok(Reply { outcome, version: 12, seq: 40, epoch: 0, at: START, state, replayed: true, residence: None })
 }
 
 fn sent(envelope: &Envelope, now: Instant) -> Vec<u8> {
@@ -145,6 +146,12 @@ fn a_read_a_repeat_and_an_inspection_cross_and_messages_of_the_runtime_to_itself
     let repeat = Body::Repeat { fingerprint: [3; 16], wait: Wait::Durable };
     assert!(matches!(there(repeat), Body::Repeat { fingerprint: [3, ..], wait: Wait::Durable }));
     assert!(matches!(there(Body::Inspect), Body::Inspect));
+    let operate = Body::Operate(Operation::Quarantine);
+    assert!(matches!(there(operate), Body::Operate(Operation::Quarantine)));
+    let spec = spec::<crate::actors::cart::types::Cart>();
+    let came = answered(&Ok(Reply::operated(Operated::Already, START)), &*spec);
+    let came = decode_response(&came, &*spec).expect("it arrives").expect("an answer").outcome;
+    assert_eq!(came.and_then(|came| came.downcast_ref().copied()), Some(Operated::Already));
     for internal in [Body::Wake, Body::Resume] {
         assert_eq!(bytes(internal), Err(WireError::Internal));
     }
@@ -172,7 +179,8 @@ fn what_is_newer_than_this_program_is_told_apart() {
     assert!(matches!(unknown(&[&asked[..], &[0]].concat()), Err(WireError::Malformed(_))), "a byte too many");
     let spec = spec::<crate::actors::sku::types::StockUnit>();
     let unsupported = encode_unsupported(WireVersion::OURS).expect("it may cross");
-    assert_eq!(decode_response(&unsupported, &*spec).map(drop), Err(WireError::Unsupported));
+    let read = decode_response(&unsupported, &*spec).expect("it is read");
+    assert_eq!(read.err(), Some(AskError::Unsupported));
     assert_eq!(encode_unsupported(WireVersion(0)), Err(WireError::NeverWritten(0)));
     assert_eq!(WireVersion::common([WireVersion(9), WireVersion(1)]), WireVersion(1));
     assert_eq!(WireVersion::common([WireVersion(9)]), WireVersion::OURS);

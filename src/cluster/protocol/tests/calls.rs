@@ -111,7 +111,7 @@ impl World {
                 let answer = self.store.claim(&node, slot, epoch);
                 return self.after(back, Happening::Raised(node, slot, answer));
             }
-            Call::Leave => return self.store.leave(&node),
+            Call::Leave => return self.left(&node),
             Call::Forget(gone) => return self.store.forget(&gone),
         };
         self.after(back, Happening::Answer(node, id, input));

@@ -19,7 +19,7 @@ macro_rules! stories {
 
 stories! {
     unknown_owner join hand_off drain rolling_restart node_lost node_paused node_back store_stalled two_claim_at_once
-    receiver_dies giver_dies transfer_of_unknown_outcome cordon_pin_move link_down upgrade slot_too_slow
+    receiver_dies giver_dies transfer_of_unknown_outcome cordon_pin_move link_down upgrade slot_too_slow drained
 }
 
 fn story(name: &str) {
@@ -96,6 +96,7 @@ fn obey(world: &mut World, command: &str) {
         "lose-request" => world.lose_next_transfer = Some(false),
         "late-transfer" => world.delay_next_transfer = time(words[1]),
         "stops-take" => world.stops_take = time(words[1]),
+        "lingers" => world.lingers = time(words[1]),
         "ask" => world.ask(&node(1), slot(2), 5_000),
         "owners" => {
             let owners = world.store.owners();

@@ -17,14 +17,14 @@ pub fn message(message: &Message) -> String {
 pub fn output(output: &Output) -> Option<String> {
     match output {
         Output::Renew { .. } | Output::ReadStore { .. } | Output::LeaseValid { .. } | Output::Route { .. } => None,
-        Output::Send { .. } | Output::SendState { .. } => None,
+        Output::Send { .. } => None,
         Output::Claim { slots } => {
             let slots: Vec<String> = slots.iter().map(|(slot, epoch)| format!("{slot}@{epoch}")).collect();
             Some(format!("claims {}", slots.join(" ")))
         }
         Output::Transfer { slot, epoch, to } => Some(format!("transfers {slot}@{epoch} to {to}")),
         Output::Forget { node } => Some(format!("forgets {node}")),
-        Output::Leave => Some("leaves".to_owned()),
+        Output::Drained => Some("has drained".to_owned()),
         Output::StartSlot { slot, epoch } => Some(format!("starts {slot}@{epoch}")),
         Output::SuspendSlot { slot } => Some(format!("suspends {slot}")),
         Output::KeepSlot { slot, epoch } => Some(format!("keeps {slot}@{epoch}")),

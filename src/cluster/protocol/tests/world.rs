@@ -128,6 +128,8 @@ pub(super) enum Call {
 pub(super) enum Happening {
     Tick(NodeId),
     Give(NodeId, Input),
+    /// A node that has drained has nothing left to forward.
+    Leave(NodeId),
     Call(NodeId, u64, Moment, Call),
     Answer(NodeId, u64, Input),
     Stopped(NodeId, Slot),
@@ -163,6 +165,8 @@ pub struct World {
     pub delay_next_transfer: i64,
     /// Without chance: how long a slot takes to stop.
     pub stops_take: i64,
+    /// Without chance: for how long a node that has drained still forwards.
+    pub lingers: i64,
     pub served: u64,
     pub dropped: u64,
     pub late: u64,
@@ -195,6 +199,7 @@ impl World {
             lose_next_transfer: None,
             delay_next_transfer: 0,
             stops_take: 10,
+            lingers: 0,
             served: 0,
             dropped: 0,
             late: 0,
@@ -339,6 +344,7 @@ impl World {
                 }
             }
             Happening::Give(node, input) => self.give(&node, input),
+            Happening::Leave(node) => self.leave(&node),
             Happening::Call(node, id, sent, call) => self.call(node, id, sent, call),
             Happening::Answer(node, id, input) => {
                 if self.open.remove(&id) {
@@ -353,6 +359,21 @@ impl World {
                 self.after(LINK_CHECK_MS, Happening::CheckLinks);
             }
         }
+    }
+
+    fn leave(&mut self, node: &NodeId) {
+        match self.nodes.get(node).map(|one| one.is_paused) {
+            Some(true) => self.after(LINK_CHECK_MS, Happening::Leave(node.clone())),
+            Some(false) => self.begin(node, self.clock(node), Call::Leave, None),
+            None => {}
+        }
+    }
+
+    pub(super) fn left(&mut self, node: &NodeId) {
+        self.store.leave(node);
+        self.give(node, Input::Left);
+        self.nodes.remove(node);
+        self.say(format!("{node} has left"));
     }
 
     pub(super) fn check_links(&mut self) {
@@ -428,9 +449,9 @@ impl World {
                 self.begin(node, now, Call::Transfer(slot, epoch, to), Some(unknown));
             }
             Output::Forget { node: gone } => self.begin(node, now, Call::Forget(gone), None),
-            Output::Leave => {
-                self.begin(node, now, Call::Leave, None);
-                self.nodes.remove(node);
+            Output::Drained => {
+                let lingers = if self.chances.call_ms_max == 0 { self.lingers } else { self.random.between(0, 4_000) };
+                self.after(lingers, Happening::Leave(node.clone()));
             }
             Output::End { .. } => {
                 self.count("nodes that had to end");
@@ -460,7 +481,7 @@ impl World {
                 }
             }
             Output::StopSlot { slot, .. } => self.stop_slot(node, slot),
-            Output::SendState { .. } | Output::Event(_) => {}
+            Output::Event(_) => {}
             Output::Route { slot, route } => {
                 one.routes[usize::from(slot)] = route;
                 self.release(node, slot);

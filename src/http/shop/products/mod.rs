@@ -69,7 +69,7 @@ pub async fn list(State(edge): State<Edge>, list: List<Products>, read: Read) ->
     if let Some(ids) = list.parameter("ids") {
         return batch(&edge, &list, ids, read.deadline).await;
     }
-    let query = ProductQuery { status: Some(ProductStatus::Published), ..query(&edge, &list)? };
+    let query = ProductQuery { status: Some(ProductStatus::Published), ..query(&edge, &list).await? };
     page(&edge, &list, query, read.deadline).await
 }
 
@@ -134,8 +134,10 @@ fn place_of(name: &str) -> Option<IdOrSlug<ProductId>> {
     name.parse().map(IdOrSlug::Id).or_else(|_| name.parse().map(IdOrSlug::Slug)).ok()
 }
 
-/// The filters and sorts of a list of products.
-pub fn query(edge: &Edge, list: &List<impl Listing<Filter = ProductFilter>>) -> Result<ProductQuery> {
+/// The filters and sorts of a list of products, and the categories that it means, once the read model has what the list
+/// waits for.
+pub async fn query(edge: &Edge, list: &List<impl Listing<Filter = ProductFilter>>) -> Result<ProductQuery> {
+    lists::caught_up_to(edge, Model::Catalogue, &list.positions).await;
     let mut query = ProductQuery { limit: list.limit, count: list.with_total, ..ProductQuery::default() };
     for filter in &list.filters {
         match filter.name {
@@ -174,14 +176,13 @@ fn subtree(categories: &CategoriesState, name: &str) -> BTreeSet<CategoryId> {
     found
 }
 
-/// A page of products: found in the read model, read from the products themselves.
+/// A page of products: found in the read model by a [`query`], read from the products themselves.
 pub async fn page<L: Listing>(
     edge: &Edge,
     list: &List<L>,
     query: ProductQuery,
     deadline: Instant,
 ) -> Result<Reply<Page<RenderedProduct>>> {
-    lists::caught_up_to(edge, Model::Catalogue, &list.positions).await;
     let found = edge.projections.catalogue.find(&query).await;
     let next = found.next.map(|position| serde_json::to_string(&position)).transpose();
     let next = next.map_err(|_| Problem::new(Code::Internal))?;

@@ -156,6 +156,14 @@ impl Engine for Fjall {
         batch.commit().map_err(failure)
     }
 
+    fn remove_together(&self, keys: Vec<Vec<u8>>) -> Result<(), Failure> {
+        let mut batch = self.db.batch();
+        for key in keys {
+            batch.remove(self.keyspace(&key), key);
+        }
+        batch.commit().map_err(failure)
+    }
+
     fn sync(&self) -> Result<(), Failure> {
         self.db.persist(PersistMode::SyncData).map_err(failure)
     }

@@ -43,6 +43,9 @@ pub trait Engine: Send + Sync {
     /// Removes keys; a crash may leave any of them.
     fn remove_all(&self, keys: &[Value]) -> Result<(), Failure>;
 
+    /// Removes all of them or, should a crash come, none. For few keys: others may wait.
+    fn remove_together(&self, keys: Vec<Vec<u8>>) -> Result<(), Failure>;
+
     /// Makes everything durable that was written before. Never repeated after an error: the kernel may have
     /// dropped what it could not write.
     fn sync(&self) -> Result<(), Failure>;

@@ -164,6 +164,12 @@ impl Engine for Sled {
         keys.iter().try_for_each(|key| self.db.remove(&key[..]).map(drop)).map_err(failure)
     }
 
+    fn remove_together(&self, keys: Vec<Vec<u8>>) -> Result<(), Failure> {
+        let mut batch = Batch::default();
+        keys.into_iter().for_each(|key| batch.remove(key));
+        self.db.apply_batch(batch).map_err(failure)
+    }
+
     fn sync(&self) -> Result<(), Failure> {
         self.db.flush().map_err(failure)?;
         self.data.sync_data().map_err(|error| Failure::Failed(format!("fsync: {error}")))

@@ -41,7 +41,6 @@ mod recovery;
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::SlotShared;
@@ -49,6 +48,7 @@ use super::core::SlotCore;
 use super::gauges::Gauges;
 use super::load::fresh;
 use super::message::{Back, SlotMessage, Start};
+use super::news::News;
 use super::output::{Output, Outputs};
 use super::question::{Damage, Question};
 use super::state::Common;
@@ -56,7 +56,7 @@ use crate::actors::runtime::envelope::{AskError, Envelope};
 use crate::actors::runtime::writer::Ended;
 use crate::actors::values::Time;
 use crate::cluster::{Lease, Ownership};
-use crate::persistence::{Journal, SlotHead, StoreError};
+use crate::persistence::{Epoch, Journal, SlotHead, StoreError};
 use recovery::{Backoff, Recovery};
 
 /// After this time a page of an index that could not be read is asked for again.
@@ -95,8 +95,7 @@ enum Phase {
     Idle,
     Serving(Box<SlotCore>),
     Recovering(Recovery),
-    /// Told when it has left.
-    Leaving(Vec<oneshot::Sender<()>>),
+    Leaving,
     Left,
 }
 
@@ -119,13 +118,14 @@ impl SlotShell {
                     core.tick(now.time);
                 }
             }
+            SlotMessage::Keep(epoch) => self.keep(epoch),
             SlotMessage::Passivate => {
                 if let Phase::Serving(core) = &mut self.phase {
                     core.passivate(now.time);
                     self.gauges.set(core, now.time);
                 }
             }
-            SlotMessage::Leave(done) => self.leave(done),
+            SlotMessage::Leave => self.leave(),
             SlotMessage::Ended { generation, why } => self.ended(generation, why, now),
             SlotMessage::Back { generation, what } if generation == self.context.shared.generation() => {
                 self.back(what, now);
@@ -142,6 +142,8 @@ impl SlotShell {
         }
         let shared = &self.context.shared;
         shared.inbox.open();
+        shared.resume();
+        self.out.others.push(Output::News(News::Opened));
         match start {
             Start::Claimed(head) if head.epoch > shared.epoch() => {
                 shared.next_generation();
@@ -149,6 +151,12 @@ impl SlotShell {
             }
             // At an epoch that this process has known before: see `Self::claimed`.
             Start::Claimed(_) => self.recover(None),
+            Start::Given(epoch) if epoch > shared.epoch() => {
+                shared.next_generation();
+                self.phase = Phase::Recovering(Recovery::default());
+                self.ask(Question::ReadHead);
+            }
+            Start::Given(_) => self.recover(None),
             Start::Unclaimed(epoch) => {
                 shared.saw_epoch(epoch);
                 self.recover(None);
@@ -161,12 +169,42 @@ impl SlotShell {
         }
     }
 
+    /// The slot was suspended, and is this node's at this epoch. What is in flight at the epoch before is refused; then the
+    /// generation ends as after any refusal.
+    fn keep(&mut self, epoch: Epoch) {
+        let SlotContext { shared, ownership, .. } = &self.context;
+        match &mut self.phase {
+            Phase::Serving(core) => {
+                core.raise_epoch(epoch);
+                ownership.set(shared.slot, Some(epoch));
+                shared.saw_epoch(epoch);
+            }
+            Phase::Recovering(_) => shared.saw_epoch(epoch),
+            Phase::Idle => {
+                shared.saw_epoch(epoch);
+                shared.inbox.open();
+                self.recover(None);
+            }
+            Phase::Leaving | Phase::Left => return,
+        }
+        let shared = &self.context.shared;
+        shared.resume();
+        if shared.inbox.repoke() {
+            self.out.others.push(Output::Poke);
+        }
+    }
+
     /// Takes what has gathered in the inbox.
     fn turn(&mut self, now: Now) {
         match &mut self.phase {
+            // What it decided now would be refused, with all that it has in memory. It looks again when it goes on.
+            Phase::Serving(_) if self.context.shared.is_suspended() => {}
             Phase::Serving(core) => {
-                let messages_max = self.context.common.limits.turn_messages_max;
-                let (batch, again) = self.context.shared.inbox.drain(messages_max);
+                let SlotContext { shared, common, .. } = &self.context;
+                if let Some(waited) = shared.inbox.has_waited(now.instant) {
+                    common.metrics.queue_seconds.observe(waited.as_secs_f64());
+                }
+                let (batch, again) = shared.inbox.drain(common.limits.turn_messages_max);
                 for envelope in batch {
                     judge(core, envelope, now);
                 }
@@ -178,7 +216,7 @@ impl SlotShell {
                 }
             }
             Phase::Recovering(recovery) if recovery.is_quarantine() => self.turn_away(),
-            Phase::Recovering(_) | Phase::Idle | Phase::Leaving(_) | Phase::Left => {}
+            Phase::Recovering(_) | Phase::Idle | Phase::Leaving | Phase::Left => {}
         }
     }
 
@@ -200,13 +238,12 @@ impl SlotShell {
                 }
                 Back::Again(envelope) => core.message(*envelope, now.time),
                 Back::Ask(question) => self.ask(question),
-                Back::Settled | Back::LookedAgain(_) | Back::Claimed { .. } => {}
+                Back::Settled | Back::LookedAgain(_) | Back::HeadRead(_) | Back::Claimed { .. } => {}
             },
             Phase::Recovering(_) => self.recovered_so_far(what, now),
-            Phase::Leaving(done) => {
+            Phase::Leaving => {
                 if let Back::Settled = what {
-                    let done = std::mem::take(done);
-                    self.left(done);
+                    self.left();
                 }
             }
             Phase::Idle | Phase::Left => {}
@@ -226,7 +263,7 @@ impl SlotShell {
                     self.turn_away();
                 }
             }
-            Phase::Idle | Phase::Leaving(_) | Phase::Left => lookup.envelope.reply.send(Err(AskError::Unavailable)),
+            Phase::Idle | Phase::Leaving | Phase::Left => self.out.others.push(Output::Reroute(lookup.envelope)),
         }
     }
 
@@ -272,49 +309,59 @@ impl SlotShell {
             self.out.others.push(Output::Poke);
         }
         self.phase = Phase::Serving(core);
+        self.out.others.push(Output::News(News::Serves(head.epoch)));
         self.end_quarantine();
     }
 
     /// Throws the generation's memory away, and keeps the messages of callers for the next one.
     fn leave_core(&mut self) {
         if let Phase::Serving(core) = &mut self.phase {
-            self.held.extend(core.end());
+            let (waiting, last) = core.end();
+            self.held.extend(waiting);
+            self.out.append(last);
         }
         (self.phase, self.tick_at) = (Phase::Idle, None);
     }
 
-    /// Takes nothing any more, answers those who wait, and lets what is in flight settle.
-    fn leave(&mut self, done: oneshot::Sender<()>) {
-        match &mut self.phase {
-            Phase::Leaving(all) => return all.push(done),
-            Phase::Left => return self.out.others.push(Output::Left(vec![done])),
-            Phase::Idle | Phase::Serving(_) | Phase::Recovering(_) => {}
+    /// Takes nothing any more, has those who wait brought to where the slot lives next, and lets what is in flight settle.
+    fn leave(&mut self) {
+        if matches!(self.phase, Phase::Leaving | Phase::Left) {
+            return;
         }
         self.close();
         let ended = self.context.shared.generation();
         self.context.shared.next_generation();
-        self.phase = Phase::Leaving(vec![done]);
+        self.phase = Phase::Leaving;
         self.ask(Question::Settle { generation: ended });
     }
 
-    /// Gives everything up, and answers those who wait so that they may ask again.
+    /// Gives everything up. What waits goes to where the slot lives next; what the runtime itself has sent comes again there
+    /// from the indexes.
     fn close(&mut self) {
         let waiting = self.context.shared.close();
         self.leave_core();
-        for envelope in waiting.into_iter().chain(self.held.drain(..)) {
-            envelope.reply.send(Err(AskError::Unavailable));
-        }
+        let waiting = waiting.into_iter().chain(self.held.drain(..));
+        let of_callers = waiting.filter(|envelope| !envelope.body.is_internal());
+        self.out.others.extend(of_callers.map(Output::Reroute));
     }
 
-    fn left(&mut self, done: Vec<oneshot::Sender<()>>) {
+    /// Another node has the slot.
+    fn give_up(&mut self, owner: String, epoch: Epoch) {
+        tracing::warn!(slot = self.context.shared.slot, owner, epoch, "another node has the slot");
+        self.close();
+        self.out.others.push(Output::News(News::IsAnothers { owner, epoch }));
+    }
+
+    fn left(&mut self) {
         let SlotContext { shared, common, ownership, .. } = &self.context;
-        shared.forget();
+        let withheld = shared.forget();
+        common.metrics.entities_withheld.sub(i64::try_from(withheld).unwrap_or(i64::MAX));
         ownership.set(shared.slot, None);
         if ownership.end_quarantine(shared.slot) {
             common.metrics.slots_quarantined.dec();
         }
         self.phase = Phase::Left;
-        self.out.others.push(Output::Left(done));
+        self.out.others.push(Output::Left);
     }
 
     /// The store must not be used any more: the slot does nothing until it is told to leave.
@@ -388,7 +435,7 @@ impl SlotContext {
 
     /// Who may have lost the slot keeps to himself what he knows of it.
     fn release(&self, wanted: &mut Outputs) {
-        if self.lease.is_valid() {
+        if self.shared.may_answer(&*self.lease) {
             return;
         }
         for output in &mut wanted.others {

@@ -17,7 +17,7 @@ use crate::actors::runtime::pauses::Pauses;
 use crate::actors::runtime::slot::claims::Claimed;
 use crate::actors::runtime::slot::message::Back;
 use crate::actors::runtime::slot::question::{Damage, Question};
-use crate::persistence::{Epoch, Slot, SlotHead, StoreError};
+use crate::persistence::{Epoch, SlotHead, StoreError};
 
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -30,6 +30,12 @@ pub(super) struct Recovery {
     quarantine: Option<(Damage, Duration)>,
     /// Between attempts at the store.
     pauses: Pauses,
+}
+
+impl Default for Recovery {
+    fn default() -> Recovery {
+        Recovery { quarantine: None, pauses: Pauses::STORE }
+    }
 }
 
 impl Recovery {
@@ -61,7 +67,7 @@ impl SlotShell {
     pub(super) fn recover(&mut self, quarantine: Option<(Damage, Duration)>) {
         let ended = self.context.shared.generation();
         self.context.shared.next_generation();
-        self.phase = Phase::Recovering(Recovery { quarantine, pauses: Pauses::STORE });
+        self.phase = Phase::Recovering(Recovery { quarantine, ..Recovery::default() });
         self.ask(Question::Settle { generation: ended });
     }
 
@@ -79,6 +85,8 @@ impl SlotShell {
                 let damage = recovery.quarantine.as_ref().map_or(Damage::Claim, |(damage, _)| damage.clone());
                 self.not_recovered(damage.clone(), Question::LookAgain(damage), error, now);
             }
+            Back::HeadRead(Ok(head)) => self.head_read(head, now),
+            Back::HeadRead(Err(error)) => self.not_recovered(Damage::Claim, Question::ReadHead, error, now),
             Back::Claimed { epoch, answer } => self.claimed(epoch, answer, now),
             Back::Ask(question) => self.ask(question),
             Back::Loaded { .. }
@@ -86,6 +94,15 @@ impl SlotShell {
             | Back::OwedRead { .. }
             | Back::WakesRead { .. }
             | Back::Again(_) => {}
+        }
+    }
+
+    /// The slot was given to this node: it serves if it stands so, and claims itself if it has moved on.
+    fn head_read(&mut self, head: SlotHead, now: Now) {
+        match own(head.clone(), self.context.ownership.node.as_str()) {
+            Ok(epoch) if head.owner.is_some() && epoch > self.context.shared.epoch() => self.serve(&head, now),
+            Ok(epoch) => self.ask(Question::Claim { epoch }),
+            Err(Anothers { owner, epoch }) => self.give_up(owner, epoch),
         }
     }
 
@@ -101,9 +118,9 @@ impl SlotShell {
                 self.ask(Question::Claim { epoch: head.epoch });
             }
             // The claim before may have been made without our hearing of it.
-            Ok(Claimed::Fenced(head)) => match own(head, slot, self.context.ownership.node.as_str()) {
+            Ok(Claimed::Fenced(head)) => match own(head, self.context.ownership.node.as_str()) {
                 Ok(epoch) => self.ask_after_a_pause(Question::Claim { epoch }),
-                Err(error) => self.fail(error),
+                Err(Anothers { owner, epoch }) => self.give_up(owner, epoch),
             },
             Ok(Claimed::Refused(why)) => {
                 tracing::warn!(slot, %why, "the slot is not claimed yet");
@@ -148,10 +165,10 @@ impl SlotShell {
     /// Answers everybody who waits. What the runtime itself has sent comes again from the indexes.
     pub(super) fn turn_away(&mut self) {
         let (waiting, _) = self.context.shared.inbox.drain(usize::MAX);
-        let lease_is_valid = self.context.lease.is_valid();
+        let may_answer = self.context.shared.may_answer(&*self.context.lease);
         for envelope in self.held.drain(..).chain(waiting) {
             // Without a lease another node may own the slot, and read it well.
-            let error = if lease_is_valid { AskError::Damaged } else { AskError::Unavailable };
+            let error = if may_answer { AskError::Damaged } else { AskError::Unavailable };
             envelope.reply.send(Err(error));
         }
     }
@@ -170,12 +187,16 @@ fn millis(pause: Duration) -> u64 {
     u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The slot's epoch, if it is this owner's.
-fn own(head: SlotHead, slot: Slot, owner: &str) -> Result<Epoch, StoreError> {
+/// The slot belongs to another node.
+struct Anothers {
+    owner: String,
+    epoch: Epoch,
+}
+
+/// The slot's epoch, unless it is another's than this owner's.
+fn own(head: SlotHead, owner: &str) -> Result<Epoch, Anothers> {
     match head.owner {
-        Some(other) if other != owner => {
-            Err(StoreError::Fatal(format!("another node has taken over: slot {slot} belongs to {other}")))
-        }
+        Some(other) if other != owner => Err(Anothers { owner: other, epoch: head.epoch }),
         Some(_) | None => Ok(head.epoch),
     }
 }
@@ -264,5 +285,22 @@ mod tests {
         next.context.shared = first.context.shared.clone();
         let head = SlotHead { owner: Some(next.context.ownership.node.to_string()), epoch: 5, ..SlotHead::default() };
         assert_eq!(carry_out(&mut next, SlotMessage::Begin(Start::Claimed(head)), &mut store), Some(6));
+    }
+
+    #[test]
+    fn a_suspension_that_was_said_later_outlasts_what_the_slot_hears_late() {
+        let (mut shell, mut store) = (shell(), 4);
+        let shared = shell.context.shared.clone();
+        shared.allow();
+        shared.suspend(); // before the slot has heard that it is to begin
+        assert_eq!(carry_out(&mut shell, SlotMessage::Begin(Start::Unclaimed(4)), &mut store), Some(5));
+        assert!(shared.is_suspended(), "the lease has lapsed since");
+        store = 6;
+        shared.allow();
+        carry_out(&mut shell, SlotMessage::Keep(6), &mut store);
+        assert!(!shared.is_suspended() && shell.context.ownership.epoch(0) == Some(6));
+        shared.suspend();
+        carry_out(&mut shell, SlotMessage::Keep(6), &mut store);
+        assert!(shared.is_suspended(), "that was about the time before");
     }
 }

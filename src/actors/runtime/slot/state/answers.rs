@@ -2,7 +2,7 @@
 //! with the outcome that it had.
 
 use super::{LookedUp, SlotState, known_receipt, must_look_up};
-use crate::actors::runtime::envelope::{AskError, Body, Envelope, Keep, Reply, ReplyTo, Wait};
+use crate::actors::runtime::envelope::{AskError, Body, Envelope, Keep, OnReply, Reply, ReplyTo, Wait};
 use crate::actors::runtime::erased::{KindSpec, is_acceptance};
 use crate::actors::runtime::slot::output::Output;
 use crate::actors::runtime::slot::question::{Lookup, Question};
@@ -58,8 +58,9 @@ impl SlotState {
             Body::Command { wait, .. } | Body::Repeat { wait, .. } if is_acceptance(&kept.receipt.outcome) => wait,
             _ => Wait::Durable,
         };
-        let watcher =
-            Watcher { reply: envelope.reply, outcome: Some(outcome), replayed: true, want_state: envelope.want_state };
+        let Envelope { reply, want_state, .. } = envelope;
+        let (outcome, version, seq) = (Some(outcome), kept.version, resident.seq);
+        let watcher = Watcher { reply, outcome, version, seq, replayed: true, want_state };
         if kept.version == resident.version {
             return self.answer_when(resident, watcher, wait);
         }
@@ -97,6 +98,36 @@ impl SlotState {
         }
     }
 
+    /// Answers once everything that was handed to the writer until now has settled.
+    pub(in crate::actors::runtime::slot) fn answer_after_writes(
+        &mut self,
+        to: ReplyTo,
+        answer: Result<Reply, AskError>,
+    ) {
+        if self.common.budget.has_space() {
+            self.submit(Item::Barrier, vec![Effect::Reply(to, answer)]);
+        } else {
+            self.busy(to);
+        }
+    }
+
+    /// Tells somebody who waits that the entity leaves memory before it has settled. What he has asked for is done, once it is
+    /// durable: as with a repeat, he finds in the journal what the entity settles to.
+    pub(in crate::actors::runtime::slot) fn give_up(&mut self, resident: &Resident, watcher: Watcher) {
+        let Watcher { reply, outcome, version, seq, replayed, .. } = watcher;
+        if reply.is_closed() {
+            return;
+        }
+        match outcome {
+            None => self.answer(reply, Err(AskError::Unavailable)),
+            Some(outcome) => {
+                let or_unknown = ReplyTo::on_reply(Box::new(OrUnknown(reply)));
+                let done = Reply { version, seq, ..resident.reply(Some(outcome), false, replayed) };
+                self.submit(Item::Barrier, vec![Effect::Reply(or_unknown, Ok(done))]);
+            }
+        }
+    }
+
     /// Answers with the present state, now or when the entity has settled.
     pub(in crate::actors::runtime::slot) fn answer_when(
         &mut self,
@@ -116,5 +147,15 @@ impl SlotState {
             resident.watchers.retain(|watcher| !watcher.reply.is_closed());
             resident.watchers.push(watcher);
         }
+    }
+}
+
+/// Whoever waits for a command that is recorded is never told that nothing was done: what does not follow its record out is of
+/// unknown outcome.
+struct OrUnknown(ReplyTo);
+
+impl OnReply for OrUnknown {
+    fn replied(self: Box<Self>, reply: Result<Reply, AskError>) {
+        self.0.send(reply.map_err(|_| AskError::Unknown));
     }
 }

@@ -129,9 +129,12 @@ impl SlotState {
             (Some(keep), Some(outcome)) => Some(receipt(keep, request, outcome, at)),
             (Some(_), None) | (None, _) => None,
         };
-        let watcher = Watcher { reply, outcome: Some(outcome), replayed: false, want_state };
+        let is_recorded = !payloads.is_empty() || receipt.is_some() || applied.wake.is_some();
+        let version = resident.version + u64::from(!payloads.is_empty());
+        let seq = if is_recorded { self.next_seq } else { resident.seq };
+        let watcher = Watcher { reply, outcome: Some(outcome), version, seq, replayed: false, want_state };
         let wait = if accepted { wait } else { Wait::Durable };
-        if payloads.is_empty() && receipt.is_none() && applied.wake.is_none() {
+        if !is_recorded {
             return self.answer_as(resident, watcher, wait == Wait::Durable || applied.settled);
         }
         if applied.owed.is_some() {
@@ -142,8 +145,7 @@ impl SlotState {
             }
         }
         let mut effects: Vec<Effect> = applied.newly.drain(..).map(Effect::Dispatch).collect();
-        let version = resident.version + u64::from(!payloads.is_empty());
-        (resident.version, resident.at) = (version, at);
+        (resident.version, resident.seq, resident.at) = (version, seq, at);
         resident.watchers.retain(|watcher| !watcher.reply.is_closed());
         resident.watchers.push(watcher);
         if applied.settled {

@@ -95,6 +95,10 @@ impl SlotState {
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
+    /// What is decided from now on is written at this epoch.
+    pub fn raise_epoch(&mut self, epoch: Epoch) {
+        self.epoch = self.epoch.max(epoch);
+    }
     pub fn shared(&self) -> &SlotShared {
         &self.shared
     }
@@ -139,7 +143,8 @@ impl SlotState {
         let asks_nothing_new = match envelope.body {
             Body::Resume => !resident.wakes_too_late(),
             Body::Repeat { .. } => true,
-            Body::Command { .. } | Body::Answered { .. } | Body::Wake | Body::Read { .. } | Body::Inspect => false,
+            Body::Command { .. } | Body::Answered { .. } | Body::Wake => false,
+            Body::Read { .. } | Body::Inspect | Body::Operate(_) => false,
         };
         if !self.common.budget.has_space() && !asks_nothing_new {
             if envelope.body.is_internal() {
@@ -199,7 +204,7 @@ impl SlotState {
                 self.answer_repeat(resident, envelope, looked_up, now);
                 Judged::Refused
             }
-            Body::Read { .. } | Body::Inspect => Judged::Refused,
+            Body::Read { .. } | Body::Inspect | Body::Operate(_) => Judged::Refused,
         }
     }
 

@@ -1,0 +1,356 @@
+//! The task that owns the protocol: it takes inputs in, one at a time, and carries the outputs out in their order.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::calls::Stands;
+use super::heard::Heard;
+use super::hints::Hints;
+use super::history::Beside;
+use super::network::{Network, Peer};
+use super::{Events, Member, alone, calls, rows};
+use crate::actors::runtime::forwarding::Forwarder;
+use crate::actors::runtime::wire::WireVersion;
+use crate::actors::runtime::{Runtime, Slots};
+use crate::cluster::protocol::messages::{EndWhy, Event, GivenUp, Input, Output, StopWhy};
+use crate::cluster::protocol::node::Protocol;
+use crate::cluster::protocol::routing::Route;
+use crate::cluster::protocol::settings::Settings;
+use crate::cluster::{Moment, NodeId, Renewed};
+use crate::metrics::Metrics;
+use crate::persistence::membership::{NodeRow, NodeState, Store, Tables};
+use crate::persistence::{Epoch, Slot, StoreError};
+
+/// How often the protocol is told that time passes.
+const TICK: Duration = Duration::from_millis(20);
+
+type Fail = Box<dyn FnOnce(StoreError) + Send>;
+
+pub(super) struct Driver {
+    protocol: Protocol,
+    node: NodeId,
+    store: Arc<dyn Store>,
+    network: Arc<dyn Network>,
+    forwarder: Arc<Forwarder>,
+    slots: Slots,
+    lease: Arc<Renewed>,
+    events: Arc<Events>,
+    metrics: Arc<Metrics>,
+    settings: Settings,
+    makes_progress: Box<dyn Fn() -> bool + Send>,
+    made_progress: bool,
+    fail: Option<Fail>,
+    row: NodeRow,
+    /// As they were read last.
+    tables: Tables,
+    /// How slots stood when they were claimed, until they are started.
+    claimed: HashMap<Slot, Stands>,
+    /// Slots that are being given away, and since when they serve nowhere.
+    paused: HashMap<Slot, Instant>,
+    valid_until: Moment,
+    heard: mpsc::UnboundedSender<Heard>,
+    hearing: mpsc::UnboundedReceiver<Heard>,
+    messages: mpsc::Receiver<Input>,
+    hints: Arc<Hints>,
+    drained: watch::Sender<bool>,
+}
+
+impl Driver {
+    pub fn new(protocol: Protocol, member: Member, runtime: &Runtime, fail: Fail) -> Driver {
+        let Member { node, lease, forwarder, events, store, network, metrics, row, settings, joined, .. } = member;
+        let valid_until = settings.lease.valid_until(joined);
+        Driver {
+            protocol,
+            node,
+            store,
+            network,
+            forwarder,
+            slots: runtime.slots(),
+            lease,
+            events,
+            metrics,
+            settings,
+            makes_progress: Box::new(runtime.progress_handle()),
+            made_progress: true,
+            fail: Some(fail),
+            row,
+            tables: Tables::default(),
+            claimed: HashMap::new(),
+            paused: HashMap::new(),
+            valid_until,
+            heard: member.heard,
+            hearing: member.hearing,
+            messages: member.messages,
+            hints: member.hints,
+            drained: member.speaks,
+        }
+    }
+
+    /// Until the node leaves.
+    pub async fn run(mut self) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let heard = tokio::select! {
+                Some(heard) = self.hearing.recv() => heard,
+                Some(message) = self.messages.recv() => Heard::Input(message),
+                hints = self.hints.next() => {
+                    hints.into_iter().for_each(|hint| self.take_in(hint));
+                    continue;
+                }
+                _ = ticks.tick() => Heard::Input(self.tick()),
+            };
+            match heard {
+                Heard::Input(input) => self.take_in(input),
+                Heard::Panicked => self.fail("the code of a call to the store has panicked".into()),
+                Heard::Claimed(input, stand) => {
+                    self.claimed.extend(stand);
+                    self.take_in(input);
+                    self.claimed.clear(); // what was claimed has begun, or is claimed again
+                }
+                Heard::Read(input, tables) => self.read(input, tables),
+                Heard::Look(look) => look(&self.protocol, &self.tables),
+                Heard::Leave(done) => {
+                    calls::leave(&*self.store, self.node.as_str()).await;
+                    self.take_in(Input::Left);
+                    let _ = done.send(()); // whoever waited has gone
+                    return;
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self) -> Input {
+        let makes_progress = (self.makes_progress)();
+        if std::mem::replace(&mut self.made_progress, makes_progress) && !makes_progress {
+            tracing::error!("the lease is not renewed: what this node writes does not settle");
+        }
+        self.forwarder.tick();
+        let margin = self.valid_until.since(Moment::now());
+        self.metrics.lease_margin_ms.set(i64::try_from(margin.as_millis()).unwrap_or(i64::MAX));
+        self.metrics.slots_owned.set(i64::try_from(self.protocol.slots_held()).unwrap_or(i64::MAX));
+        Input::Tick { makes_progress }
+    }
+
+    fn take_in(&mut self, input: Input) {
+        if let Input::EpochRaised { slot, epoch } = &input {
+            self.events.recovered(*slot, *epoch);
+        }
+        for output in self.protocol.handle(Moment::now(), input) {
+            self.carry_out(output);
+        }
+    }
+
+    fn read(&mut self, input: Input, tables: Tables) {
+        let is_read = !tables.slots.is_empty();
+        if is_read {
+            self.events.read();
+            self.tables = tables;
+            self.meet();
+        }
+        self.take_in(input);
+        if is_read {
+            self.see_the_links();
+            self.forwarder.write_in(WireVersion(self.protocol.writes()));
+            self.give_way();
+        }
+    }
+
+    /// The peers that the list names.
+    fn meet(&mut self) {
+        let is_peer = |row: &&NodeRow| row.state != NodeState::Left && row.id != self.row.id && !row.link.is_empty();
+        let peer = |row: &NodeRow| Peer { id: NodeId::of(&row.id), address: row.link.clone() };
+        self.network.set_peers(self.tables.nodes.iter().filter(is_peer).map(peer).collect());
+    }
+
+    /// Where one connection has replaced another, what was said of them may have come in another order than it happened.
+    fn see_the_links(&mut self) {
+        let peers = self.tables.nodes.iter().filter(|row| row.id != self.row.id).map(|row| NodeId::of(&row.id));
+        for peer in peers.collect::<Vec<_>>() {
+            let is_up = self.network.is_up(&peer);
+            if is_up != self.protocol.view().is_up(&peer) {
+                self.take_in(if is_up { Input::LinkUp { peer } } else { Input::LinkDown { peer } });
+            }
+        }
+    }
+
+    /// Where this node, or another that lives, has no link, only the one that has the gate may go on.
+    fn give_way(&mut self) {
+        let view = self.protocol.view();
+        let lives = |row: &&NodeRow| row.id != self.row.id && view.is_live(&NodeId::of(&row.id));
+        let is_rival = |row: &&NodeRow| self.row.link.is_empty() || row.link.is_empty();
+        let gate = self.protocol.slot(alone::GATE).and_then(|slot| slot.owner);
+        let winner = self
+            .tables
+            .nodes
+            .iter()
+            .filter(lives)
+            .filter(is_rival)
+            .find(|row| gate.as_ref().is_some_and(|gate| gate.as_str() == row.id));
+        if let Some(winner) = winner {
+            let why = format!(
+                "another node has taken over: {} ({}) serves the store, and not both have a link: start both with --cluster",
+                winner.name, winner.id
+            );
+            self.fail(why);
+        }
+    }
+
+    fn fail(&mut self, why: String) {
+        if let Some(fail) = self.fail.take() {
+            fail(StoreError::Fatal(why));
+        }
+        let _ = self.drained.send(true); // nobody is to wait for this node
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Renew { .. } | Output::ReadStore { .. } | Output::Claim { .. } | Output::Transfer { .. } => {
+                self.call(output);
+            }
+            Output::Forget { node } => self.forget(&node),
+            Output::Drained => drop(self.drained.send(true)), // nobody may wait for it
+            Output::LeaseValid { until } => {
+                self.valid_until = until;
+                self.lease.extend_to(until);
+            }
+            Output::StartSlot { slot, epoch } => match self.claimed.remove(&slot) {
+                Some(Stands::So(head)) if head.epoch == epoch => self.slots.take(slot, head),
+                Some(Stands::Damaged) => self.slots.take_damaged(slot, epoch),
+                Some(Stands::So(_)) | None => self.slots.take_given(slot, epoch),
+            },
+            Output::SuspendSlot { slot } => self.slots.suspend(slot),
+            Output::KeepSlot { slot, epoch } => self.slots.keep(slot, epoch),
+            Output::StopSlot { slot, why } => self.stop(slot, why),
+            Output::Route { slot, route } => self.route(slot, route),
+            Output::Send { to, message } => self.network.tell(&to, message.encode()),
+            Output::Event(event) => self.event(event),
+            Output::End { why } => self.end(&why),
+        }
+    }
+
+    /// A call to the store, whose answer comes back as an input.
+    fn call(&self, output: Output) {
+        let (store, me, heard) = (self.store.clone(), self.node.clone(), self.heard.clone());
+        let within = self.settings.lease.lease / 2;
+        let row = self.row.clone();
+        let work = async move {
+            match output {
+                Output::Renew { counter, state, writes, unreachable } => {
+                    let unreachable = unreachable.iter().map(NodeId::to_string).collect();
+                    let row = NodeRow { lease: counter, state: rows::state(state), writes, unreachable, ..row };
+                    Heard::Input(calls::renew(&*store, row, within).await)
+                }
+                Output::ReadStore { number } => {
+                    let (input, tables) = calls::read(&*store, number, within).await;
+                    Heard::Read(input, tables)
+                }
+                Output::Claim { slots } => {
+                    let (input, stand) = calls::claim(&*store, &me, slots).await;
+                    Heard::Claimed(input, stand)
+                }
+                Output::Transfer { slot, epoch, to } => {
+                    Heard::Input(calls::transfer(&*store, &me, &to, slot, epoch).await)
+                }
+                _ => Heard::Panicked, // no other output is a call
+            }
+        };
+        tokio::spawn(async move {
+            let answer = AssertUnwindSafe(work).catch_unwind().await.unwrap_or(Heard::Panicked);
+            let _ = heard.send(answer); // the driver has ended
+        });
+    }
+
+    fn forget(&self, node: &NodeId) {
+        if let Some(row) = self.tables.nodes.iter().find(|row| row.id == node.as_str()) {
+            let (store, id, counter) = (self.store.clone(), row.id.clone(), row.lease);
+            tokio::spawn(async move { calls::forget(&*store, &id, counter).await });
+        }
+    }
+
+    fn stop(&mut self, slot: Slot, why: StopWhy) {
+        match why {
+            StopWhy::HandOff => drop(self.paused.insert(slot, Instant::now())),
+            // Another has it: what is under way here must not be told.
+            StopWhy::Lost => {
+                self.slots.suspend(slot);
+                self.paused.remove(&slot);
+            }
+            StopWhy::Stopping => drop(self.paused.remove(&slot)),
+        }
+        let (left, slots, heard) = (self.slots.leave(slot), self.slots.clone(), self.heard.clone());
+        tokio::spawn(async move {
+            left.await;
+            let epoch: Epoch = slots.epoch(slot);
+            let _ = heard.send(Heard::Input(Input::SlotStopped { slot, epoch })); // the driver has ended
+        });
+    }
+
+    fn route(&mut self, slot: Slot, route: Route) {
+        if !matches!(route, Route::Park { .. })
+            && let Some(since) = self.paused.remove(&slot)
+        {
+            self.metrics.slot_pause_seconds.observe(since.elapsed().as_secs_f64());
+        }
+        self.forwarder.set_route(slot, route);
+    }
+
+    fn event(&self, event: Event) {
+        let beside = self.beside(&event);
+        match &event {
+            Event::SlotMoved { from, .. } if *from == self.node => self.metrics.slots_moved.inc(),
+            Event::SlotFenced { .. } => self.metrics.slots_fenced.inc(),
+            Event::HandOffGivenUp { why, .. } => {
+                self.metrics.moves_given_up.with_label_values(&[word(*why)]).inc();
+            }
+            _ => {}
+        }
+        tracing::info!(?event, "cluster");
+        self.events.push(event, beside);
+    }
+
+    /// What this node alone can say of an event.
+    fn beside(&self, event: &Event) -> Beside {
+        match event {
+            Event::SlotMoved { slot, from, .. } if *from == self.node => {
+                let pause = self.paused.get(slot).map(|since| since.elapsed().as_millis());
+                Beside { pause_ms: pause.and_then(|ms| u64::try_from(ms).ok()), slots: None }
+            }
+            Event::DrainStarted { node } => {
+                let owners = self.protocol.slots().filter_map(|slot| self.protocol.slot(slot)?.owner);
+                Beside { pause_ms: None, slots: Some(owners.filter(|owner| owner == node).count()) }
+            }
+            _ => Beside::default(),
+        }
+    }
+
+    fn end(&mut self, why: &EndWhy) {
+        let text = match why {
+            EndWhy::NotMember => "the cluster has taken this node for gone: start it again".to_owned(),
+            EndWhy::OtherSlots { store } => {
+                format!("the store has {store} slots, and this node was started for {}", self.store.slots())
+            }
+            EndWhy::Incompatible { node } => {
+                format!("node {node} writes a version that this program cannot read: start a newer souk")
+            }
+        };
+        self.fail(text);
+    }
+}
+
+pub fn word(why: GivenUp) -> &'static str {
+    match why {
+        GivenUp::Declined => "declined",
+        GivenUp::Unreachable => "unreachable",
+        GivenUp::ReceiverGone => "receiver_gone",
+        GivenUp::StopTooSlow => "stop_too_slow",
+        GivenUp::TransferTooSlow => "transfer_too_slow",
+        GivenUp::NotWanted => "not_wanted",
+    }
+}

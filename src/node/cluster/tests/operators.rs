@@ -1,0 +1,144 @@
+//! What operators see of several nodes, and what they wish of them, as the admin routes have it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::place;
+use super::world::{Node, SLOTS, start};
+use crate::actors::runtime::client::{AskError, Operated, Operation, answerer};
+use crate::actors::runtime::verifying::Compared;
+use crate::actors::values::UserId;
+use crate::http::answer::codes::Code;
+use crate::http::operations::cluster::shapes::{
+    ClusterEvent, ClusterEventType, ClusterJobState, ClusterNodeState, ClusterSlotChangeWhy, ClusterSlotState,
+};
+use crate::http::operations::cluster::{Action, Asked, ClusterView};
+use crate::metrics::Metrics;
+use crate::node::view::{ManyNodes, Own, Rates};
+
+fn view(node: &Node) -> ManyNodes {
+    let metrics = Arc::new(Metrics::new());
+    let own = Own::new("memory", &node.runtime, metrics, Arc::new(Rates::default()));
+    ManyNodes { membership: node.membership.clone(), own }
+}
+
+fn asked(is_dry: bool) -> Asked {
+    Asked { by: "an operator".into(), reason: "a test".into(), is_dry }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_is_a_job_that_every_node_can_tell_of() {
+    let (store, wires) = place();
+    let (a, b) = (start("a", &store, &wires).await, start("b", &store, &wires).await);
+    tokio::join!(a.has(8), b.has(8));
+    let (at_a, at_b) = (view(&a), view(&b));
+    let cluster = at_a.cluster().await.expect("it is seen");
+    let states: Vec<_> = cluster.nodes.iter().map(|node| (node.state, node.slots, node.is_me)).collect();
+    assert_eq!(states, [(ClusterNodeState::Serving, 8, true), (ClusterNodeState::Serving, 8, false)]);
+    assert!(cluster.balanced && cluster.out_of_plan.is_empty() && cluster.store.healthy);
+    assert!(cluster.nodes[0].queue_depth.is_some() && cluster.nodes[1].queue_depth.is_none(), "its own alone");
+
+    let drain = || Action::Drain { node: "b".into() };
+    let planned = at_a.act(drain(), asked(true)).await.expect("it may be drained");
+    assert_eq!((planned.changed, planned.moves.len(), planned.job.is_none()), (false, 8, true));
+    let begun = at_a.act(drain(), asked(false)).await.expect("it is drained");
+    let job = begun.job.expect("a drain is a job");
+    assert_eq!((begun.changed, job.total), (true, Some(8)));
+    tokio::join!(a.has(16), b.has(0));
+    for (view, total) in [(&at_a, Some(8)), (&at_b, Some(8))] {
+        let told = view.job(&job.id).await.expect("every node knows it");
+        assert_eq!((told.state, told.remaining, told.total, told.done), (ClusterJobState::Done, 0, total, total));
+    }
+    let again = at_b.act(drain(), asked(false)).await.expect("it is so already");
+    assert!(!again.changed && again.job.is_some_and(|job| job.state == ClusterJobState::Done));
+    assert_eq!(at_b.node("b").await.expect("it lives").state, ClusterNodeState::Draining);
+    let last = at_b.act(Action::Drain { node: "a".into() }, asked(false)).await.expect_err("it is the last");
+    assert_eq!(last.code(), Code::LastNode);
+
+    at_b.act(Action::Uncordon { node: "b".into() }, asked(false)).await.expect("it serves again");
+    assert_eq!(at_b.job(&job.id).await.expect("it is known").state, ClusterJobState::Cancelled);
+    tokio::join!(a.has(8), b.has(8));
+    assert_eq!(at_a.job("drain~nobody").await.expect_err("there is no such node").code(), Code::NotFound);
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_s_history_says_who_had_it_and_for_how_long_it_paused() {
+    let (store, wires) = place();
+    let (a, b) = (start("a", &store, &wires).await, start("b", &store, &wires).await);
+    tokio::join!(a.has(8), b.has(8));
+    let at_a = view(&a);
+    let me = a.membership.node.to_string();
+    let slot = at_a.slots().await.expect("slots").into_iter().find(|slot| slot.owner.as_deref() == Some(&me));
+    let slot = slot.expect("a has slots").slot;
+    let moved = Action::Pin { slot: slot.into(), to: Some("b".into()) };
+    assert!(at_a.act(moved.clone(), asked(false)).await.expect("it may be pinned").changed);
+    b.owns(slot).await;
+    a.sees_owner(slot, &b.membership.node).await;
+    assert!(!at_a.act(moved, asked(false)).await.expect("it is so already").changed);
+    let shown = at_a.slot(slot.into()).await.expect("a slot");
+    assert_eq!((shown.pinned_to.as_deref(), shown.state), (Some("b"), ClusterSlotState::Active));
+    assert!(shown.queue_depth.is_none() && shown.since.is_some() && shown.last_pause_ms.is_some(), "{shown:?}");
+    let newest = shown.history.expect("a history").into_iter().next().expect("it was moved");
+    assert_eq!((newest.why, newest.owner), (ClusterSlotChangeWhy::Moved, Some(b.membership.node.to_string())));
+    assert!(newest.pause_ms.is_some(), "a gave it away");
+    let types = |events: &[ClusterEvent]| events.iter().map(|event| (event.r#type, event.slot)).collect::<Vec<_>>();
+    let told = at_a.events_after(0, usize::MAX);
+    for kind in [ClusterEventType::Pinned, ClusterEventType::SlotMoved] {
+        assert!(types(&told).contains(&(kind, Some(slot))), "{kind:?}: {told:?}");
+    }
+    let last = told.last().expect("there are some").number;
+    assert_eq!(types(&at_a.events_after(last - 1, 1)), types(&told[told.len() - 1..]), "behind a number");
+    assert_ne!(at_a.incarnation(), view(&b).incarnation(), "numbers are each node's own");
+    let (unpinned, ()) = tokio::join!(
+        at_a.act(Action::Unpin { slot: slot.into() }, asked(false)),
+        at_a.news_after(at_a.events_after(0, usize::MAX).last().map_or(0, |event| event.number)),
+    );
+    assert!(unpinned.expect("it may go").changed);
+    let beyond = at_a.slot(u64::from(SLOTS)).await.expect_err("there are fewer");
+    assert_eq!(beyond.code(), Code::SlotNotFound);
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_acts_on_entities_of_every_node_from_any_and_is_told_which_it_was() {
+    let (store, wires) = place();
+    let (a, b) = (start("a", &store, &wires).await, start("b", &store, &wires).await);
+    tokio::join!(a.has(8), b.has(8));
+    let deadline = || Instant::now() + Duration::from_secs(30);
+    let mut answered = BTreeSet::new();
+    for number in 0..12 {
+        a.register(number).await.expect("a user");
+        let (client, id) = (&a.runtime.client, UserId(number).to_string());
+        let operate = async |operation| {
+            let came = client.operate("user", &id, operation, deadline()).await.expect("it is answered");
+            came.expect("somebody has touched it")
+        };
+        assert_eq!(operate(Operation::Quarantine).await, Operated::Changed);
+        assert_eq!(operate(Operation::Quarantine).await, Operated::Already);
+        assert_eq!(a.rename(number, "renamed").await, Err(AskError::Quarantined), "wherever it is");
+        assert_eq!(b.rename(number, "renamed").await, Err(AskError::Quarantined), "whoever asks");
+        assert_eq!(operate(Operation::Release).await, Operated::Changed);
+        assert_eq!(a.rename(number, "renamed").await, Ok(3));
+        assert_eq!(operate(Operation::Passivate).await, Operated::Changed);
+        let (verified, answerer) = answerer::noting(client.verify("user", &id, deadline())).await;
+        let verified = verified.expect("it is verified").expect("somebody has touched it");
+        assert!(verified.verification.agrees && !verified.was_resident, "{verified:?}");
+        assert_eq!(verified.verification.snapshot, Compared::Agrees { version: 3 });
+        let answerer = answerer.expect("an entity has answered");
+        let is_b = verified.node == b.membership.node.to_string();
+        assert_eq!((answerer.is_elsewhere, client.node_of(&answerer)), (is_b, verified.node));
+        assert_eq!((answerer.slot, answerer.epoch), (verified.slot, verified.epoch));
+        answered.insert(is_b);
+    }
+    assert_eq!(answered.len(), 2, "entities of both nodes");
+    let nobody = a.runtime.client.verify("user", &UserId(99).to_string(), deadline()).await;
+    assert!(nobody.expect("it is answered").is_none());
+    a.stop().await;
+    b.stop().await;
+}

@@ -1,0 +1,281 @@
+//! The cluster as a node's protocol sees it.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use super::{CLUSTER, Own, READS, known_node, known_slot, words};
+use crate::actors::values::Time;
+use crate::cluster::NodeId;
+use crate::cluster::protocol::commands::{self, Command};
+use crate::cluster::protocol::membership::Member;
+use crate::cluster::protocol::node::Protocol;
+use crate::cluster::protocol::routing::Route;
+use crate::cluster::protocol::types::Place;
+use crate::http::answer::codes::Code;
+use crate::http::operations::cluster::shapes::{
+    Acted, Cluster, ClusterEvent, ClusterJob, ClusterJobKind, ClusterJobState, ClusterLease, ClusterLink, ClusterNode,
+    ClusterNodeState, ClusterPlan, ClusterSlot, ClusterSlotChange, ClusterStore, ClusterViewed, ClusterWire,
+};
+use crate::http::operations::cluster::{self, Action, Asked, ClusterView};
+use crate::http::{Problem, Result};
+use crate::node::cluster::{self as member, Membership};
+use crate::persistence::membership::{NodeRow, Tables};
+
+/// A drain's job is the node that drains: so any node can say how far it is.
+const DRAIN: &str = "drain~";
+
+pub struct ManyNodes {
+    pub membership: Membership,
+    pub own: Own,
+}
+
+impl ManyNodes {
+    /// Errors: 503 when the node has left the cluster.
+    async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Protocol, &Tables) -> T + Send + 'static) -> Result<T> {
+        self.membership.look(look).await.ok_or_else(|| Problem::new(Code::Unavailable))
+    }
+
+    async fn nodes(&self) -> Result<Vec<ClusterNode>> {
+        let me = self.membership.node.clone();
+        let mut nodes = self.look(move |protocol, tables| nodes(protocol, tables, &me)).await?;
+        for node in nodes.iter_mut().filter(|node| node.is_me) {
+            self.own.tell_of_itself(node);
+            node.lease.margin_ms = Some(u64::try_from(self.own.metrics.lease_margin_ms.get()).unwrap_or(0));
+            node.links = Some(self.links());
+        }
+        Ok(nodes)
+    }
+
+    fn links(&self) -> Vec<ClusterLink> {
+        let link = |status: crate::cluster::link::LinkStatus| ClusterLink {
+            frames_per_s: self.own.rates.frames_per_s(status.peer.as_str()),
+            peer: status.peer.to_string(),
+            state: words::link_state(status.state),
+            rtt_ms: status.rtt.map(|rtt| rtt.as_secs_f64() * 1_000.0),
+            credit: status.credit,
+        };
+        self.membership.links().into_iter().map(link).collect()
+    }
+
+    async fn all_slots(&self) -> Result<Vec<ClusterSlot>> {
+        let mut slots = self.look(|protocol, _| slots(protocol)).await?;
+        let (newest, quarantined) = (self.membership.events.history(|seen| seen.newest()), self.own.quarantined());
+        for slot in &mut slots {
+            if let Some((change, pause_ms)) = newest.get(&slot.slot) {
+                let is_of_now = change.owner.as_ref().map(NodeId::as_str) == slot.owner.as_deref();
+                slot.since = is_of_now.then_some(change.at);
+                slot.last_pause_ms = *pause_ms;
+            }
+            if slot.owner.as_deref() == Some(self.membership.node.as_str()) {
+                self.own.tell_of_slot(slot, &quarantined);
+            }
+        }
+        Ok(slots)
+    }
+
+    async fn job_of(&self, node: NodeId) -> Result<ClusterJob> {
+        let (sought, events) = (node.clone(), self.membership.events.clone());
+        let found = self.look(move |protocol, _| drain(protocol, &sought)).await?;
+        let (state, remaining) = found.ok_or(Code::NotFound)?;
+        let total = events.history(|seen| seen.drained_from(&node));
+        Ok(ClusterJob {
+            id: format!("{DRAIN}{node}"),
+            kind: ClusterJobKind::Drain,
+            state,
+            done: total.map(|total| total.saturating_sub(remaining)),
+            total,
+            remaining,
+            error: None,
+        })
+    }
+
+    /// The command that an action is, with its slot as the store counts them.
+    fn command(&self, action: Action) -> Result<Command> {
+        let slot = |slot| known_slot(slot, self.own.ownership.slots());
+        Ok(match action {
+            Action::Cordon { node } => Command::Cordon { node },
+            Action::Drain { node } => Command::Drain { node },
+            Action::Uncordon { node } => Command::Uncordon { node },
+            Action::Move { slot: number, to } => Command::Move { slot: slot(number)?, to },
+            Action::Pin { slot: number, to } => Command::Pin { slot: slot(number)?, to },
+            Action::Unpin { slot: number } => Command::Unpin { slot: slot(number)? },
+        })
+    }
+}
+
+#[async_trait]
+impl ClusterView for ManyNodes {
+    async fn cluster(&self) -> Result<Cluster> {
+        let events = self.membership.events.clone();
+        let kind = self.own.store;
+        let look = move |protocol: &Protocol, _: &Tables| {
+            let plan = protocol.whole_plan();
+            Cluster {
+                name: CLUSTER,
+                slots: u16::try_from(protocol.slots().count()).unwrap_or(u16::MAX),
+                store: ClusterStore { kind, healthy: protocol.is_lease_valid() },
+                view: ClusterViewed { version: events.newest(), at: events.read_at() },
+                balanced: plan.is_done(),
+                out_of_plan: words::out_of_plan(&plan),
+                wire: ClusterWire { writes: protocol.writes(), reads: READS },
+                nodes: Vec::new(),
+            }
+        };
+        let cluster = self.look(look).await?;
+        Ok(Cluster { nodes: self.nodes().await?, ..cluster })
+    }
+
+    async fn slots(&self) -> Result<Vec<ClusterSlot>> {
+        self.all_slots().await
+    }
+
+    async fn slot(&self, slot: u64) -> Result<ClusterSlot> {
+        let slot = known_slot(slot, self.own.ownership.slots())?;
+        let found = self.all_slots().await?.into_iter().nth(usize::from(slot)).ok_or(Code::SlotNotFound)?;
+        let change = |change: member::history::Change| ClusterSlotChange {
+            at: change.at,
+            epoch: change.epoch,
+            owner: change.owner.map(|owner| owner.to_string()),
+            why: words::change_why(change.why),
+            pause_ms: change.pause_ms,
+        };
+        let history = self.membership.events.history(|seen| seen.of_slot(slot));
+        Ok(ClusterSlot { history: Some(history.into_iter().map(change).collect()), ..found })
+    }
+
+    async fn node(&self, called: &str) -> Result<ClusterNode> {
+        known_node(self.nodes().await?, called)
+    }
+
+    async fn plan(&self) -> Result<ClusterPlan> {
+        self.look(|protocol, _| words::plan(protocol.plan())).await
+    }
+
+    async fn job(&self, id: &str) -> Result<ClusterJob> {
+        let node = id.strip_prefix(DRAIN).ok_or(Code::NotFound)?;
+        self.job_of(NodeId::of(node)).await
+    }
+
+    async fn act(&self, action: Action, asked: Asked) -> Result<Acted> {
+        let drained = match &action {
+            Action::Drain { node } => Some(self.node(node).await?.id),
+            Action::Cordon { .. }
+            | Action::Uncordon { .. }
+            | Action::Move { .. }
+            | Action::Pin { .. }
+            | Action::Unpin { .. } => None,
+        };
+        let cluster::Asked { by, reason, is_dry } = asked;
+        let asked = member::Asked { by, reason, is_dry };
+        let judged = self.membership.command(self.command(action)?, asked).await.map_err(words::problem)?;
+        let commands::Judged { change, moves } = judged;
+        let changed = change.is_some() && !is_dry;
+        let job = match drained.filter(|_| !is_dry) {
+            Some(node) => Some(self.job_of(NodeId::of(&node)).await?),
+            None => None,
+        };
+        Ok(Acted { changed, dry_run: is_dry, moves: moves.iter().map(words::planned_move).collect(), job })
+    }
+
+    fn incarnation(&self) -> String {
+        super::incarnation(&self.membership.node)
+    }
+
+    fn events_after(&self, number: u64, limit: usize) -> Vec<ClusterEvent> {
+        self.membership.events.after(number, limit).into_iter().map(words::event).collect()
+    }
+
+    async fn news_after(&self, number: u64) {
+        self.membership.events.wait_after(number, 1).await;
+    }
+}
+
+/// How many slots each node owns.
+fn owned(protocol: &Protocol) -> BTreeMap<NodeId, usize> {
+    let mut owned = BTreeMap::new();
+    for owner in protocol.slots().filter_map(|slot| protocol.slot(slot)?.owner) {
+        *owned.entry(owner).or_default() += 1;
+    }
+    owned
+}
+
+fn nodes(protocol: &Protocol, tables: &Tables, me: &NodeId) -> Vec<ClusterNode> {
+    let rows: BTreeMap<&str, &NodeRow> = tables.nodes.iter().map(|row| (row.id.as_str(), row)).collect();
+    let owned = owned(protocol);
+    let node = |member: &Member| {
+        let row = rows.get(member.row.id.as_str());
+        let text = |text: fn(&NodeRow) -> &String| row.map(|row| text(row).clone()).unwrap_or_default();
+        let age = protocol.counter_stands_still(&member.row.id);
+        ClusterNode {
+            id: member.row.id.to_string(),
+            name: member.row.name.to_string(),
+            http: text(|row| &row.http),
+            link: text(|row| &row.link),
+            state: words::node_state(protocol.view(), member),
+            is_me: member.row.id == *me,
+            version: text(|row| &row.version),
+            wire: member.row.reads,
+            started_at: row.map(|row| row.started_at_ms).filter(|at| *at != 0).map(Time),
+            lease: ClusterLease {
+                counter: member.row.counter,
+                margin_ms: None,
+                age_ms: age.and_then(|age| u64::try_from(age.as_millis()).ok()),
+            },
+            slots: owned.get(&member.row.id).copied().unwrap_or(0),
+            weight: member.row.weight,
+            residents: None,
+            resident_bytes: None,
+            requests_per_s: None,
+            queue_depth: None,
+            unreachable: member.row.unreachable.iter().map(ToString::to_string).collect(),
+            links: None,
+        }
+    };
+    protocol.view().members().map(node).collect()
+}
+
+fn slots(protocol: &Protocol) -> Vec<ClusterSlot> {
+    let places = &protocol.view().wishes().places;
+    let slot = |slot| {
+        let status = protocol.slot(slot)?;
+        let is_parked = matches!(protocol.route(slot), Some(Route::Park { .. }));
+        Some(ClusterSlot {
+            slot,
+            owner: status.owner.map(|owner| owner.to_string()),
+            epoch: status.epoch,
+            state: words::slot_state(status.standing, is_parked),
+            since: None,
+            pinned_to: match places.get(&slot) {
+                Some(Place::Pinned(name)) => Some(name.to_string()),
+                Some(Place::Moved(_)) | None => None,
+            },
+            residents: None,
+            resident_bytes: None,
+            queue_depth: None,
+            decided_seq: None,
+            durable_seq: None,
+            last_pause_ms: None,
+            restarts: None,
+            quarantined: None,
+            history: None,
+        })
+    };
+    protocol.slots().filter_map(slot).collect()
+}
+
+/// How a node's drain stands, and how many slots the node has. `None`: there is no such node.
+fn drain(protocol: &Protocol, node: &NodeId) -> Option<(ClusterJobState, usize)> {
+    let member = protocol.view().member(node)?;
+    let remaining = owned(protocol).get(node).copied().unwrap_or(0);
+    let state = match words::node_state(protocol.view(), member) {
+        ClusterNodeState::Left | ClusterNodeState::Lost | ClusterNodeState::Draining if remaining == 0 => {
+            ClusterJobState::Done
+        }
+        ClusterNodeState::Left | ClusterNodeState::Lost | ClusterNodeState::Draining => ClusterJobState::Running,
+        ClusterNodeState::Joining | ClusterNodeState::Serving | ClusterNodeState::Cordoned => {
+            ClusterJobState::Cancelled
+        }
+    };
+    Some((state, remaining))
+}

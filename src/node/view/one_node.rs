@@ -1,0 +1,136 @@
+//! A node that has its store to itself: every slot is its own, and nothing of that can be changed.
+
+use async_trait::async_trait;
+
+use super::{CLUSTER, Own, READS, known_node, known_slot};
+use crate::actors::runtime::slot::actor::now;
+use crate::actors::runtime::wire::WireVersion;
+use crate::actors::values::Time;
+use crate::http::answer::codes::Code;
+use crate::http::operations::cluster::shapes::{
+    Acted, Cluster, ClusterEvent, ClusterJob, ClusterLease, ClusterNode, ClusterNodeState, ClusterPlan, ClusterShare,
+    ClusterSlot, ClusterSlotState, ClusterStore, ClusterViewed, ClusterWire,
+};
+use crate::http::operations::cluster::{Action, Asked, ClusterView};
+use crate::http::{Problem, Result};
+use crate::persistence::membership::WEIGHT;
+
+pub struct OneNode {
+    pub own: Own,
+    pub name: String,
+    /// Where clients reach it.
+    pub http: String,
+    pub started_at: Time,
+}
+
+impl OneNode {
+    fn me(&self) -> ClusterNode {
+        let mut me = ClusterNode {
+            id: self.own.ownership.node.to_string(),
+            name: self.name.clone(),
+            http: self.http.clone(),
+            link: String::new(),
+            state: ClusterNodeState::Serving,
+            is_me: true,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            wire: READS,
+            started_at: Some(self.started_at),
+            lease: ClusterLease { counter: 0, margin_ms: None, age_ms: None },
+            slots: self.all().iter().filter(|slot| slot.owner.is_some()).count(),
+            weight: WEIGHT,
+            residents: None,
+            resident_bytes: None,
+            requests_per_s: None,
+            queue_depth: None,
+            unreachable: Vec::new(),
+            links: Some(Vec::new()),
+        };
+        self.own.tell_of_itself(&mut me);
+        me
+    }
+
+    /// A slot that is in quarantine, or reads what it needs, is this node's all the same.
+    fn all(&self) -> Vec<ClusterSlot> {
+        let (ownership, quarantined) = (&self.own.ownership, self.own.quarantined());
+        let slot = |slot| {
+            let mut shape = ClusterSlot {
+                slot,
+                owner: ownership.epoch(slot).map(|_| ownership.node.to_string()),
+                epoch: ownership.epoch(slot).unwrap_or(0),
+                state: ClusterSlotState::Active,
+                since: Some(self.started_at),
+                pinned_to: None,
+                residents: None,
+                resident_bytes: None,
+                queue_depth: None,
+                decided_seq: None,
+                durable_seq: None,
+                last_pause_ms: None,
+                restarts: None,
+                quarantined: None,
+                history: None,
+            };
+            self.own.tell_of_slot(&mut shape, &quarantined);
+            shape
+        };
+        (0..ownership.slots()).map(slot).collect()
+    }
+}
+
+#[async_trait]
+impl ClusterView for OneNode {
+    async fn cluster(&self) -> Result<Cluster> {
+        Ok(Cluster {
+            name: CLUSTER,
+            slots: self.own.ownership.slots(),
+            store: ClusterStore { kind: self.own.store, healthy: self.own.failed.borrow().is_none() },
+            view: ClusterViewed { version: 0, at: now() },
+            balanced: true,
+            out_of_plan: Vec::new(),
+            wire: ClusterWire { writes: WireVersion::OURS.0, reads: READS },
+            nodes: vec![self.me()],
+        })
+    }
+
+    async fn slots(&self) -> Result<Vec<ClusterSlot>> {
+        Ok(self.all())
+    }
+
+    async fn slot(&self, slot: u64) -> Result<ClusterSlot> {
+        let slot = known_slot(slot, self.own.ownership.slots())?;
+        let found = self.all().into_iter().nth(usize::from(slot)).ok_or(Code::SlotNotFound)?;
+        Ok(ClusterSlot { history: Some(Vec::new()), ..found })
+    }
+
+    async fn node(&self, called: &str) -> Result<ClusterNode> {
+        known_node(vec![self.me()], called)
+    }
+
+    async fn plan(&self) -> Result<ClusterPlan> {
+        let slots = usize::from(self.own.ownership.slots());
+        let share = ClusterShare { node: self.own.ownership.node.to_string(), has: slots, wants: slots };
+        Ok(ClusterPlan { shares: vec![share], ..ClusterPlan::default() })
+    }
+
+    async fn job(&self, _: &str) -> Result<ClusterJob> {
+        Err(Code::NotFound.into())
+    }
+
+    async fn act(&self, _: Action, _: Asked) -> Result<Acted> {
+        let detail = "Its store is in its process: no other node can serve it.";
+        Err(Problem::new(Code::StoreIsLocal).detail(detail))
+    }
+
+    fn incarnation(&self) -> String {
+        super::incarnation(&self.own.ownership.node)
+    }
+
+    /// Nothing happens to a node that is alone.
+    fn events_after(&self, _: u64, _: usize) -> Vec<ClusterEvent> {
+        Vec::new()
+    }
+
+    async fn news_after(&self, _: u64) {
+        std::future::pending().await
+    }
+}
