@@ -12,6 +12,8 @@ mod replay;
 mod client;
 #[path = "support/entrance.rs"]
 mod entrance;
+#[path = "support/folders.rs"]
+mod folders;
 #[path = "support/history.rs"]
 mod history;
 #[path = "support/nodes.rs"]

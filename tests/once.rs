@@ -26,6 +26,8 @@ mod clock;
 mod edge;
 #[path = "support/entrance.rs"]
 mod entrance;
+#[path = "support/folders.rs"]
+mod folders;
 #[path = "support/history.rs"]
 mod history;
 #[path = "crash/ledger.rs"]

@@ -23,23 +23,19 @@ async fn the_cluster_of_one_node_is_shown_on_one_page() {
     let admin = shop.admin().await;
     let told = shop.get(PATH).by(&admin).send().await;
     let cluster = &told.is(200).body;
-    assert_eq!((&cluster["name"], &cluster["out_of_plan"]), (&json!("souk"), &json!([])));
+    assert_eq!((&cluster["name"], &cluster["out_of_plan"]), (&json!("souk"), &json!([])), "{cluster}");
     assert_eq!(cluster["store"], json!({"kind": Kind::chosen().name(), "healthy": true}));
     assert_eq!(cluster["wire"], json!({"writes": 1, "reads": [1, 1]}));
     let nodes = cluster["nodes"].as_array().expect("nodes");
     let me = nodes.iter().find(|node| node["is_me"] == true).expect("the node that answers");
-    assert_eq!((&me["slots"], &me["state"]), (&cluster["slots"], &json!("serving")));
-    assert_eq!(me["version"], env!("CARGO_PKG_VERSION"));
-    for member in ["residents", "resident_bytes", "queue_depth"] {
-        assert!(me[member].is_u64(), "{member}: {me}");
-    }
+    assert_eq!((&me["slots"], &me["state"]), (&cluster["slots"], &json!("serving")), "{me}");
     for called in [encoded(&me["id"]), me["name"].as_str().expect("a name").to_owned()] {
         assert_eq!(shop.get(&at(&format!("/nodes/{called}"))).by(&admin).send().await.is(200).body["id"], me["id"]);
     }
     shop.get(&at("/nodes/nobody")).by(&admin).send().await.is_problem(404, "node_not_found");
     let plan = shop.get(&at("/plan")).by(&admin).send().await.is(200).body.clone();
     assert_eq!(plan["shares"], json!([{"node": me["id"], "has": cluster["slots"], "wants": cluster["slots"]}]));
-    assert_eq!((&plan["moves"], &plan["claims"], &plan["refusals"]), (&json!([]), &json!([]), &json!([])));
+    assert_eq!((&plan["moves"], &plan["claims"], &plan["refusals"]), (&json!([]), &json!([]), &json!([])), "{plan}");
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use super::ledger::Writers;
 use super::store::{Acknowledged, Fault, Victim, verify, write_and_kill};
 use super::stores::Kind;
 use super::{chance, launch};
+use crate::folders;
 
 /// How long an opening or a verification may take before it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,18 +26,6 @@ fn rounds(engine: EngineKind) -> (usize, usize) {
     match engine {
         EngineKind::Sled => (120, 8),
         EngineKind::Fjall => (60, 4),
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    let _ = fs::remove_dir_all(to); // the first time there is none
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder").map(|entry| entry.expect("an entry")) {
-        if entry.file_type().expect("its type").is_dir() {
-            copy(&entry.path(), &to.join(entry.file_name()))
-        } else {
-            fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy");
-        }
     }
 }
 
@@ -141,7 +130,7 @@ async fn a_damaged_store_serves_what_is_right_or_says_that_it_is_damaged() {
         if round == 2 * rounds / 3 {
             acknowledged = write_and_kill(&victim, 300, &[]);
         }
-        copy(&whole, &copied);
+        folders::copy(&whole, &copied);
         let what = harm(&copied, &mut chance);
         let verdict = match judge(Victim::embedded(engine, &copied), &acknowledged).await {
             Ok(()) => "right".to_owned(),
@@ -178,7 +167,7 @@ async fn without_the_witness_the_loss_of_the_end_would_go_unnoticed() {
     let (whole, copied) = (home.path().join("whole"), home.path().join("copied"));
     let acknowledged = write_and_kill(&Victim::embedded(engine, &whole), 50, &[]);
     for with_witness in [true, false] {
-        copy(&whole, &copied);
+        folders::copy(&whole, &copied);
         let data = fs::File::options().write(true).open(copied.join(file)).expect("the engine's file");
         let used = fs::read(copied.join(file)).expect("it").iter().rposition(|byte| *byte != 0).expect("something");
         data.set_len(used as u64 / 2).expect("half of it is lost");
@@ -207,7 +196,7 @@ async fn damage_in_the_middle_of_fjalls_journal_is_told() {
     let bytes = fs::read(whole.join(&journal)).expect("fjall's journal");
     let used = bytes.iter().rposition(|byte| *byte != 0).expect("something");
     for tenth in 1..10 {
-        copy(&whole, &copied);
+        folders::copy(&whole, &copied);
         let file = fs::File::options().write(true).open(copied.join(&journal)).expect("fjall's journal");
         file.write_all_at(&[0xff; 32], (used * tenth / 10) as u64).expect("damage");
         match judge(Victim::embedded(engine, &copied), &acknowledged).await {
@@ -232,7 +221,7 @@ async fn a_node_on_damaged_files_serves_what_is_right_or_says_that_they_are_dama
     drop(server.kill());
     let ledger = writers.finish().await;
     for _ in 0..rounds {
-        copy(&whole, &copied);
+        folders::copy(&whole, &copied);
         let what = harm(&copied, &mut chance);
         let verdict = match launch(home.path()).data(&copied).engine(engine).try_start() {
             Ok(server) => {

@@ -13,8 +13,7 @@ use super::{impatient, name, open, open_with, postgres};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_locked_slot_holds_up_nobody_else() {
     let url = postgres::shared().database(&name()).await;
-    let (holder, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("a connection");
-    tokio::spawn(connection);
+    let holder = postgres::client(&url).await;
     let mut scribe = Scribe::claim(open(&url).await).await;
     let mut written: Vec<Vec<Record>> = vec![Vec::new(); 3];
     for round in 0..3 {
@@ -39,8 +38,7 @@ async fn a_locked_slot_holds_up_nobody_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slot_that_stays_locked_is_refused_alone() {
     let url = postgres::shared().database(&name()).await;
-    let (holder, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("a connection");
-    tokio::spawn(connection);
+    let holder = postgres::client(&url).await;
     let mut scribe = Scribe::claim(open(&url).await).await;
     holder.batch_execute("begin; select 1 from souk_slots where slot = 1 for update").await.expect("a lock");
     let records = [(0, "a"), (1, "b"), (2, "c")].map(|(slot, id)| scribe.record(slot, id));
@@ -122,8 +120,7 @@ async fn spoil(client: &tokio_postgres::Client, meets: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_locked_table_refuses_no_slot() {
     let url = postgres::shared().database(&name()).await;
-    let (holder, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("a connection");
-    tokio::spawn(connection);
+    let holder = postgres::client(&url).await;
     let mut scribe = Scribe::claim(open(&url).await).await;
     let records = [(0, "a"), (1, "b")].map(|(slot, id)| scribe.record(slot, id));
     for part in [&records[..1], &records[1..]] {
@@ -140,8 +137,7 @@ async fn a_locked_table_refuses_no_slot() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_claim_that_has_taken_some_slots_is_never_called_undone() {
     let url = postgres::shared().database(&name()).await;
-    let (holder, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("a connection");
-    tokio::spawn(connection);
+    let holder = postgres::client(&url).await;
     let store = open_with(&url, impatient()).await.expect("it opens");
     holder.batch_execute("begin; select 1 from souk_slots where slot = 1 for update").await.expect("a lock");
     for epoch in 0..4 {

@@ -118,8 +118,7 @@ async fn servers_that_do_not_keep_what_they_are_given_are_refused() {
 async fn a_store_that_cannot_be_looked_at_now_is_not_called_missing() {
     let url = postgres::shared().database(&name()).await;
     drop(open(&url).await);
-    let (holder, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("a connection");
-    tokio::spawn(connection);
+    let holder = postgres::client(&url).await;
     holder.batch_execute("begin; lock table souk_meta").await.expect("a lock");
     let opened = PostgresStore::open(options(&url, None, impatient())).await.map(drop);
     assert!(matches!(&opened, Err(StoreError::Unavailable(_))), "{opened:?}");

@@ -13,7 +13,7 @@ use souk::persistence::postgres::PostgresStore;
 use souk::persistence::several::{self, SeveralOptions};
 use souk::persistence::{Batch, Refusal, Slot, Store, StoreError};
 
-use super::postgres::{Server, shared_at};
+use super::postgres::{self, Server, shared_at};
 use super::process::Launch;
 use super::{impatient, name, options, settings};
 use crate::client::client;
@@ -76,8 +76,7 @@ async fn several_processes_contend() {
 
 /// Where the records of a store lie, by server.
 async fn records_on(url: &str) -> BTreeSet<i32> {
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("a connection");
-    tokio::spawn(connection);
+    let client = postgres::client(url).await;
     let rows = client.query("select distinct slot from souk_records", &[]).await.expect("slots");
     rows.iter().map(|row| row.get(0)).collect()
 }

@@ -2,24 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 
 use souk::persistence::embedded::EngineKind::Sled;
 
 use super::{embedded, shop, store};
+use crate::folders;
 
 const ROUNDS: u64 = 12;
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder").map(|entry| entry.expect("an entry")) {
-        if entry.file_type().expect("its type").is_dir() {
-            copy(&entry.path(), &to.join(entry.file_name()))
-        } else {
-            fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy");
-        }
-    }
-}
 
 #[tokio::test]
 async fn a_damaged_file_is_found_or_does_not_matter() {
@@ -27,10 +16,9 @@ async fn a_damaged_file_is_found_or_does_not_matter() {
     let data = home.path().join("data");
     shop::open(home.path(), &embedded(Sled, &data)).await;
     let right = store(&["check", &embedded(Sled, &data), "--json"]).well().json();
-    let mut found = 0;
+    let (harmed, mut found) = (home.path().join("harmed"), 0);
     for round in 0..ROUNDS {
-        let harmed = home.path().join(format!("harmed-{round}"));
-        copy(&data, &harmed);
+        folders::copy(&data, &harmed);
         let file = fs::File::options().read(true).write(true).open(harmed.join("db")).expect("sled's file");
         let bytes = fs::read(harmed.join("db")).expect("sled's file");
         let used = bytes.iter().rposition(|byte| *byte != 0).expect("something is in it") as u64;
@@ -47,7 +35,6 @@ async fn a_damaged_file_is_found_or_does_not_matter() {
             }
             _ => panic!("round {round}: {said:?}"),
         }
-        fs::remove_dir_all(&harmed).expect("it can be removed");
     }
     println!("{found} of {ROUNDS} mattered");
     assert!(found > 0, "damage is found");

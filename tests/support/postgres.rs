@@ -33,6 +33,13 @@ pub struct Server {
     keeper: Option<Child>,
 }
 
+/// A client of a database, beside whatever is tested.
+pub async fn client(url: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("a connection");
+    tokio::spawn(connection);
+    client
+}
+
 /// The program of this name that belongs to the newest PostgreSQL there is.
 fn program(name: &str) -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL: scripts/test installs it");
@@ -136,9 +143,7 @@ impl Server {
 
     /// A client that does as it is told.
     pub async fn client(&self, database: &str) -> tokio_postgres::Client {
-        let (client, connection) = tokio_postgres::connect(&self.url(database), NoTls).await.expect("a connection");
-        tokio::spawn(connection);
-        client
+        client(&self.url(database)).await
     }
 
     /// Makes a database; the answer is its URL.

@@ -198,7 +198,7 @@ impl Protocol {
     /// Whether the node would serve if no operator had wished otherwise.
     fn is_only_wished(&self, node: &NodeId) -> bool {
         let is_wished = self.view.wishes().nodes.contains_key(node);
-        let is_serving = |member: &Member| member.row.state == super::types::NodeState::Serving;
+        let is_serving = |member: &Member| self.view.state(member) == super::types::NodeState::Serving;
         is_wished && self.view.member(node).is_some_and(is_serving)
     }
 }

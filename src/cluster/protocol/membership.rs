@@ -193,14 +193,18 @@ impl View {
         }
     }
 
+    /// What a node does, by its row; this one knows it sooner.
+    pub fn state(&self, member: &Member) -> NodeState {
+        if member.row.id == self.me { self.my_state.max(member.row.state) } else { member.row.state }
+    }
+
     pub fn standing(&self, node: &NodeId, now: Moment, settings: &Settings) -> Standing {
         let Some(member) = self.members.get(node) else {
             return if self.is_gone(node) { Standing::Gone } else { Standing::Keeping };
         };
         let is_me = *node == self.me;
-        let state = if is_me { self.my_state } else { member.row.state };
         let has_lasted = |since: Moment, time| now.since(since) >= time;
-        match state {
+        match self.state(member) {
             NodeState::Left => Standing::Gone,
             _ if member.is_lost => Standing::Gone,
             NodeState::Draining => Standing::Draining,

@@ -98,6 +98,17 @@ fn one_that_most_others_cannot_reach_is_cut_off_and_where_all_are_nobody_is() {
 }
 
 #[test]
+fn a_node_knows_what_it_does_before_its_row_says_so() {
+    let mut seen = Seen::new();
+    let in_state = |name: &str, state| NodeView { state, ..row(name) };
+    seen.read(0, vec![in_state("a", NodeState::Joining), in_state("b", NodeState::Joining)], "");
+    let state = |seen: &Seen, name: &str| seen.view.member(&id(name)).map(|member| seen.view.state(member));
+    assert_eq!((state(&seen, "a"), state(&seen, "b")), (Some(NodeState::Serving), Some(NodeState::Joining)));
+    seen.read(1, vec![in_state("a", NodeState::Left), row("b")], "");
+    assert_eq!((state(&seen, "a"), state(&seen, "b")), (Some(NodeState::Left), Some(NodeState::Serving)));
+}
+
+#[test]
 fn a_request_takes_the_straight_way_or_goes_by_a_third_node() {
     let mut seen = Seen::new();
     let cut = NodeView { unreachable: [id("d")].into(), ..row("c") };

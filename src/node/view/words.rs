@@ -20,7 +20,7 @@ use crate::persistence::StoreError;
 
 pub fn node_state(view: &View, member: &crate::cluster::protocol::membership::Member) -> ClusterNodeState {
     let (id, wishes) = (&member.row.id, view.wishes());
-    match member.row.state {
+    match view.state(member) {
         NodeState::Left => ClusterNodeState::Left,
         _ if member.is_lost => ClusterNodeState::Lost,
         NodeState::Draining => ClusterNodeState::Draining,

@@ -1,22 +1,20 @@
 //! Carts: creating, filling, merging. How one is completed stands in [`completion`](super::completion).
 
+mod answers;
 mod merging;
 mod refusals;
 pub mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use axum::extract::State;
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Deserializer, de};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::actors::cart::types::{
-    Cart, CartStatus, Command, LINES_AT_ONCE_MAX, Line, MergeStrategy as Strategy, NewLine,
-};
+use crate::actors::cart::types::{Cart, CartStatus, Command, LINES_AT_ONCE_MAX, MergeStrategy as Strategy, NewLine};
 use crate::actors::customer::types::Customer;
-use crate::actors::projections::stock::SkuRow;
-use crate::actors::runtime::client::{Answered, View, Wait};
+use crate::actors::runtime::client::Wait;
 use crate::actors::sku::types::StockUnit;
 use crate::actors::values::{CartId, Contact, Currency, Email, LineId, Quantity, Sku};
 use crate::http::answer::outcomes;
@@ -29,6 +27,7 @@ use crate::http::request::json::{self, Nothing, Text};
 use crate::http::request::lists;
 use crate::http::request::patience;
 use crate::http::{Edge, Path, Read, Reply, Write};
+use answers::{ReadSkus, Touched, accepted, reply, shown, whole};
 pub use refusals::{merge_refused, refusal};
 use view::{CartAnswer, CartSummary, CartView, MergeStrategy};
 
@@ -196,9 +195,6 @@ pub async fn add_lines(
     change(&edge, &write, id, command, Touched::Skus(&read)).await
 }
 
-/// SKUs as a request has read them. They are at least as fresh as what warnings are made of.
-type ReadSkus = BTreeMap<Sku, View<StockUnit>>;
-
 async fn read_skus(edge: &Edge, skus: BTreeSet<Sku>, deadline: Instant) -> Result<ReadSkus> {
     let views = lists::read_all::<StockUnit>(edge, skus.iter().cloned().collect(), deadline).await?;
     Ok(skus.into_iter().zip(views).collect())
@@ -316,20 +312,6 @@ pub async fn must_open(edge: &Edge, who: &Who, id: CartId, deadline: Instant) ->
     Err(Code::NotFound.into())
 }
 
-/// Which lines a write has touched. A short answer warns about these lines only, so it costs the same however long the
-/// cart is.
-#[derive(Clone, Copy)]
-enum Touched<'a> {
-    Nothing,
-    Everything,
-    Line(LineId),
-    /// As they were just read.
-    Skus(&'a ReadSkus),
-}
-
-/// In a cart of up to so many lines all are checked for warnings.
-const WARNED_WHOLE_MAX: usize = 100;
-
 async fn change<B, R: Rule>(
     edge: &Edge,
     write: &Write<B, R>,
@@ -339,75 +321,4 @@ async fn change<B, R: Rule>(
 ) -> Result<Reply<CartAnswer>> {
     let answered = patience::ask::<Cart, _, _>(edge, write, &id, command, Wait::Durable).await?;
     Ok(reply(accepted(edge, write, &answered, touched)?).replayed(answered.replayed))
-}
-
-/// The cart after an accepted command, as the caller prefers it.
-fn accepted<B, R: Rule>(
-    edge: &Edge,
-    write: &Write<B, R>,
-    answered: &Answered<Cart>,
-    touched: Touched<'_>,
-) -> Result<CartAnswer> {
-    match &answered.outcome {
-        Ok(_) if write.minimal => summary(edge, &answered.view, touched).map(CartAnswer::Minimal),
-        Ok(_) => shown_after(edge, &answered.view, touched).map(|view| CartAnswer::Whole(Box::new(view))),
-        Err(rejection) => Err(refusal(rejection).replayed(answered.replayed)),
-    }
-}
-
-fn summary(edge: &Edge, View { state, version, .. }: &View<Cart>, touched: Touched<'_>) -> Result<CartSummary> {
-    let lines: Vec<&Line> = match touched {
-        _ if state.status != CartStatus::Open => Vec::new(),
-        _ if state.lines.len() <= WARNED_WHOLE_MAX => state.lines.iter().collect(),
-        Touched::Everything => state.lines.iter().collect(),
-        Touched::Nothing => Vec::new(),
-        Touched::Line(id) => state.lines.by_id(id).into_iter().collect(),
-        Touched::Skus(read) => read.keys().filter_map(|sku| state.lines.by_sku(sku)).collect(),
-    };
-    let skus = known(edge, lines.iter().copied(), touched);
-    CartSummary::of(state, *version, lines, &skus).ok_or_else(|| Code::NotFound.into())
-}
-
-/// The SKUs of lines: from the read model, or as they were just read where that is newer.
-fn known<'a>(edge: &Edge, lines: impl Iterator<Item = &'a Line> + Clone, touched: Touched<'_>) -> Vec<Option<SkuRow>> {
-    let mut known = edge.projections.stock.skus(lines.clone().map(|line| &line.sku));
-    if let Touched::Skus(read) = touched {
-        for (line, row) in lines.zip(&mut known) {
-            let fresh = read.get(&line.sku).map(SkuRow::of);
-            *row = fresh.into_iter().chain(*row).max_by_key(|row| row.version);
-        }
-    }
-    known
-}
-
-/// The cart with its warnings. Errors: 404 when nobody has created it.
-fn shown(edge: &Edge, view: &View<Cart>) -> Result<CartView> {
-    shown_after(edge, view, Touched::Nothing)
-}
-
-/// The same after a write.
-fn shown_after(edge: &Edge, view: &View<Cart>, touched: Touched<'_>) -> Result<CartView> {
-    let skus = match view.state.status {
-        CartStatus::Open => known(edge, view.state.lines.iter(), touched),
-        CartStatus::Completing | CartStatus::Completed | CartStatus::Merged | CartStatus::Expired => Vec::new(),
-    };
-    CartView::of(&view.state, view.version, &skus).ok_or_else(|| Code::NotFound.into())
-}
-
-fn whole(view: CartView) -> Reply<CartView> {
-    let (version, warns) = (view.version, !view.warnings.is_empty());
-    tagged(Reply::ok(view), version, warns)
-}
-
-fn reply(answer: CartAnswer) -> Reply<CartAnswer> {
-    let (version, warns, minimal) = match &answer {
-        CartAnswer::Whole(view) => (view.version, !view.warnings.is_empty(), false),
-        CartAnswer::Minimal(summary) => (summary.version, !summary.warnings.is_empty(), true),
-    };
-    tagged(Reply::ok(answer), version, warns).minimal(minimal)
-}
-
-/// Warnings show data of the catalogue, so the tag of a cart with warnings is a hash of the whole body.
-fn tagged<T: Serialize>(reply: Reply<T>, version: u64, warns: bool) -> Reply<T> {
-    if warns { reply.version_of_whole(version) } else { reply.version(version) }
 }
