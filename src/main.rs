@@ -9,7 +9,7 @@ fn main() -> std::process::ExitCode {
 /// How long memory that is free stays the process's before the system gets it back. A journal under load frees and takes
 /// the same megabytes every few seconds: with the allocator's own second, a tenth of the processors went into pages that
 /// were given back, taken again and zeroed.
-const KEPT_FREE_MS: std::ffi::c_long = 60_000;
+const KEPT_FREE_MS: std::ffi::c_long = 10_000;
 
 /// `mi_option_purge_delay` of mimalloc.h, for which the crate has no name; its neighbour it has.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = libmimalloc_sys::mi_option_use_numa_nodes - 1;

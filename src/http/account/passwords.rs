@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
+use argon2::password_hash::{Output, PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Version};
 use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer, de};
@@ -109,7 +109,7 @@ pub struct Passwords {
     queue_max: usize,
     queue_per_caller_max: usize,
     argon2: Argon2<'static>,
-    /// The hash of nobody's password. An unknown email address is verified against it, so that it costs the same as a
+    /// What looks like a hash and is of no password. An unknown email address is verified against it, so that it costs the same as a
     /// known one.
     nobody: Secret<String>,
 }
@@ -117,7 +117,7 @@ pub struct Passwords {
 impl Passwords {
     pub fn new(config: &Auth) -> Passwords {
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, config.argon2.params());
-        let nobody = hash(&argon2, &BASE.encode(&random::<32>())).unwrap_or_default();
+        let nobody = hash_of_nobody(&argon2).unwrap_or_default();
         Passwords {
             permits: Arc::new(Semaphore::new(config.hashes_max)),
             queue: Mutex::default(),
@@ -221,11 +221,22 @@ impl Passwords {
     }
 }
 
-const BASE: data_encoding::Encoding = data_encoding::BASE64URL_NOPAD;
-
 fn hash(argon2: &Argon2<'_>, password: &str) -> Option<String> {
     let salt = SaltString::encode_b64(&random::<16>()).ok()?;
     argon2.hash_password(password.as_bytes(), &salt).ok().map(|hash| hash.to_string())
+}
+
+/// What no password hashes to, and costs as much to find out. A start need not wait until one is computed.
+fn hash_of_nobody(argon2: &Argon2<'_>) -> Option<String> {
+    let salt = SaltString::encode_b64(&random::<16>()).ok()?;
+    let made = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: argon2.params().try_into().ok()?,
+        salt: Some(salt.as_salt()),
+        hash: Some(Output::new(&random::<32>()).ok()?),
+    };
+    Some(made.to_string())
 }
 
 /// At the cost that the stored hash names.
@@ -275,6 +286,8 @@ mod tests {
         let new = serde_json::from_str("\"correct horse\"").expect("long enough");
         let stored = passwords.hash_alone(new, deadline).await.expect("hashes");
         assert!(stored.0.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+        assert!(is_made_by(&passwords.argon2, &passwords.nobody.0), "to verify against nobody costs the same");
+        assert_eq!(passwords.nobody.0.len(), stored.0.len());
         let table = [
             ("correct horse", Some(&stored), AS_IT_IS),
             ("wrong horse", Some(&stored), Verdict::Wrong),

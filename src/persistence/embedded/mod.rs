@@ -24,6 +24,7 @@
 //! which is passed over. A log that ends sooner is damage, which the [`witness`] tells from a crash. Any error of
 //! the engine's or of an fsync ends the store until it is opened again.
 
+mod block;
 mod checkpoint;
 mod committer;
 mod disk;
