@@ -156,7 +156,9 @@ impl Config {
     /// How this node is linked to the others; none where it serves alone. `cluster` says which store this is, and
     /// into how many slots it is divided.
     pub fn link(&self, node: NodeId, name: &str, cluster: &str) -> Result<Option<LinkSettings>, SecretError> {
-        self.cluster.link(node, name, cluster, &self.store.url)
+        // Of several servers the first: it has the node list, and stays the first when others are added.
+        let store_url = self.store.urls.first().unwrap_or(&self.store.url);
+        self.cluster.link(node, name, cluster, store_url)
     }
 }
 

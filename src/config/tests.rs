@@ -239,19 +239,21 @@ fn nodes_are_linked_as_it_is_configured_and_the_secret_is_never_shown() {
 
 #[test]
 fn a_secret_that_is_not_given_is_made_of_the_stores_address() {
-    let secret = |listen: &str, url: &str| {
-        let file = format!(
-            "[cluster]\nlisten = \"{listen}\"\nadvertise = \"a:1\"\n[store]\nkind = \"postgres\"\nurl = \"{url}\"\n"
-        );
+    let made = |listen: &str, store: &str| {
+        let cluster = format!("[cluster]\nlisten = \"{listen}\"\nadvertise = \"a:1\"\n");
+        let file = format!("{cluster}[store]\nkind = \"postgres\"\n{store}\n");
         let config = load(&file, &[], &[]).config();
         config.link(crate::cluster::NodeId::of("a#1"), "a", "a store").map(|settings| settings.expect("a link").secret)
     };
+    let secret = |listen: &str, url: &str| made(listen, &format!("url = \"{url}\""));
     let local = secret("127.0.0.1:0", "postgres://db/souk").expect("on this machine alone");
     let known = secret("10.0.0.1:0", "postgres://souk:pw@db/souk").expect("whoever knows the password");
     assert!(local != known && known == secret("0.0.0.0:1", "postgres://souk:pw@db/souk").expect("the same"));
     for url in ["postgres://db/souk", "postgres://souk@db/souk", "postgres://souk:@db/souk"] {
         assert!(matches!(secret("10.0.0.1:0", url), Err(SecretError::None)), "{url}");
     }
+    let several = made("10.0.0.1:0", "urls = [\"postgres://souk:pw@db/souk\", \"postgres://souk:pw2@db2/souk\"]");
+    assert!(several.expect("of the first server, which has the node list") == known);
 }
 
 #[test]

@@ -108,15 +108,15 @@ impl Protocol {
             }
             Command::Uncordon { node } => Ok(WishChange::Uncordon(self.live(node)?.row.id.clone())),
             Command::Move { slot, to } => {
-                self.can_be_placed(*slot)?;
                 let to = self.taker(to)?;
+                let place = Place::Moved(to.clone());
+                self.can_be_placed(*slot, &place)?;
                 if self.map.owner(*slot) == Some(&to) && !self.view.wishes().places.contains_key(slot) {
                     return Ok(WishChange::Unplace(*slot)); // it is there
                 }
-                Ok(WishChange::Place(*slot, Place::Moved(to)))
+                Ok(WishChange::Place(*slot, place))
             }
             Command::Pin { slot, to } => {
-                self.can_be_placed(*slot)?;
                 let name: Arc<str> = match to {
                     Some(to) => {
                         let to = self.taker(to)?;
@@ -127,7 +127,9 @@ impl Protocol {
                         owner.filter(|owner| owner.is_live()).ok_or(Refused::NodeNotLive)?.row.name.clone()
                     }
                 };
-                Ok(WishChange::Place(*slot, Place::Pinned(name)))
+                let place = Place::Pinned(name);
+                self.can_be_placed(*slot, &place)?;
+                Ok(WishChange::Place(*slot, place))
             }
             Command::Unpin { slot } if self.map.has(*slot) => Ok(WishChange::Unplace(*slot)),
             Command::Unpin { slot: _ } => Err(Refused::SlotNotFound),
@@ -164,9 +166,12 @@ impl Protocol {
         if others == 0 && self.can_take(node) { Err(Refused::LastNode) } else { Ok(()) }
     }
 
-    fn can_be_placed(&self, slot: Slot) -> Result<(), Refused> {
+    fn can_be_placed(&self, slot: Slot, place: &Place) -> Result<(), Refused> {
         if !self.map.has(slot) {
             return Err(Refused::SlotNotFound);
+        }
+        if self.view.wishes().places.get(&slot) == Some(place) {
+            return Ok(()); // it is wished already
         }
         let is_given = matches!(self.holdings.get(&slot), Some(Holding::Giving(_)));
         let owner = self.map.owner(slot);
