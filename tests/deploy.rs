@@ -8,6 +8,7 @@ use std::process::Command;
 
 use serde::Deserialize;
 use serde_json::Value;
+use souk::cluster::link::Counters;
 use souk::config::{Config, Sources};
 use souk::metrics::Metrics;
 
@@ -52,8 +53,9 @@ fn words<'a>(text: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a str> {
     words.filter(move |word| word.starts_with(prefix))
 }
 
-fn metric_names() -> BTreeSet<&'static str> {
-    Metrics::describe().into_iter().map(|(name, _)| name).collect()
+fn metric_names() -> BTreeSet<String> {
+    let links = Counters::default().each().into_iter().map(|(name, ..)| format!("souk_link_{name}"));
+    Metrics::describe().into_iter().map(|(name, _)| name.to_owned()).chain(links).collect()
 }
 
 fn assert_metrics_exist(query: &str) {
@@ -97,7 +99,7 @@ fn the_dashboard_is_on_metrics_that_exist_and_leaves_none_out() {
     queries.iter().for_each(|query| assert_metrics_exist(query));
     let shown = queries.join("\n");
     for name in metric_names() {
-        assert!(shown.contains(name), "{name} is on no panel");
+        assert!(shown.contains(&name), "{name} is on no panel");
     }
     let panels = dashboard["panels"].as_array().expect("panels");
     let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64()).collect();
