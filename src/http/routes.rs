@@ -3,10 +3,13 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{Extensions, HeaderMap, StatusCode, Version, header};
 use axum::middleware::from_fn_with_state;
+use axum::response::Response;
 use axum::{Extension, Router};
+use tower::ServiceBuilder;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
@@ -141,7 +144,13 @@ pub fn router(edge: Edge) -> Router {
     // The front layer sees what is sent: a compressed answer has an entity tag of its own. Problems have none, and are
     // written by the front layer.
     let problems = gzip().compress_when(SizeAbove::new(COMPRESS_ABOVE_BYTES).and(is_problem));
-    let shop = shop.fallback(nothing_here).layer(compression.clone()).layer(front(Class::Shop)).layer(problems);
+    // As one layer of the router: each of its own would box every request once more.
+    let around = ServiceBuilder::new()
+        .layer(problems)
+        .layer(front(Class::Shop))
+        .map_response(|response: Response<_>| response.map(Body::new))
+        .layer(compression.clone());
+    let shop = shop.fallback(nothing_here).layer(around);
     let operations: Router<Edge> = operations().into();
     let rendered = Extension(openapi::Rendered::new(&document));
     let operations = operations.layer(rendered).layer(front(Class::Operations));

@@ -96,7 +96,7 @@ use crate::persistence::{Journal, Record, Slot, StoreError};
 
 /// Bytes of the records that the tail keeps: about half a second of the writes that a node can take. A consumer that
 /// is further behind reads the journal.
-const TAIL_BYTES_MAX: usize = 16 << 20;
+const TAIL_BYTES_MAX: usize = 4 << 20;
 /// How often the journal is asked how far its slots are. What another node has written is in a list within a second.
 const HEADS_EVERY: Duration = Duration::from_millis(500);
 /// The same while somebody waits for a record of which this node does not know.

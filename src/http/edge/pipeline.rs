@@ -102,7 +102,8 @@ where
             let running = Running(&edge);
             let ((answer, limit), answerer) = match head {
                 Err(problem) => ((Err(problem), None), None),
-                Ok(()) => answerer::noting(admitted(&edge, class, &context, coming)).await,
+                // Pinned where it is: every future around it would hold another copy.
+                Ok(()) => answerer::noting(pin!(admitted(&edge, class, &context, coming))).await,
             };
             drop(running);
             let shed = is_shed(&answer);

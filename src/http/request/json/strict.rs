@@ -4,12 +4,13 @@
 //! different things by one text (RFC 8259, 4). A NUL or another control character comes from a mistake, and
 //! breaks whatever prints it later.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::Deserializer;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::below;
 use crate::http::answer::problem::{Code, Fault, Problem, Result};
@@ -38,6 +39,10 @@ struct Found {
     why: &'static str,
     inside_out: Vec<String>,
 }
+
+/// The name of a member, as it stands in the body where it has no escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Walks through one value.
 #[derive(Clone, Copy)]
@@ -100,8 +105,8 @@ impl<'de> Visitor<'de> for Walk<'_> {
         Ok(())
     }
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> std::result::Result<(), A::Error> {
-        let mut seen: HashSet<String> = HashSet::new();
-        while let Some(name) = members.next_key::<String>()? {
+        let mut seen = BTreeSet::new();
+        while let Some(Name(name)) = members.next_key()? {
             if name.chars().any(char::is_control) {
                 return Err(self.refuse(CONTROL)).map_err(self.within(name));
             }

@@ -1,7 +1,5 @@
 //! How a cart is answered: whole or as a summary, with what its shopper should be warned of.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use super::refusals::refusal;
@@ -16,7 +14,23 @@ use crate::http::request::idempotency::Rule;
 use crate::http::{Edge, Reply, Write};
 
 /// SKUs as a request has read them. They are at least as fresh as what warnings are made of.
-pub type ReadSkus = BTreeMap<Sku, View<StockUnit>>;
+pub struct ReadSkus(Vec<(Sku, View<StockUnit>)>);
+
+impl ReadSkus {
+    /// `read`: in the order of the SKUs, each once.
+    pub fn new(read: Vec<(Sku, View<StockUnit>)>) -> ReadSkus {
+        ReadSkus(read)
+    }
+
+    pub fn of(&self, sku: &Sku) -> Option<&View<StockUnit>> {
+        let place = self.0.binary_search_by(|(read, _)| read.cmp(sku)).ok()?;
+        self.0.get(place).map(|(_, view)| view)
+    }
+
+    fn skus(&self) -> impl Iterator<Item = &Sku> {
+        self.0.iter().map(|(sku, _)| sku)
+    }
+}
 
 /// Which lines a write has touched. A short answer warns about these lines only, so it costs the same however long the
 /// cart is.
@@ -53,7 +67,7 @@ fn summary(edge: &Edge, View { state, version, .. }: &View<Cart>, touched: Touch
         Touched::Everything => state.lines.iter().collect(),
         Touched::Nothing => Vec::new(),
         Touched::Line(id) => state.lines.by_id(id).into_iter().collect(),
-        Touched::Skus(read) => read.keys().filter_map(|sku| state.lines.by_sku(sku)).collect(),
+        Touched::Skus(read) => read.skus().filter_map(|sku| state.lines.by_sku(sku)).collect(),
     };
     let skus = known(edge, lines.iter().copied(), touched);
     CartSummary::of(state, *version, lines, &skus).ok_or_else(|| Code::NotFound.into())
@@ -64,7 +78,7 @@ fn known<'a>(edge: &Edge, lines: impl Iterator<Item = &'a Line> + Clone, touched
     let mut known = edge.projections.stock.skus(lines.clone().map(|line| &line.sku));
     if let Touched::Skus(read) = touched {
         for (line, row) in lines.zip(&mut known) {
-            let fresh = read.get(&line.sku).map(SkuRow::of);
+            let fresh = read.of(&line.sku).map(SkuRow::of);
             *row = fresh.into_iter().chain(*row).max_by_key(|row| row.version);
         }
     }

@@ -5,8 +5,6 @@ mod merging;
 mod refusals;
 pub mod view;
 
-use std::collections::BTreeSet;
-
 use axum::extract::State;
 use serde::{Deserialize, Deserializer, de};
 use tokio::time::Instant;
@@ -177,13 +175,13 @@ pub async fn add_lines(
         NewLines::One(line) => std::slice::from_ref(line),
         NewLines::Many(AddLines { lines }) => lines,
     };
-    let skus: BTreeSet<Sku> = lines.iter().map(|line| line.sku.clone()).collect();
+    let skus = lines.iter().map(|line| line.sku.clone()).collect();
     let (read, ()) =
         tokio::try_join!(read_skus(&edge, skus, write.deadline), must_open(&edge, &write.who, id, write.deadline))?;
     let new = |AddLine { sku, quantity }: &AddLine| NewLine {
         sku: sku.clone(),
         quantity: *quantity,
-        offer: read.get(sku).and_then(|view| view.state.offer.clone()),
+        offer: read.of(sku).and_then(|view| view.state.offer.clone()),
     };
     let command = match &write.body {
         NewLines::One(line) => {
@@ -195,9 +193,11 @@ pub async fn add_lines(
     change(&edge, &write, id, command, Touched::Skus(&read)).await
 }
 
-async fn read_skus(edge: &Edge, skus: BTreeSet<Sku>, deadline: Instant) -> Result<ReadSkus> {
-    let views = lists::read_all::<StockUnit>(edge, skus.iter().cloned().collect(), deadline).await?;
-    Ok(skus.into_iter().zip(views).collect())
+async fn read_skus(edge: &Edge, mut skus: Vec<Sku>, deadline: Instant) -> Result<ReadSkus> {
+    skus.sort_unstable();
+    skus.dedup();
+    let views = lists::read_all::<StockUnit>(edge, skus.clone(), deadline).await?;
+    Ok(ReadSkus::new(skus.into_iter().zip(views).collect()))
 }
 
 #[derive(Clone, Deserialize, ToSchema)]
