@@ -15,8 +15,8 @@ use super::disk::Disk;
 use super::entry::{self, Item, put_varint, take_varint};
 use crate::persistence::StoreError;
 
-/// Room for entries in a block: what every engine takes as a value, and no more, for a block is read and parsed as a
-/// whole. The largest entry (a list of places under a long id) fits.
+/// Room for entries in a block: what every engine takes as a value, and no more, for a block is read as a whole and
+/// its checksum with it. The largest entry (a list of places under a long id) fits.
 const BLOCK_MAX: usize = 5_632 - 4;
 const BLOOM_BITS_PER_KEY: usize = 10;
 const BLOOM_PROBES: u64 = 6;
