@@ -42,19 +42,33 @@ pub async fn prepare<T>(count: usize, make: impl AsyncFn(usize) -> T) -> Vec<T> 
 /// Sends the same request until its outcome is known: again after a 202 (whose repeat shows the present outcome), a
 /// 503, and a 409 that says that the same request may well succeed.
 pub async fn for_good(ask: impl AsyncFn() -> Told) -> Told {
-    let until = Instant::now() + PATIENCE;
+    let told = asked_for(PATIENCE, ask).await;
+    assert!(!is_undecided(&told), "still undecided: {} {}", told.status, told.body);
+    told
+}
+
+/// Like [`for_good`], where the outcome may well stay unknown for so long.
+pub async fn decided_within(patience: Duration, ask: impl AsyncFn() -> Told) -> Option<Told> {
+    let told = asked_for(patience, ask).await;
+    (!is_undecided(&told)).then_some(told)
+}
+
+async fn asked_for(patience: Duration, ask: impl AsyncFn() -> Told) -> Told {
+    let until = Instant::now() + patience;
     loop {
         let told = ask().await;
-        let undecided = match told.status.as_u16() {
-            202 | 503 => true,
-            409 => told.body["retryable"] == true,
-            _ => false,
-        };
-        if !undecided {
+        if !is_undecided(&told) || Instant::now() >= until {
             return told;
         }
-        assert!(Instant::now() < until, "still undecided: {} {}", told.status, told.body);
         sleep(PAUSE).await;
+    }
+}
+
+fn is_undecided(told: &Told) -> bool {
+    match told.status.as_u16() {
+        202 | 503 => true,
+        409 => told.body["retryable"] == true,
+        _ => false,
     }
 }
 

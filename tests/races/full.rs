@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::crowd::{at_once, cart, for_good, prepare, quantity, text};
+use crate::crowd::{at_once, cart, decided_within, for_good, prepare, quantity, text};
 use crate::support::{Shop, Told, count_in, gbp, unique};
 
 /// The most requests that are worked on at once, the fewest that may be configured.
@@ -164,12 +164,15 @@ async fn a_hot_entity_refuses_what_it_cannot_queue_and_loses_nothing() {
                 shop.post(&lines, line).cart_token(&basket.token).key(&keys[n]).send().await
             };
             let first = add().await;
-            if first.status == 503 {
-                is_shed(&first);
-                (1, for_good(add).await)
-            } else {
-                (0, first)
+            if first.status != 503 {
+                return (0, first);
             }
+            // At a machine that is busy with other things a request may run out of its time too.
+            let full = first.body["code"] == "overloaded";
+            if full {
+                is_shed(&first);
+            }
+            (usize::from(full), for_good(add).await)
         })
         .await;
         shed += answers.iter().map(|(shed, _)| shed).sum::<usize>();
@@ -180,18 +183,33 @@ async fn a_hot_entity_refuses_what_it_cannot_queue_and_loses_nothing() {
 }
 
 /// A change that outlasts its request's deadline goes on; whoever asks meanwhile is told so, and in the end gets the
-/// answer.
+/// answer. The deadline is as short as it may be and long enough that a repeat can be answered: how long that is depends
+/// on how busy the machine is.
 #[tokio::test]
 async fn a_request_that_is_taken_but_not_through_at_its_deadline_is_in_progress() {
+    const DEADLINES_MS: [u64; 5] = [30, 60, 120, 300, 1_000];
+    for deadline in DEADLINES_MS {
+        if outlasted(deadline).await {
+            return;
+        }
+    }
+    panic!("no product took longer than its deadline and was there in the end, with deadlines of {DEADLINES_MS:?} ms");
+}
+
+/// Whether a creation took longer than such a deadline, and was answered afterwards.
+async fn outlasted(deadline_ms: u64) -> bool {
     const TRIES: usize = 60;
+    let deadline = deadline_ms.to_string();
     let settings = [
-        ("SOUK_HTTP__REQUEST_DEADLINE_MS", "30"),
+        ("SOUK_HTTP__REQUEST_DEADLINE_MS", deadline.as_str()),
         ("SOUK_AUTH__ARGON2__MEMORY_KIB", "64"),
         ("SOUK_AUTH__ARGON2__ITERATIONS", "1"),
     ];
+    let patience = Duration::from_secs(20);
     let shop = Shop::alone(&settings).await;
-    let (email, password) = ("admin@example.com", "correct horse battery");
-    let admin = for_good(async || shop.log_in(email, password).await).await.is(200).body.clone();
+    let log_in = async || shop.log_in("admin@example.com", "correct horse battery").await;
+    let Some(admin) = decided_within(patience, log_in).await else { return false };
+    let admin = admin.is(200).body.clone();
     for _ in 0..TRIES {
         let variants: Vec<_> =
             (0..100).map(|_| json!({"sku": unique("SLOW"), "price": gbp(10), "options": {}})).collect();
@@ -199,7 +217,7 @@ async fn a_request_that_is_taken_but_not_through_at_its_deadline_is_in_progress(
         let key = unique("slow");
         let create = async || shop.post("/v1/admin/products", body.clone()).by(&admin).key(&key).send().await;
         let first = create().await;
-        let done = for_good(create).await;
+        let Some(done) = decided_within(patience, create).await else { return false };
         assert_eq!(done.is(201).body["variants"].as_array().map(Vec::len), Some(100));
         if first.status == 409 {
             first.is_problem(409, "request_in_progress");
@@ -208,11 +226,12 @@ async fn a_request_that_is_taken_but_not_through_at_its_deadline_is_in_progress(
             assert!(done.is_replayed());
             let title = text(&done.body, "title").to_owned();
             let slug = format!("/v1/admin/products/{}", text(&done.body, "slug"));
-            let found = for_good(async || shop.get(&slug).by(&admin).send().await).await;
+            let found = decided_within(patience, async || shop.get(&slug).by(&admin).send().await).await;
+            let Some(found) = found else { return false };
             assert_eq!(found.is(200).body["title"], title.as_str());
-            return;
+            return true;
         }
         assert!(first.status == 201 || first.status == 503, "{}", first.body);
     }
-    panic!("no product took longer than its deadline in {TRIES} tries");
+    false
 }

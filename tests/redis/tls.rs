@@ -1,13 +1,11 @@
 //! TLS to a real server, with authorities and certificates that are made here.
 
-use std::net::TcpListener;
-
 use souk::persistence::StoreError;
 use souk::persistence::conformance::{SLOTS, Scribe};
 use souk::persistence::redis::{RedisOptions, RedisSettings, RedisStore};
 
 use super::authority::Authority;
-use super::process::Launch;
+use super::process::{Launch, free_port};
 use super::server::{CAREFUL, Server};
 use super::{changed, name, open_with, options};
 
@@ -31,7 +29,7 @@ impl Secured {
         };
         let (certificate, key) = (keep("server.crt", &certificate), keep("server.key", &key));
         let ca = keep("ca.pem", &authority.pem);
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+        let port = free_port();
         let port_text = port.to_string();
         let tls = ["--tls-port", &port_text, "--tls-cert-file", &certificate, "--tls-key-file", &key];
         let clients = ["--tls-ca-cert-file", &ca, "--tls-auth-clients", asks_clients];

@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
+use rand::Rng;
 use souk::persistence::embedded::EngineKind;
 
 pub const SOUK: &str = env!("CARGO_BIN_EXE_souk");
@@ -21,7 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Debug, Clone)]
 pub struct Launch {
     home: PathBuf,
-    address: String,
+    /// None: on a free port.
+    address: Option<String>,
     /// souk, and before it what it is to run under.
     under: Vec<String>,
     arguments: Vec<String>,
@@ -48,12 +50,12 @@ impl Launch {
     pub fn new(home: &Path) -> Launch {
         crate::watchdog::watch();
         let (arguments, environment) = Default::default();
-        let (address, under) = ("127.0.0.1:0".to_owned(), vec![SOUK.to_owned()]);
+        let (address, under) = (None, vec![SOUK.to_owned()]);
         Launch { home: home.to_owned(), address, under, arguments, environment }
     }
 
     pub fn at(mut self, address: &str) -> Launch {
-        address.clone_into(&mut self.address);
+        self.address = Some(address.to_owned());
         self
     }
     /// As the last arguments of another program.
@@ -112,7 +114,8 @@ impl Launch {
         let (program, arguments) = self.under.split_first().expect("at least souk itself");
         let mut command = mortal(program, "KILL");
         clean(&mut command);
-        command.args(arguments).args(["serve", "--http", &self.address]).args(&self.arguments).current_dir(&self.home);
+        let address = self.address.clone().unwrap_or_else(|| format!("127.0.0.1:{}", free_port()));
+        command.args(arguments).args(["serve", "--http", &address]).args(&self.arguments).current_dir(&self.home);
         command.envs(self.environment.iter().cloned());
         command.stdin(Stdio::null()).stderr(log.expect("a log"));
         command
@@ -240,9 +243,11 @@ pub fn spawn(command: Command) -> Child {
     started.recv().expect("a process")
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, below those that connections are given on their way out (Linux: from 32,768): so it
+/// is still free when its server starts, and when it starts again.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+    let mut any = std::iter::repeat_with(|| rand::thread_rng().gen_range(10_000..32_000));
+    any.find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
 /// Takes out of a command's environment what would configure souk.
