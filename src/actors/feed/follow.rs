@@ -313,7 +313,7 @@ impl Follow {
             }
             match self.feed.reader.tail.look(slot, &position, false, &self.progress.kinds, Wanted::SHARE) {
                 Look::Taken(taken) => {
-                    is_there_more |= taken.last_seq() < head;
+                    is_there_more |= taken.position.seq < head;
                     gathered.take(taken);
                 }
                 Look::Unproven | Look::Missing => self.reads.put(slot),

@@ -87,6 +87,7 @@ pub use progress::{ConsumerStatus, Progress, State};
 use reader::Reader;
 use supervisor::{Supervisor, SupervisorMessage};
 use tail::Tail;
+use taken::Kinds;
 
 use crate::actors::runtime::client::AskError;
 use crate::actors::runtime::dispatcher::Follower;
@@ -126,8 +127,10 @@ impl Feed {
         tail_bytes_max: usize,
     ) -> Arc<Feed> {
         let slots = journal.slots();
-        let consumers = consumers.into_iter().map(|consumer| Arc::new(Progress::new(consumer, slots))).collect();
-        let reader = Reader::new(journal, Tail::new(slots, tail_bytes_max), metrics.clone());
+        let consumers = consumers.into_iter().map(|consumer| Arc::new(Progress::new(consumer, slots)));
+        let consumers: Vec<Arc<Progress>> = consumers.collect();
+        let followed = Kinds::of_any(consumers.iter().map(|consumer| &consumer.kinds));
+        let reader = Reader::new(journal, Tail::new(slots, tail_bytes_max, followed), metrics.clone());
         let (stopped, supervisor) = (CancellationToken::new(), Mutex::default());
         Arc::new(Feed { reader, consumers, metrics, stopped, heads_wanted: Notify::new(), supervisor })
     }

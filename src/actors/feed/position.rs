@@ -34,6 +34,11 @@ impl Position {
     pub fn is_behind(&self, record: &Record) -> bool {
         self.seq == record.seq && (self.epoch == 0 || *self == Position::behind(record))
     }
+
+    /// Whether both stand behind the same record; the other one is known to be right.
+    pub fn is_at(&self, right: &Position) -> bool {
+        self.seq == right.seq && (self.epoch == 0 || self == right)
+    }
 }
 
 /// Of what makes the record this one: its place, its entity, its request and its events. Consumers keep it, so it never

@@ -1,4 +1,5 @@
-//! The newest committed records, in memory and bounded, so that a consumer which keeps up never reads the journal.
+//! The newest committed records, in memory and bounded, so that a consumer which keeps up never reads the journal: those
+//! of kinds that somebody follows, and of the others their places, so that a position behind one can be compared.
 //! And the heads: how far each slot is, as far as this node knows.
 
 use std::collections::VecDeque;
@@ -11,22 +12,46 @@ use super::position::Position;
 use super::taken::{Kinds, Taken, Wanted};
 use crate::persistence::{Record, Slot};
 
-/// What a record takes beside its encoded bytes.
-const OVERHEAD_BYTES: usize = 256;
+/// What a record takes beside its encoded bytes, and what a place takes that has none.
+const RECORD_BYTES: usize = 256;
+const PLACE_BYTES: usize = 64;
 
 pub(super) struct Tail {
     kept: Mutex<Kept>,
     bytes_max: usize,
+    /// Of records of other kinds nothing is kept but their places.
+    followed: Kinds,
     /// The sequence of the last record of each slot.
     heads: Vec<AtomicU64>,
 }
 
 struct Kept {
-    /// Of each slot, records of one epoch without a gap.
-    slots: Vec<VecDeque<Arc<Record>>>,
-    /// The slots of all records, the oldest first.
+    /// Of each slot, places of one epoch without a gap.
+    slots: Vec<VecDeque<Place>>,
+    /// The slots of all places, the oldest first.
     order: VecDeque<Slot>,
     bytes: usize,
+}
+
+/// A committed record's place in its slot, and the record, where somebody follows its kind.
+struct Place {
+    /// Behind the record. It is calculated once, when the record comes: everybody who looks compares it.
+    position: Position,
+    record: Option<Arc<Record>>,
+    /// Of the record.
+    encoded_len: usize,
+}
+
+impl Place {
+    fn of(record: &Arc<Record>, followed: &Kinds) -> Place {
+        let kept = followed.has(record.key.kind).then(|| record.clone());
+        let encoded_len = if kept.is_some() { record.encoded_len() } else { 0 };
+        Place { position: Position::behind(record), record: kept, encoded_len }
+    }
+
+    fn bytes(&self) -> usize {
+        if self.record.is_some() { RECORD_BYTES + self.encoded_len } else { PLACE_BYTES }
+    }
 }
 
 /// What the tail says to somebody who wants to go on from a position.
@@ -39,17 +64,18 @@ pub(super) enum Look {
 }
 
 impl Tail {
-    pub fn new(slots: Slot, bytes_max: usize) -> Tail {
-        let slots = usize::from(slots);
-        let kept = Kept { slots: vec![VecDeque::new(); slots], order: VecDeque::new(), bytes: 0 };
-        Tail { kept: Mutex::new(kept), bytes_max, heads: (0..slots).map(|_| AtomicU64::new(0)).collect() }
+    pub fn new(slots: Slot, bytes_max: usize, followed: Kinds) -> Tail {
+        let places = (0..slots).map(|_| VecDeque::new()).collect();
+        let kept = Mutex::new(Kept { slots: places, order: VecDeque::new(), bytes: 0 });
+        Tail { kept, bytes_max, followed, heads: (0..slots).map(|_| AtomicU64::new(0)).collect() }
     }
 
     /// Takes records that were committed, of each slot in slot order.
     pub fn push(&self, records: &[Arc<Record>]) {
+        let places: Vec<Place> = records.iter().map(|record| Place::of(record, &self.followed)).collect();
         let evicted = {
             let mut kept = self.kept.lock();
-            records.iter().for_each(|record| kept.push(record.clone()));
+            records.iter().zip(places).for_each(|(record, place)| kept.push(record.slot, place));
             kept.evict(self.bytes_max)
         };
         drop(evicted); // their memory is given back while nobody waits for the lock
@@ -63,8 +89,8 @@ impl Tail {
     /// Gives up all records. The heads stay.
     pub fn forget(&self) {
         let mut kept = self.kept.lock();
-        for records in &mut kept.slots {
-            *records = VecDeque::new();
+        for places in &mut kept.slots {
+            *places = VecDeque::new();
         }
         (kept.order, kept.bytes) = (VecDeque::new(), 0);
     }
@@ -96,24 +122,34 @@ impl Tail {
     /// What follows a position, if it is here. `is_proven`: the position has been found to be right.
     pub fn look(&self, slot: Slot, from: &Position, is_proven: bool, kinds: &Kinds, wanted: Wanted) -> Look {
         let kept = self.kept.lock();
-        let Some(records) = kept.slots.get(usize::from(slot)) else { return Look::Missing };
-        let Some(first) = records.front().map(|record| record.seq) else { return Look::Missing };
+        let Some(places) = kept.slots.get(usize::from(slot)) else { return Look::Missing };
+        let Some(first) = places.front().map(|place| place.position.seq) else { return Look::Missing };
         let next = from.seq + 1;
         let Some(start) = next.checked_sub(first).and_then(|start| usize::try_from(start).ok()) else {
             return Look::Missing;
         };
-        let Some(following) = records.get(start) else { return Look::Missing };
+        let Some(following) = places.get(start) else { return Look::Missing };
         // The record before it says whether the position is right. Without that one: a record of the same epoch follows
         // the one before it; the first record of all follows nothing.
-        let before = start.checked_sub(1).and_then(|at| records.get(at));
-        let is_right = before.map_or(following.epoch == from.epoch, |before| from.is_behind(before));
+        let before = start.checked_sub(1).and_then(|at| places.get(at));
+        let is_right = before.map_or(following.position.epoch == from.epoch, |before| from.is_at(&before.position));
         if !is_proven && from.seq > 0 && !is_right {
             return Look::Unproven;
         }
-        Taken::of(slot, records.range(start..), kinds, wanted).map_or(Look::Missing, Look::Taken)
+        let mut taken = Taken::nothing(slot);
+        for place in places.range(start..).take(wanted.records) {
+            if let Some(record) = place.record.as_ref().filter(|record| kinds.has(record.key.kind)) {
+                taken.add(record, place.encoded_len);
+            }
+            taken.position = place.position;
+            if taken.bytes >= wanted.bytes {
+                break;
+            }
+        }
+        Look::Taken(taken)
     }
 
-    /// Records that are kept, and the bytes that they take.
+    /// Places that are kept, and the bytes that they take.
     #[cfg(test)]
     pub fn size(&self) -> (usize, usize) {
         let kept = self.kept.lock();
@@ -122,40 +158,36 @@ impl Tail {
 }
 
 impl Kept {
-    fn push(&mut self, record: Arc<Record>) {
-        let slot = record.slot;
-        let Some(records) = self.slots.get(usize::from(slot)) else { return };
-        if records.back().is_some_and(|last| last.seq + 1 != record.seq || last.epoch != record.epoch) {
+    fn push(&mut self, slot: Slot, place: Place) {
+        let Some(places) = self.slots.get(usize::from(slot)) else { return };
+        let (seq, epoch) = (place.position.seq, place.position.epoch);
+        if places.back().is_some_and(|last| last.position.seq + 1 != seq || last.position.epoch != epoch) {
             // A commit whose outcome was unknown may lie between them, or the store may have lost records.
             self.forget(slot);
         }
-        self.bytes += weight(&record);
-        self.slots[usize::from(slot)].push_back(record);
+        self.bytes += place.bytes();
+        self.slots[usize::from(slot)].push_back(place);
         self.order.push_back(slot);
     }
 
     fn forget(&mut self, slot: Slot) {
-        let records = std::mem::take(&mut self.slots[usize::from(slot)]);
-        self.bytes -= records.iter().map(|record| weight(record)).sum::<usize>();
+        let places = std::mem::take(&mut self.slots[usize::from(slot)]);
+        self.bytes -= places.iter().map(Place::bytes).sum::<usize>();
         self.order.retain(|other| *other != slot);
     }
 
-    /// The oldest records go until the rest is within the bound.
-    fn evict(&mut self, bytes_max: usize) -> Vec<Arc<Record>> {
+    /// The oldest places go until the rest is within the bound.
+    fn evict(&mut self, bytes_max: usize) -> Vec<Place> {
         let mut evicted = Vec::new();
         while self.bytes > bytes_max {
             let Some(slot) = self.order.pop_front() else { break };
             if let Some(oldest) = self.slots[usize::from(slot)].pop_front() {
-                self.bytes -= weight(&oldest);
+                self.bytes -= oldest.bytes();
                 evicted.push(oldest);
             }
         }
         evicted
     }
-}
-
-fn weight(record: &Record) -> usize {
-    OVERHEAD_BYTES + record.encoded_len()
 }
 
 #[cfg(test)]
@@ -178,8 +210,8 @@ mod tests {
 
     #[test]
     fn the_oldest_records_of_all_slots_go_first_and_the_bound_holds() {
-        let one = weight(&record(0, 1, "a"));
-        let tail = Tail::new(2, 4 * one);
+        let one = RECORD_BYTES + record(0, 1, "a").encoded_len();
+        let tail = Tail::new(2, 4 * one, Kinds::all());
         for seq in 1..=3 {
             tail.push(&[Arc::new(record(0, seq, "a")), Arc::new(record(1, seq, "b"))]);
         }
@@ -196,9 +228,23 @@ mod tests {
         );
     }
 
+    /// A consumer goes over them as if they were there.
+    #[test]
+    fn of_records_that_nobody_follows_only_the_places_are_kept() {
+        let followed = Kinds::of_any([].into_iter());
+        let tail = Tail::new(1, 1 << 20, followed);
+        let records: Vec<Arc<Record>> = (1..=3).map(|seq| Arc::new(record(0, seq, "a"))).collect();
+        tail.push(&records);
+        assert_eq!((tail.size(), Arc::strong_count(&records[0])), ((3, 3 * PLACE_BYTES), 1));
+        let look = |position: Position| tail.look(0, &position, false, &Kinds::all(), Wanted::SHARE);
+        let Look::Taken(taken) = look(Position::behind(&records[0])) else { panic!("it is there") };
+        assert_eq!((taken.records.len(), taken.position), (0, Position::behind(&records[2])));
+        assert!(matches!(look(Position::behind(&record(0, 1, "b"))), Look::Unproven));
+    }
+
     #[test]
     fn nothing_is_given_across_a_gap() {
-        let tail = Tail::new(1, 1 << 20);
+        let tail = Tail::new(1, 1 << 20, Kinds::all());
         for seq in [1, 2, 4, 5] {
             tail.push(&[Arc::new(record(0, seq, "a"))]);
         }
@@ -208,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_position_of_another_epoch_needs_a_proof() {
-        let tail = Tail::new(1, 1 << 20);
+        let tail = Tail::new(1, 1 << 20, Kinds::all());
         let later = Record { epoch: 2, ..record(0, 2, "a") };
         tail.push(&[Arc::new(record(0, 1, "a")), Arc::new(later)]);
         let position = Position::behind(&record(0, 1, "a"));
@@ -220,7 +266,7 @@ mod tests {
     /// A store that has failed over may give an epoch once more, to another node.
     #[test]
     fn a_position_behind_another_record_of_the_same_epoch_needs_a_proof() {
-        let tail = Tail::new(1, 1 << 20);
+        let tail = Tail::new(1, 1 << 20, Kinds::all());
         tail.push(&[Arc::new(record(0, 1, "a")), Arc::new(record(0, 2, "a"))]);
         let lost = Position::behind(&record(0, 1, "b"));
         assert!(matches!(tail.look(0, &lost, false, &Kinds::all(), Wanted::SHARE), Look::Unproven));
@@ -229,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_head_that_was_found_raises_and_lowers_what_is_known_but_no_commit_since() {
-        let tail = Tail::new(1, 1 << 20);
+        let tail = Tail::new(1, 1 << 20, Kinds::all());
         assert!(tail.found_head(0, 0, 5) && !tail.found_head(0, 5, 5));
         tail.push(&[Arc::new(record(0, 6, "a"))]);
         assert!(!tail.found_head(0, 5, 4), "the journal was asked before the commit");

@@ -18,6 +18,17 @@ impl Kinds {
         Kinds(kinds)
     }
 
+    /// Those that one of them follows.
+    pub fn of_any<'a>(consumers: impl Iterator<Item = &'a Kinds>) -> Kinds {
+        let mut kinds = [false; 256];
+        for followed in consumers {
+            for (kind, follows) in followed.0.iter().zip(&mut kinds) {
+                *follows |= kind;
+            }
+        }
+        Kinds(kinds)
+    }
+
     #[cfg(test)]
     pub fn all() -> Kinds {
         Kinds([true; 256])
@@ -44,39 +55,39 @@ impl Wanted {
 pub(super) struct Taken {
     slot: Slot,
     pub records: Vec<Arc<Record>>,
-    /// The last record that was looked at, whatever its kind.
-    last: Arc<Record>,
+    /// Behind the last record that was looked at, whatever its kind.
+    pub position: Position,
     pub bytes: usize,
 }
 
 impl Taken {
     /// Takes from records in slot order; `None` where there are none.
-    pub fn of<'a>(
-        slot: Slot,
-        records: impl Iterator<Item = &'a Arc<Record>>,
-        kinds: &Kinds,
-        wanted: Wanted,
-    ) -> Option<Taken> {
-        let (mut taken, mut last, mut bytes) = (Vec::new(), None, 0);
-        for record in records.take(wanted.records) {
+    pub fn of(slot: Slot, records: &[Arc<Record>], kinds: &Kinds, wanted: Wanted) -> Option<Taken> {
+        let (mut taken, mut last) = (Taken::nothing(slot), None);
+        for record in records.iter().take(wanted.records) {
             if kinds.has(record.key.kind) {
-                bytes += record.encoded_len();
-                taken.push(record.clone());
+                taken.add(record, record.encoded_len());
             }
             last = Some(record);
-            if bytes >= wanted.bytes {
+            if taken.bytes >= wanted.bytes {
                 break;
             }
         }
-        Some(Taken { slot, records: taken, last: last?.clone(), bytes })
+        taken.position = Position::behind(last?);
+        Some(taken)
     }
 
-    pub fn last_seq(&self) -> u64 {
-        self.last.seq
+    /// To be added to; its position is to be set.
+    pub fn nothing(slot: Slot) -> Taken {
+        Taken { slot, records: Vec::new(), position: Position::BEGINNING, bytes: 0 }
     }
 
-    /// With the position, which is not calculated before: that takes longer than anybody should hold the tail.
+    pub fn add(&mut self, record: &Arc<Record>, bytes: usize) {
+        self.records.push(record.clone());
+        self.bytes += bytes;
+    }
+
     pub fn into_batch(self) -> SlotBatch {
-        SlotBatch { slot: self.slot, records: self.records, position: Position::behind(&self.last) }
+        SlotBatch { slot: self.slot, records: self.records, position: self.position }
     }
 }
