@@ -3,22 +3,20 @@
 
 use serde_json::json;
 
-use crate::crowd::{CROWDS, at_once, count, for_good, text};
-use crate::support::{Shop, unique};
+use crate::crowd::{CROWDS, alone, at_once, count, for_good, text};
+use crate::support::unique;
 
-/// Cheap hashes: the race is about the account, not about the processor. Nobody is locked out, and everybody gets
-/// his turn at a busy machine too.
+/// Cheap hashes: the race is about the account, not about the processor. Nobody is locked out.
 const CHEAP: &[(&str, &str)] = &[
     ("SOUK_AUTH__ARGON2__MEMORY_KIB", "64"),
     ("SOUK_AUTH__ARGON2__ITERATIONS", "1"),
     ("SOUK_LIMITS__LOGIN_FAILURES_MAX", "100000"),
     ("SOUK_LIMITS__ACCOUNT_FAILURES_MAX", "100000"),
-    ("SOUK_HTTP__REQUEST_DEADLINE_MS", "25000"),
 ];
 
 #[tokio::test]
 async fn an_address_is_registered_once() {
-    let shop = Shop::alone(CHEAP).await;
+    let shop = alone(CHEAP).await;
     for clients in CROWDS {
         let email = format!("{}@example.com", unique("taken"));
         let password = |n: usize| format!("the password of client {n}");
@@ -44,7 +42,7 @@ async fn an_address_is_registered_once() {
 
 #[tokio::test]
 async fn who_signs_in_with_the_old_password_is_out_once_it_is_changed() {
-    let shop = Shop::alone(CHEAP).await;
+    let shop = alone(CHEAP).await;
     for clients in CROWDS {
         let ada = shop.customer().await;
         let email = text(&ada["user"], "email").to_owned();
@@ -88,7 +86,7 @@ const OLD: &str = "correct horse battery";
 /// All of them know the password; the one who is first changes it, and then they know it no longer.
 #[tokio::test]
 async fn a_password_is_changed_once_by_those_who_know_it() {
-    let shop = Shop::alone(CHEAP).await;
+    let shop = alone(CHEAP).await;
     for clients in CROWDS {
         let ada = shop.customer().await;
         let email = text(&ada["user"], "email").to_owned();
@@ -114,7 +112,7 @@ async fn a_password_is_changed_once_by_those_who_know_it() {
 /// Administrators who take the role from one another: one is left, whatever the order.
 #[tokio::test]
 async fn the_last_administrator_stays() {
-    let shop = Shop::alone(CHEAP).await;
+    let shop = alone(CHEAP).await;
     let admin = shop.admin().await;
     let role = async |who: &serde_json::Value, by: &serde_json::Value, roles: &[&str], key: &str| {
         let path = format!("/v1/admin/users/{}", text(&who["user"], "id"));

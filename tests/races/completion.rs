@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::crowd::{CROWDS, Pieces, at_once, cart, charged, count, for_good, order, pieces, quantity, state_of, text};
-use crate::support::{Shop, unique};
+use crate::crowd::{
+    CROWDS, Pieces, alone, at_once, cart, charged, count, for_good, order, pieces, quantity, state_of, text,
+};
+use crate::support::unique;
 
 #[tokio::test]
 async fn a_cart_completed_under_many_keys_becomes_one_order() {
-    let shop = Shop::alone(&[]).await;
+    let shop = alone(&[]).await;
     for clients in CROWDS {
         let sku = shop.sku(100, 1_000).await;
         let basket = shop.ready_cart(&sku, 2).await;
@@ -37,7 +39,7 @@ async fn a_cart_completed_under_many_keys_becomes_one_order() {
 
 #[tokio::test]
 async fn a_cart_completed_under_one_key_becomes_one_order_and_everybody_gets_it() {
-    let shop = Shop::alone(&[]).await;
+    let shop = alone(&[]).await;
     for clients in CROWDS {
         let sku = shop.sku(100, 1_000).await;
         let basket = shop.ready_cart(&sku, 2).await;
@@ -54,7 +56,7 @@ async fn a_cart_completed_under_one_key_becomes_one_order_and_everybody_gets_it(
 
 #[tokio::test]
 async fn what_was_added_before_the_completion_is_in_the_order_and_nothing_else() {
-    let shop = Shop::alone(&[]).await;
+    let shop = alone(&[]).await;
     for clients in CROWDS {
         let (kept, late) = (shop.sku(100, 1_000).await, shop.sku(7, 1_000).await);
         let basket = shop.ready_cart(&kept, 1).await;
@@ -89,7 +91,7 @@ async fn what_was_added_before_the_completion_is_in_the_order_and_nothing_else()
 /// A declined payment opens the cart again while others still try to complete it: still at most one order is paid.
 #[tokio::test]
 async fn a_cart_completed_with_good_and_bad_cards_is_paid_once() {
-    let shop = Shop::alone(&[]).await;
+    let shop = alone(&[]).await;
     for clients in CROWDS {
         let sku = shop.sku(100, 1_000).await;
         let basket = shop.ready_cart(&sku, 1).await;

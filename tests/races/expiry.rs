@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::crowd::{CROWDS, at_once, charged, for_good, order, pieces, prepare, text};
+use crate::crowd::{CROWDS, alone, at_once, charged, for_good, order, pieces, prepare, text};
 use crate::support::{ADDRESS, GuestCart, Shop, Told, unique};
 
 /// Stock is held hardly longer than the provider may take, and that is not long.
@@ -40,7 +40,7 @@ async fn whole_or_nothing(shop: &Shop, told: &Told, total: i64) -> bool {
 
 #[tokio::test]
 async fn an_order_whose_stock_expires_is_whole_or_nothing() {
-    let shop = Shop::alone(HASTY).await;
+    let shop = alone(HASTY).await;
     for clients in CROWDS {
         let skus = prepare(4, async |_| shop.sku(10, 2 * clients as u64).await).await;
         let carts = prepare(clients, async |n| {
@@ -73,7 +73,7 @@ async fn an_order_whose_stock_expires_is_whole_or_nothing() {
 async fn an_order_that_takes_too_long_is_told_that_its_reservation_expired() {
     const LINES: usize = 1_000;
     const TRIES: usize = 20;
-    let shop = Shop::alone(HASTY).await;
+    let shop = alone(HASTY).await;
     let skus = prepare(LINES, async |_| shop.sku(10, 10).await).await;
     let wanted: Vec<&str> = skus.iter().map(String::as_str).collect();
     let cart = cart_with(&shop, &wanted).await;

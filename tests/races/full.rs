@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::crowd::{at_once, cart, decided_within, for_good, prepare, quantity, text};
+use crate::crowd::{PATIENT, alone, at_once, cart, decided_within, for_good, prepare, quantity, text};
 use crate::support::{Shop, Told, count_in, gbp, unique};
 
 /// The most requests that are worked on at once, the fewest that may be configured.
@@ -51,7 +51,7 @@ async fn who_waits_for_a_provider_keeps_nobody_out() {
         ("SOUK_COMPLETE__DEADLINE_MS", "20000"),
         ("SOUK_PAYMENT__TIMEOUT_MS", "40000"),
     ];
-    let shop = Shop::at_one_node(&settings).await; // each has places of its own
+    let shop = Shop::at_one_node(&[PATIENT, &settings].concat()).await; // each has places of its own
     let sku = shop.sku(100, 1_000).await;
     let carts = prepare(WORKED_ON, async |_| shop.ready_cart(&sku, 1).await).await;
     let late = shop.guest_cart().await;
@@ -101,7 +101,7 @@ async fn beyond_what_may_be_worked_on_requests_are_refused_at_once_and_not_remem
         ("SOUK_HTTP__WAITING_MAX", "2048"),
         ("SOUK_HTTP__WAITING_PER_CALLER_MAX", "2048"),
     ];
-    let shop = Shop::alone(&settings).await;
+    let shop = alone(&settings).await;
     let before = shop.server.memory_bytes();
     let (mut shed, mut rounds) = (0, 0);
     let unexplained = Cell::new(0);
@@ -145,7 +145,7 @@ async fn beyond_what_may_be_worked_on_requests_are_refused_at_once_and_not_remem
 #[tokio::test]
 async fn a_hot_entity_refuses_what_it_cannot_queue_and_loses_nothing() {
     let settings = [("SOUK_SLOTS__MAILBOX_MAX", "16"), ("SOUK_STORE__SLOTS", "1")];
-    let shop = Shop::alone(&settings).await;
+    let shop = alone(&settings).await;
     let sku = shop.sku(10, 10).await;
     let basket = shop.guest_cart().await;
     let lines = format!("{}/lines", basket.path());
@@ -206,7 +206,7 @@ async fn outlasted(deadline_ms: u64) -> bool {
         ("SOUK_AUTH__ARGON2__ITERATIONS", "1"),
     ];
     let patience = Duration::from_secs(20);
-    let shop = Shop::alone(&settings).await;
+    let shop = alone(&settings).await;
     let log_in = async || shop.log_in("admin@example.com", "correct horse battery").await;
     let Some(admin) = decided_within(patience, log_in).await else { return false };
     let admin = admin.is(200).body.clone();

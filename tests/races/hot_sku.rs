@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::crowd::{CROWDS, Pieces, at_once, count, for_good, pieces, prepare};
+use crate::crowd::{CROWDS, Pieces, alone, at_once, count, for_good, pieces, prepare};
 use crate::support::{ADDRESS, GuestCart, Shop, Told, unique};
 
 /// A guest's cart with one piece of each SKU, added in this order.
@@ -31,7 +31,7 @@ async fn complete_all(shop: &Shop, carts: &[GuestCart]) -> Vec<Told> {
 
 #[tokio::test]
 async fn a_sku_in_every_order_holds_nobody_up() {
-    let shop = Shop::alone(&[]).await;
+    let shop = alone(&[]).await;
     for clients in CROWDS {
         // Its name sorts in the middle, so that orders hold others when they get to it, and go on to more.
         let others = prepare(6, async |_| shop.sku(10, 10_000).await).await;
@@ -58,7 +58,7 @@ async fn a_sku_in_every_order_holds_nobody_up() {
 
 #[tokio::test]
 async fn orders_for_the_same_last_units_do_not_all_fail() {
-    let shop = Shop::alone(&[]).await;
+    let shop = alone(&[]).await;
     for clients in CROWDS {
         // Two SKUs, half of the carts the other way round.
         let stock = clients / 2;

@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 
-use crate::crowd::{CROWDS, at_once, cart, charged, count, for_good, order, pieces, quantity, text};
-use crate::support::{Shop, Told, unique};
+use crate::crowd::{CROWDS, alone, at_once, cart, charged, count, for_good, order, pieces, quantity, text};
+use crate::support::{Told, unique};
 
 /// Everybody was told the same, and at most one of them as the first.
 fn are_one(answers: &[Told], status: u16) {
@@ -21,7 +21,7 @@ fn are_one(answers: &[Told], status: u16) {
 
 #[tokio::test]
 async fn a_create_under_one_key_creates_once() {
-    let shop = Shop::alone(&[]).await;
+    let shop = alone(&[]).await;
     for clients in CROWDS {
         let (ada, key) = (shop.customer().await, unique("create"));
         let open = async |_| for_good(async || shop.post("/v1/carts", json!({})).by(&ada).key(&key).send().await).await;
@@ -39,7 +39,7 @@ async fn a_create_under_one_key_creates_once() {
 
 #[tokio::test]
 async fn a_change_under_one_key_is_made_once() {
-    let shop = Shop::alone(&[]).await;
+    let shop = alone(&[]).await;
     let admin = shop.admin().await;
     for clients in CROWDS {
         let sku = shop.sku(100, 50).await;
@@ -72,7 +72,7 @@ async fn a_change_under_one_key_is_made_once() {
 
 #[tokio::test]
 async fn of_different_bodies_under_one_key_one_is_carried_out() {
-    let shop = Shop::alone(&[]).await;
+    let shop = alone(&[]).await;
     for clients in CROWDS {
         let sku = shop.sku(100, 1_000).await;
         let (basket, key) = (shop.guest_cart().await, unique("bodies"));

@@ -1,6 +1,6 @@
 //! The last unit: for a stock of S and N carts of one unit each, exactly min(N, S) orders are confirmed.
 
-use crate::crowd::{CROWDS, Pieces, at_once, cart, charged, count, for_good, order, pieces, prepare, text};
+use crate::crowd::{CROWDS, Pieces, alone, at_once, cart, charged, count, for_good, order, pieces, prepare, text};
 use crate::support::{Shop, unique};
 
 /// What lies in the shop: one unit, enough for half of the clients, and for all of them but one short of enough.
@@ -10,7 +10,7 @@ fn stocks(clients: usize) -> Vec<usize> {
 
 #[tokio::test]
 async fn exactly_as_many_orders_are_confirmed_as_there_are_units() {
-    let shop = Shop::alone(&[]).await;
+    let shop = alone(&[]).await;
     for clients in CROWDS {
         for stock in stocks(clients) {
             sell_out(&shop, clients, stock).await;

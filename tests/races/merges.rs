@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::crowd::{CROWDS, at_once, cart, count, for_good, prepare, quantity};
+use crate::crowd::{CROWDS, alone, at_once, cart, count, for_good, prepare, quantity};
 use crate::support::{GuestCart, Shop, Told, unique};
 
 /// Merges under one key until the outcome is known.
@@ -26,7 +26,7 @@ fn keys(count: usize) -> Vec<String> {
 
 #[tokio::test]
 async fn many_carts_into_one_bring_every_line_once() {
-    let shop = Shop::alone(&[]).await;
+    let shop = alone(&[]).await;
     let own = prepare(8, async |_| shop.sku(10, 10).await).await;
     let shared = shop.sku(10, 10).await;
     for clients in CROWDS {
@@ -49,7 +49,7 @@ async fn many_carts_into_one_bring_every_line_once() {
 
 #[tokio::test]
 async fn one_cart_into_many_goes_into_one_of_them() {
-    let shop = Shop::alone(&[]).await;
+    let shop = alone(&[]).await;
     let sku = shop.sku(10, 10).await;
     for clients in CROWDS {
         let source = cart_with(&shop, &[(&sku, 5)]).await;
@@ -72,7 +72,7 @@ async fn one_cart_into_many_goes_into_one_of_them() {
 /// Each of two carts is to take the other's lines. One of them does: that both are busy for a moment is no outcome.
 #[tokio::test]
 async fn two_carts_into_each_other_keep_every_line_and_come_to_an_end() {
-    let shop = Shop::alone(&[]).await;
+    let shop = alone(&[]).await;
     let sku = shop.sku(10, 10).await;
     for clients in CROWDS {
         let carts = prepare(clients, async |n| cart_with(&shop, &[(&sku, 1 + 10 * (n as u64 % 2))]).await).await;
@@ -105,7 +105,7 @@ async fn two_carts_into_each_other_keep_every_line_and_come_to_an_end() {
 /// Repeats come while their merge runs and while later ones run: each is told how its own merge ended.
 #[tokio::test]
 async fn repeats_of_merges_at_once_are_told_of_their_own_merge() {
-    let shop = Shop::alone(&[]).await;
+    let shop = alone(&[]).await;
     let sku = shop.sku(10, 10).await;
     for clients in CROWDS {
         let target = cart_with(&shop, &[(&sku, 1)]).await;
@@ -134,7 +134,7 @@ async fn repeats_of_merges_at_once_are_told_of_their_own_merge() {
 
 #[tokio::test]
 async fn what_is_added_to_a_cart_while_it_is_merged_is_nowhere_lost() {
-    let shop = Shop::alone(&[]).await;
+    let shop = alone(&[]).await;
     let sku = shop.sku(10, 10).await;
     for clients in CROWDS {
         let (target, source) = (cart_with(&shop, &[]).await, cart_with(&shop, &[(&sku, 1)]).await);

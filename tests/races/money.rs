@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::crowd::{CROWDS, Pieces, at_once, charged, count, for_good, order, pieces, prepare, text};
+use crate::crowd::{CROWDS, Pieces, alone, at_once, charged, count, for_good, order, pieces, prepare, text};
 use crate::support::{Shop, Told, gbp, unique};
 
 /// An administrator's action on an order, until its outcome is known.
@@ -20,7 +20,7 @@ fn keys(count: usize) -> Vec<String> {
 
 #[tokio::test]
 async fn of_many_refunds_of_the_whole_amount_one_succeeds() {
-    let shop = Shop::alone(&[]).await;
+    let shop = alone(&[]).await;
     for clients in CROWDS {
         let sku = shop.sku(250, 4).await;
         let bought = shop.order(&sku, 4).await;
@@ -49,7 +49,7 @@ async fn of_many_refunds_of_the_whole_amount_one_succeeds() {
 
 #[tokio::test]
 async fn of_many_partial_refunds_as_many_succeed_as_fit() {
-    let shop = Shop::alone(&[]).await;
+    let shop = alone(&[]).await;
     for clients in CROWDS {
         let sku = shop.sku(1_000, 1).await;
         let bought = shop.order(&sku, 1).await;
@@ -71,7 +71,7 @@ async fn of_many_partial_refunds_as_many_succeed_as_fit() {
 
 #[tokio::test]
 async fn cancel_and_fulfil_at_once_have_one_winner() {
-    let shop = Shop::alone(&[]).await;
+    let shop = alone(&[]).await;
     for clients in CROWDS {
         // Few clients decide quickly who is first: so they meet at many orders.
         let orders = (64 / clients).max(1);
@@ -116,7 +116,7 @@ async fn cancel_and_fulfil_at_once_have_one_winner() {
 
 #[tokio::test]
 async fn cancellations_and_refunds_at_once_pay_back_once() {
-    let shop = Shop::alone(&[]).await;
+    let shop = alone(&[]).await;
     for clients in CROWDS {
         let sku = shop.sku(500, 2).await;
         let bought = shop.order(&sku, 2).await;

@@ -25,6 +25,9 @@ use crate::{nodes, process, stores};
 /// More than any node lags behind another one, on a slow machine.
 const NEWS_WITHIN: Duration = Duration::from_secs(60);
 
+/// Less than a server keeps a connection that idles (`http.header_timeout_ms`).
+const IDLE_MAX: Duration = Duration::from_secs(10);
+
 /// A running server as one test sees it: one node, or as many as `SOUK_TEST_NODES` says, which are asked in turn. Tests
 /// with the same settings share a server, so a test makes goods and people of its own.
 pub struct Shop {
@@ -68,8 +71,9 @@ impl Shop {
     }
 
     async fn of(server: Arc<Server>) -> Shop {
-        // A client belongs to the runtime of its test.
-        let client = reqwest::Client::builder().gzip(false).timeout(ANSWER_WITHIN).build().expect("a client");
+        // A client belongs to the runtime of its test. It does not use a connection that the server is about to give up.
+        let client = reqwest::Client::builder().gzip(false).timeout(ANSWER_WITHIN).pool_idle_timeout(IDLE_MAX);
+        let client = client.build().expect("a client");
         let positions = server.is_a_cluster().then(Positions::default);
         let shop = Shop { server, client, asks_one: false, positions };
         shop.server.learn_contract(&shop.client).await;
