@@ -58,22 +58,27 @@ pub async fn prepare<T>(count: usize, make: impl AsyncFn(usize) -> T) -> Vec<T> 
 /// Sends the same request until its outcome is known: again after a 202 (whose repeat shows the present outcome), a
 /// 503, and a 409 that says that the same request may well succeed.
 pub async fn for_good(ask: impl AsyncFn() -> Told) -> Told {
-    let told = asked_for(PATIENCE, ask).await;
+    let told = asked_while(is_undecided, PATIENCE, ask).await;
     assert!(!is_undecided(&told), "still undecided: {} {}", told.status, told.body);
     told
 }
 
 /// Like [`for_good`], where the outcome may well stay unknown for so long.
 pub async fn decided_within(patience: Duration, ask: impl AsyncFn() -> Told) -> Option<Told> {
-    let told = asked_for(patience, ask).await;
+    let told = asked_while(is_undecided, patience, ask).await;
     (!is_undecided(&told)).then_some(told)
 }
 
-async fn asked_for(patience: Duration, ask: impl AsyncFn() -> Told) -> Told {
+/// Like [`for_good`], where a 202 is an answer.
+pub async fn answered(ask: impl AsyncFn() -> Told) -> Told {
+    asked_while(|told| told.status != 202 && is_undecided(told), PATIENCE, ask).await
+}
+
+async fn asked_while(undecided: impl Fn(&Told) -> bool, patience: Duration, ask: impl AsyncFn() -> Told) -> Told {
     let until = Instant::now() + patience;
     loop {
         let told = ask().await;
-        if !is_undecided(&told) || Instant::now() >= until {
+        if !undecided(&told) || Instant::now() >= until {
             return told;
         }
         sleep(PAUSE).await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::crowd::{PATIENT, alone, at_once, cart, decided_within, for_good, prepare, quantity, text};
+use crate::crowd::{PATIENT, alone, answered, at_once, cart, decided_within, for_good, prepare, quantity, text};
 use crate::support::{Shop, Told, count_in, gbp, unique};
 
 /// The most requests that are worked on at once, the fewest that may be configured.
@@ -86,7 +86,7 @@ async fn who_waits_for_a_provider_keeps_nobody_out() {
 
 /// Completions that nobody decides for the time being.
 async fn hold(shop: &Shop, carts: &[crate::support::GuestCart], keys: &[String]) -> Vec<Told> {
-    let one = |n: usize| async move { shop.pay(&carts[n], "tok_timeout", &keys[n]).await };
+    let one = |n: usize| answered(async move || shop.pay(&carts[n], "tok_timeout", &keys[n]).await);
     futures::future::join_all((0..carts.len()).map(one)).await
 }
 
