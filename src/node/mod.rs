@@ -391,6 +391,7 @@ async fn serve<T>(
         link: link.as_ref().map_or_else(String::new, |link| link.link().advertise().to_owned()),
         weight: config.cluster.weight,
         zone: config.cluster.zone.clone(),
+        reads: config.cluster.reads(),
         settings: config.cluster.protocol(),
     };
     let member = Member::join(store.clone(), joining, network, metrics.clone(), patience).await?;
