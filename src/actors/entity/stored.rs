@@ -63,7 +63,7 @@ impl WireVersion {
     /// The first there was.
     pub const FIRST: WireVersion = WireVersion(1);
     /// What this program reads and would like to write. A release that adds a number raises it.
-    pub const OURS: WireVersion = WireVersion(1);
+    pub const OURS: WireVersion = WireVersion(2);
 
     /// What `since` says in a [`stored_enum!`](crate::stored_enum), if it says anything.
     pub const fn since(said: &[u16]) -> WireVersion {

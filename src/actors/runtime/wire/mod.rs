@@ -28,6 +28,7 @@
 //! | wire version | what came with it |
 //! | --- | --- |
 //! | 1 | everything that is not listed here |
+//! | 2 | [`NodeQuestion::Load`] and its answer |
 //!
 //! An enum in a field is written for the same reader where the variant names the field under `nested`; one inside of a
 //! struct, and a `coded_enum!`, is not looked at. The payloads of commands and outcomes are written for the reader as well. What

@@ -10,6 +10,7 @@ use crate::actors::entity::{Caller, Entity, Kind, Outcome};
 use crate::actors::kinds::{self, Visitor};
 use crate::actors::runtime::envelope::{AskError, Body, Envelope, Keep, Operated, Operation, Reply, ReplyTo, Wait};
 use crate::actors::runtime::erased::{Erased, KindSpec, spec};
+use crate::actors::runtime::node_load::NodeLoad;
 use crate::actors::testing::kit::{START, request};
 use crate::actors::testing::source::Source;
 use crate::actors::values::{Time, UserId};
@@ -182,6 +183,19 @@ fn what_is_newer_than_this_program_is_told_apart() {
     let read = decode_response(&unsupported, &*spec).expect("it is read");
     assert_eq!(read.err(), Some(AskError::Unsupported));
     assert_eq!(encode_unsupported(WireVersion(0)), Err(WireError::NeverWritten(0)));
+}
+
+/// What lies in a request or an answer is looked at, too.
+#[test]
+fn what_a_reader_of_the_first_version_does_not_know_is_not_sent_to_it() {
+    let first = WireVersion::FIRST;
+    let too_new = Some(WireError::TooNew { code: 3, wire: 1 });
+    assert_eq!(encode_node_question(NodeQuestion::Load, first).err(), too_new);
+    assert_eq!(encode_node_answer(NodeAnswer::Load(NodeLoad::default()), first).err(), too_new);
+    let question = NodeQuestion::Overdue { before: Time(3), after: None, limit: 7 };
+    let sent = encode_node_question(question.clone(), first).expect("it is known");
+    assert_eq!(decode_node_question(&sent), Some(question.clone()));
+    assert_eq!(encode_node_question(question, WireVersion::OURS), Ok(sent), "the same bytes");
 }
 
 /// Nothing of it is newer, so a cluster that is upgraded serves as before.

@@ -11,6 +11,7 @@ use super::world::{Node, SLOTS, start};
 use crate::actors::runtime::client::{AskError, Operated, Operation, answerer};
 use crate::actors::runtime::verifying::Compared;
 use crate::actors::values::UserId;
+use crate::config::Config;
 use crate::http::answer::codes::Code;
 use crate::http::operations::cluster::shapes::{
     ClusterEvent, ClusterEventType, ClusterJobState, ClusterNodeState, ClusterSlotChangeWhy, ClusterSlotState,
@@ -19,10 +20,11 @@ use crate::http::operations::cluster::{Action, Asked, ClusterView};
 use crate::metrics::Metrics;
 use crate::node::view::{ManyNodes, Own, Rates};
 
-fn view(node: &Node) -> ManyNodes {
+fn view(node: &Node) -> Arc<ManyNodes> {
     let metrics = Arc::new(Metrics::new());
-    let own = Own::new("memory", &node.runtime, metrics, Arc::new(Rates::default()));
-    ManyNodes { membership: node.membership.clone(), own }
+    let reads = Config::default().cluster.reads();
+    let own = Own::new("memory", reads, &node.runtime, metrics, Arc::new(Rates::default()));
+    ManyNodes::new(node.membership.clone(), own)
 }
 
 fn asked(is_dry: bool) -> Asked {
@@ -39,7 +41,7 @@ async fn a_drain_is_a_job_that_every_node_can_tell_of() {
     let states: Vec<_> = cluster.nodes.iter().map(|node| (node.state, node.slots, node.is_me)).collect();
     assert_eq!(states, [(ClusterNodeState::Serving, 8, true), (ClusterNodeState::Serving, 8, false)]);
     assert!(cluster.balanced && cluster.out_of_plan.is_empty() && cluster.store.healthy);
-    assert!(cluster.nodes[0].queue_depth.is_some() && cluster.nodes[1].queue_depth.is_none(), "its own alone");
+    assert!(cluster.nodes.iter().all(|node| node.queue_depth.is_some()), "the other is asked");
 
     let drain = || Action::Drain { node: "b".into() };
     let planned = at_a.act(drain(), asked(true)).await.expect("it may be drained");
