@@ -14,7 +14,8 @@ use crate::actors::values::UserId;
 use crate::config::Config;
 use crate::http::answer::codes::Code;
 use crate::http::operations::cluster::shapes::{
-    ClusterEvent, ClusterEventType, ClusterJobState, ClusterNodeState, ClusterSlotChangeWhy, ClusterSlotState,
+    ClusterEvent, ClusterEventType, ClusterJobState, ClusterNodeState, ClusterSlot, ClusterSlotChangeWhy,
+    ClusterSlotState,
 };
 use crate::http::operations::cluster::{Action, Asked, ClusterView};
 use crate::metrics::Metrics;
@@ -29,6 +30,31 @@ fn view(node: &Node) -> Arc<ManyNodes> {
 
 fn asked(is_dry: bool) -> Asked {
     Asked { by: "an operator".into(), reason: "a test".into(), is_dry }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_a_node_knows_is_asked_of_it_and_is_null_once_it_cannot_be_reached() {
+    let (store, wires) = place();
+    let (a, b) = (start("a", &store, &wires).await, start("b", &store, &wires).await);
+    tokio::join!(a.has(8), b.has(8));
+    let (at_a, at_b) = (view(&a), view(&b));
+    for (view, other) in [(&at_a, "b"), (&at_b, "a")] {
+        let node = view.node(other).await.expect("it is seen");
+        assert!(!node.is_me && node.residents.is_some() && node.links.is_some() && node.lease.margin_ms.is_some());
+        let slots = view.slots().await.expect("they are seen");
+        assert!(slots.iter().all(|slot| slot.durable_seq.is_some() && slot.restarts == Some(0)), "{slots:?}");
+    }
+    wires.cut(&a.membership.node, &b.membership.node);
+    let began = Instant::now();
+    while at_a.node("b").await.expect("it is in the list").residents.is_some() {
+        assert!(began.elapsed() < Duration::from_secs(30), "an old answer is shown for ever");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let slots = at_a.slots().await.expect("they are seen");
+    let is_mine = |slot: &&ClusterSlot| slot.owner.as_deref() == Some(a.membership.node.as_str());
+    assert!(slots.iter().filter(is_mine).all(|slot| slot.queue_depth.is_some()), "its own: {slots:?}");
+    let others = slots.iter().filter(|slot| !is_mine(slot));
+    assert!(others.clone().count() > 0 && others.clone().all(|slot| slot.queue_depth.is_none()), "{slots:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
