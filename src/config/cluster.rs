@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::Config;
 use super::reader::Reader;
+use crate::actors::runtime::wire::WireVersion;
 use crate::cluster::NodeId;
 use crate::cluster::link::{LinkSettings, SECRET_MIN, Secret, TlsFiles, pulse};
 use crate::cluster::protocol::settings::Settings;
@@ -21,6 +22,8 @@ pub struct Cluster {
     pub moves_max: usize,
     pub weight: u32,
     pub zone: String,
+    /// 0: the newest that this program knows.
+    pub wire_max: u16,
     /// None: this node serves alone.
     pub listen: Option<SocketAddr>,
     /// Empty: as it listens.
@@ -63,6 +66,7 @@ impl Cluster {
             moves_max: r.size("cluster.moves_max", 1..=1_024),
             weight: r.number("cluster.weight", 0..=10_000),
             zone: r.text("cluster.zone", 0..=64),
+            wire_max: r.number("cluster.wire_max", 0..=i64::from(WireVersion::OURS.0)),
             listen,
             advertise: r.text("cluster.advertise", 0..=256),
             secret: SecretText(r.text("cluster.secret", 0..=4_096)),
@@ -102,6 +106,12 @@ impl Cluster {
         Settings { moves_max: self.moves_max, ..Settings::of_lease(Duration::from_millis(self.lease_ms)) }
     }
 
+    /// The oldest and the newest version of messages that this node says it reads.
+    pub fn reads(&self) -> (u16, u16) {
+        let newest = if self.wire_max == 0 { WireVersion::OURS.0 } else { self.wire_max };
+        (WireVersion::FIRST.0, newest)
+    }
+
     /// How this node is linked to the others; none where it serves alone. `cluster` says which store this is, and
     /// into how many slots it is divided.
     fn link(
@@ -115,6 +125,7 @@ impl Cluster {
         let ClusterTls { ca, cert, key } = self.tls.clone();
         let mut settings = LinkSettings::new(node, listen, self.secret(store_url)?, cluster);
         settings.name = name.to_owned();
+        settings.versions = self.reads();
         settings.advertise.clone_from(&self.advertise);
         settings.tls = (!is_empty(&ca)).then_some(TlsFiles { ca, cert, key });
         settings.pulse = pulse(Duration::from_millis(self.heartbeat_ms));

@@ -3,6 +3,7 @@ use std::io::Write;
 
 use super::layers::Value;
 use super::*;
+use crate::actors::runtime::wire::WireVersion;
 use crate::fuzz::{Verdict, decoder};
 use crate::persistence::open::{Slots as StoreSlots, StoreChoice, StoreSettings, Tuning};
 use crate::persistence::postgres::SslMode;
@@ -266,6 +267,19 @@ fn what_a_node_needs_to_be_linked_belongs_together() {
     assert!(problems[2].contains("cluster.tls.ca: cluster.tls.cert and"), "{problems:?}");
     let problems = load("[cluster]\nlisten = \"127.0.0.1:1\"\nadvertise = \"host\"\n", &[], &[]).problems();
     assert!(problems[0].contains("cluster.advertise: must be HOST:PORT"), "{problems:?}");
+}
+
+#[test]
+fn a_node_says_that_it_reads_what_its_program_knows_or_what_it_is_held_at() {
+    let (first, ours) = (WireVersion::FIRST.0, WireVersion::OURS.0);
+    let reads = |text: &str| load(text, &[], &[]).config().cluster.reads();
+    assert_eq!(reads(""), (first, ours));
+    let held = "[cluster]\nlisten = \"127.0.0.1:0\"\nwire_max = 1\n";
+    assert_eq!(reads(held), (first, 1));
+    let link = load(held, &[], &[]).config().link(crate::cluster::NodeId::of("a#1"), "a", "a store");
+    assert_eq!(link.expect("a secret").expect("a link").versions, (first, 1));
+    let problems = load("", &[("SOUK_CLUSTER__WIRE_MAX", &(ours + 1).to_string())], &[]).problems();
+    assert_eq!(problems, [format!("SOUK_CLUSTER__WIRE_MAX: cluster.wire_max: must be 0 to {ours}, not {}", ours + 1)]);
 }
 
 /// A file, and behind a zero byte variables of the environment, one a line.

@@ -185,9 +185,11 @@ fn cluster_view(
         let links = linked.iter().flat_map(Membership::links);
         links.map(|link| (link.peer.to_string(), link.frames)).collect()
     };
-    let own = Own::new(config.store.kind.word(), runtime, metrics.clone(), Rates::start(metrics.clone(), frames));
+    let (kind, reads, rates) =
+        (config.store.kind.word(), config.cluster.reads(), Rates::start(metrics.clone(), frames));
+    let own = Own::new(kind, reads, runtime, metrics.clone(), rates);
     match membership {
-        Some(membership) => Arc::new(ManyNodes { membership: membership.clone(), own }),
+        Some(membership) => ManyNodes::new(membership.clone(), own),
         None => {
             let (name, started_at) = (node_name(config), slot::actor::now());
             Arc::new(OneNode { own, name, http: address.to_owned(), started_at })
@@ -391,6 +393,7 @@ async fn serve<T>(
         link: link.as_ref().map_or_else(String::new, |link| link.link().advertise().to_owned()),
         weight: config.cluster.weight,
         zone: config.cluster.zone.clone(),
+        reads: config.cluster.reads(),
         settings: config.cluster.protocol(),
     };
     let member = Member::join(store.clone(), joining, network, metrics.clone(), patience).await?;

@@ -25,7 +25,7 @@ async fn the_cluster_of_one_node_is_shown_on_one_page() {
     let cluster = &told.is(200).body;
     assert_eq!((&cluster["name"], &cluster["out_of_plan"]), (&json!("souk"), &json!([])), "{cluster}");
     assert_eq!(cluster["store"], json!({"kind": Kind::chosen().name(), "healthy": true}));
-    assert_eq!(cluster["wire"], json!({"writes": 1, "reads": [1, 1]}));
+    assert_eq!(cluster["wire"], json!({"writes": 2, "reads": [1, 2]}));
     let nodes = cluster["nodes"].as_array().expect("nodes");
     let me = nodes.iter().find(|node| node["is_me"] == true).expect("the node that answers");
     assert_eq!((&me["slots"], &me["state"]), (&cluster["slots"], &json!("serving")), "{me}");

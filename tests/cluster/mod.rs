@@ -1,5 +1,7 @@
 //! Two or three nodes of one cluster, as processes over one PostgreSQL: shoppers at each of them, while nodes come and go.
 
+mod versions;
+
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -43,8 +45,12 @@ impl Cluster {
     }
 
     fn start(&self, name: &'static str) -> Node {
+        self.start_as(name, |launch| launch)
+    }
+
+    fn start_as(&self, name: &'static str, told: impl Fn(Launch) -> Launch) -> Node {
         let home = tempfile::tempdir().expect("a folder");
-        let process = self.launch(name, &home).start();
+        let process = told(self.launch(name, &home)).start();
         Node { name, _home: home, process }
     }
 }
@@ -57,10 +63,15 @@ impl Node {
         answer["access_token"].as_str().map(str::to_owned)
     }
 
+    /// What this node shows of the cluster, below a path.
+    async fn shows(&self, token: &str, path: &str) -> Value {
+        let asked = client().get(format!("{}/v1/admin/cluster{path}", self.process.url)).bearer_auth(token);
+        asked.timeout(WITHIN).send().await.expect("it answers").json().await.expect("JSON")
+    }
+
     /// How many slots each live node has, by its name, as this node sees it.
     async fn shares(&self, token: &str) -> Vec<(String, u64)> {
-        let asked = client().get(format!("{}/v1/admin/cluster", self.process.url)).bearer_auth(token);
-        let cluster: Value = asked.timeout(WITHIN).send().await.expect("it answers").json().await.expect("JSON");
+        let cluster = self.shows(token, "").await;
         let nodes = cluster["nodes"].as_array().unwrap_or_else(|| panic!("nodes: {cluster}"));
         let lives = |node: &&Value| !["left", "lost"].contains(&node["state"].as_str().expect("a state"));
         let slots = |node: &Value| node["slots"].as_u64().or(node["slots_owned"].as_u64()).expect("a number");

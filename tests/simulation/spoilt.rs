@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use souk::actors::entity::{Answer, CodecError, Ctx, Kind, Outcome, Owed, Stored, codec};
+use souk::actors::entity::{Answer, CodecError, Ctx, Kind, Outcome, Owed, Stored, TooNew, WireVersion, codec};
 use souk::actors::kinds::Kinds;
 use souk::actors::runtime::erased::{AnyState, Decided, Erased, KindSpec, spec};
 use souk::actors::sku;
@@ -109,14 +109,14 @@ impl KindSpec for SpoiltKind {
     fn restore(&self, state: &Payload) -> Option<Box<dyn AnyState>> {
         self.kind.restore(state).map(|state| self.around(state))
     }
-    fn command_payload(&self, command: &Erased) -> Option<Payload> {
-        self.kind.command_payload(command)
+    fn command_payload(&self, command: &Erased, wire: WireVersion) -> Option<Result<Payload, TooNew>> {
+        self.kind.command_payload(command, wire)
     }
     fn command(&self, payload: &Payload) -> Result<Erased, CodecError> {
         self.kind.command(payload)
     }
-    fn outcome_payload(&self, outcome: &Erased) -> Option<Payload> {
-        self.kind.outcome_payload(outcome)
+    fn outcome_payload(&self, outcome: &Erased, wire: WireVersion) -> Option<Result<Payload, TooNew>> {
+        self.kind.outcome_payload(outcome, wire)
     }
     fn outcome(&self, payload: &Payload) -> Result<Erased, CodecError> {
         self.kind.outcome(payload)

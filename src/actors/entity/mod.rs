@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(crate) use stored::Bytes;
-pub use stored::{NESTED, Number, Stored, read_nested, write_nested};
+pub use stored::{NESTED, Nest, Number, Stored, TooNew, WireVersion, read_nested, write_nested};
 
 use super::policy::Policy;
 use super::values::{RequestId, Time, UserId};

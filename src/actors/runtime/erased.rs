@@ -5,7 +5,7 @@ use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::actors::entity::{Answer, Ctx, Entity, Kind, Outcome, Owed, Stored, codec};
+use crate::actors::entity::{Answer, Ctx, Entity, Kind, Outcome, Owed, Stored, TooNew, WireVersion, codec};
 use crate::actors::values::Time;
 use crate::persistence::Payload;
 use crate::persistence::codec::CodecError;
@@ -31,12 +31,13 @@ pub trait KindSpec: Send + Sync {
     fn fresh(&self) -> Box<dyn AnyState>;
     /// The state of a snapshot; `None` when it is of another version: then events are replayed.
     fn restore(&self, state: &Payload) -> Option<Box<dyn AnyState>>;
-    /// A command's bytes, as it goes to another node; `None` when it is not of this kind.
-    fn command_payload(&self, command: &Erased) -> Option<Payload>;
+    /// A command's bytes, as it goes to a node that reads nothing newer than `wire`; `None` when it is not of this kind.
+    fn command_payload(&self, command: &Erased, wire: WireVersion) -> Option<Result<Payload, TooNew>>;
     /// The command of such bytes.
     fn command(&self, payload: &Payload) -> Result<Erased, CodecError>;
-    /// The bytes of an `Outcome<K>`, in receipts and between nodes; `None` when it is of another kind.
-    fn outcome_payload(&self, outcome: &Erased) -> Option<Payload>;
+    /// The bytes of an `Outcome<K>`, as it goes to a node that reads nothing newer than `wire`; `None` when it is of another
+    /// kind. A receipt has those of the newest version.
+    fn outcome_payload(&self, outcome: &Erased, wire: WireVersion) -> Option<Result<Payload, TooNew>>;
     /// The `Outcome<K>` of such bytes.
     fn outcome(&self, payload: &Payload) -> Result<Erased, CodecError>;
     /// A state's bytes, as [`AnyState::snapshot`] has them; `None` when it is not of this kind.
@@ -113,14 +114,14 @@ impl<K: Kind> KindSpec for Spec<K> {
     fn restore(&self, state: &Payload) -> Option<Box<dyn AnyState>> {
         Some(Box::new(Held(Arc::new(read_state::<K>(state).ok()?))))
     }
-    fn command_payload(&self, command: &Erased) -> Option<Payload> {
-        Some(with_code::<K>(COMMAND_CODE, command.downcast_ref::<K::Command>()?))
+    fn command_payload(&self, command: &Erased, wire: WireVersion) -> Option<Result<Payload, TooNew>> {
+        Some(with_code::<K>(COMMAND_CODE, command.downcast_ref::<K::Command>()?, wire))
     }
     fn command(&self, payload: &Payload) -> Result<Erased, CodecError> {
         Ok(Arc::new(read_with_code::<K, K::Command>(COMMAND_CODE, payload)?))
     }
-    fn outcome_payload(&self, outcome: &Erased) -> Option<Payload> {
-        Some(outcome_payload::<K>(outcome.downcast_ref::<Outcome<K>>()?))
+    fn outcome_payload(&self, outcome: &Erased, wire: WireVersion) -> Option<Result<Payload, TooNew>> {
+        Some(outcome_payload::<K>(outcome.downcast_ref::<Outcome<K>>()?, wire))
     }
     fn outcome(&self, payload: &Payload) -> Result<Erased, CodecError> {
         let outcome: Outcome<K> = if is_acceptance(payload) {
@@ -159,12 +160,12 @@ pub fn events_of<K: Kind>(events: &[Payload]) -> Result<Vec<<K::State as Entity>
 }
 
 /// The payload of what has codes of its own: its first byte is the code.
-fn with_code<K: Kind>(end: u8, value: &impl Stored) -> Payload {
-    let (code, version, bytes) = value.to_stored();
+fn with_code<K: Kind>(end: u8, value: &impl Stored, wire: WireVersion) -> Result<Payload, TooNew> {
+    let (code, version, bytes) = if wire < WireVersion::OURS { value.to_stored_for(wire)? } else { value.to_stored() };
     let mut with_code = Vec::with_capacity(bytes.len() + 1);
     with_code.push(code);
     with_code.extend(bytes);
-    Payload { type_number: type_number::<K>(end), version, bytes: with_code }
+    Ok(Payload { type_number: type_number::<K>(end), version, bytes: with_code })
 }
 
 fn read_with_code<K: Kind, T: Stored>(end: u8, payload: &Payload) -> Result<T, CodecError> {
@@ -175,15 +176,16 @@ fn read_with_code<K: Kind, T: Stored>(end: u8, payload: &Payload) -> Result<T, C
     T::from_stored(code, payload.version, bytes)
 }
 
-fn outcome_payload<K: Kind>(outcome: &Outcome<K>) -> Payload {
+fn outcome_payload<K: Kind>(outcome: &Outcome<K>, wire: WireVersion) -> Result<Payload, TooNew> {
     match outcome {
-        Ok(reply) => with_code::<K>(REPLY_CODE, reply),
-        Err(rejection) => with_code::<K>(REJECTION_CODE, rejection),
+        Ok(reply) => with_code::<K>(REPLY_CODE, reply, wire),
+        Err(rejection) => with_code::<K>(REJECTION_CODE, rejection, wire),
     }
 }
 
 fn encode_outcome<K: Kind>(outcome: &Erased) -> Payload {
-    outcome_payload::<K>(outcome.downcast_ref().expect("the outcome that this kind decided"))
+    let outcome = outcome.downcast_ref().expect("the outcome that this kind decided");
+    outcome_payload::<K>(outcome, WireVersion::OURS).expect("the newest version has a form of everything")
 }
 
 fn state_payload<S: Entity>(state: &S) -> Payload {

@@ -12,6 +12,7 @@ pub mod erased;
 pub mod forwarding;
 pub mod history;
 pub mod marks;
+pub mod node_load;
 pub mod overdue;
 pub(in crate::actors) mod pauses;
 pub mod pruning;

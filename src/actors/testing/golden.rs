@@ -2,7 +2,8 @@
 //! other nodes and old stores hold these bytes.
 //!
 //! - `numbers.txt` lists every code and version of every kind, each with the variant that is written under it now and
-//!   with the wire version since which it is written. None may be used twice and none may go.
+//!   with the wire version since which it is written. None may be used twice and none may go. What is written for a reader of
+//!   a wire version has no number that is newer than that.
 //! - `KIND.txt` has the bytes of one value of each, and how that value reads. The bytes of the present version are written
 //!   the same and read the same; those of an old version are read as the value beside them.
 //!
@@ -36,6 +37,8 @@ pub struct Face {
     pub read: fn(u8, u16, &[u8]) -> Read,
     /// Invents the variant of a code.
     pub make: fn(u8, &mut Source) -> Written,
+    /// The same, for a reader of nothing newer than a wire version. `None`: he is not told it.
+    pub make_for: fn(u8, &mut Source, WireVersion) -> Option<Written>,
 }
 
 impl Face {
@@ -48,6 +51,7 @@ impl Face {
                 Ok((format!("{value:?}"), value.to_stored()))
             },
             make: |code, source| source.variant::<T>(code).to_stored(),
+            make_for: |code, source, wire| source.variant::<T>(code).to_stored_for(wire).ok(),
         }
     }
 
@@ -55,7 +59,12 @@ impl Face {
     fn of_state<S: Entity>() -> Face {
         Face {
             name: "state",
-            numbers: vec![Number { code: 0, version: S::STATE_VERSION, variant: Some("State") }],
+            numbers: vec![Number {
+                code: 0,
+                version: S::STATE_VERSION,
+                variant: Some("State"),
+                since: WireVersion::FIRST,
+            }],
             read: |code, version, bytes| {
                 if (code, version) != (0, S::STATE_VERSION) {
                     return Err(CodecError::Unknown { code, version });
@@ -64,6 +73,7 @@ impl Face {
                 Ok((format!("{state:?}"), (0, version, codec::encode(&state))))
             },
             make: |_, source| (0, S::STATE_VERSION, codec::encode(&source.value::<S>())),
+            make_for: |_, source, _| Some((0, S::STATE_VERSION, codec::encode(&source.value::<S>()))),
         }
     }
 }
@@ -140,7 +150,7 @@ fn golden_numbers_are_used_once_and_for_ever() {
             let present = face.numbers.iter().filter(|number| number.variant.is_some());
             let codes: BTreeSet<u8> = present.clone().map(|number| number.code).collect();
             assert_eq!(codes.len(), present.count(), "{name} {}: two variants have one code", face.name);
-            for Number { code, version, variant } in &face.numbers {
+            for Number { code, version, variant, since: _ } in &face.numbers {
                 let newest = face.numbers.iter().filter(|other| other.code == *code).map(|other| other.version).max();
                 let place = format!("{name} {} {code}.{version}", face.name);
                 assert!(variant.is_none() || newest == Some(*version), "{place}: an old version is newer");
@@ -237,6 +247,38 @@ fn shown(face: &str, code: u8, version: u16, bytes: &[u8], read: &str) -> String
     let _ = write!(row, "{} {read}", if hex.is_empty() { "-" } else { &hex });
     assert!(!row.contains('\n'), "a value is shown on one line");
     row
+}
+
+/// Whatever is told to a reader of an earlier wire version, he knows its number.
+#[test]
+fn golden_numbers_are_written_to_those_who_know_them() {
+    if mode() == Mode::Add {
+        return; // the list is being written
+    }
+    let mut known = BTreeMap::new();
+    for row in rows("numbers") {
+        let (place, rest) = row.rsplit_once(' ').expect("a wire version");
+        let (number, _) = place.rsplit_once(' ').expect("a variant");
+        let since: u16 = rest.trim_start_matches("since=").parse().expect("a wire version");
+        known.insert(number.to_owned(), since);
+    }
+    for (name, faces) in everything() {
+        for face in faces.iter().filter(|face| face.name != "state") {
+            for number in face.numbers.iter().filter(|number| number.variant.is_some()) {
+                let place = |version| format!("{name} {} {}.{version}", face.name, number.code);
+                let since = known.get(&place(number.version)).copied();
+                assert_eq!(since, Some(number.since.0), "{}: its `since` and the list differ", place(number.version));
+                for wire in WireVersion::FIRST.0..=WireVersion::OURS.0 {
+                    let written = (face.make_for)(number.code, &mut Source::full(1), WireVersion(wire));
+                    let Some((_, version, bytes)) = written else { continue };
+                    let since = known.get(&place(version)).copied();
+                    assert!(since.is_some_and(|since| since <= wire), "{} for wire version {wire}", place(version));
+                    let read = (face.read)(number.code, version, &bytes);
+                    read.unwrap_or_else(|error| panic!("{} for wire version {wire}: {error}", place(version)));
+                }
+            }
+        }
+    }
 }
 
 /// Values of every variant of everything, made up: what is written reads back, and is written the same again.

@@ -31,6 +31,7 @@ use crate::actors::entity::{
 };
 use crate::actors::policy::Policy;
 use crate::actors::runtime::erased::{Erased, spec};
+use crate::actors::runtime::wire::WireVersion;
 use crate::actors::values::{RequestId, Time};
 use crate::config::Config;
 
@@ -275,7 +276,8 @@ impl<S: Entity> Given<S> {
     #[track_caller]
     fn assert_crosses(&self, command: &CommandOf<S>) {
         let kind = spec::<S::Kind>();
-        let payload = kind.command_payload(&(Arc::new(command.clone()) as Erased)).expect("a command of its own kind");
+        let payload = kind.command_payload(&(Arc::new(command.clone()) as Erased), WireVersion::OURS);
+        let payload = payload.expect("a command of its own kind").expect("the newest version has it");
         let back = kind.command(&payload).expect("a command reads back");
         assert_eq!(back.downcast_ref::<CommandOf<S>>(), Some(command), "changed by crossing");
     }

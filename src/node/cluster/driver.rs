@@ -337,7 +337,9 @@ impl Driver {
                 format!("the store has {store} slots, and this node was started for {}", self.store.slots())
             }
             EndWhy::Incompatible { node } => {
-                format!("node {node} writes a version that this program cannot read: start a newer souk")
+                format!(
+                    "node {node} writes a version that this node does not read: start a newer souk, or raise cluster.wire_max"
+                )
             }
         };
         self.fail(text);

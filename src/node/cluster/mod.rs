@@ -36,7 +36,6 @@ use crate::actors::kinds;
 use crate::actors::runtime::Runtime;
 use crate::actors::runtime::forwarding::{Forwarder, Notice};
 use crate::actors::runtime::slot::actor::now;
-use crate::actors::runtime::wire::WireVersion;
 use crate::cluster::link::LinkStatus;
 use crate::cluster::protocol::commands::{Command, Judged, Refused};
 use crate::cluster::protocol::messages::Input;
@@ -71,6 +70,8 @@ pub struct Joining {
     /// Its share of the slots, beside those of the others.
     pub weight: u32,
     pub zone: String,
+    /// The oldest and the newest version of messages that it says it reads.
+    pub reads: (u16, u16),
     pub settings: Settings,
 }
 
@@ -165,8 +166,9 @@ impl Member {
             name: joining.name,
             http: joining.http,
             link: joining.link,
-            reads: (WireVersion::FIRST.0, WireVersion::OURS.0),
-            writes: WireVersion::OURS.0,
+            reads: joining.reads,
+            // What the others write it has not seen yet. Said to write something newer, it would end those who do not read that.
+            writes: joining.reads.0,
             lease: 0,
             state: NodeState::Joining,
             unreachable: Vec::new(),

@@ -1,10 +1,15 @@
 //! The cluster as a node's protocol sees it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
-use super::{CLUSTER, Own, READS, known_node, known_slot, words};
+use super::{CLUSTER, Own, known_node, known_slot, tell_of_node, tell_of_slot_there, words};
+use crate::actors::runtime::node_load::{NodeLoad, SlotLoad};
 use crate::actors::values::Time;
 use crate::cluster::NodeId;
 use crate::cluster::protocol::commands::{self, Command};
@@ -14,7 +19,7 @@ use crate::cluster::protocol::routing::Route;
 use crate::cluster::protocol::types::Place;
 use crate::http::answer::codes::Code;
 use crate::http::operations::cluster::shapes::{
-    Acted, Cluster, ClusterEvent, ClusterJob, ClusterJobKind, ClusterJobState, ClusterLease, ClusterLink, ClusterNode,
+    Acted, Cluster, ClusterEvent, ClusterJob, ClusterJobKind, ClusterJobState, ClusterLease, ClusterNode,
     ClusterNodeState, ClusterPlan, ClusterSlot, ClusterSlotChange, ClusterStore, ClusterViewed, ClusterWire,
 };
 use crate::http::operations::cluster::{self, Action, Asked, ClusterView};
@@ -25,40 +30,87 @@ use crate::persistence::membership::{NodeRow, Tables};
 /// A drain's job is the node that drains: so any node can say how far it is.
 const DRAIN: &str = "drain~";
 
+/// A node that does not say by then how busy it is leaves nulls: a page is not to wait for the slowest.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Whoever looks again so soon sees what was answered last: a console that polls asks no node for each of its looks.
+const REUSED_FOR: Duration = Duration::from_millis(250);
+
 pub struct ManyNodes {
-    pub membership: Membership,
-    pub own: Own,
+    membership: Membership,
+    own: Own,
+    /// How busy the other nodes said they are. Locked while they are asked, so that they are asked once.
+    there: Mutex<Option<Heard>>,
+}
+
+/// What was answered, and when.
+struct Heard {
+    at: Instant,
+    loads: Arc<BTreeMap<NodeId, NodeLoad>>,
 }
 
 impl ManyNodes {
+    /// Other nodes that ask are told of this one from now on.
+    pub fn new(membership: Membership, own: Own) -> Arc<ManyNodes> {
+        let view = Arc::new(ManyNodes { membership, own, there: Mutex::default() });
+        let told = Arc::downgrade(&view);
+        view.membership.forwarder.tell_load(Box::new(move || Some(told.upgrade()?.load())));
+        view
+    }
+
+    fn load(&self) -> NodeLoad {
+        self.own.load(self.membership.links())
+    }
+
+    /// How busy the other live nodes are, as far as they say so in time.
+    async fn loads_there(&self) -> Result<Arc<BTreeMap<NodeId, NodeLoad>>> {
+        let mut heard = self.there.lock().await;
+        if let Some(Heard { at, loads }) = &*heard
+            && at.elapsed() < REUSED_FOR
+        {
+            return Ok(loads.clone());
+        }
+        let me = self.membership.node.clone();
+        let others = self.look(move |protocol, _| {
+            let members = protocol.view().members().map(|member| &member.row.id);
+            members.filter(|id| **id != me && protocol.view().is_live(id)).cloned().collect()
+        });
+        let loads = Arc::new(self.membership.forwarder.loads(others.await?, PATIENCE).await);
+        *heard = Some(Heard { at: Instant::now(), loads: loads.clone() });
+        Ok(loads)
+    }
+
     /// Errors: 503 when the node has left the cluster.
     async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Protocol, &Tables) -> T + Send + 'static) -> Result<T> {
         self.membership.look(look).await.ok_or_else(|| Problem::new(Code::Unavailable))
     }
 
-    async fn nodes(&self) -> Result<Vec<ClusterNode>> {
+    /// The nodes, without what only they themselves know.
+    async fn listed_nodes(&self) -> Result<Vec<ClusterNode>> {
         let me = self.membership.node.clone();
-        let mut nodes = self.look(move |protocol, tables| nodes(protocol, tables, &me)).await?;
-        for node in nodes.iter_mut().filter(|node| node.is_me) {
-            self.own.tell_of_itself(node);
-            node.lease.margin_ms = Some(u64::try_from(self.own.metrics.lease_margin_ms.get()).unwrap_or(0));
-            node.links = Some(self.links());
+        self.look(move |protocol, tables| nodes(protocol, tables, &me)).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<ClusterNode>> {
+        let loads = self.loads_there().await?;
+        let mut nodes = self.listed_nodes().await?;
+        for node in &mut nodes {
+            if node.is_me {
+                tell_of_node(node, &self.load());
+            } else if words::is_live(node.state)
+                && let Some(load) = loads.get(&NodeId::of(&node.id))
+            {
+                tell_of_node(node, load);
+            }
         }
         Ok(nodes)
     }
 
-    fn links(&self) -> Vec<ClusterLink> {
-        let link = |status: crate::cluster::link::LinkStatus| ClusterLink {
-            frames_per_s: self.own.rates.frames_per_s(status.peer.as_str()),
-            peer: status.peer.to_string(),
-            state: words::link_state(status.state),
-            rtt_ms: status.rtt.map(|rtt| rtt.as_secs_f64() * 1_000.0),
-            credit: status.credit,
-        };
-        self.membership.links().into_iter().map(link).collect()
-    }
-
     async fn all_slots(&self) -> Result<Vec<ClusterSlot>> {
+        let loads = self.loads_there().await?;
+        let there: BTreeMap<(&str, u16), &SlotLoad> = loads
+            .iter()
+            .flat_map(|(node, load)| load.slots.iter().map(|slot| ((node.as_str(), slot.slot), slot)))
+            .collect();
         let mut slots = self.look(|protocol, _| slots(protocol)).await?;
         let (newest, quarantined) = (self.membership.events.history(|seen| seen.newest()), self.own.quarantined());
         for slot in &mut slots {
@@ -67,8 +119,11 @@ impl ManyNodes {
                 slot.since = is_of_now.then_some(change.at);
                 slot.last_pause_ms = *pause_ms;
             }
-            if slot.owner.as_deref() == Some(self.membership.node.as_str()) {
+            let Some(owner) = slot.owner.as_deref() else { continue };
+            if owner == self.membership.node.as_str() {
                 self.own.tell_of_slot(slot, &quarantined);
+            } else if let Some(load) = there.get(&(owner, slot.slot)) {
+                tell_of_slot_there(slot, load);
             }
         }
         Ok(slots)
@@ -108,7 +163,7 @@ impl ManyNodes {
 impl ClusterView for ManyNodes {
     async fn cluster(&self) -> Result<Cluster> {
         let events = self.membership.events.clone();
-        let kind = self.own.store;
+        let (kind, reads) = (self.own.store, self.own.reads);
         let look = move |protocol: &Protocol, _: &Tables| {
             let plan = protocol.whole_plan();
             Cluster {
@@ -118,7 +173,7 @@ impl ClusterView for ManyNodes {
                 view: ClusterViewed { version: events.newest(), at: events.read_at() },
                 balanced: plan.is_done(),
                 out_of_plan: words::out_of_plan(&plan),
-                wire: ClusterWire { writes: protocol.writes(), reads: READS },
+                wire: ClusterWire { writes: protocol.writes(), reads },
                 nodes: Vec::new(),
             }
         };
@@ -159,7 +214,7 @@ impl ClusterView for ManyNodes {
 
     async fn act(&self, action: Action, asked: Asked) -> Result<Acted> {
         let drained = match &action {
-            Action::Drain { node } => Some(self.node(node).await?.id),
+            Action::Drain { node } => Some(known_node(self.listed_nodes().await?, node)?.id),
             Action::Cordon { .. }
             | Action::Uncordon { .. }
             | Action::Move { .. }

@@ -11,11 +11,12 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::actors::runtime::wire::WireVersion;
+use crate::actors::runtime::node_load::{LinkLoad, NodeLoad, SlotLoad};
 use crate::actors::runtime::{Runtime, Slots};
+use crate::cluster::link::LinkStatus;
 use crate::cluster::{NodeId, Ownership};
 use crate::http::answer::codes::Code;
-use crate::http::operations::cluster::shapes::{ClusterNode, ClusterSlot, ClusterSlotState};
+use crate::http::operations::cluster::shapes::{ClusterLink, ClusterNode, ClusterSlot, ClusterSlotState};
 use crate::http::{Problem, Result};
 use crate::metrics::Metrics;
 use crate::persistence::StoreError;
@@ -27,14 +28,13 @@ pub use rates::Rates;
 /// What operators call a cluster. There is one for each store, so it needs no name to tell it from others.
 const CLUSTER: &str = "souk";
 
-/// The versions of messages that this program reads.
-const READS: (u16, u16) = (WireVersion::FIRST.0, WireVersion::OURS.0);
-
 /// What a process knows of itself.
 #[derive(Clone)]
 pub struct Own {
     /// The kind of its store.
     pub store: &'static str,
+    /// The oldest and the newest version of messages that it says it reads.
+    pub reads: (u16, u16),
     ownership: Arc<Ownership>,
     slots: Slots,
     metrics: Arc<Metrics>,
@@ -43,22 +43,52 @@ pub struct Own {
 }
 
 impl Own {
-    pub fn new(store: &'static str, runtime: &Runtime, metrics: Arc<Metrics>, rates: Arc<Rates>) -> Own {
+    pub fn new(
+        store: &'static str,
+        reads: (u16, u16),
+        runtime: &Runtime,
+        metrics: Arc<Metrics>,
+        rates: Arc<Rates>,
+    ) -> Own {
         let (ownership, slots, failed) = (runtime.ownership.clone(), runtime.slots(), runtime.failed());
-        Own { store, ownership, slots, metrics, failed, rates }
+        Own { store, reads, ownership, slots, metrics, failed, rates }
     }
 
     fn quarantined(&self) -> BTreeMap<u16, Arc<str>> {
         self.ownership.quarantined().borrow().clone()
     }
 
-    /// Adds to a node's shape what it knows of itself.
-    fn tell_of_itself(&self, node: &mut ClusterNode) {
-        let queued = (0..self.ownership.slots()).filter_map(|slot| self.slots.reading(slot));
-        node.queue_depth = Some(queued.map(|reading| reading.queue_depth).sum());
-        node.residents = Some(self.metrics.resident_entities.get());
-        node.resident_bytes = Some(self.metrics.resident_bytes.get());
-        node.requests_per_s = self.rates.requests_per_s();
+    /// How busy it is, with these links.
+    fn load(&self, links: Vec<LinkStatus>) -> NodeLoad {
+        let quarantined = self.quarantined();
+        let slot = |slot| {
+            let reading = self.slots.reading(slot)?;
+            Some(SlotLoad {
+                slot,
+                queue_depth: reading.queue_depth as u64,
+                durable_seq: reading.durable_seq,
+                restarts: reading.restarts,
+                quarantined: quarantined.get(&slot).map(|why| why.to_string()),
+            })
+        };
+        let slots: Vec<SlotLoad> = (0..self.ownership.slots()).filter_map(slot).collect();
+        let link = |status: LinkStatus| LinkLoad {
+            frames_per_10s: self.rates.frames_per_s(status.peer.as_str()).map(per_10s),
+            peer: status.peer.to_string(),
+            state: words::link_word(status.state),
+            rtt_us: status.rtt.and_then(|rtt| u64::try_from(rtt.as_micros()).ok()),
+            credit: status.credit,
+        };
+        let gauge = |value: i64| u64::try_from(value).unwrap_or(0);
+        NodeLoad {
+            residents: gauge(self.metrics.resident_entities.get()),
+            resident_bytes: gauge(self.metrics.resident_bytes.get()),
+            requests_per_10s: self.rates.requests_per_s().map(per_10s),
+            queue_depth: slots.iter().map(|slot| slot.queue_depth).sum(),
+            margin_ms: gauge(self.metrics.lease_margin_ms.get()),
+            links: links.into_iter().map(link).collect(),
+            slots,
+        }
     }
 
     /// Adds to the shape of a slot of this node what it knows of it.
@@ -74,6 +104,41 @@ impl Own {
             slot.state = ClusterSlotState::Recovering;
         }
     }
+}
+
+/// Rates are told with one digit after the point.
+fn per_10s(per_s: f64) -> u64 {
+    (per_s * 10.0).round() as u64
+}
+
+fn per_s(per_10s: u64) -> f64 {
+    per_10s as f64 / 10.0
+}
+
+/// Adds to a node's shape what it says of itself.
+fn tell_of_node(node: &mut ClusterNode, load: &NodeLoad) {
+    let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    node.residents = Some(gauge(load.residents));
+    node.resident_bytes = Some(gauge(load.resident_bytes));
+    node.requests_per_s = load.requests_per_10s.map(per_s);
+    node.queue_depth = usize::try_from(load.queue_depth).ok();
+    node.lease.margin_ms = Some(load.margin_ms);
+    let link = |link: &LinkLoad| ClusterLink {
+        peer: link.peer.clone(),
+        state: words::link_state(link.state),
+        rtt_ms: link.rtt_us.map(|us| us as f64 / 1_000.0),
+        credit: link.credit,
+        frames_per_s: link.frames_per_10s.map(per_s),
+    };
+    node.links = Some(load.links.iter().map(link).collect());
+}
+
+/// Adds to the shape of a slot of another node what that node says of it.
+fn tell_of_slot_there(slot: &mut ClusterSlot, load: &SlotLoad) {
+    slot.queue_depth = usize::try_from(load.queue_depth).ok();
+    slot.durable_seq = Some(load.durable_seq);
+    slot.restarts = Some(load.restarts);
+    slot.quarantined.clone_from(&load.quarantined);
 }
 
 /// What tells incarnations of a node apart, without its name: ids end with it.
@@ -120,7 +185,7 @@ mod tests {
             state,
             is_me: false,
             version: String::new(),
-            wire: READS,
+            wire: (1, 2),
             started_at: Some(Time::ZERO),
             lease: ClusterLease { counter: 0, margin_ms: None, age_ms: None },
             slots: 0,

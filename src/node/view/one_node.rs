@@ -2,9 +2,8 @@
 
 use async_trait::async_trait;
 
-use super::{CLUSTER, Own, READS, known_node, known_slot};
+use super::{CLUSTER, Own, known_node, known_slot, tell_of_node};
 use crate::actors::runtime::slot::actor::now;
-use crate::actors::runtime::wire::WireVersion;
 use crate::actors::values::Time;
 use crate::http::answer::codes::Code;
 use crate::http::operations::cluster::shapes::{
@@ -33,7 +32,7 @@ impl OneNode {
             state: ClusterNodeState::Serving,
             is_me: true,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            wire: READS,
+            wire: self.own.reads,
             started_at: Some(self.started_at),
             lease: ClusterLease { counter: 0, margin_ms: None, age_ms: None },
             slots: self.all().iter().filter(|slot| slot.owner.is_some()).count(),
@@ -43,9 +42,10 @@ impl OneNode {
             requests_per_s: None,
             queue_depth: None,
             unreachable: Vec::new(),
-            links: Some(Vec::new()),
+            links: None,
         };
-        self.own.tell_of_itself(&mut me);
+        tell_of_node(&mut me, &self.own.load(Vec::new()));
+        me.lease.margin_ms = None; // it needs no lease
         me
     }
 
@@ -87,7 +87,7 @@ impl ClusterView for OneNode {
             view: ClusterViewed { version: 0, at: now() },
             balanced: true,
             out_of_plan: Vec::new(),
-            wire: ClusterWire { writes: WireVersion::OURS.0, reads: READS },
+            wire: ClusterWire { writes: self.own.reads.1, reads: self.own.reads },
             nodes: vec![self.me()],
         })
     }

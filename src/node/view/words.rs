@@ -1,5 +1,6 @@
 //! From the protocol's words to those of the API.
 
+use crate::actors::runtime::node_load::LinkWord;
 use crate::cluster::NodeId;
 use crate::cluster::link::LinkState;
 use crate::cluster::protocol::commands::Refused;
@@ -61,11 +62,20 @@ pub fn change_why(why: ChangeWhy) -> ClusterSlotChangeWhy {
     }
 }
 
-pub fn link_state(state: LinkState) -> ClusterLinkState {
+/// As it goes to another node.
+pub fn link_word(state: LinkState) -> LinkWord {
     match state {
-        LinkState::Up => ClusterLinkState::Up,
-        LinkState::Connecting => ClusterLinkState::Connecting,
-        LinkState::Down => ClusterLinkState::Down,
+        LinkState::Up => LinkWord::Up,
+        LinkState::Connecting => LinkWord::Connecting,
+        LinkState::Down => LinkWord::Down,
+    }
+}
+
+pub fn link_state(state: LinkWord) -> ClusterLinkState {
+    match state {
+        LinkWord::Up => ClusterLinkState::Up,
+        LinkWord::Connecting => ClusterLinkState::Connecting,
+        LinkWord::Down => ClusterLinkState::Down,
     }
 }
 

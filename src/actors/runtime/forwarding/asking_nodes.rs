@@ -1,6 +1,6 @@
 //! Questions to other nodes themselves, and their questions to this one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt, join_all, ready};
@@ -12,6 +12,7 @@ use super::{Forwarder, Notice};
 use crate::actors::runtime::attention;
 use crate::actors::runtime::counting::{Count, Counted};
 use crate::actors::runtime::envelope::AskError;
+use crate::actors::runtime::node_load::NodeLoad;
 use crate::actors::runtime::overdue::{OverdueList, Place};
 use crate::actors::runtime::wire::{
     NodeAnswer, NodeQuestion, Routed, decode_node_answer, encode_node_answer, encode_node_question,
@@ -98,10 +99,28 @@ impl Forwarder {
                     }
                     owner = to;
                 }
-                Ok(Told::Answer(NodeAnswer::Overdue { .. })) | Err(_) => return None,
+                Ok(Told::Answer(NodeAnswer::Overdue { .. } | NodeAnswer::Load(_))) | Err(_) => return None,
             }
         }
         None
+    }
+
+    /// How busy these nodes are. Who does not answer in time is left out; and so are all as long as a live node reads only what
+    /// was before the question.
+    pub fn loads(&self, nodes: Vec<NodeId>, within: Duration) -> BoxFuture<'static, BTreeMap<NodeId, NodeLoad>> {
+        let deadline = Instant::now() + within;
+        let asked = nodes.into_iter().map(|node| {
+            let answer = self.ask_node(&node, NodeQuestion::Load, deadline);
+            async move {
+                match answer.await {
+                    Ok(Told::Answer(NodeAnswer::Load(load))) => Some((node, load)),
+                    Ok(Told::Answer(NodeAnswer::Overdue { .. } | NodeAnswer::Counted(_)) | Told::HasMoved { .. })
+                    | Err(_) => None,
+                }
+            }
+        });
+        let asked = join_all(asked.collect::<Vec<_>>());
+        async move { asked.await.into_iter().flatten().collect() }.boxed()
     }
 
     fn count_here(&self, count: &Count) -> Option<Counted> {
@@ -153,6 +172,7 @@ impl Forwarder {
                 }
                 Route::Park { .. } => return None,
             },
+            NodeQuestion::Load => NodeAnswer::Load((self.load.get()?)()?.bounded()),
         };
         let response = encode_node_answer(answer, self.wire()).ok()?;
         Some(Routed::Answer { epoch: 0, response: &response }.encode())

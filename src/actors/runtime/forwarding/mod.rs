@@ -43,6 +43,7 @@ use self::carrier::{Carrier, NotAnswered};
 use super::counting::{Count, Counted, Counters};
 use super::envelope::{AskError, Envelope};
 use super::erased::KindSpec;
+use super::node_load::NodeLoad;
 use super::overdue::{OverdueList, Place};
 use super::router::{Elsewhere, Router};
 use super::slot::news::News;
@@ -60,6 +61,9 @@ const BUSY_AGAIN_MS: u64 = 200;
 
 /// Those who wait though there seems to be a way are judged again after so many ticks.
 const TICKS_PER_RELEASE: u32 = 8;
+
+/// Says how busy this node is; `None`: it is not that far. It must be quick.
+pub type ReadLoad = Box<dyn Fn() -> Option<NodeLoad> + Send + Sync>;
 
 /// What the protocol is to know of what went through here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +106,7 @@ pub struct Forwarder {
     wire: AtomicU16,
     metrics: Arc<Metrics>,
     counters: OnceLock<Arc<dyn Counters>>,
+    load: OnceLock<ReadLoad>,
 }
 
 impl Forwarder {
@@ -129,12 +134,18 @@ impl Forwarder {
             wire,
             metrics,
             counters: OnceLock::new(),
+            load: OnceLock::new(),
         })
     }
 
     /// What is for this node goes into these slots.
     pub(super) fn serve_with(&self, router: &Arc<Router>) {
         let _ = self.router.set(Arc::downgrade(router)); // the first counts
+    }
+
+    /// Other nodes that ask how busy this one is are told this.
+    pub fn tell_load(&self, load: ReadLoad) {
+        let _ = self.load.set(load); // the first counts
     }
 
     /// Everyone reads this version from now on.

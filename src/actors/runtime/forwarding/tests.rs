@@ -212,6 +212,45 @@ async fn a_counter_is_counted_by_the_node_that_has_its_slot() {
 }
 
 #[tokio::test]
+async fn nodes_are_asked_how_busy_they_are_once_all_of_them_know_the_question() {
+    let bench = Bench::new();
+    let loads = |names: &[&str], within| {
+        let nodes = names.iter().map(|name| NodeId::of(name)).collect();
+        tokio::spawn(bench.forwarder.loads(nodes, within))
+    };
+    let told = loads(&["b"], LONG).await.expect("no panic");
+    assert!(told.is_empty() && bench.sent().is_none(), "somebody reads only the first version");
+
+    bench.forwarder.write_in(WireVersion(2));
+    assert_eq!(bench.forwarder.answer_node(NodeQuestion::Load), None, "it is not that far");
+    let load = NodeLoad { residents: 7, margin_ms: 900, ..NodeLoad::default() };
+    let mine = load.clone();
+    bench.forwarder.tell_load(Box::new(move || Some(mine.clone())));
+    let answer = bench.forwarder.answer_node(NodeQuestion::Load).expect("it tells");
+    let asked = loads(&["b", "c", "d"], LONG);
+    tokio::task::yield_now().await;
+    let sent: Vec<Sent> = std::mem::take(&mut *bench.wire.sent.lock());
+    let answers = [Ok(answer), Err(NotAnswered::Lost), Ok(vec![1, 2, 3])];
+    for (Sent { request, outcome, .. }, answer) in sent.into_iter().zip(answers) {
+        assert_eq!(wire::decode_node_question(&request), Some(NodeQuestion::Load));
+        outcome(answer);
+    }
+    let told = asked.await.expect("no panic");
+    assert_eq!(told, [(NodeId::of("b"), load)].into(), "who gives no answer is left out");
+}
+
+/// A page that shows all nodes takes no longer than this, whoever is halted.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_silent_is_not_waited_for() {
+    let bench = Bench::new();
+    bench.forwarder.write_in(WireVersion(2));
+    let began = Instant::now();
+    let told = bench.forwarder.loads(vec![NodeId::of("b"), NodeId::of("c")], Duration::from_millis(500)).await;
+    assert!(told.is_empty() && bench.wire.sent.lock().len() == 2, "both were asked");
+    assert_eq!(began.elapsed().as_millis() / 10, 50, "at the same time");
+}
+
+#[tokio::test]
 async fn a_wrong_guess_is_corrected() {
     let bench = Bench::new();
     bench.to_peer("b", 3);

@@ -20,12 +20,21 @@
 //!
 //! **Versions.** Every enum here and in the kinds has a code and a version for each variant, and all are listed in
 //! `tests/golden/numbers.txt` with the [`WireVersion`] since which they are written. A node tells the highest wire version that
-//! it reads; everyone writes in the lowest of those that live nodes tell. So far there is one, and the argument `wire` only
-//! holds the place. A release that adds a number raises [`WireVersion::OURS`]; where it gives a variant a new version, it
-//! also says how that variant is written for the wire versions before (a section `before` in `stored_enum!`, beside `old`,
-//! from a value to the bytes of the old version), and a variant that is quite new is refused to a peer who does not read it.
-//! No link has spoken yet: what is new until then counts to the first wire version, and the versions before are only read.
-//! Events will follow the same number, since whoever takes over a slot reads its journal.
+//! it reads (ours, or what `cluster.wire_max` holds it at); everyone writes in the lowest of those that live nodes tell. A
+//! release that adds a number raises [`WireVersion::OURS`], and the number says `since` with it (`stored_enum!`). Where a
+//! variant got a new version, `before` says how it is written for the wire versions before. A variant that is quite new is
+//! refused to a reader who does not know it: [`WireError::TooNew`].
+//!
+//! | wire version | what came with it |
+//! | --- | --- |
+//! | 1 | everything that is not listed here |
+//! | 2 | [`NodeQuestion::Load`] and its answer |
+//!
+//! An enum in a field is written for the same reader where the variant names the field under `nested`; one inside of a
+//! struct, and a `coded_enum!`, is not looked at. The payloads of commands and outcomes are written for the reader as well. What
+//! is stored (events, receipts, snapshots) is always written in the newest form, whatever the wire version, though a node of the
+//! release before may take over the slot and read it. So a new version of those may only be written by a release after the one that
+//! brought its reader, until the writer of records knows the wire version, too.
 //!
 //! **Trust.** A peer is a node that has proven itself to the link, but its bytes are read as if it had not: whatever they
 //! are, the result is a valid value or an error, and no more memory is taken than the bytes can fill. Values that
@@ -54,27 +63,12 @@ pub use routed::Routed;
 
 use serde::{Deserialize, Serialize};
 
-use crate::actors::entity::{Bytes, CodecError, Stored};
+pub use crate::actors::entity::WireVersion;
+use crate::actors::entity::{Bytes, CodecError, Stored, TooNew};
 use crate::persistence::{Payload, frame};
 
 /// The largest request or response. A command's effect has to fit into a record in any case.
 pub const MESSAGE_BYTES_MAX: usize = frame::RECORD_BYTES_MAX;
-
-/// How new the numbers are that a node reads, or that are written for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct WireVersion(pub u16);
-
-impl WireVersion {
-    /// The first there was.
-    pub const FIRST: WireVersion = WireVersion(1);
-    /// What this program reads and would like to write. A release that adds a number raises it.
-    pub const OURS: WireVersion = WireVersion(1);
-
-    /// What all can read: ours, or the lowest that another node reads.
-    pub fn common(others: impl IntoIterator<Item = WireVersion>) -> WireVersion {
-        others.into_iter().fold(WireVersion::OURS, Ord::min)
-    }
-}
 
 /// Why something does not cross.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -91,6 +85,9 @@ pub enum WireError {
     /// Write: larger than [`MESSAGE_BYTES_MAX`].
     #[error("a message of {bytes} bytes: at most {MESSAGE_BYTES_MAX}")]
     TooLarge { bytes: usize },
+    /// Write: no form of it is known to a reader of this wire version.
+    #[error("code {code} is not known to a reader of wire version {wire}")]
+    TooNew { code: u8, wire: u16 },
     /// Write: the other node reads only what was before [`WireVersion::FIRST`].
     #[error("wire version {0} was never written")]
     NeverWritten(u16),
@@ -105,6 +102,12 @@ impl From<CodecError> for WireError {
             CodecError::Unknown { code, version } => WireError::Unknown { code, version },
             CodecError::Malformed(why) => WireError::Malformed(why),
         }
+    }
+}
+
+impl From<TooNew> for WireError {
+    fn from(TooNew { code, wire }: TooNew) -> WireError {
+        WireError::TooNew { code, wire: wire.0 }
     }
 }
 
@@ -128,12 +131,13 @@ impl From<Carried> for Payload {
     }
 }
 
-/// A message: its code (1 byte), its version (2, little-endian), its fields.
+/// A message: its code (1 byte), its version (2, little-endian), its fields; for a reader of nothing newer than `wire`.
 fn put(message: &impl Stored, wire: WireVersion) -> Result<Vec<u8>, WireError> {
     if wire < WireVersion::FIRST {
         return Err(WireError::NeverWritten(wire.0));
     }
-    let (code, version, fields) = message.to_stored();
+    let stored = if wire < WireVersion::OURS { message.to_stored_for(wire)? } else { message.to_stored() };
+    let (code, version, fields) = stored;
     let mut bytes = Vec::with_capacity(3 + fields.len());
     bytes.push(code);
     bytes.extend(version.to_le_bytes());

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::actors::kinds::Kinds;
 use crate::actors::runtime::counting::{Count, Counted};
 use crate::actors::runtime::envelope::OwedStep;
+use crate::actors::runtime::node_load::NodeLoad;
 use crate::actors::runtime::overdue::{Overdue, OverdueList, Place};
 use crate::actors::values::Time;
 use crate::stored_enum;
@@ -18,6 +19,8 @@ stored_enum! {
         (1, 1) => Overdue { before: Time, after: Option<Place>, limit: u32 },
         /// A counter that the asking node takes to be there.
         (2, 1) => Count(count: Count),
+        /// How busy it is.
+        (3, 1) since 2 => Load,
     }
 }
 
@@ -27,6 +30,7 @@ stored_enum! {
         /// The first of these steps, and how many there are in all.
         (1, 1) => Overdue { steps: Vec<StepThere>, total: u64 },
         (2, 1) => Counted(counted: Counted),
+        (3, 1) since 2 => Load(load: NodeLoad),
     }
 }
 

@@ -35,9 +35,9 @@ stored_enum! {
             /// How often it was forwarded before.
             hops: u8,
             question: Question,
-        },
+        } nested [caller, question],
         /// From a node that asks another one itself. A [`super::Response::OfNode`] follows.
-        (2, 1) => OfNode(question: NodeQuestion),
+        (2, 1) => OfNode(question: NodeQuestion) nested [question],
     }
 }
 
@@ -49,7 +49,7 @@ impl Request {
 stored_enum! {
     /// What is asked. See [`Body`], which it is between nodes.
     pub enum Question {
-        (1, 1) => Command { command: Carried, keep: Option<Keep>, if_version: Option<u64>, wait: Wait },
+        (1, 1) => Command { command: Carried, keep: Option<Keep>, if_version: Option<u64>, wait: Wait } nested [keep],
         (2, 1) => Read { wait: Wait },
         /// The stored outcome of the request, if there is one.
         (3, 1) => Repeat { fingerprint: [u8; 16], wait: Wait },
@@ -99,7 +99,7 @@ pub fn encode_request(
     let question = match body {
         Body::Command { command, keep, if_version, wait } => {
             let spec = kinds.by_number(key.kind).ok_or(WireError::OtherKind)?;
-            let command = spec.command_payload(command).ok_or(WireError::OtherKind)?.into();
+            let command = spec.command_payload(command, wire).ok_or(WireError::OtherKind)??.into();
             Question::Command { command, keep: *keep, if_version: *if_version, wait: *wait }
         }
         Body::Read { wait } => Question::Read { wait: *wait },

@@ -25,13 +25,13 @@ stored_enum! {
             residence: Option<Box<Stay>>,
         },
         /// No outcome, and what the caller may do.
-        (2, 1) => Refused(why: AskError),
+        (2, 1) => Refused(why: AskError) nested [why],
         /// This node cannot read the request: nothing was done.
         (3, 1) => Unsupported,
         /// What came of what an operator did with the entity, and when.
         (4, 1) => Operated { came: Operated, at: Time },
         /// What the node itself was asked.
-        (5, 1) => OfNode(answer: NodeAnswer),
+        (5, 1) => OfNode(answer: NodeAnswer) nested [answer],
     }
     old {
         (1, 1) => |bytes| codec::decode::<AnsweredV1>(bytes).map(Response::from),
@@ -116,10 +116,11 @@ pub fn encode_response(
     if let Some(came) = operated {
         return put(&Response::Operated { came: *came, at: reply.at }, wire);
     }
-    let of_kind = |payload: Option<_>| payload.ok_or(WireError::OtherKind).map(Carried::from);
     let Reply { outcome, version, seq, epoch: _, at, state, replayed, residence } = reply;
-    let outcome = outcome.as_ref().map(|outcome| of_kind(spec.outcome_payload(outcome))).transpose()?;
-    let state = state.as_ref().map(|state| of_kind(spec.state_payload(state))).transpose()?;
+    let outcome = outcome.as_ref().map(|outcome| spec.outcome_payload(outcome, wire).ok_or(WireError::OtherKind));
+    let outcome = outcome.transpose()?.transpose()?.map(Carried::from);
+    let state = state.as_ref().map(|state| spec.state_payload(state).ok_or(WireError::OtherKind));
+    let state = state.transpose()?.map(Carried::from);
     let state = state.filter(|state| state.bytes.0.len() <= MESSAGE_BYTES_MAX / 2);
     let residence = residence.as_deref().map(|residence| Box::new(Stay::from(residence)));
     let (version, seq, at, replayed) = (*version, *seq, *at, *replayed);

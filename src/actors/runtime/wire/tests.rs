@@ -10,6 +10,7 @@ use crate::actors::entity::{Caller, Entity, Kind, Outcome};
 use crate::actors::kinds::{self, Visitor};
 use crate::actors::runtime::envelope::{AskError, Body, Envelope, Keep, Operated, Operation, Reply, ReplyTo, Wait};
 use crate::actors::runtime::erased::{Erased, KindSpec, spec};
+use crate::actors::runtime::node_load::NodeLoad;
 use crate::actors::testing::kit::{START, request};
 use crate::actors::testing::source::Source;
 use crate::actors::values::{Time, UserId};
@@ -105,7 +106,7 @@ fn a_request_of_every_kind_arrives_as_it_was_sent() {
     kinds::visit(&mut EveryKind(|spec: &dyn KindSpec, samples: Samples| {
         assert!(!samples.commands.is_empty());
         for command in samples.commands {
-            let payload = spec.command_payload(&command);
+            let payload = spec.command_payload(&command, WireVersion::OURS);
             let sent = sent(&envelope(spec.number(), of_command(command), now), now);
             let arrived = decode_request(&sent, kinds::all()).expect("it arrives");
             assert_eq!((arrived.route, arrived.remaining), (ROUTE, Duration::from_millis(1_500)));
@@ -114,7 +115,7 @@ fn a_request_of_every_kind_arrives_as_it_was_sent() {
             assert_eq!((&there.key, there.request, there.caller), (&asked.key, asked.request, asked.caller));
             assert_eq!((there.deadline, there.want_state), (asked.deadline, true));
             let Body::Command { command, keep, if_version, wait } = there.body else { panic!("a command") };
-            assert_eq!(spec.command_payload(&command), payload);
+            assert_eq!(spec.command_payload(&command, WireVersion::OURS), payload);
             assert_eq!(keep, Some(Keep::Client { fingerprint: [9; 16], keep_ms: 86_400_000 }));
             assert_eq!((if_version, wait), (Some(4), Wait::Settled));
         }
@@ -128,7 +129,7 @@ fn an_answer_of_every_kind_arrives_as_it_was_given() {
         for (outcome, state) in samples.outcomes.iter().flat_map(|outcome| states.iter().map(move |s| (outcome, s))) {
             let sent = answered(&answer(Some(outcome.clone()), state.clone()), spec);
             let there = decode_response(&sent, spec).expect("it arrives").expect("an answer");
-            let payload = |outcome: &Erased| spec.outcome_payload(outcome);
+            let payload = |outcome: &Erased| spec.outcome_payload(outcome, WireVersion::OURS);
             assert_eq!(there.outcome.as_ref().map(payload), Some(payload(outcome)));
             let payload = |state: &Erased| spec.state_payload(state).expect("of its kind");
             assert_eq!(there.state.as_ref().map(payload), state.as_ref().map(payload));
@@ -182,8 +183,42 @@ fn what_is_newer_than_this_program_is_told_apart() {
     let read = decode_response(&unsupported, &*spec).expect("it is read");
     assert_eq!(read.err(), Some(AskError::Unsupported));
     assert_eq!(encode_unsupported(WireVersion(0)), Err(WireError::NeverWritten(0)));
-    assert_eq!(WireVersion::common([WireVersion(9), WireVersion(1)]), WireVersion(1));
-    assert_eq!(WireVersion::common([WireVersion(9)]), WireVersion::OURS);
+}
+
+/// What lies in a request or an answer is looked at, too.
+#[test]
+fn what_a_reader_of_the_first_version_does_not_know_is_not_sent_to_it() {
+    let first = WireVersion::FIRST;
+    let too_new = Some(WireError::TooNew { code: 3, wire: 1 });
+    assert_eq!(encode_node_question(NodeQuestion::Load, first).err(), too_new);
+    assert_eq!(encode_node_answer(NodeAnswer::Load(NodeLoad::default()), first).err(), too_new);
+    let question = NodeQuestion::Overdue { before: Time(3), after: None, limit: 7 };
+    let sent = encode_node_question(question.clone(), first).expect("it is known");
+    assert_eq!(decode_node_question(&sent), Some(question.clone()));
+    assert_eq!(encode_node_question(question, WireVersion::OURS), Ok(sent), "the same bytes");
+}
+
+/// Nothing of it is newer, so a cluster that is upgraded serves as before.
+#[test]
+fn every_request_and_answer_of_a_kind_crosses_to_a_reader_of_the_first_version() {
+    let now = Instant::now();
+    kinds::visit(&mut EveryKind(|spec: &dyn KindSpec, samples: Samples| {
+        for command in samples.commands {
+            let envelope = envelope(spec.number(), of_command(command), now);
+            let older = encode_request(&envelope, ROUTE, kinds::all(), now, WireVersion::FIRST);
+            assert_eq!(older, Ok(sent(&envelope, now)));
+        }
+        for outcome in samples.outcomes {
+            let answer = answer(Some(outcome), Some(samples.state.clone()));
+            let older = encode_response(&answer, spec, WireVersion::FIRST);
+            assert_eq!(older, Ok(answered(&answer, spec)));
+        }
+    }));
+    let spec = spec::<crate::actors::cart::types::Cart>();
+    for number in AskError::NUMBERS {
+        let why: AskError = Source::new(1).variant(number.code);
+        assert!(encode_response(&Err(why), &*spec, WireVersion::FIRST).is_ok());
+    }
 }
 
 #[test]

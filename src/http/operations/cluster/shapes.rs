@@ -126,7 +126,8 @@ pub struct ClusterNode {
     pub slots: usize,
     /// Its share of the slots, beside those of the others.
     pub weight: u32,
-    /// Entities in its memory; null for a node that does not answer itself, as everything below but `unreachable`.
+    /// Entities in its memory. Null, as everything below but `unreachable`, for a node that is gone or did not say so in time,
+    /// and as long as a node of the cluster reads only messages of version 1.
     pub residents: Option<i64>,
     pub resident_bytes: Option<i64>,
     /// Requests that it has answered in the last seconds, for each second.
@@ -142,7 +143,7 @@ pub struct ClusterNode {
 pub struct ClusterLease {
     /// It grows with each renewal.
     pub counter: u64,
-    /// For how long the node may still speak for its slots; null for a node that does not answer itself.
+    /// For how long the node may still speak for its slots; null where the node has not said so, or needs no lease.
     pub margin_ms: Option<u64>,
     /// For how long the answering node has seen the counter stand still; null for a node that has left.
     pub age_ms: Option<u64>,
@@ -206,7 +207,7 @@ pub struct ClusterSlot {
     /// Entities of it in memory. Not counted by slot yet: always null, as are `resident_bytes` and `decided_seq`.
     pub residents: Option<u64>,
     pub resident_bytes: Option<u64>,
-    /// Commands that wait in front of it; null for a slot of another node, as is all that follows but the last.
+    /// Commands that wait in front of it. Null, as `durable_seq` and `restarts`, where its owner has not said so.
     pub queue_depth: Option<usize>,
     pub decided_seq: Option<u64>,
     /// The number of its last durable record.
@@ -216,7 +217,7 @@ pub struct ClusterSlot {
     pub last_pause_ms: Option<u64>,
     /// How often its actor has failed and was started again, in this process.
     pub restarts: Option<u32>,
-    /// What is damaged in its stored data, where the answering node has it: while it is there, none of its entities is served.
+    /// What is damaged in its stored data, as its owner says: while it is there, none of its entities is served.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quarantined: Option<String>,
     /// Only where one slot was asked for: what the answering node has seen of it, the newest first.

@@ -11,22 +11,50 @@ use super::world::{Node, SLOTS, start};
 use crate::actors::runtime::client::{AskError, Operated, Operation, answerer};
 use crate::actors::runtime::verifying::Compared;
 use crate::actors::values::UserId;
+use crate::config::Config;
 use crate::http::answer::codes::Code;
 use crate::http::operations::cluster::shapes::{
-    ClusterEvent, ClusterEventType, ClusterJobState, ClusterNodeState, ClusterSlotChangeWhy, ClusterSlotState,
+    ClusterEvent, ClusterEventType, ClusterJobState, ClusterNodeState, ClusterSlot, ClusterSlotChangeWhy,
+    ClusterSlotState,
 };
 use crate::http::operations::cluster::{Action, Asked, ClusterView};
 use crate::metrics::Metrics;
 use crate::node::view::{ManyNodes, Own, Rates};
 
-fn view(node: &Node) -> ManyNodes {
+fn view(node: &Node) -> Arc<ManyNodes> {
     let metrics = Arc::new(Metrics::new());
-    let own = Own::new("memory", &node.runtime, metrics, Arc::new(Rates::default()));
-    ManyNodes { membership: node.membership.clone(), own }
+    let reads = Config::default().cluster.reads();
+    let own = Own::new("memory", reads, &node.runtime, metrics, Arc::new(Rates::default()));
+    ManyNodes::new(node.membership.clone(), own)
 }
 
 fn asked(is_dry: bool) -> Asked {
     Asked { by: "an operator".into(), reason: "a test".into(), is_dry }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_a_node_knows_is_asked_of_it_and_is_null_once_it_cannot_be_reached() {
+    let (store, wires) = place();
+    let (a, b) = (start("a", &store, &wires).await, start("b", &store, &wires).await);
+    tokio::join!(a.has(8), b.has(8));
+    let (at_a, at_b) = (view(&a), view(&b));
+    for (view, other) in [(&at_a, "b"), (&at_b, "a")] {
+        let node = view.node(other).await.expect("it is seen");
+        assert!(!node.is_me && node.residents.is_some() && node.links.is_some() && node.lease.margin_ms.is_some());
+        let slots = view.slots().await.expect("they are seen");
+        assert!(slots.iter().all(|slot| slot.durable_seq.is_some() && slot.restarts == Some(0)), "{slots:?}");
+    }
+    wires.cut(&a.membership.node, &b.membership.node);
+    let began = Instant::now();
+    while at_a.node("b").await.expect("it is in the list").residents.is_some() {
+        assert!(began.elapsed() < Duration::from_secs(30), "an old answer is shown for ever");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let slots = at_a.slots().await.expect("they are seen");
+    let is_mine = |slot: &&ClusterSlot| slot.owner.as_deref() == Some(a.membership.node.as_str());
+    assert!(slots.iter().filter(is_mine).all(|slot| slot.queue_depth.is_some()), "its own: {slots:?}");
+    let others = slots.iter().filter(|slot| !is_mine(slot));
+    assert!(others.clone().count() > 0 && others.clone().all(|slot| slot.queue_depth.is_none()), "{slots:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -39,7 +67,7 @@ async fn a_drain_is_a_job_that_every_node_can_tell_of() {
     let states: Vec<_> = cluster.nodes.iter().map(|node| (node.state, node.slots, node.is_me)).collect();
     assert_eq!(states, [(ClusterNodeState::Serving, 8, true), (ClusterNodeState::Serving, 8, false)]);
     assert!(cluster.balanced && cluster.out_of_plan.is_empty() && cluster.store.healthy);
-    assert!(cluster.nodes[0].queue_depth.is_some() && cluster.nodes[1].queue_depth.is_none(), "its own alone");
+    assert!(cluster.nodes.iter().all(|node| node.queue_depth.is_some()), "the other is asked");
 
     let drain = || Action::Drain { node: "b".into() };
     let planned = at_a.act(drain(), asked(true)).await.expect("it may be drained");

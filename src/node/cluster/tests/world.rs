@@ -177,6 +177,7 @@ pub async fn join(
         link: name.into(),
         weight: WEIGHT,
         zone: String::new(),
+        reads: Config::default().cluster.reads(),
         settings,
     };
     Member::join(store.clone(), joining, network, Arc::new(Metrics::new()), patience).await
