@@ -166,6 +166,9 @@ fn check_health(health: &Health, projections: &Arc<Projections>, membership: Opt
         let lease = membership.lease.clone();
         let may_speak = move || lease.is_valid().then_some(()).ok_or("its lease has lapsed".into());
         health.check("cluster", Box::new(may_speak));
+        let linked = membership.clone();
+        let why = "most other nodes cannot reach it, and it reaches none of them";
+        health.check("links", Box::new(move || if linked.is_cut_off() { Err(why.into()) } else { Ok(()) }));
     }
     let follows = projections.clone();
     health.note(Box::new(move || follows.feed.statuses().iter().map(lag_of).collect()));

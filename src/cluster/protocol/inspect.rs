@@ -68,6 +68,16 @@ impl Protocol {
         self.routes.get(usize::from(slot))
     }
 
+    /// Whether this node is cut off from the rest of the cluster: see [`View::is_cut_off`].
+    pub fn is_cut_off(&self) -> bool {
+        self.view.is_cut_off(self.now, &self.settings)
+    }
+
+    /// Whether a peer that lives could not be linked to since this node sees it: see [`View::was_never_linked`].
+    pub fn was_never_linked(&self, peer: &NodeId) -> bool {
+        self.view.was_never_linked(peer, self.now, &self.settings)
+    }
+
     /// Every slot there is.
     pub fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
         self.map.slots()

@@ -59,6 +59,7 @@ pub(super) struct Driver {
     messages: mpsc::Receiver<Input>,
     hints: Arc<Hints>,
     drained: watch::Sender<bool>,
+    cut_off: watch::Sender<bool>,
 }
 
 impl Driver {
@@ -89,6 +90,7 @@ impl Driver {
             messages: member.messages,
             hints: member.hints,
             drained: member.speaks,
+            cut_off: member.cut_off,
         }
     }
 
@@ -132,10 +134,25 @@ impl Driver {
             tracing::error!("the lease is not renewed: what this node writes does not settle");
         }
         self.forwarder.tick();
+        self.see_whether_it_is_cut_off();
         let margin = self.valid_until.since(Moment::now());
         self.metrics.lease_margin_ms.set(i64::try_from(margin.as_millis()).unwrap_or(i64::MAX));
         self.metrics.slots_owned.set(i64::try_from(self.protocol.slots_held()).unwrap_or(i64::MAX));
         Input::Tick { makes_progress }
+    }
+
+    fn see_whether_it_is_cut_off(&self) {
+        let is_cut_off = self.protocol.is_cut_off();
+        let is_news = self.cut_off.send_if_modified(|known| std::mem::replace(known, is_cut_off) != is_cut_off);
+        match (is_news, is_cut_off) {
+            (true, true) => {
+                tracing::warn!(
+                    "this node is cut off from the others: look at its network, its cluster.secret and its TLS"
+                );
+            }
+            (true, false) => tracing::info!("this node is not cut off from the others any more"),
+            (false, _) => {}
+        }
     }
 
     fn take_in(&mut self, input: Input) {
@@ -169,12 +186,14 @@ impl Driver {
         self.network.set_peers(self.tables.nodes.iter().filter(is_peer).map(peer).collect());
     }
 
-    /// Where one connection has replaced another, what was said of them may have come in another order than it happened.
+    /// Where one connection has replaced another, what was said of them may have come in another order than it happened. And
+    /// of a link that was never made nobody says that it is down.
     fn see_the_links(&mut self) {
-        let peers = self.tables.nodes.iter().filter(|row| row.id != self.row.id).map(|row| NodeId::of(&row.id));
+        let is_peer = |row: &&NodeRow| row.id != self.row.id && !row.link.is_empty();
+        let peers = self.tables.nodes.iter().filter(is_peer).map(|row| NodeId::of(&row.id));
         for peer in peers.collect::<Vec<_>>() {
             let is_up = self.network.is_up(&peer);
-            if is_up != self.protocol.view().is_up(&peer) {
+            if is_up != self.protocol.view().is_up(&peer) || (!is_up && self.protocol.was_never_linked(&peer)) {
                 self.take_in(if is_up { Input::LinkUp { peer } } else { Input::LinkDown { peer } });
             }
         }

@@ -118,6 +118,41 @@ async fn a_link_that_is_up_is_used_also_where_news_of_it_have_changed_places() {
     b.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_three_that_reaches_nobody_knows_that_it_is_cut_off_and_the_others_go_on() {
+    let (store, wires) = place();
+    let (a, b) = (start("a", &store, &wires).await, start("b", &store, &wires).await);
+    let c = start("c", &store, &wires).await;
+    tokio::join!(a.has(6), b.has(5), c.has(5));
+    for peer in [&a, &b] {
+        wires.cut(&c.membership.node, &peer.membership.node);
+    }
+    c.is_cut_off(true).await;
+    assert!(!a.membership.is_cut_off() && !b.membership.is_cut_off());
+    tokio::join!(a.has(8), b.has(8), c.has(0));
+    // Nobody is left to be cut off from.
+    a.stop().await;
+    b.stop().await;
+    c.is_cut_off(false).await;
+    c.has(16).await;
+    c.stop().await;
+}
+
+/// One that starts behind a closed port is not linked to from the start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_was_never_linked_to_is_cut_off_too() {
+    let (store, wires) = place();
+    let (a, b) = (start("a", &store, &wires).await, start("b", &store, &wires).await);
+    tokio::join!(a.has(8), b.has(8));
+    wires.keep_out("c");
+    let c = start("c", &store, &wires).await;
+    c.is_cut_off(true).await;
+    tokio::join!(a.has(8), b.has(8));
+    for node in [c, a, b] {
+        node.stop().await;
+    }
+}
+
 fn asked() -> Asked {
     Asked { by: "an operator".into(), reason: "a test".into(), is_dry: false }
 }
