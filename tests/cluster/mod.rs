@@ -137,6 +137,17 @@ async fn what_a_node_had_that_is_killed_or_halted_the_others_serve() {
     shoppers.get(40).await;
     drop(b.process.kill());
     a.sees(&[("a", 32), ("c", 32)]).await;
+    // Its 21 slots were served nowhere for the time of its lease, or a little longer.
+    let counted = |part: &str| {
+        let name = format!("souk_slot_ownerless_seconds_{part}");
+        [&a, &c].iter().filter_map(|node| nodes::metric(&node.process.url, &name)).sum::<f64>()
+    };
+    let began = Instant::now();
+    while counted("count") < 21.0 {
+        assert!(began.elapsed() < WITHIN, "{} slots are served again", counted("count"));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(counted("sum") >= 21.0 * 2.0 && counted("count") == 21.0, "{} s", counted("sum"));
     shoppers.get(40).await;
     c.process.signal("STOP");
     a.sees(&[("a", 64)]).await;

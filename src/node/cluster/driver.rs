@@ -53,6 +53,8 @@ pub(super) struct Driver {
     claimed: HashMap<Slot, Stands>,
     /// Slots that are being given away, and since when they serve nowhere.
     paused: HashMap<Slot, Instant>,
+    /// Slots that are being claimed from a node that is lost, or are not served yet, and since when that node stands still.
+    ownerless: HashMap<Slot, Instant>,
     valid_until: Moment,
     heard: mpsc::UnboundedSender<Heard>,
     hearing: mpsc::UnboundedReceiver<Heard>,
@@ -84,6 +86,7 @@ impl Driver {
             tables: Tables::default(),
             claimed: HashMap::new(),
             paused: HashMap::new(),
+            ownerless: HashMap::new(),
             valid_until,
             heard: member.heard,
             hearing: member.hearing,
@@ -115,6 +118,7 @@ impl Driver {
                     self.claimed.extend(stand);
                     self.take_in(input);
                     self.claimed.clear(); // what was claimed has begun, or is claimed again
+                    self.ownerless.retain(|slot, _| self.protocol.holds(*slot));
                 }
                 Heard::Read(input, tables) => self.read(input, tables),
                 Heard::Look(look) => look(&self.protocol, &self.tables),
@@ -158,6 +162,9 @@ impl Driver {
     fn take_in(&mut self, input: Input) {
         if let Input::EpochRaised { slot, epoch } = &input {
             self.events.recovered(*slot, *epoch);
+            if let Some(since) = self.ownerless.remove(slot) {
+                self.metrics.slot_ownerless_seconds.observe(since.elapsed().as_secs_f64());
+            }
         }
         for output in self.protocol.handle(Moment::now(), input) {
             self.carry_out(output);
@@ -230,9 +237,11 @@ impl Driver {
 
     fn carry_out(&mut self, output: Output) {
         match output {
-            Output::Renew { .. } | Output::ReadStore { .. } | Output::Claim { .. } | Output::Transfer { .. } => {
+            Output::Claim { ref slots } => {
+                self.note_the_ownerless(slots);
                 self.call(output);
             }
+            Output::Renew { .. } | Output::ReadStore { .. } | Output::Transfer { .. } => self.call(output),
             Output::Forget { node } => self.forget(&node),
             Output::Drained => drop(self.drained.send(true)), // nobody may wait for it
             Output::LeaseValid { until } => {
@@ -286,6 +295,16 @@ impl Driver {
         });
     }
 
+    /// Slots are about to be claimed: since when were they served nowhere, where their owner is lost?
+    fn note_the_ownerless(&mut self, slots: &[(Slot, Epoch)]) {
+        for (slot, _) in slots {
+            let lost_for = self.protocol.owner_lost_for(*slot);
+            if let Some(since) = lost_for.and_then(|time| Instant::now().checked_sub(time)) {
+                self.ownerless.insert(*slot, since);
+            }
+        }
+    }
+
     fn forget(&self, node: &NodeId) {
         if let Some(row) = self.tables.nodes.iter().find(|row| row.id == node.as_str()) {
             let (store, id, counter) = (self.store.clone(), row.id.clone(), row.lease);
@@ -294,6 +313,7 @@ impl Driver {
     }
 
     fn stop(&mut self, slot: Slot, why: StopWhy) {
+        self.ownerless.remove(&slot);
         match why {
             StopWhy::HandOff => drop(self.paused.insert(slot, Instant::now())),
             // Another has it: what is under way here must not be told.
