@@ -65,6 +65,9 @@ impl Own {
     fn tell_of_slot(&self, slot: &mut ClusterSlot, quarantined: &BTreeMap<u16, Arc<str>>) {
         if let Some(reading) = self.slots.reading(slot.slot) {
             slot.queue_depth = Some(reading.queue_depth);
+            slot.residents = Some(reading.residents);
+            slot.resident_bytes = Some(reading.resident_bytes);
+            slot.decided_seq = Some(reading.decided_seq);
             slot.durable_seq = Some(reading.durable_seq);
             slot.restarts = Some(reading.restarts);
         }

@@ -203,14 +203,16 @@ pub struct ClusterSlot {
     /// The name of the node that an operator has pinned it to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pinned_to: Option<String>,
-    /// Entities of it in memory. Not counted by slot yet: always null, as are `resident_bytes` and `decided_seq`.
+    /// Entities of it in memory; null for a slot of another node, as is all that follows but the last.
     pub residents: Option<u64>,
     pub resident_bytes: Option<u64>,
-    /// Commands that wait in front of it; null for a slot of another node, as is all that follows but the last.
+    /// Commands that wait in front of it.
     pub queue_depth: Option<usize>,
+    /// Bytes that they take, about.
     pub decided_seq: Option<u64>,
     /// The number of its last durable record.
     pub durable_seq: Option<u64>,
+    /// The number of the last record that it has decided. What is beyond `durable_seq` is being written.
     /// For how long it was served nowhere when the answering node gave it away last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_pause_ms: Option<u64>,
