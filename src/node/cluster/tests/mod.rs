@@ -6,8 +6,13 @@ mod world;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::{Asked, NotCommanded};
+use crate::actors::runtime::client::answerer;
+use crate::actors::values::UserId;
 use crate::cluster::protocol::commands::{Command, Refused};
 use crate::persistence::membership::Store;
 use crate::persistence::memory::Memory;
@@ -94,6 +99,12 @@ async fn two_that_cannot_reach_each_other_ask_by_way_of_a_third() {
     for user in 0..16 {
         assert_eq!(a.rename(user, "by a").await, Ok(3));
         assert_eq!(b.name_of(user).await.as_deref(), Some("by a"));
+        let (client, id) = (&a.runtime.client, UserId(user).to_string());
+        let looking = client.inspect("user", &id, Instant::now() + Duration::from_secs(30));
+        let (seen, answerer) = answerer::noting(looking).await;
+        let owner = seen.expect("it is answered").expect("a user").node;
+        let way = [&a, &c, &b].iter().position(|node| node.membership.node.as_str() == owner).expect("one of them");
+        assert_eq!(usize::from(client.hops_of(&answerer.expect("an entity has answered"))), way, "user {user}");
     }
     for node in [a, b, c] {
         node.stop().await;
