@@ -193,7 +193,8 @@ fn cluster_view(
         Some(membership) => Arc::new(ManyNodes { membership: membership.clone(), own }),
         None => {
             let (name, started_at) = (node_name(config), slot::actor::now());
-            Arc::new(OneNode { own, name, http: address.to_owned(), started_at })
+            let (http, zone) = (address.to_owned(), config.cluster.zone.clone());
+            Arc::new(OneNode { own, name, http, zone, started_at })
         }
     }
 }

@@ -65,7 +65,8 @@ pub fn nodes(cluster: &Value) -> String {
         row.extend([cell(&node["lease"]["age_ms"]), cell(&node["requests_per_s"]), unreachable.join(",")]);
         row
     };
-    table(&NAMES, cluster["nodes"].as_array().into_iter().flatten().map(row).collect())
+    let names: Vec<&str> = NAMES.into_iter().chain(has_zones.then_some("zone")).collect();
+    table(&names, nodes.iter().map(row).collect())
 }
 
 pub fn slots(slots: &Value) -> String {
@@ -82,6 +83,10 @@ pub fn slot(slot: &Value) -> String {
 
 pub fn plan(plan: &Value) -> String {
     let mut text = table_of(&plan["shares"], &["node", "has", "wants"]);
+    let nodes = cluster["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    // A column of dashes would be in the way.
+    let has_zones = nodes.iter().any(|node| node["zone"].is_string());
+    let zone = |node: &Value| has_zones.then(|| cell(&node["zone"]));
     for (name, columns) in [
         ("moves", &["slot", "from", "to", "why"][..]),
         ("claims", &["slot", "to", "why"]),
@@ -89,6 +94,7 @@ pub fn plan(plan: &Value) -> String {
     ] {
         if plan[name].as_array().is_some_and(|list| !list.is_empty()) {
             text += &format!("\n{name}:\n{}", table_of(&plan[name], columns));
+        row.extend(zone(node));
         }
     }
     text

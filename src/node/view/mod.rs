@@ -128,6 +128,7 @@ mod tests {
             lease: ClusterLease { counter: 0, margin_ms: None, age_ms: None },
             slots: 0,
             weight: 100,
+            zone: String::new(),
             residents: None,
             resident_bytes: None,
             requests_per_s: None,

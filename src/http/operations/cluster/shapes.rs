@@ -126,6 +126,9 @@ pub struct ClusterNode {
     pub slots: usize,
     /// Its share of the slots, beside those of the others.
     pub weight: u32,
+    /// Where it stands, such as a zone of a data centre.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub zone: String,
     /// Entities in its memory; null for a node that does not answer itself, as everything below but `unreachable`.
     pub residents: Option<i64>,
     pub resident_bytes: Option<i64>,
@@ -205,14 +208,14 @@ pub struct ClusterSlot {
     pub pinned_to: Option<String>,
     /// Entities of it in memory; null for a slot of another node, as is all that follows but the last.
     pub residents: Option<u64>,
+    /// Bytes that they take, about.
     pub resident_bytes: Option<u64>,
     /// Commands that wait in front of it.
     pub queue_depth: Option<usize>,
-    /// Bytes that they take, about.
+    /// The number of the last record that it has decided. What is beyond `durable_seq` is being written.
     pub decided_seq: Option<u64>,
     /// The number of its last durable record.
     pub durable_seq: Option<u64>,
-    /// The number of the last record that it has decided. What is beyond `durable_seq` is being written.
     /// For how long it was served nowhere when the answering node gave it away last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_pause_ms: Option<u64>,
