@@ -1,5 +1,7 @@
 //! Two or three nodes of one cluster, as processes over one PostgreSQL: shoppers at each of them, while nodes come and go.
 
+mod warnings;
+
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -19,7 +21,7 @@ struct Cluster {
 
 struct Node {
     name: &'static str,
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
     process: Process,
 }
 
@@ -45,7 +47,7 @@ impl Cluster {
     fn start(&self, name: &'static str) -> Node {
         let home = tempfile::tempdir().expect("a folder");
         let process = self.launch(name, &home).start();
-        Node { name, _home: home, process }
+        Node { name, home, process }
     }
 }
 
@@ -201,7 +203,7 @@ async fn what_one_node_has_in_memory_the_others_ask_it_for() {
         let launch = cluster.launch(name, &home).env("SOUK_LIMITS__ADDRESS_PER_MINUTE", "7");
         let launch = launch.env("SOUK_HTTP__TRUSTED_PROXIES", "127.0.0.0/8");
         let launch = launch.env("SOUK_SLOTS__OWED_OVERDUE_MS", "1").env("SOUK_COMPLETE__DEADLINE_MS", "100");
-        Node { name, process: launch.start(), _home: home }
+        Node { name, process: launch.start(), home }
     };
     let nodes = [start("a"), start("b")];
     nodes[0].sees(&[("a", 32), ("b", 32)]).await;

@@ -1,5 +1,7 @@
 //! What operators, the router and tests ask the protocol. Nothing here changes anything.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::ownership::NodeId;
@@ -84,6 +86,11 @@ impl Protocol {
     /// Whether a peer that lives could not be linked to since this node sees it: see [`View::was_never_linked`].
     pub fn was_never_linked(&self, peer: &NodeId) -> bool {
         self.view.was_never_linked(peer, self.now, &self.settings)
+    }
+
+    /// Live nodes of one name: see [`View::namesakes`].
+    pub fn namesakes(&self) -> BTreeMap<Arc<str>, Vec<NodeId>> {
+        self.view.namesakes(self.now, &self.settings)
     }
 
     /// Every slot there is.

@@ -244,6 +244,19 @@ impl View {
         called.map(|member| member.row.id.clone()).min_by_key(|id| (self.standing(id, now, settings), id.clone()))
     }
 
+    /// Live nodes of one name that have been seen side by side for a while: each such name, and their ids. (Of a node that was
+    /// killed and started again the earlier incarnation is lost by then. A node without a share of the slots is a command that
+    /// goes through the cluster.)
+    pub fn namesakes(&self, now: Moment, settings: &Settings) -> BTreeMap<Arc<str>, Vec<NodeId>> {
+        let mut called: BTreeMap<Arc<str>, Vec<NodeId>> = BTreeMap::new();
+        let is_old = |member: &&Member| member.is_live() && now.since(member.alive_since) >= settings.settle;
+        for member in self.members.values().filter(is_old).filter(|member| member.row.weight > 0) {
+            called.entry(member.row.name.clone()).or_default().push(member.row.id.clone());
+        }
+        called.retain(|_, nodes| nodes.len() > 1);
+        called
+    }
+
     pub fn link(&mut self, peer: NodeId, is_up: bool) {
         if is_up || self.members.contains_key(&peer) {
             self.links.insert(peer, is_up);

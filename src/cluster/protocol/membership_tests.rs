@@ -142,6 +142,23 @@ fn a_peer_whose_link_was_never_made_is_noticed_once_it_has_lived_for_a_while() {
 }
 
 #[test]
+fn two_live_nodes_of_one_name_are_noticed_and_a_node_that_was_started_again_is_not() {
+    let called = |name: &str, of: &str| NodeView { name: of.into(), ..row(name) };
+    let namesakes = |seen: &Seen, now| seen.view.namesakes(at(now), &settings());
+    let mut seen = Seen::new();
+    let rows = || vec![row("a"), called("b#1", "b"), called("b#2", "b")];
+    (0..10).for_each(|now| drop(seen.read(now, rows(), "")));
+    assert!(namesakes(&seen, 9).is_empty(), "the first may have been killed");
+    let found = [("b".into(), vec![id("b#1"), id("b#2")])];
+    assert_eq!(namesakes(&seen, 10), found.into());
+    (10..20).for_each(|now| drop(seen.read(now, rows(), "b#1")));
+    assert!(namesakes(&seen, 30).is_empty(), "it was");
+    let command = || NodeView { weight: 0, ..called("a#1", "a") };
+    (20..30).for_each(|now| drop(seen.read(now, vec![row("a"), command()], "")));
+    assert!(namesakes(&seen, 60).is_empty(), "it serves nothing");
+}
+
+#[test]
 fn a_node_knows_what_it_does_before_its_row_says_so() {
     let mut seen = Seen::new();
     let in_state = |name: &str, state| NodeView { state, ..row(name) };

@@ -1,6 +1,6 @@
 //! The task that owns the protocol: it takes inputs in, one at a time, and carries the outputs out in their order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +14,9 @@ use super::heard::Heard;
 use super::hints::Hints;
 use super::history::Beside;
 use super::network::{Network, Peer};
-use super::{Events, Member, alone, calls, rows};
+use super::{Events, Member, alone, calls, clocks, rows};
 use crate::actors::runtime::forwarding::Forwarder;
+use crate::actors::runtime::slot::actor::now;
 use crate::actors::runtime::wire::WireVersion;
 use crate::actors::runtime::{Runtime, Slots};
 use crate::cluster::protocol::messages::{EndWhy, Event, GivenUp, Input, Output, StopWhy};
@@ -49,6 +50,11 @@ pub(super) struct Driver {
     row: NodeRow,
     /// As they were read last.
     tables: Tables,
+    /// When they were read before, and how long before the last time that was.
+    read_at: Option<Instant>,
+    read_gap: Duration,
+    /// The names that several live nodes have, as this node has told of them.
+    namesakes: BTreeMap<Arc<str>, Vec<NodeId>>,
     /// How slots stood when they were claimed, until they are started.
     claimed: HashMap<Slot, Stands>,
     /// Slots that are being given away, and since when they serve nowhere.
@@ -84,6 +90,9 @@ impl Driver {
             fail: Some(fail),
             row,
             tables: Tables::default(),
+            read_at: None,
+            read_gap: Duration::MAX,
+            namesakes: BTreeMap::new(),
             claimed: HashMap::new(),
             paused: HashMap::new(),
             ownerless: HashMap::new(),
@@ -176,11 +185,14 @@ impl Driver {
         if is_read {
             self.events.read();
             self.tables = tables;
+            let before = self.read_at.replace(Instant::now());
+            self.read_gap = before.map_or(Duration::MAX, |before| before.elapsed());
             self.meet();
         }
         self.take_in(input);
         if is_read {
             self.see_the_links();
+            self.see_the_names();
             self.forwarder.write_in(WireVersion(self.protocol.writes()));
             self.give_way();
         }
@@ -203,6 +215,25 @@ impl Driver {
             if is_up != self.protocol.view().is_up(&peer) || (!is_up && self.protocol.was_never_linked(&peer)) {
                 self.take_in(if is_up { Input::LinkUp { peer } } else { Input::LinkDown { peer } });
             }
+        }
+    }
+
+    /// Nodes of one name are told apart by their ids, but not by operators, nor by what is pinned to a name.
+    fn see_the_names(&mut self) {
+        let namesakes = self.protocol.namesakes();
+        for (name, nodes) in namesakes.iter().filter(|(name, nodes)| self.namesakes.get(*name) != Some(nodes)) {
+            let ids = nodes.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", ");
+            tracing::warn!(node.name = %name, node.ids = ids, "several live nodes have one name: give each its node.name");
+        }
+        self.namesakes = namesakes;
+    }
+
+    /// A node has joined: does its clock agree with this one's?
+    fn see_the_clock(&self, node: &NodeId) {
+        let Some(row) = self.tables.nodes.iter().find(|row| row.id == node.as_str()) else { return };
+        if let Some(ahead_s) = clocks::ahead_s(row.started_at_ms, now().0, self.read_gap) {
+            let name = &row.name;
+            tracing::warn!(node.name = name, node.id = %node, ahead_s, "the clock of another node differs from this one's: set both");
         }
     }
 
@@ -345,6 +376,7 @@ impl Driver {
         match &event {
             Event::SlotMoved { from, .. } if *from == self.node => self.metrics.slots_moved.inc(),
             Event::SlotFenced { .. } => self.metrics.slots_fenced.inc(),
+            Event::NodeJoined { node } => self.see_the_clock(node),
             Event::HandOffGivenUp { why, .. } => {
                 self.metrics.moves_given_up.with_label_values(&[word(*why)]).inc();
             }

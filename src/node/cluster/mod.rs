@@ -13,6 +13,7 @@
 
 mod alone;
 mod calls;
+mod clocks;
 mod driver;
 mod events;
 mod heard;
