@@ -11,7 +11,8 @@ use super::process::{Launch, Process};
 use super::stores::{Kind, TestStore};
 
 const CHOICE: &str = "SOUK_TEST_NODES";
-const SECRET: &str = "the secret of a test's cluster";
+/// The secret of every test's cluster.
+pub const SECRET: &str = "the secret of a test's cluster";
 /// How long the slots may take to be divided on a slow machine.
 const SPREAD_WITHIN: Duration = Duration::from_secs(60);
 
