@@ -179,6 +179,10 @@ impl Router {
     pub fn epoch(&self, slot: Slot) -> Epoch {
         self.slots[usize::from(slot)].epoch()
     }
+    /// How many messages wait in front of a slot of this node.
+    pub fn queue_depth(&self, slot: Slot) -> usize {
+        self.slots[usize::from(slot)].inbox.len()
+    }
     pub fn restarts(&self, slot: Slot) -> u32 {
         self.slots[usize::from(slot)].restarts.load(Ordering::Relaxed)
     }

@@ -137,6 +137,9 @@ async fn an_operator_acts_on_entities_of_every_node_from_any_and_is_told_which_i
         let is_b = verified.node == b.membership.node.to_string();
         assert_eq!((answerer.is_elsewhere, client.node_of(&answerer)), (is_b, verified.node));
         assert_eq!((answerer.slot, answerer.epoch), (verified.slot, verified.epoch));
+        let seen = client.inspect("user", &id, deadline()).await.expect("it is answered").expect("a user");
+        let told = (seen.restarts.is_none(), seen.queue_depth.is_none());
+        assert_eq!(told, (is_b, is_b), "of another node's slot this one knows neither: {seen:?}");
         answered.insert(is_b);
     }
     assert_eq!(answered.len(), 2, "entities of both nodes");
