@@ -194,6 +194,9 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
         "ratelimit-policy",
         "allow",
         "traceresponse",
+        "x-souk-node",
+        "x-souk-slot-epoch",
+        "x-souk-hops",
     ];
     let headers = [
         "authorization",

@@ -166,6 +166,9 @@ fn check_health(health: &Health, projections: &Arc<Projections>, membership: Opt
         let lease = membership.lease.clone();
         let may_speak = move || lease.is_valid().then_some(()).ok_or("its lease has lapsed".into());
         health.check("cluster", Box::new(may_speak));
+        let linked = membership.clone();
+        let why = "most other nodes cannot reach it, and it reaches none of them";
+        health.check("links", Box::new(move || if linked.is_cut_off() { Err(why.into()) } else { Ok(()) }));
     }
     let follows = projections.clone();
     health.note(Box::new(move || follows.feed.statuses().iter().map(lag_of).collect()));
@@ -192,7 +195,8 @@ fn cluster_view(
         Some(membership) => ManyNodes::new(membership.clone(), own),
         None => {
             let (name, started_at) = (node_name(config), slot::actor::now());
-            Arc::new(OneNode { own, name, http: address.to_owned(), started_at })
+            let (http, zone) = (address.to_owned(), config.cluster.zone.clone());
+            Arc::new(OneNode { own, name, http, zone, started_at })
         }
     }
 }

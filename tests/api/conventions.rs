@@ -262,7 +262,9 @@ async fn a_browser_on_a_configured_origin_may_call() {
     assert_eq!(preflight("https://other.example").await.header("access-control-allow-origin"), "");
     let told = shop.get("/v1/products").header("origin", "https://shop.example").send().await;
     let exposed = listed(&told, "access-control-expose-headers");
-    for name in ["etag", "location", "retry-after", "ratelimit", "ratelimit-policy", "allow", "traceresponse"] {
+    let of_cluster = ["x-souk-node", "x-souk-slot-epoch", "x-souk-hops"];
+    let of_all = ["etag", "location", "retry-after", "ratelimit", "ratelimit-policy", "allow", "traceresponse"];
+    for name in of_all.into_iter().chain(of_cluster) {
         assert!(exposed.iter().any(|exposed| exposed == name), "{name} of {exposed:?}");
     }
     let refused = shop.get("/v1/me").header("origin", "https://shop.example").send().await;

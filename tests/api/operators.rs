@@ -21,6 +21,8 @@ async fn an_entity_is_shown_with_all_that_its_node_knows_of_it() {
     {
         assert!(now.body.get(member).is_some(), "{member} is missing: {}", now.body);
     }
+    let is_here = now.header("x-souk-hops") == "0";
+    assert_eq!((now.body["restarts"].is_u64(), now.body["queue_depth"].is_u64()), (is_here, is_here), "{}", now.body);
     assert!(now.body["version"].as_u64() >= Some(2));
     shop.get("/v1/admin/entities/unicorn/x").by(&admin).send().await.is_problem(404, "not_found");
     shop.get("/v1/admin/entities/user/x").by(&admin).send().await.is_problem(404, "not_found");

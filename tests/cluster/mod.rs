@@ -1,6 +1,7 @@
 //! Two or three nodes of one cluster, as processes over one PostgreSQL: shoppers at each of them, while nodes come and go.
 
 mod versions;
+mod warnings;
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ struct Cluster {
 
 struct Node {
     name: &'static str,
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
     process: Process,
 }
 
@@ -51,7 +52,7 @@ impl Cluster {
     fn start_as(&self, name: &'static str, told: impl Fn(Launch) -> Launch) -> Node {
         let home = tempfile::tempdir().expect("a folder");
         let process = told(self.launch(name, &home)).start();
-        Node { name, _home: home, process }
+        Node { name, home, process }
     }
 }
 
@@ -148,6 +149,17 @@ async fn what_a_node_had_that_is_killed_or_halted_the_others_serve() {
     shoppers.get(40).await;
     drop(b.process.kill());
     a.sees(&[("a", 32), ("c", 32)]).await;
+    // Its 21 slots were served nowhere for the time of its lease, or a little longer.
+    let counted = |part: &str| {
+        let name = format!("souk_slot_ownerless_seconds_{part}");
+        [&a, &c].iter().filter_map(|node| nodes::metric(&node.process.url, &name)).sum::<f64>()
+    };
+    let began = Instant::now();
+    while counted("count") < 21.0 {
+        assert!(began.elapsed() < WITHIN, "{} slots are served again", counted("count"));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(counted("sum") >= 21.0 * 2.0 && counted("count") == 21.0, "{} s", counted("sum"));
     shoppers.get(40).await;
     c.process.signal("STOP");
     a.sees(&[("a", 64)]).await;
@@ -201,7 +213,7 @@ async fn what_one_node_has_in_memory_the_others_ask_it_for() {
         let launch = cluster.launch(name, &home).env("SOUK_LIMITS__ADDRESS_PER_MINUTE", "7");
         let launch = launch.env("SOUK_HTTP__TRUSTED_PROXIES", "127.0.0.0/8");
         let launch = launch.env("SOUK_SLOTS__OWED_OVERDUE_MS", "1").env("SOUK_COMPLETE__DEADLINE_MS", "100");
-        Node { name, process: launch.start(), _home: home }
+        Node { name, process: launch.start(), home }
     };
     let nodes = [start("a"), start("b")];
     nodes[0].sees(&[("a", 32), ("b", 32)]).await;

@@ -11,7 +11,8 @@ use super::process::{Launch, Process};
 use super::stores::{Kind, TestStore};
 
 const CHOICE: &str = "SOUK_TEST_NODES";
-const SECRET: &str = "the secret of a test's cluster";
+/// The secret of every test's cluster.
+pub const SECRET: &str = "the secret of a test's cluster";
 /// How long the slots may take to be divided on a slow machine.
 const SPREAD_WITHIN: Duration = Duration::from_secs(60);
 
@@ -82,9 +83,14 @@ pub fn spread<'a>(nodes: impl IntoIterator<Item = &'a Process>) {
 
 /// How many slots a node serves.
 fn slots_of(url: &str) -> Option<usize> {
+    metric(url, "souk_slots_owned").map(|slots| slots as usize)
+}
+
+/// What a node counts under this name, with its labels.
+pub fn metric(url: &str, name: &str) -> Option<f64> {
     let mut stream = TcpStream::connect(url.strip_prefix("http://")?).ok()?;
     stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n").ok()?;
     let mut text = String::new();
     stream.read_to_string(&mut text).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("souk_slots_owned "))?.trim().parse().ok()
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?.trim().parse().ok()
 }

@@ -243,6 +243,11 @@ impl Runtime {
 pub struct SlotReading {
     /// Commands that wait in front of it.
     pub queue_depth: usize,
+    /// Entities in memory, and the bytes that they take, about.
+    pub residents: u64,
+    pub resident_bytes: u64,
+    /// The last record that was decided, and the last that is durable.
+    pub decided_seq: u64,
     pub durable_seq: u64,
     pub restarts: u32,
 }
@@ -296,8 +301,15 @@ impl Slots {
     /// `None`: the slot does not live here.
     pub fn reading(&self, slot: Slot) -> Option<SlotReading> {
         let shared = self.router.slots.get(usize::from(slot)).filter(|shared| shared.inbox.is_open())?;
-        let restarts = shared.restarts.load(Ordering::Relaxed);
-        Some(SlotReading { queue_depth: shared.inbox.len(), durable_seq: shared.durable_seq(), restarts })
+        let durable_seq = shared.durable_seq(); // before what is decided, which is never behind it
+        Some(SlotReading {
+            queue_depth: shared.inbox.len(),
+            residents: shared.reading.residents(),
+            resident_bytes: shared.reading.resident_bytes(),
+            decided_seq: shared.reading.decided_seq(),
+            durable_seq,
+            restarts: shared.restarts.load(Ordering::Relaxed),
+        })
     }
 
     /// A slot leaves. When the answer is there, everything that the slot had in flight has settled, and nothing of it is in

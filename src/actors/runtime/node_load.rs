@@ -56,6 +56,10 @@ coded_enum! {
 pub struct SlotLoad {
     pub slot: Slot,
     pub queue_depth: u64,
+    /// Entities in memory, and the bytes that they take, about.
+    pub residents: u64,
+    pub resident_bytes: u64,
+    pub decided_seq: u64,
     pub durable_seq: u64,
     pub restarts: u32,
     /// What is damaged in its stored data, cut off where it is long.
@@ -84,6 +88,9 @@ mod tests {
         let slot = |slot| SlotLoad {
             slot,
             queue_depth: u64::from(u32::MAX),
+            residents: u64::from(u32::MAX),
+            resident_bytes: u64::MAX,
+            decided_seq: u64::MAX,
             durable_seq: u64::MAX,
             restarts: u32::MAX,
             quarantined: Some("what is damaged: \u{e9}".repeat(100)),

@@ -30,6 +30,8 @@ pub trait Elsewhere: Send + Sync + 'static {
     fn news(&self, slot: Slot, news: News);
     /// The node that has the slot, as far as this one knows.
     fn owner(&self, slot: Slot) -> Option<NodeId>;
+    /// How many nodes a request for a slot of another node goes to until it is there, as far as this one knows.
+    fn hops(&self, slot: Slot) -> u8;
     /// What the entities of other nodes owe (see `attention`): a list of each. An error: one of them has not answered.
     fn overdue(
         &self,
@@ -170,8 +172,16 @@ impl Router {
         let owner = self.elsewhere.get().and_then(|elsewhere| elsewhere.owner(slot));
         owner.unwrap_or_else(|| self.ownership.node.clone()).to_string()
     }
+    /// How many nodes away the slot is, where it is another's, as far as this one knows.
+    pub fn hops(&self, slot: Slot) -> u8 {
+        self.elsewhere.get().map_or(0, |elsewhere| elsewhere.hops(slot))
+    }
     pub fn epoch(&self, slot: Slot) -> Epoch {
         self.slots[usize::from(slot)].epoch()
+    }
+    /// How many messages wait in front of a slot of this node.
+    pub fn queue_depth(&self, slot: Slot) -> usize {
+        self.slots[usize::from(slot)].inbox.len()
     }
     pub fn restarts(&self, slot: Slot) -> u32 {
         self.slots[usize::from(slot)].restarts.load(Ordering::Relaxed)

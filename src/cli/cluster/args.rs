@@ -20,7 +20,7 @@ pub enum ClusterCommand {
     Plan(SeeArgs),
     /// What has happened, as the asked node has seen it.
     Events(EventsArgs),
-    /// The status again and again, until it is interrupted.
+    /// The status again and again, with the moves that are under way, until it is interrupted.
     Watch(SeeArgs),
     /// Give a node no slots any more. What it has stays.
     Cordon(NodeArgs),

@@ -77,6 +77,25 @@ impl Admin {
         self.api.read(call).await.context("asking the server")
     }
 
+    /// Every slot, or those of this node and in this state.
+    async fn slots(&self, owner: Option<&str>, state: Option<&str>) -> anyhow::Result<Vec<Value>> {
+        let filters = [("owner", owner), ("state", state)];
+        let filters = filters.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(value?))));
+        let query = filters.collect::<Vec<_>>().join("&");
+        let path = if query.is_empty() { format!("{PATH}/slots") } else { format!("{PATH}/slots?{query}") };
+        let mut all = Vec::new();
+        let listing = self.api.list(Op::Read, &path, As::User(&self.session), |slot| all.push(slot));
+        listing.await.context("asking the server")?;
+        Ok(all)
+    }
+
+    /// The slots that the asked node is about to give away, or to take.
+    async fn changing(&self) -> anyhow::Result<Vec<Value>> {
+        let mut changing = self.slots(None, Some("handing_over")).await?;
+        changing.extend(self.slots(None, Some("claiming")).await?);
+        Ok(changing)
+    }
+
     async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         let call = Call::new(Op::Admin, Method::POST, format!("{PATH}{path}")).json(body);
         self.api.read(call.by(As::User(&self.session))).await.context("asking the server")
@@ -93,15 +112,7 @@ async fn see(args: &SeeArgs, path: &str, table: impl Fn(&Value) -> String) -> an
 }
 
 async fn slots(args: args::SlotsArgs) -> anyhow::Result<()> {
-    let admin = Admin::of(&args.see.server)?;
-    let filters = [("owner", &args.owner), ("state", &args.state)];
-    let filters =
-        filters.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(value.as_deref()?))));
-    let query = filters.collect::<Vec<_>>().join("&");
-    let path = if query.is_empty() { format!("{PATH}/slots") } else { format!("{PATH}/slots?{query}") };
-    let mut all: Vec<Value> = Vec::new();
-    let listing = admin.api.list(Op::Read, &path, As::User(&admin.session), |slot| all.push(slot));
-    listing.await.context("asking the server")?;
+    let all = Admin::of(&args.see.server)?.slots(args.owner.as_deref(), args.state.as_deref()).await?;
     output::print(&shown(&Value::Array(all), args.see.json, tables::slots))
 }
 
@@ -109,13 +120,15 @@ async fn watch(args: &SeeArgs) -> anyhow::Result<()> {
     let admin = Admin::of(&args.server)?;
     let is_terminal = std::io::stdout().is_terminal();
     loop {
-        let found = admin.get("").await?;
+        let mut found = admin.get("").await?;
+        found["plan"] = admin.get("/plan").await?;
+        found["changing"] = json!(admin.changing().await?);
         let text = if args.json {
             format!("{found}\n")
         } else if is_terminal {
-            format!("\x1b[2J\x1b[H{}", tables::status(&found))
+            format!("\x1b[2J\x1b[H{}", tables::watched(&found))
         } else {
-            format!("{}\n", tables::status(&found))
+            format!("{}\n", tables::watched(&found))
         };
         if !output::print_on(&text)? {
             return Ok(()); // nobody reads on

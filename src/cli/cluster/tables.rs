@@ -2,6 +2,9 @@
 
 use serde_json::Value;
 
+/// Rows of each table of `watch`: they are to fit on a terminal.
+const WATCHED_MAX: usize = 8;
+
 /// A cell: texts as they are, what is not known as a dash.
 fn cell(value: &Value) -> String {
     match value {
@@ -53,9 +56,36 @@ pub fn status(cluster: &Value) -> String {
     text
 }
 
+/// The status, and what is under way: the slots that the asked node gives away or takes just now, and what the plan of all
+/// nodes has still to do.
+pub fn watched(cluster: &Value) -> String {
+    let plan = &cluster["plan"];
+    let mut text = status(cluster);
+    for (list, what, columns) in [
+        (&cluster["changing"], "change hands at this node", &["slot", "owner", "epoch", "state"][..]),
+        (&plan["moves"], "are to move", &["slot", "from", "to", "why"]),
+        (&plan["claims"], "are to be claimed", &["slot", "to", "why"]),
+    ] {
+        let all = list.as_array().map(Vec::as_slice).unwrap_or_default();
+        if all.is_empty() {
+            continue;
+        }
+        let first = Value::from(&all[..all.len().min(WATCHED_MAX)]);
+        text += &format!("\n{} slots {what}:\n{}", all.len(), table_of(&first, columns));
+        if all.len() > WATCHED_MAX {
+            text += &format!("and {} more\n", all.len() - WATCHED_MAX);
+        }
+    }
+    text
+}
+
 pub fn nodes(cluster: &Value) -> String {
     const NAMES: [&str; 10] =
         ["id", "state", "slots", "weight", "version", "http", "link", "age_ms", "requests_per_s", "unreachable"];
+    let nodes = cluster["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    // A column of dashes would be in the way.
+    let has_zones = nodes.iter().any(|node| node["zone"].is_string());
+    let zone = |node: &Value| has_zones.then(|| cell(&node["zone"]));
     let row = |node: &Value| {
         let unreachable: Vec<String> = node["unreachable"].as_array().into_iter().flatten().map(cell).collect();
         let id = format!("{}{}", cell(&node["id"]), if node["is_me"] == true { " *" } else { "" });
@@ -63,9 +93,11 @@ pub fn nodes(cluster: &Value) -> String {
         let mut row = vec![id];
         row.extend(members);
         row.extend([cell(&node["lease"]["age_ms"]), cell(&node["requests_per_s"]), unreachable.join(",")]);
+        row.extend(zone(node));
         row
     };
-    table(&NAMES, cluster["nodes"].as_array().into_iter().flatten().map(row).collect())
+    let names: Vec<&str> = NAMES.into_iter().chain(has_zones.then_some("zone")).collect();
+    table(&names, nodes.iter().map(row).collect())
 }
 
 pub fn slots(slots: &Value) -> String {
@@ -153,6 +185,36 @@ mod tests {
         assert_eq!(of(false, true), "cordon a: would be done\n");
         let job = json!({"id": "drain~a#1", "kind": "drain", "state": "running", "remaining": 4});
         assert_eq!(acted("drain a", &job), "drain~a#1 running: 4 slots are left\n");
+    }
+
+    #[test]
+    fn zones_are_a_column_where_a_node_has_one() {
+        let of = |nodes: Value| nodes_of_lines(&json!({"nodes": nodes}));
+        assert_eq!(of(json!([{"id": "a#1"}]))[0].last().map(String::as_str), Some("UNREACHABLE"));
+        let lines = of(json!([{"id": "a#1", "zone": "west", "unreachable": ["b#1"]}, {"id": "b#1"}]));
+        let last: Vec<&str> = lines.iter().filter_map(|line| line.last()).map(String::as_str).collect();
+        assert_eq!(last, ["ZONE", "west", "-"]);
+    }
+
+    fn nodes_of_lines(cluster: &Value) -> Vec<Vec<String>> {
+        nodes(cluster).lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+    }
+
+    #[test]
+    fn who_watches_sees_what_is_under_way_and_nothing_of_it_while_nothing_is() {
+        let quiet = json!({"nodes": [], "plan": {"moves": [], "claims": []}, "changing": []});
+        assert_eq!(watched(&quiet), status(&quiet));
+        let moves: Vec<Value> =
+            (0..10).map(|slot| json!({"slot": slot, "from": "a", "to": "b", "why": "drain"})).collect();
+        let changing = json!([{"slot": 17, "owner": "a", "epoch": 3, "state": "handing_over"}]);
+        let busy = json!({"nodes": [], "plan": {"moves": moves, "claims": []}, "changing": changing});
+        let shown = watched(&busy);
+        let under_way = shown.strip_prefix(&status(&busy)).expect("first the status");
+        assert!(under_way.starts_with(
+            "\n1 slots change hands at this node:\nSLOT  OWNER  EPOCH  STATE\n17    a      3      handing_over\n\n\
+             10 slots are to move:\nSLOT  FROM  TO  WHY\n0     a     b   drain\n"
+        ));
+        assert!(under_way.ends_with("7     a     b   drain\nand 2 more\n"), "{under_way}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What operators, the router and tests ask the protocol. Nothing here changes anything.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::ownership::NodeId;
@@ -8,7 +10,7 @@ use super::membership::View;
 use super::node::{Holding, Protocol};
 use super::plan::Plan;
 use super::routing::Route;
-use super::types::{Epoch, Slot, Version};
+use super::types::{Epoch, NodeState, Slot, Version};
 
 /// How a slot stands, as this node sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +66,31 @@ impl Protocol {
         self.watch.stands_still(node, self.now)
     }
 
+    /// For how long this node has seen the counter of a slot's owner stand still, where that owner is lost.
+    pub fn owner_lost_for(&self, slot: Slot) -> Option<Duration> {
+        let owner = self.map.owner(slot)?;
+        let has_left = self.view.member(owner).is_some_and(|member| member.row.state == NodeState::Left);
+        let is_lost = !has_left && self.watch.is_lost(owner);
+        if is_lost { self.counter_stands_still(owner) } else { None }
+    }
+
     pub fn route(&self, slot: Slot) -> Option<&Route> {
         self.routes.get(usize::from(slot))
+    }
+
+    /// Whether this node is cut off from the rest of the cluster: see [`View::is_cut_off`].
+    pub fn is_cut_off(&self) -> bool {
+        self.view.is_cut_off(self.now, &self.settings)
+    }
+
+    /// Whether a peer that lives could not be linked to since this node sees it: see [`View::was_never_linked`].
+    pub fn was_never_linked(&self, peer: &NodeId) -> bool {
+        self.view.was_never_linked(peer, self.now, &self.settings)
+    }
+
+    /// Live nodes of one name: see [`View::namesakes`].
+    pub fn namesakes(&self) -> BTreeMap<Arc<str>, Vec<NodeId>> {
+        self.view.namesakes(self.now, &self.settings)
     }
 
     /// Every slot there is.
@@ -77,6 +102,11 @@ impl Protocol {
     pub fn has_heirs(&self) -> bool {
         let mut others = self.view.members().filter(|member| member.is_live() && member.row.id != self.me.id);
         others.any(|member| member.row.weight > 0 && self.can_take(&member.row.id))
+    }
+
+    /// Whether this node has the slot, or is about to.
+    pub fn holds(&self, slot: Slot) -> bool {
+        self.holdings.contains_key(&slot)
     }
 
     /// How many slots this node has.

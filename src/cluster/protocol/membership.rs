@@ -38,6 +38,10 @@ impl Member {
     pub fn is_live(&self) -> bool {
         !self.is_lost && self.row.state != NodeState::Left
     }
+
+    fn is_isolated(&self, now: Moment, settings: &Settings) -> bool {
+        self.isolated_since.is_some_and(|at| now.since(at) >= settings.isolated_after)
+    }
 }
 
 #[derive(Debug)]
@@ -210,9 +214,7 @@ impl View {
             NodeState::Draining => Standing::Draining,
             _ if self.wishes.drains(node) => Standing::Draining,
             NodeState::Joining => Standing::Keeping,
-            NodeState::Serving if member.isolated_since.is_some_and(|at| has_lasted(at, settings.isolated_after)) => {
-                Standing::Isolated
-            }
+            NodeState::Serving if member.is_isolated(now, settings) => Standing::Isolated,
             NodeState::Serving if self.wishes.nodes.contains_key(node) => Standing::Keeping,
             NodeState::Serving if is_me || has_lasted(member.alive_since, settings.settle) => Standing::Serving,
             NodeState::Serving => Standing::Settling,
@@ -242,6 +244,19 @@ impl View {
         called.map(|member| member.row.id.clone()).min_by_key(|id| (self.standing(id, now, settings), id.clone()))
     }
 
+    /// Live nodes of one name that have been seen side by side for a while: each such name, and their ids. (Of a node that was
+    /// killed and started again the earlier incarnation is lost by then. A node without a share of the slots is a command that
+    /// goes through the cluster.)
+    pub fn namesakes(&self, now: Moment, settings: &Settings) -> BTreeMap<Arc<str>, Vec<NodeId>> {
+        let mut called: BTreeMap<Arc<str>, Vec<NodeId>> = BTreeMap::new();
+        let is_old = |member: &&Member| member.is_live() && now.since(member.alive_since) >= settings.settle;
+        for member in self.members.values().filter(is_old).filter(|member| member.row.weight > 0) {
+            called.entry(member.row.name.clone()).or_default().push(member.row.id.clone());
+        }
+        called.retain(|_, nodes| nodes.len() > 1);
+        called
+    }
+
     pub fn link(&mut self, peer: NodeId, is_up: bool) {
         if is_up || self.members.contains_key(&peer) {
             self.links.insert(peer, is_up);
@@ -252,6 +267,23 @@ impl View {
 
     pub fn is_up(&self, peer: &NodeId) -> bool {
         self.links.get(peer).copied().unwrap_or(false)
+    }
+
+    /// Whether this node is cut off from the rest of the cluster: most others have not reached it for a while, and it has a
+    /// link to none that is not cut off itself. So no request that comes to it finds its way to the slots of others.
+    ///
+    /// Others agree on it, or it is not so. Of two nodes nobody can say which is cut off, and where all are cut off from each
+    /// other nobody is: each goes on with its own slots, which is more than nothing.
+    pub fn is_cut_off(&self, now: Moment, settings: &Settings) -> bool {
+        let is_isolated = self.members.get(&self.me).is_some_and(|me| me.is_isolated(now, settings));
+        let is_well = |member: &&Member| member.is_live() && member.isolated_since.is_none();
+        is_isolated && !self.members.values().filter(is_well).any(|member| self.is_up(&member.row.id))
+    }
+
+    /// Whether the peer has been seen alive for a while, and the link has never said anything of it: it could not be made.
+    pub fn was_never_linked(&self, peer: &NodeId, now: Moment, settings: &Settings) -> bool {
+        let is_old = |member: &Member| member.is_live() && now.since(member.alive_since) >= settings.isolated_after;
+        !self.links.contains_key(peer) && self.members.get(peer).is_some_and(is_old)
     }
 
     /// The peers that this node cannot reach, as its row says.

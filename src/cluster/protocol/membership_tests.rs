@@ -98,6 +98,67 @@ fn one_that_most_others_cannot_reach_is_cut_off_and_where_all_are_nobody_is() {
 }
 
 #[test]
+fn a_node_is_cut_off_when_the_others_say_so_for_a_while_and_nothing_leads_to_them() {
+    let accuse = |name: &str, whom: &str| {
+        let unreachable = whom.chars().map(|whom| id(&whom.to_string())).collect();
+        NodeView { unreachable, ..row(name) }
+    };
+    let is_cut_off = |seen: &Seen, now| seen.view.is_cut_off(at(now), &settings());
+    let cut = || vec![accuse("a", "bc"), accuse("b", "a"), accuse("c", "a")];
+    let mut seen = Seen::new();
+    seen.view.link(id("b"), true);
+    seen.read(0, vec![row("a"), row("b"), row("c")], "");
+    assert!(!is_cut_off(&seen, 60), "nobody accuses anybody");
+    (1..6).for_each(|now| drop(seen.read(now, cut(), "")));
+    assert!(!is_cut_off(&seen, 60), "a link leads to b");
+    seen.view.link(id("b"), false);
+    assert!(!is_cut_off(&seen, 5) && is_cut_off(&seen, 6), "once it has lasted");
+    // The switch has died: each goes on with its own slots.
+    seen.read(7, vec![accuse("a", "bc"), accuse("b", "ac"), accuse("c", "ab")], "");
+    assert!(!is_cut_off(&seen, 60));
+    // Two of five are on their own: the link between them leads nowhere.
+    let split = || ["cde", "cde", "ab", "ab", "ab"].iter().zip(["a", "b", "c", "d", "e"]);
+    (8..14).for_each(|now| drop(seen.read(now, split().map(|(whom, name)| accuse(name, whom)).collect(), "")));
+    seen.view.link(id("b"), true);
+    assert!(is_cut_off(&seen, 14));
+    // Of two, nobody can say which.
+    (15..30).for_each(|now| drop(seen.read(now, vec![accuse("a", "b"), accuse("b", "a")], "")));
+    seen.view.link(id("b"), false);
+    assert!(!is_cut_off(&seen, 60));
+    // Who is lost accuses nobody.
+    (31..45).for_each(|now| drop(seen.read(now, cut(), "bc")));
+    assert!(!is_cut_off(&seen, 60), "the last one serves");
+}
+
+#[test]
+fn a_peer_whose_link_was_never_made_is_noticed_once_it_has_lived_for_a_while() {
+    let mut seen = Seen::new();
+    (0..5).for_each(|now| drop(seen.read(now, vec![row("a"), row("b")], "")));
+    let was_never_linked = |seen: &Seen, now| seen.view.was_never_linked(&id("b"), at(now), &settings());
+    assert!(!was_never_linked(&seen, 4) && was_never_linked(&seen, 5));
+    seen.view.link(id("b"), false);
+    assert!(!was_never_linked(&seen, 5), "it is known to be down");
+    assert_eq!(seen.view.unreachable(), [id("b")].into());
+}
+
+#[test]
+fn two_live_nodes_of_one_name_are_noticed_and_a_node_that_was_started_again_is_not() {
+    let called = |name: &str, of: &str| NodeView { name: of.into(), ..row(name) };
+    let namesakes = |seen: &Seen, now| seen.view.namesakes(at(now), &settings());
+    let mut seen = Seen::new();
+    let rows = || vec![row("a"), called("b#1", "b"), called("b#2", "b")];
+    (0..10).for_each(|now| drop(seen.read(now, rows(), "")));
+    assert!(namesakes(&seen, 9).is_empty(), "the first may have been killed");
+    let found = [("b".into(), vec![id("b#1"), id("b#2")])];
+    assert_eq!(namesakes(&seen, 10), found.into());
+    (10..20).for_each(|now| drop(seen.read(now, rows(), "b#1")));
+    assert!(namesakes(&seen, 30).is_empty(), "it was");
+    let command = || NodeView { weight: 0, ..called("a#1", "a") };
+    (20..30).for_each(|now| drop(seen.read(now, vec![row("a"), command()], "")));
+    assert!(namesakes(&seen, 60).is_empty(), "it serves nothing");
+}
+
+#[test]
 fn a_node_knows_what_it_does_before_its_row_says_so() {
     let mut seen = Seen::new();
     let in_state = |name: &str, state| NodeView { state, ..row(name) };

@@ -57,7 +57,7 @@
 //!    does the same, and stops what nobody took by the time it is given. Then it has drained: it goes on as a member that owns
 //!    nothing, for as long as it forwards for its clients. It leaves last: what is still in its name is free at once.
 //! 8. *Link down.* Requests go by a third node, or wait. A node that most others cannot reach gives its slots away by transfers
-//!    alone: the receivers find them in the table.
+//!    alone: the receivers find them in the table. Where it reaches none that is well it is cut off, and says so.
 //!
 //! ## Absent on purpose
 //!

@@ -313,7 +313,7 @@ fn decorate(edge: &Edge, headers: &mut HeaderMap, context: &Context, limit: Opti
 }
 
 /// For an administrator: which node has the entity that answered last, and how far away that is. Where no entity was asked
-/// it is this node. An answer of another node counts as one hop: by which way it came is not known.
+/// it is this node. The way is the one that this node knows: a node that passes a wrong guess on is not counted.
 fn say_who_answered(edge: &Edge, headers: &mut HeaderMap, answerer: Option<Answerer>) {
     let node = answerer.map_or_else(|| edge.client.node().to_string(), |answerer| edge.client.node_of(&answerer));
     if let Ok(node) = HeaderValue::try_from(node) {
@@ -322,8 +322,8 @@ fn say_who_answered(edge: &Edge, headers: &mut HeaderMap, answerer: Option<Answe
     if let Some(Answerer { epoch, .. }) = answerer {
         headers.insert(HeaderName::from_static("x-souk-slot-epoch"), epoch.into());
     }
-    let hops = u16::from(answerer.is_some_and(|answerer| answerer.is_elsewhere));
-    headers.insert(HeaderName::from_static("x-souk-hops"), hops.into());
+    let hops = answerer.map_or(0, |answerer| edge.client.hops_of(&answerer));
+    headers.insert(HeaderName::from_static("x-souk-hops"), u16::from(hops).into());
 }
 
 /// Whether the node had too much to do for this request. It is counted, and not logged one by one: a line for

@@ -21,7 +21,8 @@ use crate::http::request::query::{List, Listing, NoFilter, Page, Query};
 use crate::http::{Edge, Path, Read, Reply};
 
 /// An entity with everything that its node knows of it: owner node, slot, epoch, version, state, whether
-/// it was in memory, last activity, what it owes, when it wakes, restarts.
+/// it was in memory, last activity, what it owes, when it wakes; and of its slot, where the node that is asked has it, restarts
+/// and queue depth (else null).
 #[utoipa::path(get, path = "/v1/admin/entities/{kind}/{id}", tag = "operators",
     params(("kind" = String, Path), ("id" = String, Path)), responses((status = 200, body = serde_json::Value)))]
 pub async fn inspect(

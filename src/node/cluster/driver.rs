@@ -1,6 +1,6 @@
 //! The task that owns the protocol: it takes inputs in, one at a time, and carries the outputs out in their order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +14,9 @@ use super::heard::Heard;
 use super::hints::Hints;
 use super::history::Beside;
 use super::network::{Network, Peer};
-use super::{Events, Member, alone, calls, rows};
+use super::{Events, Member, alone, calls, clocks, rows};
 use crate::actors::runtime::forwarding::Forwarder;
+use crate::actors::runtime::slot::actor::now;
 use crate::actors::runtime::wire::WireVersion;
 use crate::actors::runtime::{Runtime, Slots};
 use crate::cluster::protocol::messages::{EndWhy, Event, GivenUp, Input, Output, StopWhy};
@@ -49,16 +50,24 @@ pub(super) struct Driver {
     row: NodeRow,
     /// As they were read last.
     tables: Tables,
+    /// When they were read before, and how long before the last time that was.
+    read_at: Option<Instant>,
+    read_gap: Duration,
+    /// The names that several live nodes have, as this node has told of them.
+    namesakes: BTreeMap<Arc<str>, Vec<NodeId>>,
     /// How slots stood when they were claimed, until they are started.
     claimed: HashMap<Slot, Stands>,
     /// Slots that are being given away, and since when they serve nowhere.
     paused: HashMap<Slot, Instant>,
+    /// Slots that are being claimed from a node that is lost, or are not served yet, and since when that node stands still.
+    ownerless: HashMap<Slot, Instant>,
     valid_until: Moment,
     heard: mpsc::UnboundedSender<Heard>,
     hearing: mpsc::UnboundedReceiver<Heard>,
     messages: mpsc::Receiver<Input>,
     hints: Arc<Hints>,
     drained: watch::Sender<bool>,
+    cut_off: watch::Sender<bool>,
 }
 
 impl Driver {
@@ -81,14 +90,19 @@ impl Driver {
             fail: Some(fail),
             row,
             tables: Tables::default(),
+            read_at: None,
+            read_gap: Duration::MAX,
+            namesakes: BTreeMap::new(),
             claimed: HashMap::new(),
             paused: HashMap::new(),
+            ownerless: HashMap::new(),
             valid_until,
             heard: member.heard,
             hearing: member.hearing,
             messages: member.messages,
             hints: member.hints,
             drained: member.speaks,
+            cut_off: member.cut_off,
         }
     }
 
@@ -113,6 +127,7 @@ impl Driver {
                     self.claimed.extend(stand);
                     self.take_in(input);
                     self.claimed.clear(); // what was claimed has begun, or is claimed again
+                    self.ownerless.retain(|slot, _| self.protocol.holds(*slot));
                 }
                 Heard::Read(input, tables) => self.read(input, tables),
                 Heard::Look(look) => look(&self.protocol, &self.tables),
@@ -132,15 +147,33 @@ impl Driver {
             tracing::error!("the lease is not renewed: what this node writes does not settle");
         }
         self.forwarder.tick();
+        self.see_whether_it_is_cut_off();
         let margin = self.valid_until.since(Moment::now());
         self.metrics.lease_margin_ms.set(i64::try_from(margin.as_millis()).unwrap_or(i64::MAX));
         self.metrics.slots_owned.set(i64::try_from(self.protocol.slots_held()).unwrap_or(i64::MAX));
         Input::Tick { makes_progress }
     }
 
+    fn see_whether_it_is_cut_off(&self) {
+        let is_cut_off = self.protocol.is_cut_off();
+        let is_news = self.cut_off.send_if_modified(|known| std::mem::replace(known, is_cut_off) != is_cut_off);
+        match (is_news, is_cut_off) {
+            (true, true) => {
+                tracing::warn!(
+                    "this node is cut off from the others: look at its network, its cluster.secret and its TLS"
+                );
+            }
+            (true, false) => tracing::info!("this node is not cut off from the others any more"),
+            (false, _) => {}
+        }
+    }
+
     fn take_in(&mut self, input: Input) {
         if let Input::EpochRaised { slot, epoch } = &input {
             self.events.recovered(*slot, *epoch);
+            if let Some(since) = self.ownerless.remove(slot) {
+                self.metrics.slot_ownerless_seconds.observe(since.elapsed().as_secs_f64());
+            }
         }
         for output in self.protocol.handle(Moment::now(), input) {
             self.carry_out(output);
@@ -152,11 +185,14 @@ impl Driver {
         if is_read {
             self.events.read();
             self.tables = tables;
+            let before = self.read_at.replace(Instant::now());
+            self.read_gap = before.map_or(Duration::MAX, |before| before.elapsed());
             self.meet();
         }
         self.take_in(input);
         if is_read {
             self.see_the_links();
+            self.see_the_names();
             self.forwarder.write_in(WireVersion(self.protocol.writes()));
             self.give_way();
         }
@@ -169,14 +205,35 @@ impl Driver {
         self.network.set_peers(self.tables.nodes.iter().filter(is_peer).map(peer).collect());
     }
 
-    /// Where one connection has replaced another, what was said of them may have come in another order than it happened.
+    /// Where one connection has replaced another, what was said of them may have come in another order than it happened. And
+    /// of a link that was never made nobody says that it is down.
     fn see_the_links(&mut self) {
-        let peers = self.tables.nodes.iter().filter(|row| row.id != self.row.id).map(|row| NodeId::of(&row.id));
+        let is_peer = |row: &&NodeRow| row.id != self.row.id && !row.link.is_empty();
+        let peers = self.tables.nodes.iter().filter(is_peer).map(|row| NodeId::of(&row.id));
         for peer in peers.collect::<Vec<_>>() {
             let is_up = self.network.is_up(&peer);
-            if is_up != self.protocol.view().is_up(&peer) {
+            if is_up != self.protocol.view().is_up(&peer) || (!is_up && self.protocol.was_never_linked(&peer)) {
                 self.take_in(if is_up { Input::LinkUp { peer } } else { Input::LinkDown { peer } });
             }
+        }
+    }
+
+    /// Nodes of one name are told apart by their ids, but not by operators, nor by what is pinned to a name.
+    fn see_the_names(&mut self) {
+        let namesakes = self.protocol.namesakes();
+        for (name, nodes) in namesakes.iter().filter(|(name, nodes)| self.namesakes.get(*name) != Some(nodes)) {
+            let ids = nodes.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", ");
+            tracing::warn!(node.name = %name, node.ids = ids, "several live nodes have one name: give each its node.name");
+        }
+        self.namesakes = namesakes;
+    }
+
+    /// A node has joined: does its clock agree with this one's?
+    fn see_the_clock(&self, node: &NodeId) {
+        let Some(row) = self.tables.nodes.iter().find(|row| row.id == node.as_str()) else { return };
+        if let Some(ahead_s) = clocks::ahead_s(row.started_at_ms, now().0, self.read_gap) {
+            let name = &row.name;
+            tracing::warn!(node.name = name, node.id = %node, ahead_s, "the clock of another node differs from this one's: set both");
         }
     }
 
@@ -211,9 +268,11 @@ impl Driver {
 
     fn carry_out(&mut self, output: Output) {
         match output {
-            Output::Renew { .. } | Output::ReadStore { .. } | Output::Claim { .. } | Output::Transfer { .. } => {
+            Output::Claim { ref slots } => {
+                self.note_the_ownerless(slots);
                 self.call(output);
             }
+            Output::Renew { .. } | Output::ReadStore { .. } | Output::Transfer { .. } => self.call(output),
             Output::Forget { node } => self.forget(&node),
             Output::Drained => drop(self.drained.send(true)), // nobody may wait for it
             Output::LeaseValid { until } => {
@@ -267,6 +326,16 @@ impl Driver {
         });
     }
 
+    /// Slots are about to be claimed: since when were they served nowhere, where their owner is lost?
+    fn note_the_ownerless(&mut self, slots: &[(Slot, Epoch)]) {
+        for (slot, _) in slots {
+            let lost_for = self.protocol.owner_lost_for(*slot);
+            if let Some(since) = lost_for.and_then(|time| Instant::now().checked_sub(time)) {
+                self.ownerless.insert(*slot, since);
+            }
+        }
+    }
+
     fn forget(&self, node: &NodeId) {
         if let Some(row) = self.tables.nodes.iter().find(|row| row.id == node.as_str()) {
             let (store, id, counter) = (self.store.clone(), row.id.clone(), row.lease);
@@ -275,6 +344,7 @@ impl Driver {
     }
 
     fn stop(&mut self, slot: Slot, why: StopWhy) {
+        self.ownerless.remove(&slot);
         match why {
             StopWhy::HandOff => drop(self.paused.insert(slot, Instant::now())),
             // Another has it: what is under way here must not be told.
@@ -306,6 +376,7 @@ impl Driver {
         match &event {
             Event::SlotMoved { from, .. } if *from == self.node => self.metrics.slots_moved.inc(),
             Event::SlotFenced { .. } => self.metrics.slots_fenced.inc(),
+            Event::NodeJoined { node } => self.see_the_clock(node),
             Event::HandOffGivenUp { why, .. } => {
                 self.metrics.moves_given_up.with_label_values(&[word(*why)]).inc();
             }

@@ -13,6 +13,7 @@
 
 mod alone;
 mod calls;
+mod clocks;
 mod driver;
 mod events;
 mod heard;
@@ -97,6 +98,7 @@ pub struct Member {
     messages: mpsc::Receiver<Input>,
     hints: Arc<Hints>,
     speaks: watch::Sender<bool>,
+    cut_off: watch::Sender<bool>,
 }
 
 /// A handle on the member while it serves.
@@ -111,6 +113,7 @@ pub struct Membership {
     heard: mpsc::UnboundedSender<Heard>,
     /// Whether it owns nothing any more, and is about to leave.
     drained: watch::Receiver<bool>,
+    cut_off: watch::Receiver<bool>,
 }
 
 impl Member {
@@ -186,7 +189,7 @@ impl Member {
         let forwarder = forwarder(&node, &*store, &network, &metrics, &heard, hints.clone());
         network.attend(node.clone(), forwarder.clone(), heard.clone(), message);
         let events = Arc::new(Events::default());
-        let speaks = watch::Sender::new(false);
+        let (speaks, cut_off) = (watch::Sender::new(false), watch::Sender::new(false));
         Ok(Member {
             node,
             lease,
@@ -203,6 +206,7 @@ impl Member {
             messages,
             hints,
             speaks,
+            cut_off,
         })
     }
 
@@ -219,6 +223,7 @@ impl Member {
             network: self.network.clone(),
             heard: heard.clone(),
             drained: self.speaks.subscribe(),
+            cut_off: self.cut_off.subscribe(),
         };
         let _ = heard.send(Heard::Input(Input::Ready)); // the driver has the other end
         let identity = Identity {
@@ -261,6 +266,11 @@ impl Membership {
         if self.heard.send(Heard::Leave(done)).is_ok() {
             let _ = left.await; // its driver has ended
         }
+    }
+
+    /// Whether this node is cut off from the rest of the cluster: it can serve its own slots, if anything.
+    pub fn is_cut_off(&self) -> bool {
+        *self.cut_off.borrow()
     }
 
     /// The links to other nodes.

@@ -279,6 +279,7 @@ fn nodes(protocol: &Protocol, tables: &Tables, me: &NodeId) -> Vec<ClusterNode> 
             },
             slots: owned.get(&member.row.id).copied().unwrap_or(0),
             weight: member.row.weight,
+            zone: text(|row| &row.zone),
             residents: None,
             resident_bytes: None,
             requests_per_s: None,

@@ -66,6 +66,9 @@ impl Own {
             Some(SlotLoad {
                 slot,
                 queue_depth: reading.queue_depth as u64,
+                residents: reading.residents,
+                resident_bytes: reading.resident_bytes,
+                decided_seq: reading.decided_seq,
                 durable_seq: reading.durable_seq,
                 restarts: reading.restarts,
                 quarantined: quarantined.get(&slot).map(|why| why.to_string()),
@@ -95,6 +98,9 @@ impl Own {
     fn tell_of_slot(&self, slot: &mut ClusterSlot, quarantined: &BTreeMap<u16, Arc<str>>) {
         if let Some(reading) = self.slots.reading(slot.slot) {
             slot.queue_depth = Some(reading.queue_depth);
+            slot.residents = Some(reading.residents);
+            slot.resident_bytes = Some(reading.resident_bytes);
+            slot.decided_seq = Some(reading.decided_seq);
             slot.durable_seq = Some(reading.durable_seq);
             slot.restarts = Some(reading.restarts);
         }
@@ -136,6 +142,9 @@ fn tell_of_node(node: &mut ClusterNode, load: &NodeLoad) {
 /// Adds to the shape of a slot of another node what that node says of it.
 fn tell_of_slot_there(slot: &mut ClusterSlot, load: &SlotLoad) {
     slot.queue_depth = usize::try_from(load.queue_depth).ok();
+    slot.residents = Some(load.residents);
+    slot.resident_bytes = Some(load.resident_bytes);
+    slot.decided_seq = Some(load.decided_seq);
     slot.durable_seq = Some(load.durable_seq);
     slot.restarts = Some(load.restarts);
     slot.quarantined.clone_from(&load.quarantined);
@@ -190,6 +199,7 @@ mod tests {
             lease: ClusterLease { counter: 0, margin_ms: None, age_ms: None },
             slots: 0,
             weight: 100,
+            zone: String::new(),
             residents: None,
             resident_bytes: None,
             requests_per_s: None,

@@ -19,6 +19,8 @@ pub struct OneNode {
     pub name: String,
     /// Where clients reach it.
     pub http: String,
+    /// Where it stands.
+    pub zone: String,
     pub started_at: Time,
 }
 
@@ -37,6 +39,7 @@ impl OneNode {
             lease: ClusterLease { counter: 0, margin_ms: None, age_ms: None },
             slots: self.all().iter().filter(|slot| slot.owner.is_some()).count(),
             weight: WEIGHT,
+            zone: self.zone.clone(),
             residents: None,
             resident_bytes: None,
             requests_per_s: None,

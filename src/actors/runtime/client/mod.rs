@@ -239,6 +239,11 @@ impl Client {
         if answerer.is_elsewhere { self.router.owner_name(answerer.slot) } else { self.node().to_string() }
     }
 
+    /// How many nodes the request went to beside this one, as far as this one knows: 2 where it goes by a third node.
+    pub fn hops_of(&self, answerer: &Answerer) -> u8 {
+        if answerer.is_elsewhere { self.router.hops(answerer.slot) } else { 0 }
+    }
+
     /// `epoch`: that of the slot, where another node has answered.
     fn position(&self, slot: Slot, seq: u64, epoch: Epoch) -> Option<JournalPosition> {
         let epoch = if epoch > 0 { epoch } else { self.router.epoch(slot) };

@@ -31,7 +31,10 @@ pub struct Inspection {
     pub owed: Vec<OwedStep>,
     pub wake_at: Option<Time>,
     pub receipts: usize,
-    pub restarts: u32,
+    /// How often the slot's actor was started again, and how many commands wait in front of it; null where another node has the
+    /// slot: what comes from there does not say it.
+    pub restarts: Option<u32>,
+    pub queue_depth: Option<usize>,
     pub panics: u32,
     pub size_bytes: usize,
 }
@@ -60,6 +63,7 @@ impl Client {
         let slot = self.router.slot_of(&key);
         let request = RequestId::default();
         let reply = self.send_wanting(key, request, Caller::System, Body::Inspect, deadline, false).await?;
+        let is_here = reply.epoch == 0;
         let Residence { resident, epoch, version, last_activity, owed, wake_at, receipts, panics, size_bytes, state } =
             *reply.residence.ok_or(AskError::Unavailable)?;
         // It may be in memory all the same, because somebody has asked for it.
@@ -79,7 +83,8 @@ impl Client {
             owed,
             wake_at,
             receipts,
-            restarts: self.router.restarts(slot),
+            restarts: is_here.then(|| self.router.restarts(slot)),
+            queue_depth: is_here.then(|| self.router.queue_depth(slot)),
             panics,
             size_bytes,
         }))

@@ -351,6 +351,13 @@ impl Elsewhere for Forwarder {
         }
     }
 
+    fn hops(&self, slot: Slot) -> u8 {
+        match self.route(slot) {
+            Some(Route::Peer { to, owner, .. }) if to != owner => 2,
+            Some(Route::Peer { .. } | Route::Local { .. } | Route::Park { .. }) | None => 1,
+        }
+    }
+
     fn overdue(
         &self,
         before: Time,

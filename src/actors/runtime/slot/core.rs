@@ -79,6 +79,10 @@ impl SlotCore {
     pub fn resident_bytes(&self) -> usize {
         self.holding.true_bytes()
     }
+    /// The number of the last record that was decided.
+    pub fn decided_seq(&self) -> u64 {
+        self.state.decided_seq()
+    }
     /// Whether [`SlotCore::passivate`] is to make room.
     pub fn is_over_budget(&self) -> bool {
         self.holding.is_over()

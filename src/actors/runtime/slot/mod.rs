@@ -30,6 +30,7 @@ pub mod output;
 mod outstanding;
 mod pushed_out;
 pub mod question;
+mod reading;
 mod receipts;
 mod recovery;
 mod resident;
@@ -50,6 +51,7 @@ pub use dispatch::Dispatch;
 pub use inbox::{Inbox, Pushed};
 pub use load::fresh;
 pub use memory::Memory;
+pub use reading::Reading;
 pub use receipts::ReceiptLimits;
 pub use recovery::claim_all;
 pub use resident::Resident;
@@ -85,6 +87,7 @@ pub struct SlotShared {
     /// Entities that an operator has quarantined.
     withheld: Withheld,
     pub restarts: AtomicU32,
+    pub reading: Reading,
 }
 
 /// What becomes of a message that is brought to a slot.
@@ -112,6 +115,7 @@ impl SlotShared {
             resumed: AtomicU64::new(0),
             withheld: Withheld::default(),
             restarts: AtomicU32::new(0),
+            reading: Reading::default(),
         })
     }
     /// The entity as the slot shows it, if it does and the reader may have it.

@@ -126,6 +126,9 @@ pub struct ClusterNode {
     pub slots: usize,
     /// Its share of the slots, beside those of the others.
     pub weight: u32,
+    /// Where it stands, such as a zone of a data centre.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub zone: String,
     /// Entities in its memory. Null, as everything below but `unreachable`, for a node that is gone or did not say so in time,
     /// and as long as a node of the cluster reads only messages of version 1.
     pub residents: Option<i64>,
@@ -204,11 +207,13 @@ pub struct ClusterSlot {
     /// The name of the node that an operator has pinned it to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pinned_to: Option<String>,
-    /// Entities of it in memory. Not counted by slot yet: always null, as are `resident_bytes` and `decided_seq`.
+    /// Entities of it in memory; null, as are all numbers that follow but the pause, where its owner has not said so.
     pub residents: Option<u64>,
+    /// Bytes that they take, about.
     pub resident_bytes: Option<u64>,
-    /// Commands that wait in front of it. Null, as `durable_seq` and `restarts`, where its owner has not said so.
+    /// Commands that wait in front of it.
     pub queue_depth: Option<usize>,
+    /// The number of the last record that it has decided. What is beyond `durable_seq` is being written.
     pub decided_seq: Option<u64>,
     /// The number of its last durable record.
     pub durable_seq: Option<u64>,

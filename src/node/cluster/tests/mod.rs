@@ -6,8 +6,13 @@ mod world;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::{Asked, NotCommanded};
+use crate::actors::runtime::client::answerer;
+use crate::actors::values::UserId;
 use crate::cluster::protocol::commands::{Command, Refused};
 use crate::persistence::membership::Store;
 use crate::persistence::memory::Memory;
@@ -94,6 +99,12 @@ async fn two_that_cannot_reach_each_other_ask_by_way_of_a_third() {
     for user in 0..16 {
         assert_eq!(a.rename(user, "by a").await, Ok(3));
         assert_eq!(b.name_of(user).await.as_deref(), Some("by a"));
+        let (client, id) = (&a.runtime.client, UserId(user).to_string());
+        let looking = client.inspect("user", &id, Instant::now() + Duration::from_secs(30));
+        let (seen, answerer) = answerer::noting(looking).await;
+        let owner = seen.expect("it is answered").expect("a user").node;
+        let way = [&a, &c, &b].iter().position(|node| node.membership.node.as_str() == owner).expect("one of them");
+        assert_eq!(usize::from(client.hops_of(&answerer.expect("an entity has answered"))), way, "user {user}");
     }
     for node in [a, b, c] {
         node.stop().await;
@@ -116,6 +127,41 @@ async fn a_link_that_is_up_is_used_also_where_news_of_it_have_changed_places() {
     a.sees_link(&b.membership.node, false).await;
     a.stop().await;
     b.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_three_that_reaches_nobody_knows_that_it_is_cut_off_and_the_others_go_on() {
+    let (store, wires) = place();
+    let (a, b) = (start("a", &store, &wires).await, start("b", &store, &wires).await);
+    let c = start("c", &store, &wires).await;
+    tokio::join!(a.has(6), b.has(5), c.has(5));
+    for peer in [&a, &b] {
+        wires.cut(&c.membership.node, &peer.membership.node);
+    }
+    c.is_cut_off(true).await;
+    assert!(!a.membership.is_cut_off() && !b.membership.is_cut_off());
+    tokio::join!(a.has(8), b.has(8), c.has(0));
+    // Nobody is left to be cut off from.
+    a.stop().await;
+    b.stop().await;
+    c.is_cut_off(false).await;
+    c.has(16).await;
+    c.stop().await;
+}
+
+/// One that starts behind a closed port is not linked to from the start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_was_never_linked_to_is_cut_off_too() {
+    let (store, wires) = place();
+    let (a, b) = (start("a", &store, &wires).await, start("b", &store, &wires).await);
+    tokio::join!(a.has(8), b.has(8));
+    wires.keep_out("c");
+    let c = start("c", &store, &wires).await;
+    c.is_cut_off(true).await;
+    tokio::join!(a.has(8), b.has(8));
+    for node in [c, a, b] {
+        node.stop().await;
+    }
 }
 
 fn asked() -> Asked {

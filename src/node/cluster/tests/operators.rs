@@ -8,9 +8,12 @@ use tokio::time::Instant;
 
 use super::place;
 use super::world::{Node, SLOTS, start};
+use crate::actors::entity::Kind;
 use crate::actors::runtime::client::{AskError, Operated, Operation, answerer};
 use crate::actors::runtime::verifying::Compared;
+use crate::actors::user::types::User;
 use crate::actors::values::UserId;
+use crate::cluster::slot_of;
 use crate::config::Config;
 use crate::http::answer::codes::Code;
 use crate::http::operations::cluster::shapes::{
@@ -162,11 +165,45 @@ async fn an_operator_acts_on_entities_of_every_node_from_any_and_is_told_which_i
         let is_b = verified.node == b.membership.node.to_string();
         assert_eq!((answerer.is_elsewhere, client.node_of(&answerer)), (is_b, verified.node));
         assert_eq!((answerer.slot, answerer.epoch), (verified.slot, verified.epoch));
+        let seen = client.inspect("user", &id, deadline()).await.expect("it is answered").expect("a user");
+        let told = (seen.restarts.is_none(), seen.queue_depth.is_none());
+        assert_eq!(told, (is_b, is_b), "of another node's slot this one knows neither: {seen:?}");
         answered.insert(is_b);
     }
     assert_eq!(answered.len(), 2, "entities of both nodes");
     let nobody = a.runtime.client.verify("user", &UserId(99).to_string(), deadline()).await;
     assert!(nobody.expect("it is answered").is_none());
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_tells_what_its_own_slots_have_in_memory_and_nothing_of_those_of_others() {
+    let (store, wires) = place();
+    let (a, b) = (start("a", &store, &wires).await, start("b", &store, &wires).await);
+    tokio::join!(a.has(8), b.has(8));
+    for number in 0..12 {
+        a.register(number).await.expect("a user");
+    }
+    let (at_a, me) = (view(&a), a.membership.node.to_string());
+    let slots = at_a.slots().await.expect("slots");
+    let (mine, others): (Vec<_>, Vec<_>) = slots.into_iter().partition(|slot| slot.owner.as_ref() == Some(&me));
+    assert!(mine.iter().all(|slot| slot.decided_seq >= slot.durable_seq && slot.durable_seq.is_some()), "{mine:?}");
+    for slot in &others {
+        assert_eq!((slot.residents, slot.resident_bytes, slot.decided_seq), (None, None, None), "{slot:?}");
+    }
+    let user = |number: u128| UserId(number).to_string();
+    let slot_of_user = |number| slot_of(User::NUMBER, &user(number), SLOTS);
+    let (number, before) = (0..12)
+        .find_map(|number| Some((number, mine.iter().find(|slot| slot.slot == slot_of_user(number))?)))
+        .expect("a user whose slot is a's");
+    assert!(before.residents >= Some(1) && before.resident_bytes > Some(0) && before.decided_seq > Some(0));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let left = a.runtime.client.operate("user", &user(number), Operation::Passivate, deadline).await;
+    assert_eq!(left.expect("it is answered"), Some(Operated::Changed));
+    let after = at_a.slot(before.slot.into()).await.expect("a slot");
+    assert_eq!(after.residents, before.residents.map(|residents| residents - 1));
+    assert!(after.resident_bytes < before.resident_bytes, "{after:?}");
     a.stop().await;
     b.stop().await;
 }

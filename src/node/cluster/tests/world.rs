@@ -45,12 +45,20 @@ struct Attending {
 pub struct Wires {
     nodes: Mutex<BTreeMap<NodeId, Attending>>,
     cut: Mutex<BTreeSet<(NodeId, NodeId)>>,
+    kept_out: Mutex<BTreeSet<String>>,
 }
 
 impl Wires {
     fn carries(&self, from: &NodeId, to: &NodeId) -> bool {
-        let cut = self.cut.lock();
-        !cut.contains(&(from.clone(), to.clone())) && !cut.contains(&(to.clone(), from.clone()))
+        let (cut, kept_out) = (self.cut.lock(), self.kept_out.lock());
+        let is_kept_out = |node: &NodeId| kept_out.iter().any(|name| node.as_str().starts_with(&format!("{name}#")));
+        let is_cut = cut.contains(&(from.clone(), to.clone())) || cut.contains(&(to.clone(), from.clone()));
+        !is_cut && !is_kept_out(from) && !is_kept_out(to)
+    }
+
+    /// Nothing will pass to or from nodes of this name.
+    pub fn keep_out(&self, name: &str) {
+        self.kept_out.lock().insert(name.into());
     }
 
     /// The news that the link to this peer is down comes after the news that another is up.
@@ -249,6 +257,15 @@ impl Node {
                 return;
             }
             assert!(began.elapsed() < WITHIN, "the link is not taken for {}", if is_up { "up" } else { "down" });
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Until this node knows whether it is cut off from the others.
+    pub async fn is_cut_off(&self, is_cut_off: bool) {
+        let began = Instant::now();
+        while self.membership.is_cut_off() != is_cut_off {
+            assert!(began.elapsed() < WITHIN, "{} does not see it", self.membership.node);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

@@ -413,6 +413,11 @@ impl SlotShell {
             self.tick_at = Some(next);
             self.out.others.push(Output::TickAt(next));
         }
+        let core = match &self.phase {
+            Phase::Serving(core) => Some(&**core),
+            Phase::Idle | Phase::Recovering(_) | Phase::Leaving | Phase::Left => None,
+        };
+        self.context.shared.reading.show(core, self.context.shared.durable_seq());
     }
 }
 

@@ -99,6 +99,10 @@ impl SlotState {
     pub fn raise_epoch(&mut self, epoch: Epoch) {
         self.epoch = self.epoch.max(epoch);
     }
+    /// The number of the last record that was decided.
+    pub fn decided_seq(&self) -> u64 {
+        self.next_seq - 1
+    }
     pub fn shared(&self) -> &SlotShared {
         &self.shared
     }
