@@ -275,7 +275,7 @@ async fn asking_for_more_than_there_is_warns_and_a_new_price_does() {
 
 #[tokio::test]
 async fn a_cart_takes_two_thousand_lines_and_a_line_a_million_pieces() {
-    let shop = Shop::open().await;
+    let shop = Shop::with(&[("SOUK_HTTP__REQUEST_DEADLINE_MS", "25000")]).await;
     let admin = shop.admin().await;
     let base = unique("LIMIT");
     let create = async |n: usize| {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::launch;
 use super::ledger::Writers;
-use super::stores::{Kind, TestStore};
+use super::process::Launch;
+use super::stores::{Kind, PATIENT, TestStore};
 
 /// As many more as there were, and some.
 async fn goes_on(writers: &Writers) {
@@ -78,7 +79,8 @@ async fn a_process_that_was_halted_too_long_finds_another_in_its_place_and_ends(
 async fn a_node_that_is_stopped_under_load_answers_what_it_admitted_and_loses_nothing() {
     let home = tempfile::tempdir().expect("a folder");
     let store = TestStore::new(home.path());
-    let launch = store.serves(launch(home.path()));
+    let patient = |launch, (name, value): &(&str, &str)| Launch::env(launch, name, *value);
+    let launch = PATIENT.iter().fold(store.serves(launch(home.path())), patient);
     let mut server = launch.start();
     for round in 1..=3 {
         let writers = Writers::start(&server.url, 32, 10);

@@ -144,6 +144,15 @@ impl TestStore {
     }
 }
 
+/// On a machine that is busy with other things a shared store answers late, and a lease is renewed late. Where that is not what
+/// a test is about, a node bears it.
+pub const PATIENT: [(&str, &str); 4] = [
+    ("SOUK_CLUSTER__LEASE_MS", "10000"),
+    ("SOUK_STORE__POSTGRES__WAIT_MS", "20000"),
+    ("SOUK_STORE__POSTGRES__WRITE_MS", "20000"),
+    ("SOUK_STORE__REDIS__ANSWER_MS", "20000"),
+];
+
 /// The address of an embedded store, as `souk store` has it.
 pub fn embedded(engine: EngineKind, folder: &Path) -> String {
     format!("{}:{}", engine.name(), folder.display())

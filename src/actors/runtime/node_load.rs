@@ -9,7 +9,7 @@ use crate::coded_enum;
 use crate::persistence::Slot;
 
 /// No more of the reason of a quarantine is told. (All slots of the largest store, each in quarantine, fit into one message.)
-const REASON_BYTES_MAX: usize = 96;
+const REASON_BYTES_MAX: usize = 64;
 
 /// A node, as it sees itself.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -95,7 +95,15 @@ mod tests {
             restarts: u32::MAX,
             quarantined: Some("what is damaged: \u{e9}".repeat(100)),
         };
-        let load = NodeLoad { slots: (0..32_768).map(slot).collect(), ..NodeLoad::default() };
+        let link = |node| LinkLoad {
+            peer: format!("a-node-of-a-long-name-{node}#0a1b2c3d"),
+            state: LinkWord::Connecting,
+            rtt_us: Some(u64::MAX),
+            credit: u64::MAX,
+            frames_per_10s: Some(u64::MAX),
+        };
+        let (slots, links) = ((0..32_768).map(slot).collect(), (0..1_000).map(link).collect());
+        let load = NodeLoad { slots, links, ..NodeLoad::default() };
         let load = load.bounded();
         let reason = load.slots[0].quarantined.as_deref().expect("a reason");
         assert!(reason.len() <= REASON_BYTES_MAX && reason.starts_with("what is damaged"));

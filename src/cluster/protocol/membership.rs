@@ -276,7 +276,7 @@ impl View {
     /// other nobody is: each goes on with its own slots, which is more than nothing.
     pub fn is_cut_off(&self, now: Moment, settings: &Settings) -> bool {
         let is_isolated = self.members.get(&self.me).is_some_and(|me| me.is_isolated(now, settings));
-        let is_well = |member: &&Member| member.is_live() && member.isolated_since.is_none();
+        let is_well = |member: &&Member| member.is_live() && !member.is_isolated(now, settings);
         is_isolated && !self.members.values().filter(is_well).any(|member| self.is_up(&member.row.id))
     }
 
@@ -326,11 +326,11 @@ impl View {
         now.max(written).max(read)
     }
 
-    /// A live node that writes what this one cannot read. (That one is not told to end: whoever comes to a cluster that is
-    /// ahead of it must not stop the cluster.)
+    /// A live node that writes what this one cannot read, and will go on so. (That one is not told to end: whoever comes to a
+    /// cluster that is ahead of it must not stop the cluster. One that only begins with an old version rises with the others.)
     pub fn incompatible(&self, (oldest, newest): (Version, Version)) -> Option<NodeId> {
         let live = self.members.values().filter(|member| member.is_live() && member.row.id != self.me);
-        let cannot = |member: &&Member| member.row.writes > newest || member.row.writes < oldest;
+        let cannot = |member: &&Member| member.row.writes > newest || member.row.reads.1 < oldest;
         live.filter(cannot).map(|member| member.row.id.clone()).next()
     }
 

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::contract::Contract;
 use super::process::Process;
-use super::stores::TestStore;
+use super::stores::{PATIENT, TestStore};
 use super::{nodes, process};
 pub use process::{ADMIN_EMAIL, PASSWORD};
 
@@ -48,7 +48,9 @@ impl Server {
         let store = TestStore::new(home.path());
         let nodes = nodes::serve(count, &store, home.path(), |launch| {
             let defaults = [("SOUK_LOG__FILTER", "error"), ("SOUK_STORE__SLOTS", "64")];
-            let all = defaults.iter().chain(settings);
+            // Several nodes divide their slots the sooner the shorter a lease is.
+            let patient = if count == 1 { &PATIENT[..] } else { &[] };
+            let all = defaults.iter().chain(patient).chain(settings);
             all.fold(launch.administered(), |launch, (name, value)| launch.env(name, *value))
         });
         Server::of(nodes, store, home)

@@ -3,8 +3,8 @@
 //! Any node can be asked. It answers with what it sees itself, which may be some hundred milliseconds old, and it writes a
 //! wish to the store, from where every node learns it. So an action that is asked for twice changes nothing the second time.
 //!
-//! Values that only a node itself knows (its memory, its queues, its links) are shown for the node that answers, and are null
-//! for all others.
+//! Of values that only a node itself knows (its memory, its queues, its links) the others are asked. They are null where a node
+//! does not say them in time.
 //!
 //! Architecture invariant: nothing here knows how nodes agree. [`ClusterView`] is what the node composes.
 
