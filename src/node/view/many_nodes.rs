@@ -204,7 +204,8 @@ impl ClusterView for ManyNodes {
     }
 
     async fn plan(&self) -> Result<ClusterPlan> {
-        self.look(|protocol, _| words::plan(protocol.plan())).await
+        // As everything is now, and not as it was when the node planned last.
+        self.look(|protocol, _| words::plan(&protocol.whole_plan())).await
     }
 
     async fn job(&self, id: &str) -> Result<ClusterJob> {
