@@ -30,8 +30,8 @@ use crate::task::{Task, yield_once};
 
 /// Rows of the owed index read at once: few, so that there are pages.
 const OWED_PAGE: usize = 3;
-/// What is read at once: little, so that some of it waits.
-const READS_MAX: usize = 4;
+/// Entities that are loaded at once: few, so that some wait.
+const LOADS_MAX: usize = 4;
 
 /// What the writer and the slots let out.
 #[derive(Default)]
@@ -159,7 +159,7 @@ impl Node {
             metrics: common.metrics.clone(),
             sleep: |_| Box::pin(yield_once()),
         });
-        let (claims, reads) = (Claims::new(dyn_journal.clone(), id.shared()), Arc::new(Semaphore::new(READS_MAX)));
+        let (claims, loads) = (Claims::new(dyn_journal.clone(), id.shared()), Arc::new(Semaphore::new(LOADS_MAX)));
         let seat = |shared: Arc<SlotShared>| Seat {
             asking: Arc::new(Asking {
                 shared: shared.clone(),
@@ -168,7 +168,7 @@ impl Node {
                 journal: dyn_journal.clone(),
                 gathering: gathering.clone(),
                 claims: claims.clone(),
-                reads: reads.clone(),
+                loads: loads.clone(),
                 owed_page: OWED_PAGE,
             }),
             shared,

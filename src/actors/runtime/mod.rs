@@ -49,8 +49,8 @@ use slot::{Claims, Common, Memory, SlotLimits, SlotShared, claim_all};
 use supervisor::{Spawner, Supervisor, SupervisorMessage};
 use writer::{EffectSink, Gathering, QueueBudget, WriterLimits};
 
-/// What a node's slots read from the store at once. It keeps any store busy, and leaves it room for commits.
-const READS_MAX: usize = 128;
+/// Entities of a node that are read from the store at once. It keeps any store busy, and leaves it room for commits.
+const LOADS_MAX: usize = 128;
 
 /// How a runtime is set up. `slots` and `journal` are the sections of `config/default.toml`.
 pub struct RuntimeConfig {
@@ -143,7 +143,7 @@ impl Prepared {
             router: router.clone(),
             metrics: metrics.clone(),
             claims,
-            reads: Arc::new(Semaphore::new(READS_MAX)),
+            loads: Arc::new(Semaphore::new(LOADS_MAX)),
             lease,
             writer_limits: config.journal,
         };

@@ -33,7 +33,7 @@ pub(super) struct Spawner {
     pub router: Arc<Router>,
     pub metrics: Arc<Metrics>,
     pub claims: Arc<Claims>,
-    pub reads: Arc<Semaphore>,
+    pub loads: Arc<Semaphore>,
     pub lease: Arc<dyn Lease>,
     pub writer_limits: WriterLimits,
 }
@@ -258,7 +258,7 @@ impl Spawner {
         supervisor: &ActorRef<SupervisorMessage>,
         slot: Slot,
     ) -> Result<ActorRef<SlotMessage>, ActorProcessingErr> {
-        let Spawner { common, journal, gathering, dispatcher, ownership, router, claims, reads, lease, .. } = self;
+        let Spawner { common, journal, gathering, dispatcher, ownership, router, claims, loads, lease, .. } = self;
         let shared = router.slots[usize::from(slot)].clone();
         let asking = Arc::new(Asking {
             shared: shared.clone(),
@@ -267,7 +267,7 @@ impl Spawner {
             journal: journal.clone(),
             gathering: gathering.clone(),
             claims: claims.clone(),
-            reads: reads.clone(),
+            loads: loads.clone(),
             owed_page: OWED_PAGE,
         });
         let (common, ownership, lease) = (common.clone(), ownership.clone(), lease.clone());

@@ -8,7 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
 use super::SlotShared;
 use super::alarms;
@@ -34,9 +34,9 @@ pub struct Asking {
     pub journal: Arc<dyn Journal>,
     pub gathering: Arc<Gathering>,
     pub claims: Arc<Claims>,
-    /// Of the whole node: each read takes a permit, so that slots that all begin anew do not ask the store for
+    /// Of the whole node: each load takes a permit, so that slots that all begin anew do not ask the store for
     /// everything at once.
-    pub reads: Arc<Semaphore>,
+    pub loads: Arc<Semaphore>,
     pub owed_page: usize,
 }
 
@@ -49,7 +49,6 @@ impl Asking {
             Question::ReadOwed { after } => self.read_owed(after).await,
             Question::ReadWakes { after } => {
                 self.settle(generation).await;
-                let _permit = self.turn().await;
                 let rows = self.journal.wakes(self.shared.slot, Some(after.clone()), alarms::PAGE).await;
                 Back::WakesRead { after, rows }
             }
@@ -58,10 +57,7 @@ impl Asking {
                 Back::Settled
             }
             Question::LookAgain(damage) => Back::LookedAgain(self.look_again(damage).await),
-            Question::ReadHead => {
-                let _permit = self.turn().await;
-                Back::HeadRead(self.journal.head(self.shared.slot).await)
-            }
+            Question::ReadHead => Back::HeadRead(self.journal.head(self.shared.slot).await),
             Question::Claim { epoch } => {
                 Back::Claimed { epoch, answer: self.claims.claim(self.shared.slot, epoch).await }
             }
@@ -72,16 +68,12 @@ impl Asking {
         self.gathering.settle(self.shared.slot, generation).await;
     }
 
-    /// Whoever has a place waits for the store alone, which bounds its reads.
-    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        self.reads.acquire().await.ok() // it is never closed
-    }
-
     async fn load(&self, generation: u64, key: EntityKey, settle: bool) -> Option<Back> {
         if settle {
             self.settle(generation).await;
         }
-        let _permit = self.turn().await;
+        // Whoever has a place waits for the store alone, which bounds its reads. (It is never closed.)
+        let _permit = self.loads.acquire().await;
         if self.shared.generation() != generation {
             return None;
         }
@@ -106,7 +98,6 @@ impl Asking {
     }
 
     async fn read_owed(&self, after: Option<(i64, EntityKey)>) -> Back {
-        let _permit = self.turn().await;
         let rows = self.journal.owed(self.shared.slot, after.clone(), self.owed_page).await;
         let page = rows.map(|rows| OwedPage { is_last: rows.len() < self.owed_page, rows });
         Back::OwedRead { after, page }
@@ -115,7 +106,6 @@ impl Asking {
     /// Reads again what could not be read. (Whether a claim and an append succeed shows when they are made.)
     async fn look_again(&self, damage: Damage) -> Result<(), StoreError> {
         let slot = self.shared.slot;
-        let _permit = self.turn().await;
         match damage {
             Damage::Claim | Damage::Append => Ok(()),
             Damage::Owed(after) => self.journal.owed(slot, after, self.owed_page).await.map(drop),
