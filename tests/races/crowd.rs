@@ -23,12 +23,12 @@ const PREPARED_AT_ONCE: usize = 32;
 
 /// On a machine that is busy with other things a request waits long for its turn, and an order for its stock: that is not what
 /// a race is about.
-pub const PATIENT: &[(&str, &str)] =
+pub const UNHURRIED: &[(&str, &str)] =
     &[("SOUK_HTTP__REQUEST_DEADLINE_MS", "25000"), ("SOUK_PAYMENT__TIMEOUT_MS", "15000")];
 
 /// A shop that no other test has, and that bears a slow machine, with these settings.
 pub async fn alone(settings: &[(&str, &str)]) -> Shop {
-    Shop::alone(&[PATIENT, settings].concat()).await
+    Shop::alone(&[UNHURRIED, settings].concat()).await
 }
 
 /// Every client acts at the same moment, on a connection that is open already. Their results, by client.

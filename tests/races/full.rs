@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::crowd::{PATIENT, alone, answered, at_once, cart, decided_within, for_good, prepare, quantity, text};
+use crate::crowd::{UNHURRIED, alone, answered, at_once, cart, decided_within, for_good, prepare, quantity, text};
 use crate::support::{Shop, Told, count_in, gbp, unique};
 
 /// The most requests that are worked on at once, the fewest that may be configured.
@@ -51,7 +51,7 @@ async fn who_waits_for_a_provider_keeps_nobody_out() {
         ("SOUK_COMPLETE__DEADLINE_MS", "20000"),
         ("SOUK_PAYMENT__TIMEOUT_MS", "40000"),
     ];
-    let shop = Shop::at_one_node(&[PATIENT, &settings].concat()).await; // each has places of its own
+    let shop = Shop::at_one_node(&[UNHURRIED, &settings].concat()).await; // each has places of its own
     let sku = shop.sku(100, 1_000).await;
     let carts = prepare(WORKED_ON, async |_| shop.ready_cart(&sku, 1).await).await;
     let late = shop.guest_cart().await;

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::{CLUSTER, Own, known_node, known_slot, tell_of_node, tell_of_slot_there, words};
+use super::{CLUSTER, Own, known_node, known_slot, tell_of_load, tell_of_node, words};
 use crate::actors::runtime::node_load::{NodeLoad, SlotLoad};
 use crate::actors::values::Time;
 use crate::cluster::NodeId;
@@ -123,7 +123,7 @@ impl ManyNodes {
             if owner == self.membership.node.as_str() {
                 self.own.tell_of_slot(slot, &quarantined);
             } else if let Some(load) = there.get(&(owner, slot.slot)) {
-                tell_of_slot_there(slot, load);
+                tell_of_load(slot, load);
             }
         }
         Ok(slots)

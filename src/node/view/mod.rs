@@ -61,20 +61,8 @@ impl Own {
     /// How busy it is, with these links.
     fn load(&self, links: Vec<LinkStatus>) -> NodeLoad {
         let quarantined = self.quarantined();
-        let slot = |slot| {
-            let reading = self.slots.reading(slot)?;
-            Some(SlotLoad {
-                slot,
-                queue_depth: reading.queue_depth as u64,
-                residents: reading.residents,
-                resident_bytes: reading.resident_bytes,
-                decided_seq: reading.decided_seq,
-                durable_seq: reading.durable_seq,
-                restarts: reading.restarts,
-                quarantined: quarantined.get(&slot).map(|why| why.to_string()),
-            })
-        };
-        let slots: Vec<SlotLoad> = (0..self.ownership.slots()).filter_map(slot).collect();
+        let slots = (0..self.ownership.slots()).filter_map(|slot| self.load_of_slot(slot, &quarantined));
+        let slots: Vec<SlotLoad> = slots.collect();
         let link = |status: LinkStatus| LinkLoad {
             frames_per_10s: self.rates.frames_per_s(status.peer.as_str()).map(per_10s),
             peer: status.peer.to_string(),
@@ -94,15 +82,25 @@ impl Own {
         }
     }
 
+    /// `None`: the slot does not live here.
+    fn load_of_slot(&self, slot: u16, quarantined: &BTreeMap<u16, Arc<str>>) -> Option<SlotLoad> {
+        let reading = self.slots.reading(slot)?;
+        Some(SlotLoad {
+            slot,
+            queue_depth: reading.queue_depth as u64,
+            residents: reading.residents,
+            resident_bytes: reading.resident_bytes,
+            decided_seq: reading.decided_seq,
+            durable_seq: reading.durable_seq,
+            restarts: reading.restarts,
+            quarantined: quarantined.get(&slot).map(|why| why.to_string()),
+        })
+    }
+
     /// Adds to the shape of a slot of this node what it knows of it.
     fn tell_of_slot(&self, slot: &mut ClusterSlot, quarantined: &BTreeMap<u16, Arc<str>>) {
-        if let Some(reading) = self.slots.reading(slot.slot) {
-            slot.queue_depth = Some(reading.queue_depth);
-            slot.residents = Some(reading.residents);
-            slot.resident_bytes = Some(reading.resident_bytes);
-            slot.decided_seq = Some(reading.decided_seq);
-            slot.durable_seq = Some(reading.durable_seq);
-            slot.restarts = Some(reading.restarts);
+        if let Some(load) = self.load_of_slot(slot.slot, quarantined) {
+            tell_of_load(slot, &load);
         }
         slot.quarantined = quarantined.get(&slot.slot).map(|why| why.to_string());
         let is_whole = self.ownership.epoch(slot.slot).is_some() || slot.quarantined.is_some();
@@ -139,8 +137,8 @@ fn tell_of_node(node: &mut ClusterNode, load: &NodeLoad) {
     node.links = Some(load.links.iter().map(link).collect());
 }
 
-/// Adds to the shape of a slot of another node what that node says of it.
-fn tell_of_slot_there(slot: &mut ClusterSlot, load: &SlotLoad) {
+/// Adds to the shape of a slot what its node says of it.
+fn tell_of_load(slot: &mut ClusterSlot, load: &SlotLoad) {
     slot.queue_depth = usize::try_from(load.queue_depth).ok();
     slot.residents = Some(load.residents);
     slot.resident_bytes = Some(load.resident_bytes);
