@@ -1,6 +1,8 @@
 //! The one place where stored payloads meet bincode. Each payload lies inside an envelope of ours
 //! (see [`super::record`]) that names its type and version, so that the codec can be replaced.
 
+use std::cell::Cell;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -24,9 +26,23 @@ fn decode_within<T: DeserializeOwned, const LIMIT: usize>(
     bincode::serde::decode_from_slice(bytes, config().with_limit::<LIMIT>())
 }
 
+thread_local! {
+    /// Where a value is encoded before its length is known. What is kept of it then takes no more than it needs.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// What a thread keeps for that at most, in bytes.
+const SCRATCH_MAX: usize = 64 * 1024;
+
 /// Encodes a value. What is stored are plain values of our own, for which encoding cannot fail.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    bincode::serde::encode_to_vec(value, config()).expect("plain values encode")
+    let mut scratch = SCRATCH.take();
+    bincode::serde::encode_into_std_write(value, &mut scratch, config()).expect("plain values encode");
+    let bytes = scratch.as_slice().to_vec();
+    scratch.clear();
+    scratch.shrink_to(SCRATCH_MAX);
+    SCRATCH.set(scratch);
+    bytes
 }
 
 /// Decodes a value; all bytes must be used.

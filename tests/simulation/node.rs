@@ -358,7 +358,7 @@ impl Node {
                     };
                     self.seats[usize::from(slot)].shell = Some(SlotShell::new(context));
                     if let Some(start) = start {
-                        self.cast(slot, SlotMessage::Begin(start));
+                        self.cast(slot, SlotMessage::Begin(Box::new(start)));
                         self.cast(slot, SlotMessage::Poke);
                     }
                 }
@@ -432,11 +432,11 @@ impl Node {
                     let asking = seat.asking.clone();
                     seat.tasks.push(Task::new(async move {
                         let what = asking.ask(generation, question).await?;
-                        Some(SlotMessage::Back { generation, what })
+                        Some(SlotMessage::Back { generation, what: Box::new(what) })
                     }));
                 }
                 Output::After { generation, after_ms, what } => {
-                    let message = SlotMessage::Back { generation, what };
+                    let message = SlotMessage::Back { generation, what: Box::new(what) };
                     self.timers.push((now.plus_ms(after_ms), Timer::Back { slot, message }));
                 }
                 Output::Resend { dispatch, after_ms } => {

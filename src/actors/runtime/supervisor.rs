@@ -189,7 +189,7 @@ impl SupervisorState {
                 let router = &self.spawner.router;
                 router.seat(slot, Some(actor));
                 if let Some(start) = start {
-                    router.cast(usize::from(slot), SlotMessage::Begin(start));
+                    router.cast(usize::from(slot), SlotMessage::Begin(Box::new(start)));
                     router.cast(usize::from(slot), SlotMessage::Poke);
                 }
             }

@@ -110,15 +110,15 @@ impl Reply<()> {
 
 impl<T: Serialize> IntoResponse for Reply<T> {
     fn into_response(self) -> Response {
-        let bytes = match self.body.as_ref().map(serde_json::to_vec).transpose() {
-            Ok(bytes) => bytes,
-            Err(_) => return super::problem::Problem::new(Code::Internal).into_response(),
+        let Ok(bytes) = self.body.as_ref().map(written).transpose() else {
+            return super::problem::Problem::new(Code::Internal).into_response();
         };
         let tag = tag_of(self.tag, bytes.as_deref().unwrap_or_default());
         let has_body = bytes.is_some();
         let mut response = Response::new(bytes.map_or_else(Body::empty, Body::from));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
+        headers.reserve(FIELDS);
         if has_body {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
@@ -139,6 +139,16 @@ impl<T: Serialize> IntoResponse for Reply<T> {
         }
         response
     }
+}
+
+/// Memory for a usual body is taken at once, in bytes.
+const USUAL_BODY: usize = 1_024;
+/// The same for the header fields of an answer, those of the layers around included.
+const FIELDS: usize = 12;
+
+fn written<T: Serialize>(body: &T) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(USUAL_BODY);
+    serde_json::to_writer(&mut bytes, body).map(|()| bytes)
 }
 
 fn tag_of(tag: Tag, body: &[u8]) -> Option<String> {

@@ -16,21 +16,15 @@ impl Node {
         let shared = &self.seats[slot].shared;
         let Some(mutation) = self.mutation else { return Some(message) };
         match (mutation, &mut message) {
-            (Mutation::LookupFindsNothing, SlotMessage::Back { what: Back::ReceiptFound { found, .. }, .. })
-                if found.is_ok() =>
-            {
-                **found = Ok(None);
-            }
-            (
-                Mutation::OwedForgottenInRecovery,
-                SlotMessage::Back { what: Back::OwedRead { after: None, page: Ok(page) }, .. },
-            ) if page.is_last => drop(page.rows.pop()),
-            (Mutation::OwedPageIsLast, SlotMessage::Back { what: Back::OwedRead { page: Ok(page), .. }, .. }) => {
-                page.is_last = true;
-            }
-            (Mutation::OldLoadTaken, SlotMessage::Back { generation, what: Back::Loaded { .. } }) => {
-                *generation = shared.generation();
-            }
+            (_, SlotMessage::Back { generation, what }) => match (mutation, &mut **what) {
+                (Mutation::LookupFindsNothing, Back::ReceiptFound { found, .. }) if found.is_ok() => **found = Ok(None),
+                (Mutation::OwedForgottenInRecovery, Back::OwedRead { after: None, page: Ok(page) }) if page.is_last => {
+                    drop(page.rows.pop());
+                }
+                (Mutation::OwedPageIsLast, Back::OwedRead { page: Ok(page), .. }) => page.is_last = true,
+                (Mutation::OldLoadTaken, Back::Loaded { .. }) => *generation = shared.generation(),
+                _ => {}
+            },
             (Mutation::EndNotTold, SlotMessage::Ended { .. }) => return None,
             (Mutation::LeaverForgetsCallers, SlotMessage::Leave) => {
                 shared.inbox.drain(usize::MAX).0.into_iter().for_each(std::mem::forget);

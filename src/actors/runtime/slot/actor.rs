@@ -84,12 +84,13 @@ impl SlotActorState {
                     let (asking, myself) = (self.asking.clone(), myself.clone());
                     tokio::spawn(async move {
                         if let Some(what) = asking.ask(generation, question).await {
-                            let _ = myself.cast(SlotMessage::Back { generation, what }); // gone: nobody waits
+                            // gone: nobody waits
+                            let _ = myself.cast(SlotMessage::Back { generation, what: Box::new(what) });
                         }
                     });
                 }
                 Output::After { generation, after_ms, what } => {
-                    let back = move || SlotMessage::Back { generation, what };
+                    let back = move || SlotMessage::Back { generation, what: Box::new(what) };
                     drop(myself.send_after(Duration::from_millis(after_ms), back));
                 }
                 Output::Resend { dispatch, after_ms } => {

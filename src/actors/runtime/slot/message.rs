@@ -7,9 +7,10 @@ use crate::actors::runtime::envelope::{AskError, Envelope};
 use crate::actors::runtime::writer::Ended;
 use crate::persistence::{EntityKey, Epoch, OwedRow, Record, SlotHead, StoreError, WakeRow};
 
+/// What is rare and large is boxed: each message is moved many times on its way.
 pub enum SlotMessage {
     /// From the supervisor, first and at most once. The slot serves, or claims itself first.
-    Begin(Start),
+    Begin(Box<Start>),
     /// From the router, when the inbox stops being empty, and from the slot itself: a turn follows.
     Poke,
     /// From the slot's timer: the nearest wake is due.
@@ -26,7 +27,7 @@ pub enum SlotMessage {
     /// itself has failed. The slot recovers.
     Ended { generation: u64, why: Ended },
     /// What the slot has set going comes back. Of an earlier generation it is not taken.
-    Back { generation: u64, what: Back },
+    Back { generation: u64, what: Box<Back> },
 }
 
 /// What comes back to a slot: each answers one [`Question`], but the last two, which come after a pause.

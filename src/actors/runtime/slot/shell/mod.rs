@@ -110,7 +110,7 @@ impl SlotShell {
     /// Takes a message, and says what is to be done.
     pub fn handle(&mut self, message: SlotMessage, now: Now) -> Outputs {
         match message {
-            SlotMessage::Begin(start) => self.begin(start, now),
+            SlotMessage::Begin(start) => self.begin(*start, now),
             SlotMessage::Poke => self.turn(now),
             SlotMessage::Tick => {
                 self.tick_at = None;
@@ -128,9 +128,9 @@ impl SlotShell {
             SlotMessage::Leave => self.leave(),
             SlotMessage::Ended { generation, why } => self.ended(generation, why, now),
             SlotMessage::Back { generation, what } if generation == self.context.shared.generation() => {
-                self.back(what, now);
+                self.back(*what, now);
             }
-            SlotMessage::Back { what, .. } => self.back_too_late(what, now),
+            SlotMessage::Back { what, .. } => self.back_too_late(*what, now),
         }
         self.finish(now);
         std::mem::take(&mut self.out)

@@ -258,16 +258,20 @@ mod tests {
                     Output::After { generation, what, .. } => (generation, what),
                     _ => continue,
                 };
-                messages.push(SlotMessage::Back { generation, what });
+                messages.push(SlotMessage::Back { generation, what: Box::new(what) });
             }
         }
         shell.context.ownership.epoch(0)
     }
 
+    fn begin(start: Start) -> SlotMessage {
+        SlotMessage::Begin(Box::new(start))
+    }
+
     #[test]
     fn a_slot_serves_at_no_epoch_that_it_has_known_before() {
         let (mut shell, mut store) = (shell(), 4);
-        assert_eq!(carry_out(&mut shell, SlotMessage::Begin(Start::Unclaimed(4)), &mut store), Some(5));
+        assert_eq!(carry_out(&mut shell, begin(Start::Unclaimed(4)), &mut store), Some(5));
         // The store has failed over to a copy of before, and refuses what comes at epoch 5.
         for (lost_to, next) in [(4, 6), (2, 7), (7, 8), (9, 10)] {
             store = lost_to;
@@ -280,11 +284,11 @@ mod tests {
     #[test]
     fn a_slot_that_comes_back_at_an_epoch_that_it_had_is_claimed_anew() {
         let (mut first, mut store) = (shell(), 4);
-        assert_eq!(carry_out(&mut first, SlotMessage::Begin(Start::Unclaimed(4)), &mut store), Some(5));
+        assert_eq!(carry_out(&mut first, begin(Start::Unclaimed(4)), &mut store), Some(5));
         let mut next = shell();
         next.context.shared = first.context.shared.clone();
         let head = SlotHead { owner: Some(next.context.ownership.node.to_string()), epoch: 5, ..SlotHead::default() };
-        assert_eq!(carry_out(&mut next, SlotMessage::Begin(Start::Claimed(head)), &mut store), Some(6));
+        assert_eq!(carry_out(&mut next, begin(Start::Claimed(head)), &mut store), Some(6));
     }
 
     #[test]
@@ -293,7 +297,7 @@ mod tests {
         let shared = shell.context.shared.clone();
         shared.allow();
         shared.suspend(); // before the slot has heard that it is to begin
-        assert_eq!(carry_out(&mut shell, SlotMessage::Begin(Start::Unclaimed(4)), &mut store), Some(5));
+        assert_eq!(carry_out(&mut shell, begin(Start::Unclaimed(4)), &mut store), Some(5));
         assert!(shared.is_suspended(), "the lease has lapsed since");
         store = 6;
         shared.allow();
