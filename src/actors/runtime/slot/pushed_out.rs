@@ -26,7 +26,7 @@ struct Filter {
 
 impl PushedOut {
     /// Receipts of which only is known until when the last of them counts.
-    pub fn unknown(until_ms: Option<i64>) -> PushedOut {
+    pub const fn unknown(until_ms: Option<i64>) -> PushedOut {
         PushedOut { filters: Vec::new(), any_until_ms: until_ms }
     }
 

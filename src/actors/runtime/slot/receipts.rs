@@ -9,6 +9,7 @@
 //! is in flight no receipt is pushed out that is newer than the beginning of the oldest.
 
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 
 use hashlink::LinkedHashMap;
 
@@ -67,9 +68,13 @@ struct Lookup {
     from: u64,
 }
 
+/// The receipts of an entity. Most entities in memory have none: then this takes one word.
 #[derive(Default)]
-pub struct Receipts {
-    /// Oldest first. Absent until there is one: most entities in memory have none.
+pub struct Receipts(Option<Box<Table>>);
+
+#[derive(Default)]
+pub struct Table {
+    /// Oldest first. Absent while there is none.
     kept: Option<Box<LinkedHashMap<RequestBytes, Numbered>>>,
     /// The number of the next receipt.
     next: u64,
@@ -88,6 +93,31 @@ pub struct Receipts {
     dropped: Vec<(Slot, u64)>,
 }
 
+static NOTHING: Table = Table {
+    kept: None,
+    next: 0,
+    kept_bytes: 0,
+    owed: 0,
+    sweep_at: 0,
+    swept_ms: 0,
+    pushed_out: PushedOut::unknown(None),
+    lookups: VecDeque::new(),
+    dropped: Vec::new(),
+};
+
+impl Deref for Receipts {
+    type Target = Table;
+    fn deref(&self) -> &Table {
+        self.0.as_deref().unwrap_or(&NOTHING)
+    }
+}
+
+impl DerefMut for Receipts {
+    fn deref_mut(&mut self) -> &mut Table {
+        self.0.get_or_insert_default()
+    }
+}
+
 impl Receipts {
     /// `elsewhere_until_ms`: until when a receipt that is not among these may still be asked for, if any may.
     pub fn restore(
@@ -95,14 +125,22 @@ impl Receipts {
         elsewhere_until_ms: Option<i64>,
         dropped: Vec<(Slot, u64)>,
     ) -> Receipts {
-        let pushed_out = PushedOut::unknown(elsewhere_until_ms);
-        let mut kept = Receipts { pushed_out, dropped, ..Receipts::default() };
-        for (request, version, receipt) in receipts {
-            kept.insert(request, version, receipt);
+        if receipts.is_empty() && elsewhere_until_ms.is_none() && dropped.is_empty() {
+            return Receipts::default();
         }
-        kept
+        let mut table = Table { pushed_out: PushedOut::unknown(elsewhere_until_ms), dropped, ..Table::default() };
+        for (request, version, receipt) in receipts {
+            table.insert(request, version, receipt);
+        }
+        Receipts(Some(Box::new(table)))
     }
 
+    pub fn size_bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |table| size_of::<Table>() + table.size_bytes())
+    }
+}
+
+impl Table {
     /// The receipt with which a repeat at this time is answered.
     pub fn get(&self, request: &RequestBytes, now_ms: i64) -> Option<&Kept> {
         self.kept.as_ref()?.get(request).map(|numbered| &numbered.kept).filter(|kept| kept.is_valid(now_ms))
@@ -236,7 +274,7 @@ impl Receipts {
         self.dropped.clone()
     }
 
-    pub fn size_bytes(&self) -> usize {
+    fn size_bytes(&self) -> usize {
         self.kept_bytes + self.dropped.len() * 16 + self.pushed_out.size_bytes()
     }
 }

@@ -167,3 +167,16 @@ fn owed_receipts_have_a_bound_and_make_place_when_the_watermark_moves_on() {
     assert!(!receipts.is_full_of_owed(&LIMITS, 6_000, |_| 150));
     assert!(receipts.get(&id(149), 0).is_none() && receipts.get(&id(150), 0).is_some());
 }
+
+/// A million guests' carts have no receipts.
+#[test]
+fn an_entity_without_receipts_takes_a_word_for_them() {
+    assert_eq!(size_of::<Receipts>(), size_of::<usize>());
+    let none = Receipts::restore(Vec::new(), None, Vec::new());
+    assert_eq!((none.len(), none.size_bytes(), none.get(&id(1), 0)), (0, 0, None));
+    assert!(!none.may_be_elsewhere(&id(1), 0) && !none.is_looked_up() && !none.wants_sweep(&LIMITS));
+    let mut one = Receipts::restore(Vec::new(), Some(5), vec![(3, 7)]);
+    assert!(one.may_be_elsewhere(&id(1), 4) && one.dropped_below(3) == 7 && one.size_bytes() > 0);
+    one.insert(id(1), 1, client(FOR_EVER));
+    assert_eq!(one.len(), 1);
+}
