@@ -5,7 +5,8 @@
 //! tables say whose the slot is.
 //!
 //! The taking side accepts, and names the term of its lease; the transfer names it again. Made after an acceptance of
-//! the term that still lasts, it cannot have been undone by anybody since, so the slot starts at once.
+//! the term that still lasts, it cannot have been undone by anybody since but the taking side itself. So the slot starts at
+//! once where its epoch is news; where it is known already, a call of this node's own may be on its way, and it is claimed.
 
 use std::collections::BTreeMap;
 

@@ -147,7 +147,7 @@ pub enum Message {
     /// From the node that was offered the slot: not now. The owner goes on.
     Decline { slot: Slot, epoch: Epoch },
     /// From the owner that was: the slot is yours at this epoch. What is forwarded follows. In the `term` in which it was
-    /// accepted, the new owner starts it at once; otherwise it claims it first.
+    /// accepted, the new owner starts it at once, unless it knew the epoch before; otherwise it claims it first.
     Transferred { slot: Slot, epoch: Epoch, term: Option<Term> },
     /// From anybody: the tables have changed in a way that concerns all. Whoever gets it reads them soon.
     Look,
