@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::Lease;
 
 /// How long leases are: the same on every node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LeaseTimes {
     /// How long a counter has to stand still before its node counts as gone.
     pub lease: Duration,
@@ -27,7 +27,7 @@ impl LeaseTimes {
 }
 
 /// A moment on the clock that goes on while the machine sleeps, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(i64);
 
 impl Moment {

@@ -5,7 +5,8 @@
 //! tables say whose the slot is.
 //!
 //! The taking side accepts, and names the term of its lease; the transfer names it again. Made after an acceptance of
-//! the term that still lasts, it cannot have been undone by anybody since, so the slot starts at once.
+//! the term that still lasts, it cannot have been undone by anybody since but the taking side itself. So the slot starts at
+//! once where its epoch is news; where it is known already, a call of this node's own may be on its way, and it is claimed.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,7 @@ use super::settings::Settings;
 use super::types::{Epoch, Slot};
 
 /// How far a hand-off is. What the slot does: it serves while `Offering`, and nothing after that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stage {
     Offering,
     Stopping,
@@ -28,7 +29,7 @@ pub enum Stage {
 }
 
 /// A slot that this node is giving away.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Giving {
     pub to: NodeId,
     pub epoch: Epoch,
@@ -144,7 +145,7 @@ impl Giving {
 
 /// Slots that this node has said it would take, each with the time after which it does not expect it any more: so that
 /// it takes no more than so many at a time.
-#[derive(Default)]
+#[derive(Clone, Default, Hash)]
 pub struct Takings(BTreeMap<Slot, Moment>);
 
 impl Takings {

@@ -17,7 +17,7 @@ use super::settings::Settings;
 pub type Term = u64;
 
 /// This node's own lease.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub struct OwnLease {
     times: LeaseTimes,
     /// What the next renewal says. `None`: an earlier renewal of unknown outcome was made, so the list has to be read.
@@ -75,7 +75,7 @@ impl OwnLease {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 struct Seen {
     /// `None`: the node owns slots, and is not in the list.
     counter: Option<u64>,
@@ -84,7 +84,7 @@ struct Seen {
 }
 
 /// What this node has seen of the counters of others.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct Watch {
     seen: BTreeMap<NodeId, Seen>,
     lost: BTreeSet<NodeId>,

@@ -15,7 +15,7 @@ use super::types::{Cordon, NodeState, NodeView, Place, Version, WishChange, Wish
 const UNREACHABLE_MAX: usize = 1_024;
 
 /// A node of the list, and what is known of it beside its row.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub struct Member {
     pub row: NodeView,
     /// Its counter stood still for the whole lease.
@@ -44,7 +44,7 @@ impl Member {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub struct View {
     me: NodeId,
     /// What this node is about to do: its row in the list may be older.

@@ -10,7 +10,7 @@ use super::routing::Route;
 use super::types::{Epoch, NodeState, Slot, StoreView, Version, WishChange};
 
 /// What happens to a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Input {
     /// From the driver, many times a second: time passes. `makes_progress`: the journal's writer and the slots do. A node
     /// that makes none does not renew.
@@ -93,7 +93,7 @@ pub enum Input {
 }
 
 /// What a node is to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Output {
     /// To the store: renew the lease, with the rest of the row as it says. Answered by [`Input::Renewed`], always.
     Renew { counter: u64, state: NodeState, writes: Version, unreachable: BTreeSet<NodeId> },
@@ -137,7 +137,7 @@ pub enum Output {
 }
 
 /// What nodes tell each other. No message is needed for safety: whatever is lost is found in the tables at the next read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Message {
     /// From the owner of a slot to the node that is to get it. Answered by [`Message::Accept`] or [`Message::Decline`].
     Offer { slot: Slot, epoch: Epoch },
@@ -147,17 +147,17 @@ pub enum Message {
     /// From the node that was offered the slot: not now. The owner goes on.
     Decline { slot: Slot, epoch: Epoch },
     /// From the owner that was: the slot is yours at this epoch. What is forwarded follows. In the `term` in which it was
-    /// accepted, the new owner starts it at once; otherwise it claims it first.
+    /// accepted, the new owner starts it at once, unless it knew the epoch before; otherwise it claims it first.
     Transferred { slot: Slot, epoch: Epoch, term: Option<Term> },
     /// From anybody: the tables have changed in a way that concerns all. Whoever gets it reads them soon.
     Look,
 }
 
 /// Why a read has no result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NotRead;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RenewAnswer {
     Renewed {
         counter: u64,
@@ -170,7 +170,7 @@ pub enum RenewAnswer {
     Failed,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ClaimAnswer {
     Claimed {
         epoch: Epoch,
@@ -185,7 +185,7 @@ pub enum ClaimAnswer {
     Unknown,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TransferAnswer {
     Moved {
         epoch: Epoch,
@@ -200,7 +200,7 @@ pub enum TransferAnswer {
     Unknown,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StopWhy {
     /// Another node is to get it: the router keeps what comes for it.
     HandOff,
@@ -210,7 +210,7 @@ pub enum StopWhy {
     Stopping,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum EndWhy {
     /// The node list does not have it any more: it was away for very long.
     NotMember,
@@ -221,7 +221,7 @@ pub enum EndWhy {
 }
 
 /// What operators see happening. The driver adds the time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Event {
     NodeJoined {
         node: NodeId,
@@ -288,7 +288,7 @@ pub enum Event {
 }
 
 /// Why a hand-off was given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GivenUp {
     Declined,
     /// No answer to the offer, or the receiver cannot be reached any more.

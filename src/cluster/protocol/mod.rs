@@ -20,8 +20,8 @@
 //!    both.
 //! 4. What the store has answered, or shown in a read that began after the last news of a slot, is certain; what a peer says is
 //!    good for finding the way. Only what is certain is claimed.
-//! 5. After an unknown outcome the slot serves nothing. The next read says whose it is; where it is this node's, it is claimed,
-//!    so that what was unknown can never happen afterwards.
+//! 5. After an unknown outcome the slot serves nothing, whatever a peer says. The next read says whose it is; where it is this
+//!    node's, it is claimed, so that what was unknown can never happen afterwards.
 //!
 //! ## Messages
 //!
@@ -30,7 +30,7 @@
 //! | `Offer {slot, epoch}` | owner to receiver | `Accept` or `Decline`; the owner goes on serving |
 //! | `Accept {slot, epoch, term}` | receiver to owner | the owner stops the slot, and transfers it |
 //! | `Decline {slot, epoch}` | receiver to owner | the owner goes on, and tries again later |
-//! | `Transferred {slot, epoch, term}` | former owner to owner | it starts the slot: at once in that term, or else by a claim |
+//! | `Transferred {slot, epoch, term}` | former owner to owner | it starts the slot: at once in that term if the epoch is news, else by a claim |
 //! | `Look` | anybody to all | each reads the tables soon |
 //!
 //! Requests and `NotOwner` travel on the link, and are judged by [`routing::judge`].

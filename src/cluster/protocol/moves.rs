@@ -188,11 +188,14 @@ impl Protocol {
             }
             Message::Transferred { slot, epoch, term } => {
                 self.takings.taken(slot);
-                let is_news = epoch >= self.map.epoch(slot) && self.map.has(slot);
-                if !is_news || self.holdings.contains_key(&slot) {
+                if !self.map.has(slot) || epoch < self.map.epoch(slot) || self.holdings.contains_key(&slot) {
                     return;
                 }
-                if term == Some(self.lease.term()) && self.lease.is_valid() && !self.has_drained {
+                // At an epoch that is known already a call of this node's own may still be on its way, of unknown outcome: the
+                // slot is claimed. At a higher one nothing comes of such a call.
+                let is_beyond_doubt = epoch > self.map.epoch(slot);
+                let is_in_term = term == Some(self.lease.term()) && self.lease.is_valid();
+                if is_beyond_doubt && is_in_term && !self.has_drained {
                     self.tell_of_the_owner(slot, Some(&from), &self.me.id.clone(), epoch);
                     self.map.learn(slot, &self.me.id.clone(), epoch);
                     self.start(slot, epoch);

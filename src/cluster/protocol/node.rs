@@ -16,7 +16,7 @@ use super::settings::Settings;
 use super::types::{Epoch, NodeState, Slot, Version};
 
 /// What a node is before it knows anybody else.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Identity {
     pub id: NodeId,
     pub name: Arc<str>,
@@ -29,7 +29,7 @@ pub struct Identity {
 }
 
 /// A slot that this node has, or is about to have.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub(super) enum Holding {
     /// A claim is on its way, which was asked for in this term, at this epoch. `keeps`: the slot is suspended, and its memory
     /// is here.
@@ -49,7 +49,7 @@ pub(super) enum Holding {
 }
 
 /// Calls to the store: what is on its way, and when the next is due.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Calls {
     is_renewing: bool,
     renew_at: Moment,
@@ -62,6 +62,8 @@ pub(super) struct Calls {
     pub(super) claim_at: Moment,
 }
 
+/// It is a value: whoever copies it has two that go on from here (the model checker does, and tells states apart by their hash).
+#[derive(Clone, Hash)]
 pub struct Protocol {
     pub(super) settings: Settings,
     pub(super) me: Identity,

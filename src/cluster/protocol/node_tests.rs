@@ -90,6 +90,30 @@ fn what_is_transferred_after_a_lapse_is_claimed_first() {
     assert!(starts(&b.handle(at(5_030), Input::ClaimAnswered { answers })));
 }
 
+/// What was asked may be done yet: at the epoch that the message names the slot would be served beside its next owner, or written
+/// by an epoch that is over.
+#[test]
+fn no_message_starts_a_slot_that_a_call_of_unknown_outcome_left_in_doubt() {
+    let mut claims = b();
+    let term = offer(&mut claims, 20);
+    claims.handle(at(700), Input::Tick { makes_progress: true });
+    let outputs = read(&mut claims, 2, 710, slots(&[("b", 5), ("a", 4)]));
+    assert!(outputs.contains(&Output::Claim { slots: vec![(0, 5)] }), "{outputs:?}");
+    claims.handle(at(800), Input::ClaimAnswered { answers: vec![(0, 5, ClaimAnswer::Unknown)] });
+    assert!(!starts(&transferred(&mut claims, 810, term)), "the message was late");
+
+    let mut gives = b();
+    let (a, term) = (NodeId::of("a"), offer(&mut gives, 20));
+    assert!(starts(&transferred(&mut gives, 30, term)));
+    gives.handle(at(40), Input::Wished { change: WishChange::Place(0, Place::Moved(a.clone())) });
+    let message = Message::Accept { slot: 0, epoch: 5, term: 1 };
+    gives.handle(at(50), Input::Received { from: a.clone(), message });
+    let outputs = gives.handle(at(60), Input::SlotStopped { slot: 0, epoch: 5 });
+    assert!(outputs.contains(&Output::Transfer { slot: 0, epoch: 5, to: a }), "{outputs:?}");
+    gives.handle(at(70), Input::TransferAnswered { slot: 0, epoch: 5, answer: TransferAnswer::Unknown });
+    assert!(!starts(&transferred(&mut gives, 80, term)), "it came twice");
+}
+
 /// The claim was asked for in one term, and is answered in another.
 #[test]
 fn what_was_claimed_before_a_lapse_is_claimed_once_more() {

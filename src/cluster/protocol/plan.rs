@@ -52,7 +52,7 @@ pub struct PlanSlot {
 }
 
 /// Why a slot goes where it goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Why {
     /// It has no owner.
     Unowned,
@@ -68,14 +68,14 @@ pub enum Why {
     Balance,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Claim {
     pub slot: Slot,
     pub to: NodeId,
     pub why: Why,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Move {
     pub slot: Slot,
     pub from: NodeId,
@@ -84,7 +84,7 @@ pub struct Move {
 }
 
 /// What the plan does not do, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// No node can take the slot.
     NobodyCanTake { slot: Slot },
@@ -96,7 +96,7 @@ pub enum Refusal {
     Later { from: NodeId, moves: usize },
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Plan {
     /// By slot.
     pub claims: Vec<Claim>,

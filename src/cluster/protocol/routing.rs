@@ -11,7 +11,7 @@ use super::types::{Epoch, Slot, SlotView};
 pub const HOPS_MAX: u8 = 2;
 
 /// Where requests for a slot go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Route {
     /// Into the slot, which lives here.
     Local { epoch: Epoch },
@@ -60,7 +60,7 @@ pub fn judge(route: &Route, sent_epoch: Epoch, hops: u8) -> Verdict {
     }
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 struct Entry {
     owner: Option<NodeId>,
     epoch: Epoch,
@@ -71,7 +71,7 @@ struct Entry {
 }
 
 /// The slot map.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub struct SlotMap {
     entries: Vec<Entry>,
     /// The number that the next read will have.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::lease::LeaseTimes;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// The same on every node.
     pub lease: LeaseTimes,

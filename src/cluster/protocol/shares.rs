@@ -1,7 +1,7 @@
 //! How many slots each node should have: by weight, whole slots, and as few moves as can be.
 
 /// What a node has and what it should have, in slots.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Share {
     pub has: usize,
     pub wants: usize,

@@ -13,7 +13,7 @@ pub type Epoch = u64;
 pub type Version = u16;
 
 /// What a node says about itself in the node list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NodeState {
     /// In the list, and not yet ready for slots.
     Joining,
@@ -25,7 +25,7 @@ pub enum NodeState {
 }
 
 /// A row of the node list: one incarnation of one process.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NodeView {
     pub id: NodeId,
     /// What operators call it. A restart keeps it.
@@ -43,14 +43,14 @@ pub struct NodeView {
 }
 
 /// A row of the ownership table.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct SlotView {
     pub owner: Option<NodeId>,
     pub epoch: Epoch,
 }
 
 /// Where an operator wants a slot, against the plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Place {
     /// On the node of this name, whichever incarnation it is, until it is unpinned.
     Pinned(Arc<str>),
@@ -60,14 +60,14 @@ pub enum Place {
 
 /// What operators want: it lies in the store, so that every node plans with it, and a restart of whoever was asked
 /// forgets nothing. One row per node and one per slot at most.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Wishes {
     pub nodes: BTreeMap<NodeId, Cordon>,
     pub places: BTreeMap<Slot, Place>,
 }
 
 /// How an operator closes a node to slots.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cordon {
     /// It gets none.
     Cordoned,
@@ -76,7 +76,7 @@ pub enum Cordon {
 }
 
 /// A change of [`Wishes`]: an upsert or a deletion of one row. Made twice, it changes nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum WishChange {
     /// A node that drains is cordoned already, and goes on draining.
     Cordon(NodeId),
@@ -114,7 +114,7 @@ impl Wishes {
 }
 
 /// What one read of the store shows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct StoreView {
     pub nodes: Vec<NodeView>,
     /// Every slot, in order.

@@ -2,6 +2,7 @@
 
 mod calls;
 mod clients;
+mod model;
 mod random;
 mod simulation;
 mod store;

@@ -6,6 +6,7 @@ use crate::cluster::NodeId;
 use crate::cluster::protocol::messages::{ClaimAnswer, RenewAnswer, TransferAnswer};
 use crate::cluster::protocol::types::*;
 
+#[derive(Clone, Hash)]
 pub struct Store {
     pub nodes: BTreeMap<NodeId, NodeView>,
     pub slots: Vec<SlotView>,
