@@ -101,6 +101,9 @@ metrics! {
     requests_forwarded: IntCounter,
     /// Requests that a peer sent back because another node has their slot.
     requests_misrouted: IntCounter,
+    /// Requests that another node, or the link to it, had too much to do for: `put_off` and sent again after a pause, or
+    /// `refused` because too many were put off before or the deadline was near.
+    requests_too_many: IntCounterVec(&["then"]),
     /// Requests asked again here because their slot could not take them (`unavailable`), or because what became of them was
     /// not known (`unknown`).
     requests_repeated: IntCounterVec(&["after"]),
