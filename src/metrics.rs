@@ -118,7 +118,7 @@ metrics! {
     /// Planned moves of slots from this node that were given up, by reason. Each is tried again.
     moves_given_up: IntCounterVec(&["reason"]),
     /// Seconds for which a slot that this node gave away was served nowhere.
-    slot_pause_seconds: Histogram(&[0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0]),
+    slot_pause_seconds: Histogram(&[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0]),
     /// Seconds from the last renewal that this node saw of a node that was lost until this node serves a slot of it.
     slot_ownerless_seconds: Histogram(&[0.5, 1.0, 1.5, 2.0, 2.25, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 20.0, 30.0, 60.0]),
     /// Slots that this node cannot serve because its `store.urls` does not name the server that they lie on.
