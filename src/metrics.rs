@@ -101,6 +101,9 @@ metrics! {
     requests_forwarded: IntCounter,
     /// Requests that a peer sent back because another node has their slot.
     requests_misrouted: IntCounter,
+    /// Requests that another node, or the link to it, had too much to do for: `put_off` and sent again after a pause, or
+    /// `refused` because too many were put off before or the deadline was near.
+    requests_too_many: IntCounterVec(&["then"]),
     /// Requests asked again here because their slot could not take them (`unavailable`), or because what became of them was
     /// not known (`unknown`).
     requests_repeated: IntCounterVec(&["after"]),
@@ -115,9 +118,11 @@ metrics! {
     /// Planned moves of slots from this node that were given up, by reason. Each is tried again.
     moves_given_up: IntCounterVec(&["reason"]),
     /// Seconds for which a slot that this node gave away was served nowhere.
-    slot_pause_seconds: Histogram(&[0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0]),
+    slot_pause_seconds: Histogram(&[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0]),
     /// Seconds from the last renewal that this node saw of a node that was lost until this node serves a slot of it.
     slot_ownerless_seconds: Histogram(&[0.5, 1.0, 1.5, 2.0, 2.25, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 20.0, 30.0, 60.0]),
+    /// Slots that this node cannot serve because its `store.urls` does not name the server that they lie on.
+    slots_unnamed: IntGauge,
     /// Slots that another node took while this one had them.
     slots_fenced: IntCounter,
     /// Requests answered, by route, method and status.

@@ -15,6 +15,10 @@ SLOTS = 1_024
 CALLERS = (1, 64, 256, 1_000)
 # How long a node may take to get or to lose its slots.
 PATIENCE_S = 60
+# What takes so much longer than half of the requests take while nothing moves has waited for a slot that moves.
+WAITED_US = 10_000
+# For how long three nodes are watched that nobody asks for anything.
+IDLE_S = 10
 
 
 class Nodes:
@@ -49,9 +53,9 @@ def quantile(sample, share):
     return sample[min(len(sample) - 1, int(share * len(sample)))]
 
 
-def through_a_peer(run, binary, store, put):
+def through_a_peer(run, binary, postgres, put):
     """One node has all slots, the other none: what is asked of that one goes through the link."""
-    nodes = Nodes(run, binary, store)
+    nodes = Nodes(run, binary, postgres.fresh())
     owner = nodes.start()
     until("it serves", lambda: slots(owner) == SLOTS)
     peer = nodes.start(weight=0)
@@ -76,9 +80,9 @@ def through_a_peer(run, binary, store, put):
         owner.discard(run.keep)
 
 
-def three_against_one(run, binary, store, put):
+def three_against_one(run, binary, postgres, put):
     """The same writes, asked of one node alone, and then of three that share its slots and these processors."""
-    nodes = Nodes(run, binary, store)
+    nodes = Nodes(run, binary, postgres.fresh())
     all_nodes = [nodes.start()]
     try:
         until("it serves", lambda: slots(all_nodes[0]) == SLOTS)
@@ -99,18 +103,84 @@ def three_against_one(run, binary, store, put):
             [thread.start() for thread in threads]
             [thread.join() for thread in threads]
             put("cluster.three_nodes", "/s", sum(rates))
-        cpu, began = [node.cpu_s() for node in all_nodes], time.monotonic()
-        time.sleep(5)
+        # Until what the writes have left behind is done, and PostgreSQL has counted it.
+        time.sleep(2)
+        cpu, asked, began = [node.cpu_s() for node in all_nodes], postgres.transactions(), time.monotonic()
+        time.sleep(IDLE_S)
+        took = time.monotonic() - began
         used = sum(node.cpu_s() - before for node, before in zip(all_nodes, cpu))
-        put("cluster.idle_cpu_of_three", "%", 100 * used / (time.monotonic() - began))
+        put("cluster.idle_cpu_of_three", "%", 100 * used / took)
+        put("cluster.idle_queries_of_three", "/s", (postgres.transactions() - asked) / took)
     finally:
         for node in all_nodes:
             node.discard(run.keep)
 
 
-def fail_over(run, binary, store, put):
+class Shoppers:
+    """Writes that come at a steady rate, whether or not there are answers, asked of a node that stays."""
+
+    def __init__(self, run, server, writes, rate, seconds):
+        self.report, self.began = {}, time.monotonic()
+
+        def ask():
+            options = {"connections": 512, "rate": rate, "seconds": seconds}
+            self.report.update(run.load.run(server, writes, allow_failures=True, trace=True, **options))
+
+        self.thread = threading.Thread(target=ask)
+        self.thread.start()
+
+    def now_us(self):
+        return (time.monotonic() - self.began) * 1e6
+
+    def answers(self, during):
+        """To what was sent in this time: status, and after how many microseconds."""
+        return [(status, latency) for sent, status, latency in self.report["trace"] if during[0] <= sent < during[1]]
+
+
+def moves_beside_writes(run, binary, postgres, put):
+    """A node comes, and goes, while another is asked for writes: how long it takes, and what the shoppers notice."""
+    nodes = Nodes(run, binary, postgres.fresh())
+    stays = nodes.start()
+    try:
+        until("it serves", lambda: slots(stays) == SLOTS)
+        writes = Write().quantities(run, stays)
+        # So much that the processors have room for the moves.
+        steady = 0.3 * run.load.run(stays, writes, seconds=run.seconds)["rate"]
+        for _ in range(run.repeats):
+            shoppers, calm_s = Shoppers(run, stays, writes, steady, seconds=30), 5
+            time.sleep(calm_s)
+            spans, moved = {"before": (1e6, shoppers.now_us())}, stays.metric("souk_slots_moved")
+            goes = nodes.start()
+            until("it has its half", lambda: slots(goes) == SLOTS // 2)
+            spans["join"] = (spans["before"][1], shoppers.now_us())
+            put("cluster.join_beside_writes.moves", "", stays.metric("souk_slots_moved") - moved)
+            time.sleep(1)
+            begins, moved = shoppers.now_us(), stays.metric("souk_slots_owned")
+            goes.stop()
+            until("the other serves all", lambda: slots(stays) == SLOTS)
+            spans["drain"] = (begins, shoppers.now_us())
+            put("cluster.drain_beside_writes.moves", "", SLOTS - moved)
+            goes.discard(run.keep)
+            shoppers.thread.join()
+            usual = statistics.median(latency for _, latency in shoppers.answers(spans["before"]))
+            for name, span in spans.items():
+                row = "cluster.before_moves" if name == "before" else f"cluster.{name}_beside_writes"
+                answers = shoppers.answers(span)
+                sample = [latency for _, latency in answers]
+                if name != "before":
+                    put(row, "s", (span[1] - span[0]) / 1e6)
+                put(f"{row}.waited", "", sum(latency > usual + WAITED_US for latency in sample))
+                put(f"{row}.requests", "", len(sample))
+                put(f"{row}.failed", "", sum(status >= 400 for status, _ in answers))
+                for share, of in ((0.50, "p50"), (0.99, "p99"), (1.00, "max")):
+                    put(f"{row}.{of}", "ms", quantile(sample, share) / 1_000)
+    finally:
+        stays.discard(run.keep)
+
+
+def fail_over(run, binary, postgres, put):
     """kill -9 of a node of two: until the other serves all slots. And joins and drains beside writes: the pauses of slots."""
-    nodes = Nodes(run, binary, store)
+    nodes = Nodes(run, binary, postgres.fresh())
     stays = nodes.start()
     took, joins, drains = [], [], []
     try:
@@ -155,9 +225,9 @@ def cluster(run, binary, say):
     put = lambda name, unit, value: rows.setdefault(name, []).append((unit, value))
     postgres = Postgres(run, "cluster-postgres")
     try:
-        for part in (through_a_peer, three_against_one, fail_over):
+        for part in (through_a_peer, three_against_one, moves_beside_writes, fail_over):
             say(f"  {part.__doc__.splitlines()[0]}")
-            part(run, binary, postgres.fresh(), put)
+            part(run, binary, postgres, put)
     finally:
         postgres.discard()
     return rows

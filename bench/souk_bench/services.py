@@ -106,6 +106,11 @@ class Postgres(Service):
         self.before = self.sizes()
         return f"postgres://postgres@127.0.0.1:{self.port}/bench_{self.databases}"
 
+    def transactions(self):
+        """How many there have been in the store. A statement by itself is one."""
+        counted = "select xact_commit + xact_rollback from pg_stat_database where datname = "
+        return int(self.sql(f"{counted}'bench_{self.databases}'"))
+
     def sizes(self):
         database = f"bench_{self.databases}"
         self.sql("checkpoint")

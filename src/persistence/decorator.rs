@@ -174,6 +174,10 @@ impl<D: Decorator> Journal for D {
         self.inner().slots()
     }
 
+    fn slots_out_of_reach(&self) -> usize {
+        self.inner().slots_out_of_reach()
+    }
+
     async fn append(&self, batch: Batch) -> Appended {
         Decorator::append(self, batch).await
     }

@@ -148,6 +148,12 @@ pub trait Journal: Send + Sync + 'static {
     /// Number of slots, fixed when the store was created.
     fn slots(&self) -> Slot;
 
+    /// Slots that lie where this process was not told of, so that it cannot serve them. (Only where a store lies on several
+    /// machines.)
+    fn slots_out_of_reach(&self) -> usize {
+        0
+    }
+
     /// Commits a batch. The answer lists the slots that were refused; all others are durable.
     async fn append(&self, batch: Batch) -> Result<Vec<(Slot, Refusal)>, StoreError>;
 

@@ -127,7 +127,12 @@ async fn every_past_state_can_be_seen() {
     let never = "/v1/admin/entities/cart/cart_00000000000000000000000000/state?at=5";
     let told = shop.get(never).by(&admin).send().await;
     assert!(told.is_problem(404, "not_found").body.get("detail").is_none(), "{}", told.body);
-    shop.get(&format!("{path}?at=x")).by(&admin).send().await.is_problem(400, "invalid_parameter");
+    for no_version in ["x", "-1", "9223372036854775808", "18446744073709551616"] {
+        let refused = shop.get(&format!("{path}?at={no_version}")).by(&admin).send().await;
+        refused.is_problem(400, "invalid_parameter");
+    }
+    let last = shop.get(&format!("{path}?at={}", i64::MAX)).by(&admin).send().await;
+    last.is_problem(404, "not_found");
     shop.get(&format!("{path}?on=1")).by(&admin).send().await.is_problem(400, "unknown_parameter");
 }
 

@@ -1,10 +1,11 @@
 //! Slots that move between real servers: under writers, with movers that are killed at every step, two of them at once, and
 //! souk itself with the real command.
 
+use std::ops::Range;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use souk::persistence::conformance::{SCRIBE, SLOTS, Scribe, client_receipt, key};
 use souk::persistence::several::moving::{MoveWatch, Moved, Mover, Step};
@@ -12,15 +13,18 @@ use souk::persistence::several::{self, SeveralOptions};
 use souk::persistence::{Batch, Record, Refusal, Slot, Store, StoreError};
 use tokio_postgres::Client;
 
-use super::postgres::shared_at;
+use super::postgres::{Server, shared_at};
 use super::process::{SOUK, clean};
 use super::several::{Cart, SHOP_SLOTS, launch, open};
-use super::{name, settings};
+use super::{impatient, name, settings};
 
 /// The slots that are moved: those that are on the first of the two servers.
 const MOVED: Slot = 2;
 /// The one that movers are killed at.
 const LAST: Slot = 1;
+const PATIENT: Duration = Duration::from_secs(60);
+/// A mover that is impatient has given up by then, also on a slow machine.
+const GIVEN_UP_WITHIN: Duration = Duration::from_secs(30);
 
 /// Two databases on two servers, and clients that look into them.
 struct Pair {
@@ -39,9 +43,28 @@ impl Pair {
         Pair { urls, clients }
     }
 
+    /// The second is on this server.
+    async fn to(target: &Server) -> Pair {
+        let first = name();
+        let urls = vec![shared_at(0).database(&first).await, target.database("souk").await];
+        let clients = vec![shared_at(0).client(&first).await, target.client("souk").await];
+        Pair { urls, clients }
+    }
+
     async fn mover(&self, to: usize) -> Result<Mover, StoreError> {
         let options = SeveralOptions { urls: self.urls.clone(), slots: None, settings: settings() };
-        Mover::open(options, &self.urls[to]).await
+        Mover::open(options, &self.urls[to], PATIENT).await
+    }
+
+    /// The same with a mover that gives up soon.
+    async fn impatiently_moves(
+        &self,
+        to: usize,
+        slots: Range<Slot>,
+        watch: &dyn MoveWatch,
+    ) -> Result<Moved, StoreError> {
+        let options = SeveralOptions { urls: self.urls.clone(), slots: None, settings: impatient() };
+        Mover::open(options, &self.urls[to], Duration::from_secs(1)).await?.run(slots, watch).await
     }
 
     async fn moves(&self, to: usize, watch: &dyn MoveWatch) -> Result<Moved, StoreError> {
@@ -83,6 +106,18 @@ impl MoveWatch for Killed {
     fn reached(&self, slot: Slot, step: Step) -> Result<(), StoreError> {
         let Killed(of, at) = *self;
         if (slot, step) == (of, at) { Err(StoreError::Fatal("killed".to_owned())) } else { Ok(()) }
+    }
+}
+
+/// Halts a server when the slot has come so far.
+struct Halts<'a>(&'a Server, Slot, Step);
+
+impl MoveWatch for Halts<'_> {
+    fn reached(&self, slot: Slot, step: Step) -> Result<(), StoreError> {
+        if (slot, step) == (self.1, self.2) {
+            self.0.freeze();
+        }
+        Ok(())
     }
 }
 
@@ -175,6 +210,33 @@ async fn a_mover_that_was_killed_at_any_step_is_started_again() {
         pair.moves(to, &Unwatched).await.unwrap_or_else(|error| panic!("{step:?}: {error}"));
         pair.all_on(to).await;
         assert!(everything(&*store).await == before, "{step:?}: it is another than before");
+    }
+}
+
+/// The mover gives up, and says that it does not answer. When it is back, the next one goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_hangs_at_any_step_is_not_waited_for_for_ever() {
+    let target = Server::new(&[]);
+    let pair = Pair::to(&target).await;
+    let store = open(&pair.urls).await;
+    let mut scribe = Scribe::claim(store.clone()).await;
+    fill(&mut scribe).await;
+    let before = everything(&*store).await;
+    for step in Step::ALL {
+        let began = Instant::now();
+        let given_up = pair.impatiently_moves(1, 0..MOVED, &Halts(&target, LAST, step)).await;
+        assert!(began.elapsed() < GIVEN_UP_WITHIN, "{step:?}: after {:?}", began.elapsed());
+        let needs_it_still = step < Step::Opened;
+        match &given_up {
+            Err(StoreError::Unavailable(_)) if needs_it_still => {}
+            Ok(_) if !needs_it_still => {}
+            other => panic!("{step:?}: {other:?}"),
+        }
+        target.thaw();
+        pair.moves(1, &Unwatched).await.unwrap_or_else(|error| panic!("{step:?}: {error}"));
+        pair.all_on(1).await;
+        assert!(everything(&*store).await == before, "{step:?}: it is another than before");
+        pair.moves(0, &Unwatched).await.expect("moved back");
     }
 }
 
@@ -308,7 +370,7 @@ async fn a_server_of_another_store_is_refused() {
     let (pair, other) = (Pair::new().await, Pair::new().await);
     drop((open(&pair.urls).await, open(&other.urls).await));
     let options = SeveralOptions { urls: pair.urls.clone(), slots: None, settings: settings() };
-    let refused = Mover::open(options, &other.urls[1]).await.map(drop).expect_err("it is another's");
+    let refused = Mover::open(options, &other.urls[1], PATIENT).await.map(drop).expect_err("it is another's");
     assert!(refused.to_string().contains("no part of this store"), "{refused}");
     // Who knows one server of two may not serve the slots of the other.
     pair.moves(1, &Unwatched).await.expect("moved");
@@ -398,5 +460,74 @@ async fn a_shop_serves_while_its_slots_move() {
         assert!(done.status.code() == Some(code) && said.contains(says), "{arguments:?}: {said}");
     }
     assert_eq!(SHOP_SLOTS, 64);
+    super::shop::check(&urls.join(","));
+}
+
+/// The real command is stopped by it, and slots that lie elsewhere do not notice, but for a moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shop_serves_its_other_slots_while_the_server_that_slots_go_to_hangs() {
+    let target = Server::new(&[]);
+    let urls = vec![shared_at(0).database(&name()).await, target.database("souk").await];
+    let home = tempfile::tempdir().expect("a folder");
+    let souk = launch(&home, &urls).start();
+    let url = souk.url.clone();
+    let mut carts = Vec::new();
+    while carts.len() < 8 {
+        // The first server has half of the slots, and the first of these are moved.
+        let cart = Cart::new(&url).await;
+        carts.extend((8..32).contains(&cart.slot()).then_some(cart));
+    }
+    let is_over = AtomicBool::new(false);
+    let moving = async {
+        let mut command = move_slots(&urls, &["0..8", &urls[1], "--wait", "1"]);
+        command.env("SOUK_STORE__POSTGRES__READ_MS", "1000").env("SOUK_STORE__POSTGRES__CONNECT_MS", "1000");
+        let mut mover = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let said = mover.stderr.take().expect("what it says");
+        let halted = tokio::task::spawn_blocking(move || {
+            use std::io::{BufRead, BufReader};
+            let mut lines = BufReader::new(said).lines().map_while(Result::ok);
+            let first = lines.find(|line| line.contains("was moved")).expect("a slot was moved");
+            target.freeze();
+            let began = Instant::now();
+            let last: Vec<String> = lines.collect();
+            let code = mover.wait().expect("it ends").code();
+            (target, first, last.join("\n"), code, began.elapsed())
+        });
+        let (target, first, last, code, took) = halted.await.expect("it gives up");
+        println!("{first}\n{last}\nafter {took:?}");
+        assert!(took < GIVEN_UP_WITHIN, "{took:?}");
+        assert!(code == Some(1) && last.contains("run the same command again"), "{code:?}: {last}");
+        // To begin with such a server is refused as well.
+        let mut command = move_slots(&urls, &["0..8", &urls[1]]);
+        let refused = tokio::task::spawn_blocking(move || command.output().expect("it runs")).await.expect("it runs");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(1) && said.contains("cannot move slots"), "{said}");
+        is_over.store(true, Ordering::Relaxed);
+        target
+    };
+    // Every one of them is answered well all the time.
+    let shopping = futures::future::join_all(carts.iter().map(async |cart| {
+        let mut number = 0;
+        while !is_over.load(Ordering::Relaxed) {
+            number += 1;
+            assert_eq!(cart.contact(&url, number).await, (200, false), "slot {}", cart.slot());
+        }
+        number
+    }));
+    let (target, numbers) = futures::join!(moving, shopping);
+    println!("acknowledged meanwhile: {numbers:?}");
+    target.thaw();
+    let done = move_slots(&urls, &["0..8", &urls[1]]).output().expect("it runs");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let mut moved = Cart::new(&url).await;
+    while moved.slot() >= 8 {
+        moved = Cart::new(&url).await;
+    }
+    while moved.contact(&url, 7).await.0 != 200 {}
+    assert_eq!(moved.email(&url).await, "ada7@example.com");
+    for (cart, number) in carts.iter().zip(numbers) {
+        assert_eq!(cart.email(&url).await, format!("ada{number}@example.com"));
+    }
+    assert!(souk.stop().status.success());
     super::shop::check(&urls.join(","));
 }

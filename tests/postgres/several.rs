@@ -209,9 +209,13 @@ impl Cart {
         Cart { id: text("id"), token: text("token") }
     }
 
+    pub fn slot(&self) -> u16 {
+        slot_of(CARTS, &self.id, SHOP_SLOTS)
+    }
+
     /// Which of the servers has it: the slots are divided in order.
     fn server(&self) -> usize {
-        usize::from(slot_of(CARTS, &self.id, SHOP_SLOTS)) * SERVERS / usize::from(SHOP_SLOTS)
+        usize::from(self.slot()) * SERVERS / usize::from(SHOP_SLOTS)
     }
 
     /// Says who buys; the status, and whether it says when to try again.

@@ -109,13 +109,13 @@ impl KindSpec for SpoiltKind {
     fn restore(&self, state: &Payload) -> Option<Box<dyn AnyState>> {
         self.kind.restore(state).map(|state| self.around(state))
     }
-    fn command_payload(&self, command: &Erased, wire: WireVersion) -> Option<Result<Payload, TooNew>> {
+    fn command_payload(&self, command: &Erased, wire: WireVersion) -> Result<Option<Payload>, TooNew> {
         self.kind.command_payload(command, wire)
     }
     fn command(&self, payload: &Payload) -> Result<Erased, CodecError> {
         self.kind.command(payload)
     }
-    fn outcome_payload(&self, outcome: &Erased, wire: WireVersion) -> Option<Result<Payload, TooNew>> {
+    fn outcome_payload(&self, outcome: &Erased, wire: WireVersion) -> Result<Option<Payload>, TooNew> {
         self.kind.outcome_payload(outcome, wire)
     }
     fn outcome(&self, payload: &Payload) -> Result<Erased, CodecError> {

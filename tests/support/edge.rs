@@ -10,7 +10,7 @@ use souk::http::answer::codes::Code;
 use souk::http::operations::cluster::shapes::{
     Acted, Cluster, ClusterEvent, ClusterJob, ClusterNode, ClusterPlan, ClusterSlot,
 };
-use souk::http::operations::cluster::{Action, Asked};
+use souk::http::operations::cluster::{Action, Asked, SlotPage, SlotsAsked};
 use souk::http::{ClusterView, Edge, Given, Health, Result};
 use souk::metrics::Metrics;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ impl ClusterView for NoCluster {
     async fn cluster(&self) -> Result<Cluster> {
         Err(Code::Unavailable.into())
     }
-    async fn slots(&self) -> Result<Vec<ClusterSlot>> {
+    async fn slots(&self, _: SlotsAsked) -> Result<SlotPage> {
         Err(Code::Unavailable.into())
     }
     async fn slot(&self, _: u64) -> Result<ClusterSlot> {

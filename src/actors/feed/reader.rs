@@ -69,7 +69,7 @@ impl Reader {
             // The page may have been read before the record was written.
             None => self.prove(slot, from).await?,
         }
-        Ok(Taken::of(slot, page.behind(from.seq), kinds, wanted))
+        Ok(Taken::of(slot, page.behind(from.seq).iter(), kinds, wanted))
     }
 
     /// Looks whether the journal has the record that a position is behind.

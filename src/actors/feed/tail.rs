@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::position::Position;
-use super::taken::{Kinds, Taken, Wanted};
+use super::taken::{Entry, Kinds, Taken, Wanted};
 use crate::persistence::{Record, Slot};
 
 /// What a record takes beside its encoded bytes, and what a place takes that has none.
@@ -51,6 +51,20 @@ impl Place {
 
     fn bytes(&self) -> usize {
         if self.record.is_some() { RECORD_BYTES + self.encoded_len } else { PLACE_BYTES }
+    }
+}
+
+impl Entry for Place {
+    fn record(&self) -> Option<&Arc<Record>> {
+        self.record.as_ref()
+    }
+
+    fn encoded_len(&self) -> usize {
+        self.encoded_len
+    }
+
+    fn position(&self) -> Position {
+        self.position
     }
 }
 
@@ -136,17 +150,7 @@ impl Tail {
         if !is_proven && from.seq > 0 && !is_right {
             return Look::Unproven;
         }
-        let mut taken = Taken::nothing(slot);
-        for place in places.range(start..).take(wanted.records) {
-            if let Some(record) = place.record.as_ref().filter(|record| kinds.has(record.key.kind)) {
-                taken.add(record, place.encoded_len);
-            }
-            taken.position = place.position;
-            if taken.bytes >= wanted.bytes {
-                break;
-            }
-        }
-        Look::Taken(taken)
+        Taken::of(slot, places.range(start..), kinds, wanted).map_or(Look::Missing, Look::Taken)
     }
 
     /// Places that are kept, and the bytes that they take.

@@ -60,31 +60,50 @@ pub(super) struct Taken {
     pub bytes: usize,
 }
 
+/// A record of a slot, as it is kept where it is taken from.
+pub(super) trait Entry {
+    /// `None`: nobody follows its kind, so it is not kept.
+    fn record(&self) -> Option<&Arc<Record>>;
+    /// Bytes of the record.
+    fn encoded_len(&self) -> usize;
+    /// Behind it.
+    fn position(&self) -> Position;
+}
+
+impl Entry for Arc<Record> {
+    fn record(&self) -> Option<&Arc<Record>> {
+        Some(self)
+    }
+
+    fn encoded_len(&self) -> usize {
+        Record::encoded_len(self)
+    }
+
+    fn position(&self) -> Position {
+        Position::behind(self)
+    }
+}
+
 impl Taken {
-    /// Takes from records in slot order; `None` where there are none.
-    pub fn of(slot: Slot, records: &[Arc<Record>], kinds: &Kinds, wanted: Wanted) -> Option<Taken> {
-        let (mut taken, mut last) = (Taken::nothing(slot), None);
-        for record in records.iter().take(wanted.records) {
-            if kinds.has(record.key.kind) {
-                taken.add(record, record.encoded_len());
+    /// Takes from entries in slot order; `None` where there are none.
+    pub fn of<'a, E: Entry + 'a>(
+        slot: Slot,
+        entries: impl Iterator<Item = &'a E>,
+        kinds: &Kinds,
+        wanted: Wanted,
+    ) -> Option<Taken> {
+        let (mut records, mut bytes, mut last) = (Vec::new(), 0, None);
+        for entry in entries.take(wanted.records) {
+            if let Some(record) = entry.record().filter(|record| kinds.has(record.key.kind)) {
+                records.push(record.clone());
+                bytes += entry.encoded_len();
             }
-            last = Some(record);
-            if taken.bytes >= wanted.bytes {
+            last = Some(entry);
+            if bytes >= wanted.bytes {
                 break;
             }
         }
-        taken.position = Position::behind(last?);
-        Some(taken)
-    }
-
-    /// To be added to; its position is to be set.
-    pub fn nothing(slot: Slot) -> Taken {
-        Taken { slot, records: Vec::new(), position: Position::BEGINNING, bytes: 0 }
-    }
-
-    pub fn add(&mut self, record: &Arc<Record>, bytes: usize) {
-        self.records.push(record.clone());
-        self.bytes += bytes;
+        Some(Taken { slot, records, position: last?.position(), bytes })
     }
 
     pub fn into_batch(self) -> SlotBatch {

@@ -32,12 +32,12 @@ pub trait KindSpec: Send + Sync {
     /// The state of a snapshot; `None` when it is of another version: then events are replayed.
     fn restore(&self, state: &Payload) -> Option<Box<dyn AnyState>>;
     /// A command's bytes, as it goes to a node that reads nothing newer than `wire`; `None` when it is not of this kind.
-    fn command_payload(&self, command: &Erased, wire: WireVersion) -> Option<Result<Payload, TooNew>>;
+    fn command_payload(&self, command: &Erased, wire: WireVersion) -> Result<Option<Payload>, TooNew>;
     /// The command of such bytes.
     fn command(&self, payload: &Payload) -> Result<Erased, CodecError>;
     /// The bytes of an `Outcome<K>`, as it goes to a node that reads nothing newer than `wire`; `None` when it is of another
     /// kind. A receipt has those of the newest version.
-    fn outcome_payload(&self, outcome: &Erased, wire: WireVersion) -> Option<Result<Payload, TooNew>>;
+    fn outcome_payload(&self, outcome: &Erased, wire: WireVersion) -> Result<Option<Payload>, TooNew>;
     /// The `Outcome<K>` of such bytes.
     fn outcome(&self, payload: &Payload) -> Result<Erased, CodecError>;
     /// A state's bytes, as [`AnyState::snapshot`] has them; `None` when it is not of this kind.
@@ -114,14 +114,16 @@ impl<K: Kind> KindSpec for Spec<K> {
     fn restore(&self, state: &Payload) -> Option<Box<dyn AnyState>> {
         Some(Box::new(Held(Arc::new(read_state::<K>(state).ok()?))))
     }
-    fn command_payload(&self, command: &Erased, wire: WireVersion) -> Option<Result<Payload, TooNew>> {
-        Some(with_code::<K>(COMMAND_CODE, command.downcast_ref::<K::Command>()?, wire))
+    fn command_payload(&self, command: &Erased, wire: WireVersion) -> Result<Option<Payload>, TooNew> {
+        let command = command.downcast_ref::<K::Command>();
+        command.map(|command| with_code::<K>(COMMAND_CODE, command, wire)).transpose()
     }
     fn command(&self, payload: &Payload) -> Result<Erased, CodecError> {
         Ok(Arc::new(read_with_code::<K, K::Command>(COMMAND_CODE, payload)?))
     }
-    fn outcome_payload(&self, outcome: &Erased, wire: WireVersion) -> Option<Result<Payload, TooNew>> {
-        Some(outcome_payload::<K>(outcome.downcast_ref::<Outcome<K>>()?, wire))
+    fn outcome_payload(&self, outcome: &Erased, wire: WireVersion) -> Result<Option<Payload>, TooNew> {
+        let outcome = outcome.downcast_ref::<Outcome<K>>();
+        outcome.map(|outcome| outcome_payload::<K>(outcome, wire)).transpose()
     }
     fn outcome(&self, payload: &Payload) -> Result<Erased, CodecError> {
         let outcome: Outcome<K> = if is_acceptance(payload) {

@@ -277,7 +277,7 @@ impl<S: Entity> Given<S> {
     fn assert_crosses(&self, command: &CommandOf<S>) {
         let kind = spec::<S::Kind>();
         let payload = kind.command_payload(&(Arc::new(command.clone()) as Erased), WireVersion::OURS);
-        let payload = payload.expect("a command of its own kind").expect("the newest version has it");
+        let payload = payload.expect("the newest version has it").expect("a command of its own kind");
         let back = kind.command(&payload).expect("a command reads back");
         assert_eq!(back.downcast_ref::<CommandOf<S>>(), Some(command), "changed by crossing");
     }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::builder::FalseyValueParser;
@@ -24,6 +25,9 @@ pub struct MoveSlotsArgs {
     pub to: StoreChoice,
     #[command(flatten)]
     pub config: ConfigArgs,
+    /// How long a server that does not answer is waited for while a slot is on neither; before, the command ends at once.
+    #[arg(long, value_name = "SECONDS", env = "SOUK_STORE_WAIT", default_value_t = 60)]
+    pub wait: u64,
     /// Say what would be moved, and move nothing.
     #[arg(long, env = "SOUK_STORE_DRY_RUN", value_parser = FalseyValueParser::new())]
     pub dry_run: bool,
@@ -60,7 +64,8 @@ pub async fn run(args: MoveSlotsArgs) -> anyhow::Result<()> {
         bail!(Misuse("slots are moved to one PostgreSQL server: postgres://...".to_owned()));
     };
     let options = SeveralOptions { urls, slots: None, settings: config.store.postgres.clone() };
-    let mover = Mover::open(options, url).await.with_context(|| format!("cannot move slots to {}", args.to))?;
+    let opened = Mover::open(options, url, Duration::from_secs(args.wait)).await;
+    let mover = opened.with_context(|| format!("cannot move slots to {}", args.to))?;
     let done = work(&mover, &args).await;
     let _ = mover.close().await; // every step is durable by itself
     output::print(&done?)

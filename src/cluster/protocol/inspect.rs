@@ -90,7 +90,7 @@ impl Protocol {
 
     /// Live nodes of one name: see [`View::namesakes`].
     pub fn namesakes(&self) -> BTreeMap<Arc<str>, Vec<NodeId>> {
-        self.view.namesakes(self.now, &self.settings)
+        self.view.namesakes(&self.settings)
     }
 
     /// Every slot there is.

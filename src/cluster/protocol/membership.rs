@@ -22,6 +22,8 @@ pub struct Member {
     pub is_lost: bool,
     /// Since when this node has seen it alive without a break.
     alive_since: Moment,
+    /// When this node saw its counter move last.
+    moved_at: Option<Moment>,
     /// Since when most others say that they cannot reach it.
     isolated_since: Option<Moment>,
     /// Since when it is gone and owns nothing.
@@ -32,11 +34,20 @@ pub struct Member {
 impl Member {
     fn new(row: NodeView, now: Moment) -> Member {
         let (is_lost, has_drained) = (false, false);
-        Member { row, is_lost, alive_since: now, isolated_since: None, useless_since: None, has_drained }
+        let (moved_at, isolated_since, useless_since) = (None, None, None);
+        Member { row, is_lost, alive_since: now, moved_at, isolated_since, useless_since, has_drained }
     }
 
     pub fn is_live(&self) -> bool {
         !self.is_lost && self.row.state != NodeState::Left
+    }
+
+    /// Whether both have gone on when this node had seen both for a while. (One that was killed counts as live until its lease is
+    /// over, and longer where this node cannot read: that it goes on nobody has seen.)
+    fn lives_beside(&self, other: &Member, settings: &Settings) -> bool {
+        let since = self.alive_since.max(other.alive_since);
+        let has_lasted = |member: &Member| member.moved_at.is_some_and(|at| at.since(since) >= settings.settle);
+        has_lasted(self) && has_lasted(other)
     }
 
     fn is_isolated(&self, now: Moment, settings: &Settings) -> bool {
@@ -148,6 +159,9 @@ impl View {
             return;
         };
         let before = std::mem::replace(&mut member.row, row);
+        if member.row.counter != before.counter {
+            member.moved_at = Some(now);
+        }
         if member.row.state == NodeState::Left {
             if before.state != NodeState::Left {
                 events.push(Event::NodeLeft { node });
@@ -244,17 +258,22 @@ impl View {
         called.map(|member| member.row.id.clone()).min_by_key(|id| (self.standing(id, now, settings), id.clone()))
     }
 
-    /// Live nodes of one name that have been seen side by side for a while: each such name, and their ids. (Of a node that was
-    /// killed and started again the earlier incarnation is lost by then. A node without a share of the slots is a command that
-    /// goes through the cluster.)
-    pub fn namesakes(&self, now: Moment, settings: &Settings) -> BTreeMap<Arc<str>, Vec<NodeId>> {
-        let mut called: BTreeMap<Arc<str>, Vec<NodeId>> = BTreeMap::new();
-        let is_old = |member: &&Member| member.is_live() && now.since(member.alive_since) >= settings.settle;
-        for member in self.members.values().filter(is_old).filter(|member| member.row.weight > 0) {
-            called.entry(member.row.name.clone()).or_default().push(member.row.id.clone());
+    /// Live nodes of one name whose counters have been seen to move side by side for a while: each such name, and their ids.
+    /// (Not so of a node that was killed and started again. A node without a share of the slots is a command that goes through
+    /// the cluster.)
+    pub fn namesakes(&self, settings: &Settings) -> BTreeMap<Arc<str>, Vec<NodeId>> {
+        let mut called: BTreeMap<Arc<str>, Vec<&Member>> = BTreeMap::new();
+        for member in self.members.values().filter(|member| member.is_live() && member.row.weight > 0) {
+            called.entry(member.row.name.clone()).or_default().push(member);
         }
-        called.retain(|_, nodes| nodes.len() > 1);
-        called
+        let have_company = |(name, nodes): (Arc<str>, Vec<&Member>)| {
+            let has_company = |one: &&&Member| {
+                nodes.iter().any(|other| other.row.id != one.row.id && one.lives_beside(other, settings))
+            };
+            let ids: Vec<NodeId> = nodes.iter().filter(has_company).map(|node| node.row.id.clone()).collect();
+            (!ids.is_empty()).then_some((name, ids))
+        };
+        called.into_iter().filter_map(have_company).collect()
     }
 
     pub fn link(&mut self, peer: NodeId, is_up: bool) {

@@ -48,6 +48,7 @@ impl Seen {
         let counters = others.map(|row| (row.id.clone(), Some(counter(row)))).collect();
         self.watch.renewed(at(now));
         self.watch.read(counters, at(now), at(now), &settings());
+        let rows = rows.into_iter().map(|row| NodeView { counter: counter(&row), ..row }).collect();
         self.view.read(rows, Wishes::default(), &BTreeSet::new(), &self.watch, at(now))
     }
 
@@ -144,18 +145,38 @@ fn a_peer_whose_link_was_never_made_is_noticed_once_it_has_lived_for_a_while() {
 #[test]
 fn two_live_nodes_of_one_name_are_noticed_and_a_node_that_was_started_again_is_not() {
     let called = |name: &str, of: &str| NodeView { name: of.into(), ..row(name) };
-    let namesakes = |seen: &Seen, now| seen.view.namesakes(at(now), &settings());
+    let namesakes = |seen: &Seen| seen.view.namesakes(&settings());
     let mut seen = Seen::new();
     let rows = || vec![row("a"), called("b#1", "b"), called("b#2", "b")];
     (0..10).for_each(|now| drop(seen.read(now, rows(), "")));
-    assert!(namesakes(&seen, 9).is_empty(), "the first may have been killed");
+    assert!(namesakes(&seen).is_empty(), "the first may have been killed");
+    seen.read(10, rows(), "");
     let found = [("b".into(), vec![id("b#1"), id("b#2")])];
-    assert_eq!(namesakes(&seen, 10), found.into());
-    (10..20).for_each(|now| drop(seen.read(now, rows(), "b#1")));
-    assert!(namesakes(&seen, 30).is_empty(), "it was");
+    assert_eq!(namesakes(&seen), found.into());
+    let third = || [rows(), vec![called("b#3", "b")]].concat();
+    (11..15).for_each(|now| drop(seen.read(now, third(), "")));
+    assert_eq!(namesakes(&seen)[&Arc::from("b")], [id("b#1"), id("b#2")], "the third may be the first, started again");
+    (15..25).for_each(|now| drop(seen.read(now, rows(), "b#1")));
+    assert!(namesakes(&seen).is_empty(), "it was killed");
     let command = || NodeView { weight: 0, ..called("a#1", "a") };
-    (20..30).for_each(|now| drop(seen.read(now, vec![row("a"), command()], "")));
-    assert!(namesakes(&seen, 60).is_empty(), "it serves nothing");
+    (25..50).for_each(|now| drop(seen.read(now, vec![row("a"), command()], "")));
+    assert!(namesakes(&seen).is_empty(), "it serves nothing");
+}
+
+/// Whoever cannot read takes nobody for lost; and he has seen nobody go on either.
+#[test]
+fn a_node_that_was_killed_and_started_again_while_the_store_stalled_is_no_namesake() {
+    let called = |name: &str, of: &str| NodeView { name: of.into(), ..row(name) };
+    let first = || called("b#1", "b");
+    let mut seen = Seen::new();
+    (0..20).for_each(|now| drop(seen.read(now, vec![row("a"), first()], "")));
+    // The store answers now and then: each time the count of the lease begins anew.
+    for now in (21..100).step_by(4) {
+        // What the first has written last is read along with the second's row.
+        seen.read(now, vec![row("a"), first(), called("b#2", "b")], "b#1");
+        assert!(seen.view.is_live(&id("b#1")), "nobody knows better");
+        assert_eq!(seen.view.namesakes(&settings()), BTreeMap::new(), "after {now} s");
+    }
 }
 
 #[test]

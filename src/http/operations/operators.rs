@@ -44,16 +44,26 @@ impl Listing for Journal {
     const PARAMETERS: &'static [&'static str] = &["after"];
 }
 
-/// The version behind which a history starts: an int64, as the OpenAPI document has it.
-#[derive(Default)]
-struct Behind(u64);
+/// A version of an entity: an int64, as the OpenAPI document has it.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(try_from = "u64")]
+struct Version(u64);
 
-impl FromStr for Behind {
+const NO_VERSION: &str = "it is not a version";
+
+impl TryFrom<u64> for Version {
+    type Error = &'static str;
+
+    fn try_from(number: u64) -> std::result::Result<Version, Self::Error> {
+        if i64::try_from(number).is_ok() { Ok(Version(number)) } else { Err(NO_VERSION) }
+    }
+}
+
+impl FromStr for Version {
     type Err = &'static str;
 
-    fn from_str(text: &str) -> std::result::Result<Behind, Self::Err> {
-        let version = text.parse().ok().filter(|version| i64::try_from(*version).is_ok());
-        version.map(Behind).ok_or("It is not a version.")
+    fn from_str(text: &str) -> std::result::Result<Version, Self::Err> {
+        Version::try_from(text.parse::<u64>().map_err(|_| NO_VERSION)?)
     }
 }
 
@@ -67,7 +77,7 @@ pub async fn journal(
     Path((kind, id)): Path<(String, String)>,
     list: List<Journal>,
 ) -> Result<Reply<Page<JournalEntry>>> {
-    let Behind(start) = list.parsed("after")?.unwrap_or_default();
+    let Version(start) = list.parsed("after")?.unwrap_or_default();
     let after = list.after.as_deref().and_then(|position| position.parse().ok()).unwrap_or(start);
     let mut entries = edge.client.journal(&kind, &id, after, list.limit + 1).await?;
     if entries.is_empty() && after == 0 {
@@ -129,7 +139,7 @@ pub async fn attention(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct At {
-    at: Option<u64>,
+    at: Option<Version>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -151,7 +161,7 @@ pub async fn state(
     Path((kind, id)): Path<(String, String)>,
     Query(At { at }): Query<At>,
 ) -> Result<Reply<StateView>> {
-    let (version, state) = match edge.client.state_at(&kind, &id, at).await? {
+    let (version, state) = match edge.client.state_at(&kind, &id, at.map(|Version(at)| at)).await? {
         StateAt::Found { version, state } => (version, state),
         StateAt::Absent => return Err(Code::NotFound.into()),
         StateAt::Beyond { last } => {

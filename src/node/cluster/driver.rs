@@ -184,6 +184,8 @@ impl Driver {
         let is_read = !tables.slots.is_empty();
         if is_read {
             self.events.read();
+            let unnamed = self.store.slots_out_of_reach();
+            self.metrics.slots_unnamed.set(i64::try_from(unnamed).unwrap_or(i64::MAX));
             self.tables = tables;
             let before = self.read_at.replace(Instant::now());
             self.read_gap = before.map_or(Duration::MAX, |before| before.elapsed());

@@ -86,13 +86,11 @@ impl History {
         self.slots.get(&slot).into_iter().flatten().rev().cloned().collect()
     }
 
-    /// The newest of each slot, and the last pause for which this node was to blame.
-    pub fn newest(&self) -> BTreeMap<Slot, (Change, Option<u64>)> {
-        let newest = |(slot, changes): (&Slot, &VecDeque<Change>)| {
-            let pause_ms = changes.iter().rev().find_map(|change| change.pause_ms);
-            Some((*slot, (changes.back()?.clone(), pause_ms)))
-        };
-        self.slots.iter().filter_map(newest).collect()
+    /// The newest of a slot, and its last pause for which this node was to blame.
+    pub fn newest(&self, slot: Slot) -> Option<(Change, Option<u64>)> {
+        let changes = self.slots.get(&slot)?;
+        let pause_ms = changes.iter().rev().find_map(|change| change.pause_ms);
+        Some((changes.back()?.clone(), pause_ms))
     }
 
     /// How many slots the node had when its drain began, where this node saw that.
@@ -116,7 +114,7 @@ mod tests {
         let epochs: Vec<Epoch> = history.of_slot(3).iter().map(|change| change.epoch).collect();
         assert_eq!(epochs, (25..=40).rev().collect::<Vec<Epoch>>());
         assert_eq!(history.of_slot(4), []);
-        let (newest, pause_ms) = history.newest()[&3].clone();
+        let (newest, pause_ms) = history.newest(3).expect("its changes");
         assert_eq!((newest.epoch, newest.why, pause_ms), (40, ChangeWhy::Moved, Some(7)));
     }
 }

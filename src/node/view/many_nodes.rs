@@ -8,11 +8,13 @@ use async_trait::async_trait;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::page::{Found, Glance, find};
 use super::{CLUSTER, Own, known_node, known_slot, tell_of_load, tell_of_node, words};
-use crate::actors::runtime::node_load::{NodeLoad, SlotLoad};
+use crate::actors::runtime::node_load::NodeLoad;
 use crate::actors::values::Time;
 use crate::cluster::NodeId;
 use crate::cluster::protocol::commands::{self, Command};
+use crate::cluster::protocol::inspect::SlotStatus;
 use crate::cluster::protocol::membership::Member;
 use crate::cluster::protocol::node::Protocol;
 use crate::cluster::protocol::routing::Route;
@@ -22,7 +24,7 @@ use crate::http::operations::cluster::shapes::{
     Acted, Cluster, ClusterEvent, ClusterJob, ClusterJobKind, ClusterJobState, ClusterLease, ClusterNode,
     ClusterNodeState, ClusterPlan, ClusterSlot, ClusterSlotChange, ClusterStore, ClusterViewed, ClusterWire,
 };
-use crate::http::operations::cluster::{self, Action, Asked, ClusterView};
+use crate::http::operations::cluster::{self, Action, Asked, ClusterView, SlotPage, SlotsAsked};
 use crate::http::{Problem, Result};
 use crate::node::cluster::{self as member, Membership};
 use crate::persistence::membership::{NodeRow, Tables};
@@ -105,28 +107,29 @@ impl ManyNodes {
         Ok(nodes)
     }
 
-    async fn all_slots(&self) -> Result<Vec<ClusterSlot>> {
-        let loads = self.loads_there().await?;
-        let there: BTreeMap<(&str, u16), &SlotLoad> = loads
-            .iter()
-            .flat_map(|(node, load)| load.slots.iter().map(|slot| ((node.as_str(), slot.slot), slot)))
-            .collect();
-        let mut slots = self.look(|protocol, _| slots(protocol)).await?;
-        let (newest, quarantined) = (self.membership.events.history(|seen| seen.newest()), self.own.quarantined());
-        for slot in &mut slots {
-            if let Some((change, pause_ms)) = newest.get(&slot.slot) {
+    /// Adds to the shapes of slots, which ascend, what is known of them beside the protocol: here and by their owners.
+    async fn tell_of_slots(&self, slots: &mut [ClusterSlot]) -> Result<()> {
+        let quarantined = self.own.quarantined();
+        for slot in slots.iter_mut() {
+            if let Some((change, pause_ms)) = self.membership.events.history(|seen| seen.newest(slot.slot)) {
                 let is_of_now = change.owner.as_ref().map(NodeId::as_str) == slot.owner.as_deref();
                 slot.since = is_of_now.then_some(change.at);
-                slot.last_pause_ms = *pause_ms;
+                slot.last_pause_ms = pause_ms;
             }
-            let Some(owner) = slot.owner.as_deref() else { continue };
-            if owner == self.membership.node.as_str() {
+            if slot.owner.as_deref() == Some(self.membership.node.as_str()) {
                 self.own.tell_of_slot(slot, &quarantined);
-            } else if let Some(load) = there.get(&(owner, slot.slot)) {
-                tell_of_load(slot, load);
             }
         }
-        Ok(slots)
+        for (node, load) in &*self.loads_there().await? {
+            for load in &load.slots {
+                if let Ok(at) = slots.binary_search_by_key(&load.slot, |slot| slot.slot)
+                    && slots[at].owner.as_deref() == Some(node.as_str())
+                {
+                    tell_of_load(&mut slots[at], load);
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn job_of(&self, node: NodeId) -> Result<ClusterJob> {
@@ -181,13 +184,25 @@ impl ClusterView for ManyNodes {
         Ok(Cluster { nodes: self.nodes().await?, ..cluster })
     }
 
-    async fn slots(&self) -> Result<Vec<ClusterSlot>> {
-        self.all_slots().await
+    async fn slots(&self, asked: SlotsAsked) -> Result<SlotPage> {
+        let own = self.own.clone();
+        let look = move |protocol: &Protocol, _: &Tables| {
+            let Found { slots, has_more, total } =
+                find(&asked, own.ownership.slots(), |slot| glance(protocol, &own, slot));
+            let slots = slots.into_iter().filter_map(|slot| shape(protocol, &own, slot)).collect();
+            SlotPage { slots, has_more, total }
+        };
+        let mut page = self.look(look).await?;
+        self.tell_of_slots(&mut page.slots).await?;
+        Ok(page)
     }
 
     async fn slot(&self, slot: u64) -> Result<ClusterSlot> {
         let slot = known_slot(slot, self.own.ownership.slots())?;
-        let found = self.all_slots().await?.into_iter().nth(usize::from(slot)).ok_or(Code::SlotNotFound)?;
+        let own = self.own.clone();
+        let found = self.look(move |protocol, _| shape(protocol, &own, slot)).await?;
+        let mut found = found.ok_or(Code::SlotNotFound)?;
+        self.tell_of_slots(std::slice::from_mut(&mut found)).await?;
         let change = |change: member::history::Change| ClusterSlotChange {
             at: change.at,
             epoch: change.epoch,
@@ -292,33 +307,38 @@ fn nodes(protocol: &Protocol, tables: &Tables, me: &NodeId) -> Vec<ClusterNode> 
     protocol.view().members().map(node).collect()
 }
 
-fn slots(protocol: &Protocol) -> Vec<ClusterSlot> {
-    let places = &protocol.view().wishes().places;
-    let slot = |slot| {
-        let status = protocol.slot(slot)?;
-        let is_parked = matches!(protocol.route(slot), Some(Route::Park { .. }));
-        Some(ClusterSlot {
-            slot,
-            owner: status.owner.map(|owner| owner.to_string()),
-            epoch: status.epoch,
-            state: words::slot_state(status.standing, is_parked),
-            since: None,
-            pinned_to: match places.get(&slot) {
-                Some(Place::Pinned(name)) => Some(name.to_string()),
-                Some(Place::Moved(_)) | None => None,
-            },
-            residents: None,
-            resident_bytes: None,
-            queue_depth: None,
-            decided_seq: None,
-            durable_seq: None,
-            last_pause_ms: None,
-            restarts: None,
-            quarantined: None,
-            history: None,
-        })
-    };
-    protocol.slots().filter_map(slot).collect()
+/// `None`: there is no such slot.
+fn glance(protocol: &Protocol, own: &Own, slot: u16) -> Option<Glance> {
+    let SlotStatus { owner, standing, .. } = protocol.slot(slot)?;
+    let is_parked = matches!(protocol.route(slot), Some(Route::Park { .. }));
+    let state = words::slot_state(standing, is_parked);
+    let is_own = owner.as_ref() == Some(&own.ownership.node);
+    Some(Glance { owner, state: if is_own { own.state_of_slot(slot, state) } else { state } })
+}
+
+/// A slot, as far as the protocol knows it. `None`: there is no such slot.
+fn shape(protocol: &Protocol, own: &Own, slot: u16) -> Option<ClusterSlot> {
+    let Glance { owner, state } = glance(protocol, own, slot)?;
+    Some(ClusterSlot {
+        slot,
+        owner: owner.map(|owner| owner.to_string()),
+        epoch: protocol.slot(slot)?.epoch,
+        state,
+        since: None,
+        pinned_to: match protocol.view().wishes().places.get(&slot) {
+            Some(Place::Pinned(name)) => Some(name.to_string()),
+            Some(Place::Moved(_)) | None => None,
+        },
+        residents: None,
+        resident_bytes: None,
+        queue_depth: None,
+        decided_seq: None,
+        durable_seq: None,
+        last_pause_ms: None,
+        restarts: None,
+        quarantined: None,
+        history: None,
+    })
 }
 
 /// How a node's drain stands, and how many slots the node has. `None`: there is no such node.

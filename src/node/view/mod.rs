@@ -3,6 +3,7 @@
 
 mod many_nodes;
 mod one_node;
+mod page;
 mod rates;
 mod words;
 
@@ -103,10 +104,12 @@ impl Own {
             tell_of_load(slot, &load);
         }
         slot.quarantined = quarantined.get(&slot.slot).map(|why| why.to_string());
-        let is_whole = self.ownership.epoch(slot.slot).is_some() || slot.quarantined.is_some();
-        if slot.state == ClusterSlotState::Active && !is_whole {
-            slot.state = ClusterSlotState::Recovering;
-        }
+    }
+
+    /// How a slot of this node stands, which stands so for the cluster.
+    fn state_of_slot(&self, slot: u16, state: ClusterSlotState) -> ClusterSlotState {
+        let is_whole = self.ownership.epoch(slot).is_some() || self.ownership.is_quarantined(slot);
+        if state == ClusterSlotState::Active && !is_whole { ClusterSlotState::Recovering } else { state }
     }
 }
 

@@ -1,7 +1,11 @@
 //! A node that has its store to itself: every slot is its own, and nothing of that can be changed.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
+use super::page::{Found, Glance, find};
 use super::{CLUSTER, Own, known_node, known_slot, tell_of_node};
 use crate::actors::runtime::slot::actor::now;
 use crate::actors::values::Time;
@@ -10,7 +14,7 @@ use crate::http::operations::cluster::shapes::{
     Acted, Cluster, ClusterEvent, ClusterJob, ClusterLease, ClusterNode, ClusterNodeState, ClusterPlan, ClusterShare,
     ClusterSlot, ClusterSlotState, ClusterStore, ClusterViewed, ClusterWire,
 };
-use crate::http::operations::cluster::{Action, Asked, ClusterView};
+use crate::http::operations::cluster::{Action, Asked, ClusterView, SlotPage, SlotsAsked};
 use crate::http::{Problem, Result};
 use crate::persistence::membership::WEIGHT;
 
@@ -37,7 +41,7 @@ impl OneNode {
             wire: self.own.reads,
             started_at: Some(self.started_at),
             lease: ClusterLease { counter: 0, margin_ms: None, age_ms: None },
-            slots: self.all().iter().filter(|slot| slot.owner.is_some()).count(),
+            slots: (0..self.own.ownership.slots()).filter(|slot| self.own.ownership.epoch(*slot).is_some()).count(),
             weight: WEIGHT,
             zone: self.zone.clone(),
             residents: None,
@@ -53,30 +57,33 @@ impl OneNode {
     }
 
     /// A slot that is in quarantine, or reads what it needs, is this node's all the same.
-    fn all(&self) -> Vec<ClusterSlot> {
-        let (ownership, quarantined) = (&self.own.ownership, self.own.quarantined());
-        let slot = |slot| {
-            let mut shape = ClusterSlot {
-                slot,
-                owner: ownership.epoch(slot).map(|_| ownership.node.to_string()),
-                epoch: ownership.epoch(slot).unwrap_or(0),
-                state: ClusterSlotState::Active,
-                since: Some(self.started_at),
-                pinned_to: None,
-                residents: None,
-                resident_bytes: None,
-                queue_depth: None,
-                decided_seq: None,
-                durable_seq: None,
-                last_pause_ms: None,
-                restarts: None,
-                quarantined: None,
-                history: None,
-            };
-            self.own.tell_of_slot(&mut shape, &quarantined);
-            shape
+    fn glance(&self, slot: u16) -> Glance {
+        let ownership = &self.own.ownership;
+        let owner = ownership.epoch(slot).map(|_| ownership.node.clone());
+        Glance { owner, state: self.own.state_of_slot(slot, ClusterSlotState::Active) }
+    }
+
+    fn shape(&self, slot: u16, quarantined: &BTreeMap<u16, Arc<str>>) -> ClusterSlot {
+        let Glance { owner, state } = self.glance(slot);
+        let mut shape = ClusterSlot {
+            slot,
+            owner: owner.map(|owner| owner.to_string()),
+            epoch: self.own.ownership.epoch(slot).unwrap_or(0),
+            state,
+            since: Some(self.started_at),
+            pinned_to: None,
+            residents: None,
+            resident_bytes: None,
+            queue_depth: None,
+            decided_seq: None,
+            durable_seq: None,
+            last_pause_ms: None,
+            restarts: None,
+            quarantined: None,
+            history: None,
         };
-        (0..ownership.slots()).map(slot).collect()
+        self.own.tell_of_slot(&mut shape, quarantined);
+        shape
     }
 }
 
@@ -95,14 +102,16 @@ impl ClusterView for OneNode {
         })
     }
 
-    async fn slots(&self) -> Result<Vec<ClusterSlot>> {
-        Ok(self.all())
+    async fn slots(&self, asked: SlotsAsked) -> Result<SlotPage> {
+        let Found { slots, has_more, total } = find(&asked, self.own.ownership.slots(), |slot| Some(self.glance(slot)));
+        let quarantined = self.own.quarantined();
+        let slots = slots.into_iter().map(|slot| self.shape(slot, &quarantined)).collect();
+        Ok(SlotPage { slots, has_more, total })
     }
 
     async fn slot(&self, slot: u64) -> Result<ClusterSlot> {
         let slot = known_slot(slot, self.own.ownership.slots())?;
-        let found = self.all().into_iter().nth(usize::from(slot)).ok_or(Code::SlotNotFound)?;
-        Ok(ClusterSlot { history: Some(Vec::new()), ..found })
+        Ok(ClusterSlot { history: Some(Vec::new()), ..self.shape(slot, &self.own.quarantined()) })
     }
 
     async fn node(&self, called: &str) -> Result<ClusterNode> {

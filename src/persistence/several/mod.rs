@@ -14,6 +14,7 @@
 //!
 //! While the first server is away no lease can be renewed, so it must be as safe as a store of one server is.
 
+mod looks;
 #[cfg(test)]
 mod moved_tests;
 pub mod moving;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use futures::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 
+use looks::{Looks, Seen};
 pub use opening::{SeveralOptions, open};
 use places::Places;
 pub use server::Part;
@@ -50,6 +52,7 @@ pub struct SeveralStore {
     places: Places,
     /// Who owned each slot when it was read last: what is shown of those whose server does not answer.
     known: Mutex<Option<Vec<SlotOwner>>>,
+    looks: Looks,
 }
 
 /// What a server says of the part of a batch that it was given.
@@ -67,8 +70,9 @@ impl SeveralStore {
         if parts.iter().any(|part| usize::from(part.slots()) != map.servers.len()) {
             return Err(StoreError::Fatal("the servers have not the same number of slots".to_owned()));
         }
-        let servers = parts.into_iter().map(Server::new).collect();
-        Ok(SeveralStore { servers, places: Places::new(numbers, map), known: Mutex::new(None) })
+        let servers: Vec<Server> = parts.into_iter().map(Server::new).collect();
+        let (looks, places) = (Looks::new(servers.len()), Places::new(numbers, map));
+        Ok(SeveralStore { servers, places, known: Mutex::new(None), looks })
     }
 
     fn head_server(&self) -> &Server {
@@ -270,35 +274,16 @@ impl SeveralStore {
         }
     }
 
-    /// Who owns the slots of the other servers, as far as they answer; else as they were known. `None`: a server does not
-    /// answer, and its slots were never known.
-    async fn owners_elsewhere(&self) -> Result<Vec<Told<Vec<SlotOwner>>>, StoreError> {
-        let others = (1..self.servers.len()).map(|server| {
-            let part = self.servers[server].part.clone();
-            (server, async move { part.slot_owners().await })
-        });
-        let told = self.ask_each(others.collect()).await;
-        for one in &told {
-            if let Err(error @ (StoreError::Damaged(_) | StoreError::Fatal(_))) = &one.answer {
-                return Err(error.clone());
-            }
-        }
-        Ok(told)
-    }
-
     /// The table of all slots: of each the row of the server that has it, and what was known where that does not answer, or
-    /// has no row because the slot is on its way.
-    fn together(
-        &self,
-        head: Vec<SlotOwner>,
-        mut told: Vec<Told<Vec<SlotOwner>>>,
-    ) -> Result<Vec<SlotOwner>, StoreError> {
+    /// has no row because the slot is on its way. An error: a server does not answer, and its slots were never known.
+    fn together(&self, head: Vec<SlotOwner>, mut seen: Vec<Seen>) -> Result<Vec<SlotOwner>, StoreError> {
         let map = self.places.now();
         let mut known = self.known.lock();
         let mut slots = vec![SlotOwner::default(); map.len()];
-        told.push(Told { server: 0, answer: Ok(head) });
-        for Told { server, answer } in told {
-            let rows = match (answer, &*known) {
+        seen.push(Seen { server: 0, owners: Ok(head), is_late: false });
+        for Seen { server, owners, is_late } in seen {
+            let rows = match (owners, &*known) {
+                (Ok(rows), Some(known)) if is_late => newer_of_each(rows, known),
                 (Ok(rows), _) => rows,
                 (Err(_), Some(known)) => known.clone(),
                 (Err(error), None) => return Err(error),
@@ -317,4 +302,9 @@ impl SeveralStore {
         *known = Some(slots.clone());
         Ok(slots)
     }
+}
+
+fn newer_of_each(found: Vec<SlotOwner>, known: &[SlotOwner]) -> Vec<SlotOwner> {
+    let newer = |(found, known): (SlotOwner, &SlotOwner)| if known.epoch > found.epoch { known.clone() } else { found };
+    found.into_iter().zip(known).map(newer).collect()
 }

@@ -13,7 +13,7 @@ use super::super::conformance::{SCRIBE, SLOTS, Scribe};
 use super::super::decorator::{self, Appended, Handed};
 use super::super::memory::Memory;
 use super::super::postgres::PlaceMap;
-use super::super::{Batch, Epoch, Journal, Membership, Record, Refusal, Slot, SlotHead, StoreError, Tables};
+use super::super::{Batch, Epoch, Journal, Membership, Record, Refusal, Slot, SlotHead, Store, StoreError, Tables};
 use super::{Part, SeveralStore};
 
 type Slots = Arc<Mutex<BTreeSet<Slot>>>;
@@ -186,8 +186,11 @@ async fn the_slots_of_a_server_that_is_not_named_are_not_served_and_the_others_a
     let mut scribe = Scribe::claim(halves.store.clone()).await;
     halves.leaves(1);
     halves.arrives(1, 9);
+    assert_eq!(halves.store.slots_out_of_reach(), 0, "the map is not read yet");
     let tables = halves.store.tables().await.expect("tables");
     assert_eq!(tables.slots.len(), usize::from(SLOTS));
+    let shared: Arc<dyn Store> = halves.store.clone();
+    assert_eq!(Journal::slots_out_of_reach(&shared), 1, "also behind what stands around it");
     let (own, other) = (scribe.record(1, "a"), scribe.record(0, "b"));
     let refused = halves.store.append(Batch::of(SCRIBE, [own, other])).await.expect("of the others");
     match &refused[..] {

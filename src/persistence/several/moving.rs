@@ -21,7 +21,7 @@
 //!
 //! Each step is one statement (or pages of such) that does nothing where it is done, so a mover that was killed is started
 //! again, reads how far each slot is, and goes on. Between `Cut` and `Switched` that is urgent: the slot's shoppers wait for
-//! it. So a mover bears a server that does not answer for a minute there, and where the rows do not compare it gives the slot
+//! it. So a mover bears a server that does not answer for a while there, and where the rows do not compare it gives the slot
 //! back to the source.
 //!
 //! - *An append on its way at the cut* holds the slot's row: the cut waits for it, and copies what it wrote. One that comes
@@ -38,6 +38,7 @@
 mod one;
 
 use std::ops::Range;
+use std::time::Duration;
 
 use super::super::postgres::{Moving, PostgresOptions, PostgresStore, Standing};
 use super::super::{Journal, Slot, StoreError};
@@ -107,6 +108,8 @@ pub struct Mover {
     numbers: Vec<i32>,
     /// The number of the target.
     to: i32,
+    /// How long a server that does not answer is borne where a slot is cut.
+    patience: Duration,
 }
 
 /// `Fatal`, and why.
@@ -115,8 +118,9 @@ fn refuse<T>(why: impl Into<String>) -> Result<T, StoreError> {
 }
 
 impl Mover {
-    /// `target`: an address of one of the servers, all of which the options name.
-    pub async fn open(options: SeveralOptions, target: &str) -> Result<Mover, StoreError> {
+    /// `target`: an address of one of the servers, all of which the options name. `patience`: how long a server that does not
+    /// answer is waited for while a slot is on neither. (A statement that is on its way has its own time beside.)
+    pub async fn open(options: SeveralOptions, target: &str, patience: Duration) -> Result<Mover, StoreError> {
         let settings = options.settings.clone();
         let Connected { stores, numbers, name, .. } = connect(SeveralOptions { slots: None, ..options }).await?;
         let target = PostgresOptions { url: target.to_owned(), slots: None, settings };
@@ -124,7 +128,7 @@ impl Mover {
         let identity = target.identity().await?;
         target.close().await?;
         match identity.filter(|identity| identity.store == name && numbers.contains(&identity.number)) {
-            Some(identity) => Ok(Mover { stores, numbers, to: identity.number }),
+            Some(identity) => Ok(Mover { stores, numbers, to: identity.number, patience }),
             None => refuse(
                 "the server to move to is no part of this store: name it in store.urls, on every node first, and restart them",
             ),

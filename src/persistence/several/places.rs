@@ -33,6 +33,7 @@ pub struct Map {
     version: u64,
     /// Of each slot the server, by its place in the list.
     servers: Vec<Result<usize, Unnamed>>,
+    unnamed: usize,
 }
 
 /// The number of a server that this process does not know.
@@ -42,7 +43,14 @@ pub struct Unnamed(i32);
 impl Map {
     fn new(numbers: &[i32], map: &PlaceMap) -> Map {
         let place = |number: &i32| numbers.iter().position(|known| known == number).ok_or(Unnamed(*number));
-        Map { version: map.version, servers: map.servers.iter().map(place).collect() }
+        let servers: Vec<_> = map.servers.iter().map(place).collect();
+        let unnamed = servers.iter().filter(|server| server.is_err()).count();
+        Map { version: map.version, servers, unnamed }
+    }
+
+    /// How many slots lie on servers that are not named.
+    pub fn unnamed(&self) -> usize {
+        self.unnamed
     }
 
     pub fn len(&self) -> usize {

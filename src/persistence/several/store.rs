@@ -44,6 +44,10 @@ impl Journal for SeveralStore {
         self.head_server().part.slots()
     }
 
+    fn slots_out_of_reach(&self) -> usize {
+        self.places.now().unnamed()
+    }
+
     async fn append(&self, batch: Batch) -> Appended {
         self.append_parts(batch).await
     }

@@ -183,6 +183,34 @@ async fn the_tables_show_what_was_known_of_a_server_that_does_not_answer() {
     assert!(store.tables().await.is_err(), "without the first there is no list");
 }
 
+/// Whoever cannot read the tables for half of a lease takes nobody for lost.
+#[tokio::test(start_paused = true)]
+async fn the_tables_do_not_wait_for_a_server_that_hangs() {
+    const HALF_A_LEASE: Duration = Duration::from_secs(1);
+    let (parts, store, _) = opened().await;
+    store.join(&node("b")).await.expect("join").expect("joins");
+    store.tables().await.expect("tables");
+    // One that answers late is believed, but for what is known by then.
+    parts[1].fail_next(Call::Read, Fault::Slow { before_ms: 0, after_ms: 1_000 });
+    let quick = async || {
+        let began = tokio::time::Instant::now();
+        let tables = store.tables().await.expect("tables");
+        assert!(began.elapsed() < HALF_A_LEASE / 2, "it took {:?}", began.elapsed());
+        tables
+    };
+    quick().await;
+    assert_eq!(store.claim("b", &[(1, 1)]).await.expect("claim").remove(0).map(|head| head.epoch), Ok(2));
+    tokio::time::advance(Duration::from_millis(700)).await;
+    assert_eq!(quick().await.slots[1].owner.as_deref(), Some("b"));
+    // One that never answers is tried again and again.
+    parts[2].fail_next(Call::Read, Fault::Slow { before_ms: 60_000, after_ms: 0 });
+    for _ in 0..40 {
+        quick().await;
+        tokio::time::advance(HALF_A_LEASE / 4).await;
+        parts[2].fail_next(Call::Read, Fault::Slow { before_ms: 60_000, after_ms: 0 });
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_node_that_owns_a_slot_of_any_server_is_not_forgotten() {
     let (parts, store, _) = opened().await;

@@ -40,7 +40,7 @@ impl Forwarder {
         let Some(forwarder) = self.myself.upgrade() else { return answer(unsupported(self.wire())) };
         let to_peer = ToPeer { forwarder, spec, slot, answer: Mutex::new(Some(answer)) };
         let envelope = arrived.into_envelope(slot, Instant::now(), ReplyTo::on_reply(Box::new(to_peer)));
-        self.go(Waiting { envelope, epoch, hops });
+        self.go(Waiting { envelope, epoch, hops, refusals: 0 });
     }
 
     fn epoch(&self, slot: Slot) -> Epoch {

@@ -17,8 +17,9 @@
 //!
 //! **What may go wrong between two nodes.** A request that has certainly not left (no link) waits for another way. One that
 //! will never be taken is answered [`AskError::Unsupported`], and one that may have arrived [`AskError::Unknown`]: whoever asked sends it again where a repeat is harmless
-//! ([`Client`](super::client::Client) does, and so does what owes), and the receipt keeps it from being done twice. An answer
-//! that the owner gave is passed on as it is.
+//! ([`Client`](super::client::Client) does, and so does what owes), and the receipt keeps it from being done twice. One that a
+//! peer is too busy for, or its link, is [put off](put_off) where that is a matter of a moment, or its caller is told so. Any
+//! other answer that the owner gave is passed on as it is.
 //!
 //! **Order.** A request that is sent after the answer to another comes after it. Two that are under way at the same time
 //! may change places when their slot moves.
@@ -28,6 +29,7 @@
 mod arriving;
 mod asking_nodes;
 pub mod carrier;
+mod put_off;
 #[cfg(test)]
 mod tests;
 
@@ -40,8 +42,9 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use self::carrier::{Carrier, NotAnswered};
+use self::put_off::PutOff;
 use super::counting::{Count, Counted, Counters};
-use super::envelope::{AskError, Envelope};
+use super::envelope::{AskError, Body, Envelope, Keep};
 use super::erased::KindSpec;
 use super::node_load::NodeLoad;
 use super::overdue::{OverdueList, Place};
@@ -83,11 +86,14 @@ struct Waiting {
     epoch: Epoch,
     /// How many nodes it has been sent to, this one included; 0 for this node's own.
     hops: u8,
+    /// How often a peer was too busy for it.
+    refusals: u32,
 }
 
 struct State {
     routes: Vec<Route>,
     parking: Parking<Waiting>,
+    put_off: PutOff,
     /// The highest epoch of each slot that the protocol was told to look for.
     sought: Vec<Epoch>,
     ticks: u32,
@@ -121,7 +127,8 @@ impl Forwarder {
     ) -> Arc<Forwarder> {
         let routes = vec![Route::Park { epoch: 0 }; usize::from(slots)];
         let sought = vec![0; usize::from(slots)];
-        let state = Mutex::new(State { routes, parking: Parking::default(), sought, ticks: 0 });
+        let state =
+            Mutex::new(State { routes, parking: Parking::default(), put_off: PutOff::default(), sought, ticks: 0 });
         let (router, wire) = (OnceLock::new(), AtomicU16::new(WireVersion::FIRST.0));
         Arc::new_cyclic(|myself| Forwarder {
             myself: myself.clone(),
@@ -177,13 +184,14 @@ impl Forwarder {
     /// Time passes: whose deadline is over is told so. What can go on does, when its slot's route changes, and now and then
     /// (the way that there was may have been none). Many times a second.
     pub fn tick(&self) {
-        let (late, slots) = {
+        let (late, again, slots) = {
             let mut state = self.state.lock();
             state.ticks = (state.ticks + 1) % TICKS_PER_RELEASE;
             let slots = if state.ticks == 0 { state.parking.slots() } else { Vec::new() };
-            (state.parking.expire(Moment::now()), slots)
+            (state.parking.expire(Moment::now()), state.put_off.due(Instant::now()), slots)
         };
         late.into_iter().for_each(|waiting| waiting.envelope.reply.send(Err(AskError::DeadlinePassed)));
+        again.into_iter().filter(|waiting| !waiting.envelope.reply.is_closed()).for_each(|waiting| self.go(waiting));
         slots.into_iter().for_each(|slot| self.release(slot));
         self.count_who_waits();
     }
@@ -241,13 +249,13 @@ impl Forwarder {
     }
 
     fn serve(&self, waiting: Waiting) {
-        let Waiting { envelope, epoch, hops } = waiting;
+        let Waiting { envelope, epoch, hops, refusals } = waiting;
         let not_here = match self.router() {
             Some(router) => router.deliver(envelope),
             None => Some(envelope),
         };
         if let Some(envelope) = not_here {
-            self.park(Waiting { envelope, epoch, hops });
+            self.park(Waiting { envelope, epoch, hops, refusals });
         }
     }
 
@@ -267,22 +275,25 @@ impl Forwarder {
     }
 
     fn forward(&self, waiting: Waiting, to: &NodeId, route: wire::Route) {
-        let Waiting { envelope, epoch, hops } = waiting;
+        let envelope = &waiting.envelope;
         let now = Instant::now();
         let Some(myself) = self.myself.upgrade() else { return };
         if envelope.deadline <= now {
-            return envelope.reply.send(Err(AskError::DeadlinePassed));
+            return waiting.envelope.reply.send(Err(AskError::DeadlinePassed));
         }
-        let request = match encode_request(&envelope, route, self.kinds, now, self.wire()) {
+        let request = match encode_request(envelope, route, self.kinds, now, self.wire()) {
             Ok(request) => request,
             Err(error) => {
                 tracing::error!(kind = envelope.key.kind, %error, "a request cannot be brought to another node");
-                return envelope.reply.send(Err(AskError::Unsupported));
+                return waiting.envelope.reply.send(Err(AskError::Unsupported));
             }
         };
         self.metrics.requests_forwarded.inc();
+        if waiting.refusals == 0 {
+            self.state.lock().put_off.earn();
+        }
         let within = envelope.deadline - now;
-        let outcome = move |answer| myself.came_back(Waiting { envelope, epoch, hops }, answer);
+        let outcome = move |answer| myself.came_back(waiting, answer);
         self.carrier.ask(to, request, within, Box::new(outcome));
     }
 
@@ -292,20 +303,18 @@ impl Forwarder {
         let bytes = match answer {
             Ok(bytes) => bytes,
             Err(NotAnswered::NotSent) => return self.park(waiting),
-            Err(NotAnswered::Busy) => {
-                let busy = AskError::Busy { retry_after_ms: BUSY_AGAIN_MS };
-                return waiting.envelope.reply.send(Err(busy));
-            }
+            Err(NotAnswered::Busy) => return self.too_busy(waiting, BUSY_AGAIN_MS),
             Err(NotAnswered::TooLarge) => return waiting.envelope.reply.send(Err(AskError::Unsupported)),
             Err(NotAnswered::Lost) => return waiting.envelope.reply.send(Err(AskError::Unknown)),
         };
         match Routed::decode(&bytes) {
             Ok(Routed::Answer { epoch, response }) => {
-                let answer = self.spec(&waiting.envelope).map(|spec| decode_response(response, spec));
-                waiting.envelope.reply.send(match answer {
+                let answer = match self.spec(&waiting.envelope).map(|spec| decode_response(response, spec)) {
+                    Some(Ok(Err(AskError::Busy { retry_after_ms }))) => return self.too_busy(waiting, retry_after_ms),
                     Some(Ok(answer)) => answer.map(|reply| super::envelope::Reply { epoch, ..reply }),
                     Some(Err(_)) | None => Err(AskError::Unknown),
-                });
+                };
+                waiting.envelope.reply.send(answer);
             }
             Ok(Routed::NotOwner { owner, epoch }) => {
                 self.metrics.requests_misrouted.inc();
@@ -316,6 +325,23 @@ impl Forwarder {
                 tracing::error!(%error, "a peer's answer cannot be read");
                 waiting.envelope.reply.send(Err(AskError::Unknown));
             }
+        }
+    }
+
+    /// A peer has too much to do, or its link to carry: nothing was done. The request comes again in a moment, if it may.
+    fn too_busy(&self, waiting: Waiting, retry_after_ms: u64) {
+        // What an entity owes comes again by itself, and what another node has sent that node may put off.
+        let comes_again = matches!(waiting.envelope.body, Body::Command { keep: Some(Keep::Owed { .. }), .. });
+        let refused = if comes_again || waiting.hops > 0 {
+            Some(waiting)
+        } else {
+            let refused = self.state.lock().put_off.put_off(waiting, Instant::now(), rand::random());
+            let then = if refused.is_some() { "refused" } else { "put_off" };
+            self.metrics.requests_too_many.with_label_values(&[then]).inc();
+            refused
+        };
+        if let Some(waiting) = refused {
+            waiting.envelope.reply.send(Err(AskError::Busy { retry_after_ms }));
         }
     }
 
@@ -330,7 +356,7 @@ impl Forwarder {
 
 impl Elsewhere for Forwarder {
     fn take(&self, envelope: Envelope) {
-        self.go(Waiting { envelope, epoch: 0, hops: 0 });
+        self.go(Waiting { envelope, epoch: 0, hops: 0, refusals: 0 });
     }
 
     fn news(&self, slot: Slot, news: News) {

@@ -141,9 +141,6 @@ async fn what_has_not_left_goes_another_way_and_what_may_have_arrived_is_unknown
     (sent.outcome)(Err(NotAnswered::Lost));
     assert_eq!(asked.await.expect("an answer").err(), Some(AskError::Unknown));
     let asked = bench.ask(LONG);
-    (bench.sent().expect("it goes").outcome)(Err(NotAnswered::Busy));
-    assert!(matches!(asked.await.expect("an answer"), Err(AskError::Busy { .. })));
-    let asked = bench.ask(LONG);
     (bench.sent().expect("it goes").outcome)(Ok(vec![1, 2, 3]));
     assert_eq!(asked.await.expect("an answer").err(), Some(AskError::Unknown), "bytes that are no answer");
 }
@@ -163,6 +160,70 @@ async fn what_the_owner_will_never_take_is_unsupported_also_by_way_of_a_third_no
         (bench.sent().expect("it goes on").outcome)(answer);
         assert_eq!(passed_on.lock().take(), Some(unreadable.encode()), "what every version reads");
     }
+}
+
+fn busy() -> Vec<u8> {
+    let spec = kinds::all().by_number(CART).expect("carts");
+    let busy = Err(AskError::Busy { retry_after_ms: 100 });
+    let response = encode_response(&busy, spec, WireVersion::OURS).expect("it may cross");
+    Routed::Answer { epoch: 3, response: &response }.encode()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_peer_is_too_busy_for_comes_again_in_a_moment() {
+    let bench = Bench::new();
+    bench.to_peer("b", 3);
+    let mut asked = bench.ask(LONG);
+    for refused in [Err(NotAnswered::Busy), Ok(busy()), Ok(busy())] {
+        (bench.sent().expect("it goes").outcome)(refused);
+        bench.forwarder.tick();
+        assert!(bench.sent().is_none() && asked.try_recv().is_err(), "not at once");
+        tokio::time::advance(Duration::from_millis(80)).await;
+        bench.forwarder.tick();
+    }
+    bench.to_peer("c", 4);
+    let sent = bench.sent().expect("it goes again");
+    (sent.outcome)(Ok(answer(9, 4)));
+    assert_eq!(asked.await.expect("an answer").expect("a reply").version, 9);
+    let put_off = |bench: &Bench| bench.forwarder.metrics.requests_too_many.with_label_values(&["put_off"]).get();
+    assert_eq!(put_off(&bench), 3);
+
+    let no_time = bench.ask(Duration::from_millis(5));
+    (bench.sent().expect("it goes").outcome)(Ok(busy()));
+    assert_eq!(no_time.await.expect("an answer").err(), Some(AskError::Busy { retry_after_ms: 100 }));
+    let of_another_node = arrive(&bench, 4, 1);
+    (bench.sent().expect("it goes on").outcome)(Ok(busy()));
+    assert!(of_another_node.lock().is_some(), "that one decides");
+    assert_eq!(put_off(&bench), 3);
+
+    // Nobody waits for it any more.
+    drop(bench.ask(LONG));
+    (bench.sent().expect("it goes").outcome)(Ok(busy()));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    bench.forwarder.tick();
+    assert!(bench.sent().is_none());
+}
+
+/// A peer that refuses everything gets a tenth more than it is asked for.
+#[tokio::test(start_paused = true)]
+async fn most_of_what_a_peer_is_too_busy_for_is_refused() {
+    const ASKED: u64 = 5_000;
+    let bench = Bench::new();
+    bench.to_peer("b", 3);
+    let (mut sent, mut all) = (0, Vec::new());
+    for _ in 0..ASKED {
+        all.push(bench.ask(LONG));
+        tokio::time::advance(Duration::from_millis(20)).await;
+        bench.forwarder.tick();
+        while let Some(one) = bench.sent() {
+            sent += 1;
+            (one.outcome)(Ok(busy()));
+        }
+    }
+    assert!((ASKED + 1..=ASKED + ASKED / 10 + 128).contains(&sent), "{sent} were sent");
+    let is_refused = |asked: &mut oneshot::Receiver<_>| matches!(asked.try_recv(), Ok(Err(AskError::Busy { .. })));
+    let refused = all.iter_mut().filter_map(|asked| is_refused(asked).then_some(())).count() as u64;
+    assert!(refused >= ASKED - 128, "{refused} were refused");
 }
 
 #[tokio::test]

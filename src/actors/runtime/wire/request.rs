@@ -99,7 +99,7 @@ pub fn encode_request(
     let question = match body {
         Body::Command { command, keep, if_version, wait } => {
             let spec = kinds.by_number(key.kind).ok_or(WireError::OtherKind)?;
-            let command = spec.command_payload(command, wire).ok_or(WireError::OtherKind)??.into();
+            let command = spec.command_payload(command, wire)?.ok_or(WireError::OtherKind)?.into();
             Question::Command { command, keep: *keep, if_version: *if_version, wait: *wait }
         }
         Body::Read { wait } => Question::Read { wait: *wait },

@@ -117,8 +117,10 @@ pub fn encode_response(
         return put(&Response::Operated { came: *came, at: reply.at }, wire);
     }
     let Reply { outcome, version, seq, epoch: _, at, state, replayed, residence } = reply;
-    let outcome = outcome.as_ref().map(|outcome| spec.outcome_payload(outcome, wire).ok_or(WireError::OtherKind));
-    let outcome = outcome.transpose()?.transpose()?.map(Carried::from);
+    let outcome = match outcome {
+        Some(outcome) => Some(spec.outcome_payload(outcome, wire)?.ok_or(WireError::OtherKind)?.into()),
+        None => None,
+    };
     let state = state.as_ref().map(|state| spec.state_payload(state).ok_or(WireError::OtherKind));
     let state = state.transpose()?.map(Carried::from);
     let state = state.filter(|state| state.bytes.0.len() <= MESSAGE_BYTES_MAX / 2);

@@ -16,14 +16,14 @@ pub mod shapes;
 use async_trait::async_trait;
 
 use crate::http::answer::problem::Result;
-use shapes::{Acted, Cluster, ClusterEvent, ClusterJob, ClusterNode, ClusterPlan, ClusterSlot};
+use shapes::{Acted, Cluster, ClusterEvent, ClusterJob, ClusterNode, ClusterPlan, ClusterSlot, ClusterSlotState};
 
 /// What the node knows of its cluster, and can ask of it. A node or slot is named as the client has named it.
 #[async_trait]
 pub trait ClusterView: Send + Sync + 'static {
     async fn cluster(&self) -> Result<Cluster>;
-    /// Every slot, ascending, without its history.
-    async fn slots(&self) -> Result<Vec<ClusterSlot>>;
+    /// A page of the slots, without their history.
+    async fn slots(&self, asked: SlotsAsked) -> Result<SlotPage>;
     /// One slot with its history. Errors: 404 `slot_not_found`.
     async fn slot(&self, slot: u64) -> Result<ClusterSlot>;
     /// Errors: 404 `node_not_found`, 409 `node_ambiguous`.
@@ -39,6 +39,28 @@ pub trait ClusterView: Send + Sync + 'static {
     fn events_after(&self, number: u64, limit: usize) -> Vec<ClusterEvent>;
     /// Returns when there are events behind a number.
     async fn news_after(&self, number: u64);
+}
+
+/// Which slots a page is to show.
+#[derive(Debug, Clone)]
+pub struct SlotsAsked {
+    /// Only those behind this one.
+    pub after: Option<u16>,
+    /// At most so many.
+    pub limit: usize,
+    /// Only those of the node with this id.
+    pub owner: Option<String>,
+    pub state: Option<ClusterSlotState>,
+    /// Whether all of them are to be counted.
+    pub with_total: bool,
+}
+
+/// A page of slots, ascending.
+pub struct SlotPage {
+    pub slots: Vec<ClusterSlot>,
+    pub has_more: bool,
+    /// How many there are in all, if that was asked.
+    pub total: Option<u64>,
 }
 
 /// What an operator wishes.

@@ -3,6 +3,7 @@
 use axum::extract::State;
 
 use super::shapes::{Cluster, ClusterJob, ClusterNode, ClusterPlan, ClusterSlot, ClusterSlotState};
+use super::{SlotPage, SlotsAsked};
 use crate::http::answer::outcomes;
 use crate::http::answer::problem::{Code, Problem, Result};
 use crate::http::request::caller::Admin;
@@ -36,10 +37,11 @@ pub async fn slots(State(edge): State<Edge>, _: Admin, list: List<Slots>) -> Res
         None => None,
     };
     let state = list.parameter("state").map(state_of).transpose()?;
-    let mut slots = edge.cluster.slots().await?;
-    slots.retain(|slot| owner.is_none() || slot.owner == owner);
-    slots.retain(|slot| state.is_none_or(|state| slot.state == state));
-    Ok(list.page_of(&edge, slots, |_, slot| format!("{:05}", slot.slot)))
+    let after = list.after.as_deref().map(|slot| slot.parse().map_err(|_| Code::InvalidCursor)).transpose()?;
+    let asked = SlotsAsked { after, limit: list.limit, owner, state, with_total: list.with_total };
+    let SlotPage { slots, has_more, total } = edge.cluster.slots(asked).await?;
+    let next = slots.last().filter(|_| has_more).map(|last| last.slot.to_string());
+    Ok(list.page(&edge, slots, next, total))
 }
 
 fn state_of(word: &str) -> Result<ClusterSlotState> {

@@ -20,7 +20,7 @@ use crate::http::operations::cluster::shapes::{
     ClusterEvent, ClusterEventType, ClusterJobState, ClusterNodeState, ClusterSlot, ClusterSlotChangeWhy,
     ClusterSlotState,
 };
-use crate::http::operations::cluster::{Action, Asked, ClusterView};
+use crate::http::operations::cluster::{Action, Asked, ClusterView, SlotsAsked};
 use crate::metrics::Metrics;
 use crate::node::view::{ManyNodes, Own, Rates};
 
@@ -29,6 +29,25 @@ fn view(node: &Node) -> Arc<ManyNodes> {
     let reads = Config::default().cluster.reads();
     let own = Own::new("memory", reads, &node.runtime, metrics, Arc::new(Rates::default()));
     ManyNodes::new(node.membership.clone(), own)
+}
+
+/// All slots, as pages of three show them.
+async fn slots(view: &ManyNodes) -> Vec<ClusterSlot> {
+    slots_of(view, None).await
+}
+
+async fn slots_of(view: &ManyNodes, owner: Option<&str>) -> Vec<ClusterSlot> {
+    let (mut all, mut after): (Vec<ClusterSlot>, _) = (Vec::new(), None);
+    loop {
+        let asked = SlotsAsked { after, limit: 3, owner: owner.map(Into::into), state: None, with_total: false };
+        let page = view.slots(asked).await.expect("they are seen");
+        assert!(page.slots.len() == 3 || !page.has_more);
+        all.extend(page.slots);
+        after = all.last().map(|slot| slot.slot);
+        if !page.has_more {
+            return all;
+        }
+    }
 }
 
 fn asked(is_dry: bool) -> Asked {
@@ -44,7 +63,7 @@ async fn what_only_a_node_knows_is_asked_of_it_and_is_null_once_it_cannot_be_rea
     for (view, other) in [(&at_a, "b"), (&at_b, "a")] {
         let node = view.node(other).await.expect("it is seen");
         assert!(!node.is_me && node.residents.is_some() && node.links.is_some() && node.lease.margin_ms.is_some());
-        let slots = view.slots().await.expect("they are seen");
+        let slots = slots(view).await;
         assert!(slots.iter().all(|slot| slot.durable_seq.is_some() && slot.restarts == Some(0)), "{slots:?}");
     }
     wires.cut(&a.membership.node, &b.membership.node);
@@ -53,7 +72,7 @@ async fn what_only_a_node_knows_is_asked_of_it_and_is_null_once_it_cannot_be_rea
         assert!(began.elapsed() < Duration::from_secs(30), "an old answer is shown for ever");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let slots = at_a.slots().await.expect("they are seen");
+    let slots = slots(&at_a).await;
     let is_mine = |slot: &&ClusterSlot| slot.owner.as_deref() == Some(a.membership.node.as_str());
     assert!(slots.iter().filter(is_mine).all(|slot| slot.queue_depth.is_some()), "its own: {slots:?}");
     let others = slots.iter().filter(|slot| !is_mine(slot));
@@ -104,7 +123,7 @@ async fn a_slot_s_history_says_who_had_it_and_for_how_long_it_paused() {
     tokio::join!(a.has(8), b.has(8));
     let at_a = view(&a);
     let me = a.membership.node.to_string();
-    let slot = at_a.slots().await.expect("slots").into_iter().find(|slot| slot.owner.as_deref() == Some(&me));
+    let slot = slots(&at_a).await.into_iter().find(|slot| slot.owner.as_deref() == Some(&me));
     let slot = slot.expect("a has slots").slot;
     let moved = Action::Pin { slot: slot.into(), to: Some("b".into()) };
     assert!(at_a.act(moved.clone(), asked(false)).await.expect("it may be pinned").changed);
@@ -187,10 +206,12 @@ async fn a_node_tells_what_slots_have_in_memory_its_own_and_those_of_others() {
     }
     let (at_a, at_b, me) = (view(&a), view(&b), a.membership.node.to_string());
     let until = Instant::now() + Duration::from_secs(30);
-    let slots = at_a.slots().await.expect("slots");
+    let slots = slots(&at_a).await;
     let (mine, others): (Vec<_>, Vec<_>) = slots.into_iter().partition(|slot| slot.owner.as_ref() == Some(&me));
     assert!(mine.iter().all(|slot| slot.decided_seq >= slot.durable_seq && slot.durable_seq.is_some()), "{mine:?}");
     assert!(others.len() == 8 && others.iter().all(|slot| slot.decided_seq >= slot.durable_seq), "{others:?}");
+    let numbers = |slots: &[ClusterSlot]| slots.iter().map(|slot| slot.slot).collect::<Vec<_>>();
+    assert_eq!(numbers(&slots_of(&at_a, Some(&me)).await), numbers(&mine), "a list of one node's");
     let told = |slot: &ClusterSlot| (slot.residents, slot.resident_bytes, slot.decided_seq);
     let busy = others.iter().find(|slot| slot.residents > Some(0)).expect("a user whose slot is b's").slot;
     while told(&at_a.slot(busy.into()).await.expect("a slot")) != told(&at_b.slot(busy.into()).await.expect("a slot")) {

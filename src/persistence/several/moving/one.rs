@@ -12,8 +12,6 @@ const LITTLE: u64 = 256;
 const ROUNDS_MAX: usize = 32;
 /// Records that are compared in one statement.
 const COMPARED: u64 = 4_096;
-/// How long a server that does not answer is borne where a slot is cut.
-const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Receipts that expire within this time are not compared.
@@ -58,7 +56,7 @@ impl OneSlot<'_> {
                 return refuse(format!("the map says that slot {slot} is on server {from}, and it is not"));
             }
         };
-        match persist(async || target.standing(slot).await).await? {
+        match self.persist(async || target.standing(slot).await).await? {
             Standing::Comes { .. } => {
                 match self.complete(&source, &target, &cut, moved).await {
                     Err(StoreError::Damaged(why)) => return self.give_back(&source, &target, &why).await,
@@ -117,7 +115,7 @@ impl OneSlot<'_> {
         }
         self.reached(Step::Copied)?;
         let at = Instant::now();
-        let head = persist(async || {
+        let head = self.persist(async || {
             source.cut(slot, self.to).await?;
             match source.standing(slot).await? {
                 Standing::HasGone { to, head } if to == self.to => Ok(head),
@@ -203,15 +201,15 @@ impl OneSlot<'_> {
         moved: &mut Moved,
     ) -> Result<(), StoreError> {
         let (slot, end) = (self.slot, cut.head.seq);
-        let mut copied = persist(async || target.last_record(slot).await).await?;
+        let mut copied = self.persist(async || target.last_record(slot).await).await?;
         let (mut records, started) = (Moved::default(), Instant::now());
         let mut pause = PAUSE;
         // (Not by `persist`: how far it is stays known.)
         while let Err(error) = self.copy_records(source, target, &mut copied, end, &mut records).await {
-            pause = bear(error, started, pause).await?;
+            pause = self.bear(error, started, pause).await?;
         }
         moved.records += records.records;
-        persist(async || {
+        self.persist(async || {
             if let Some(after) = cut.pictured {
                 source.copy_snapshots(target, slot, after).await?;
             }
@@ -241,7 +239,7 @@ impl OneSlot<'_> {
         let Self { slot, from, to, .. } = *self;
         let epoch: Epoch = cut.head.epoch + 1;
         let head = SlotHead { epoch, ..cut.head.clone() };
-        persist(async || {
+        self.persist(async || {
             target.open(slot, from, &head).await?;
             match target.standing(slot).await? {
                 Standing::Here(found) if found.epoch >= epoch => Ok(()),
@@ -250,7 +248,7 @@ impl OneSlot<'_> {
         })
         .await?;
         self.reached(Step::Opened)?;
-        persist(async || {
+        self.persist(async || {
             self.mover.head().switch(slot, from, to).await?;
             match self.mover.head().place(slot).await? {
                 (place, _) if place == to => Ok(()),
@@ -263,7 +261,7 @@ impl OneSlot<'_> {
     /// What has come is not what has left: the source has the slot again, and what has come is deleted.
     async fn give_back(&self, source: &Moving<'_>, target: &Moving<'_>, why: &str) -> Result<(), StoreError> {
         let slot = self.slot;
-        persist(async || {
+        self.persist(async || {
             target.abandon(slot).await?;
             match target.standing(slot).await? {
                 Standing::Comes { .. } | Standing::Here(_) => refuse(format!("slot {slot}: {why}")),
@@ -271,31 +269,31 @@ impl OneSlot<'_> {
             }
         })
         .await?;
-        persist(async || source.reopen(slot, self.to).await).await?;
+        self.persist(async || source.reopen(slot, self.to).await).await?;
         while target.delete_some(slot).await? {}
         refuse(format!("slot {slot} was not moved, and is served where it was: {why}"))
     }
-}
 
-/// Takes a step again and again while a server does not answer.
-async fn persist<T>(step: impl AsyncFn() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    let (started, mut pause) = (Instant::now(), PAUSE);
-    loop {
-        match step().await {
-            Ok(done) => return Ok(done),
-            Err(error) => pause = bear(error, started, pause).await?,
+    /// Takes a step again and again while a server does not answer.
+    async fn persist<T>(&self, step: impl AsyncFn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let (started, mut pause) = (Instant::now(), PAUSE);
+        loop {
+            match step().await {
+                Ok(done) => return Ok(done),
+                Err(error) => pause = self.bear(error, started, pause).await?,
+            }
         }
     }
-}
 
-/// Pauses, where it may be better the next time; the answer is the next pause.
-async fn bear(error: StoreError, started: Instant, pause: Duration) -> Result<Duration, StoreError> {
-    match error {
-        StoreError::Unavailable(why) | StoreError::Unknown(why) if started.elapsed() < PATIENCE => {
-            tracing::warn!(why, "a server does not answer: the move waits for it");
-            tokio::time::sleep(pause).await;
-            Ok((pause * 2).min(PAUSE_MAX))
+    /// Pauses, where it may be better the next time; the answer is the next pause.
+    async fn bear(&self, error: StoreError, started: Instant, pause: Duration) -> Result<Duration, StoreError> {
+        match error {
+            StoreError::Unavailable(why) | StoreError::Unknown(why) if started.elapsed() < self.mover.patience => {
+                tracing::warn!(why, "a server does not answer: the move waits for it");
+                tokio::time::sleep(pause).await;
+                Ok((pause * 2).min(PAUSE_MAX))
+            }
+            error => Err(error),
         }
-        error => Err(error),
     }
 }
