@@ -51,6 +51,9 @@ use writer::{EffectSink, Gathering, QueueBudget, WriterLimits};
 
 /// Entities of a node that are read from the store at once. It keeps any store busy, and leaves it room for commits.
 const LOADS_MAX: usize = 128;
+/// Pages of indexes, and heads, that a node's slots read from the store at once: a node begins with thousands of slots. Enough
+/// to keep every connection of a store busy, and so few that none waits for one as long as it may.
+const INDEX_READS_MAX: usize = 64;
 
 /// How a runtime is set up. `slots` and `journal` are the sections of `config/default.toml`.
 pub struct RuntimeConfig {
@@ -144,6 +147,7 @@ impl Prepared {
             metrics: metrics.clone(),
             claims,
             loads: Arc::new(Semaphore::new(LOADS_MAX)),
+            index_reads: Arc::new(Semaphore::new(INDEX_READS_MAX)),
             lease,
             writer_limits: config.journal,
         };
