@@ -32,6 +32,8 @@ use crate::task::{Task, yield_once};
 const OWED_PAGE: usize = 3;
 /// Entities that are loaded at once: few, so that some wait.
 const LOADS_MAX: usize = 4;
+/// Reads of indexes at once: more than there can be, so that none waits.
+const INDEX_READS_MAX: usize = 1_000;
 
 /// What the writer and the slots let out.
 #[derive(Default)]
@@ -160,6 +162,7 @@ impl Node {
             sleep: |_| Box::pin(yield_once()),
         });
         let (claims, loads) = (Claims::new(dyn_journal.clone(), id.shared()), Arc::new(Semaphore::new(LOADS_MAX)));
+        let index_reads = Arc::new(Semaphore::new(INDEX_READS_MAX));
         let seat = |shared: Arc<SlotShared>| Seat {
             asking: Arc::new(Asking {
                 shared: shared.clone(),
@@ -169,6 +172,7 @@ impl Node {
                 gathering: gathering.clone(),
                 claims: claims.clone(),
                 loads: loads.clone(),
+                index_reads: index_reads.clone(),
                 owed_page: OWED_PAGE,
             }),
             shared,

@@ -15,6 +15,7 @@ pub mod marks;
 pub mod node_load;
 pub mod overdue;
 pub(in crate::actors) mod pauses;
+mod progress;
 pub mod pruning;
 pub mod roster;
 pub mod router;
@@ -42,6 +43,8 @@ use crate::persistence::{Epoch, Journal, Slot, SlotHead, StoreError};
 use client::Client;
 use dispatcher::{Dispatcher, Follower, Surroundings};
 use forwarding::Forwarder;
+pub use progress::Progress;
+use progress::SlotWatch;
 use pruning::prune_for_ever;
 use router::Router;
 use slot::message::Start;
@@ -51,6 +54,9 @@ use writer::{EffectSink, Gathering, QueueBudget, WriterLimits};
 
 /// Entities of a node that are read from the store at once. It keeps any store busy, and leaves it room for commits.
 const LOADS_MAX: usize = 128;
+/// Pages of indexes, and heads, that a node's slots read from the store at once: a node begins with thousands of slots. Enough
+/// to keep every connection of a store busy, and so few that none waits for one as long as it may.
+const INDEX_READS_MAX: usize = 64;
 
 /// How a runtime is set up. `slots` and `journal` are the sections of `config/default.toml`.
 pub struct RuntimeConfig {
@@ -144,6 +150,7 @@ impl Prepared {
             metrics: metrics.clone(),
             claims,
             loads: Arc::new(Semaphore::new(LOADS_MAX)),
+            index_reads: Arc::new(Semaphore::new(INDEX_READS_MAX)),
             lease,
             writer_limits: config.journal,
         };
@@ -195,10 +202,11 @@ impl Runtime {
         move |error| dispatcher.store_failed(error)
     }
 
-    /// Asks whether this node may say that it lives: while what its slots write settles.
-    pub fn progress_handle(&self) -> impl Fn() -> bool + Send + use<> {
+    /// Asks whether this node does its work: only then it may say that it lives.
+    pub fn progress_handle(&self) -> impl FnMut() -> Progress + Send + use<> {
+        let mut watch = SlotWatch::new(self.client.router().clone());
         let gathering = self.gathering.clone();
-        move || gathering.makes_progress()
+        move || Progress { settles: gathering.makes_progress(), stuck: watch.stuck().to_vec() }
     }
 
     /// Tells when the store must not be used any more.

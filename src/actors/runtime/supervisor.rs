@@ -34,6 +34,7 @@ pub(super) struct Spawner {
     pub metrics: Arc<Metrics>,
     pub claims: Arc<Claims>,
     pub loads: Arc<Semaphore>,
+    pub index_reads: Arc<Semaphore>,
     pub lease: Arc<dyn Lease>,
     pub writer_limits: WriterLimits,
 }
@@ -258,7 +259,7 @@ impl Spawner {
         supervisor: &ActorRef<SupervisorMessage>,
         slot: Slot,
     ) -> Result<ActorRef<SlotMessage>, ActorProcessingErr> {
-        let Spawner { common, journal, gathering, dispatcher, ownership, router, claims, loads, lease, .. } = self;
+        let Spawner { common, journal, gathering, dispatcher, ownership, router, claims, lease, .. } = self;
         let shared = router.slots[usize::from(slot)].clone();
         let asking = Arc::new(Asking {
             shared: shared.clone(),
@@ -267,7 +268,8 @@ impl Spawner {
             journal: journal.clone(),
             gathering: gathering.clone(),
             claims: claims.clone(),
-            loads: loads.clone(),
+            loads: self.loads.clone(),
+            index_reads: self.index_reads.clone(),
             owed_page: OWED_PAGE,
         });
         let (common, ownership, lease) = (common.clone(), ownership.clone(), lease.clone());

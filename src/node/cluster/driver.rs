@@ -14,6 +14,7 @@ use super::heard::Heard;
 use super::hints::Hints;
 use super::history::Beside;
 use super::network::{Network, Peer};
+use super::renewing::Renewing;
 use super::{Events, Member, alone, calls, clocks, rows};
 use crate::actors::runtime::forwarding::Forwarder;
 use crate::actors::runtime::slot::actor::now;
@@ -44,8 +45,7 @@ pub(super) struct Driver {
     events: Arc<Events>,
     metrics: Arc<Metrics>,
     settings: Settings,
-    makes_progress: Box<dyn Fn() -> bool + Send>,
-    made_progress: bool,
+    renewing: Renewing,
     fail: Option<Fail>,
     row: NodeRow,
     /// As they were read last.
@@ -85,8 +85,7 @@ impl Driver {
             events,
             metrics,
             settings,
-            makes_progress: Box::new(runtime.progress_handle()),
-            made_progress: true,
+            renewing: Renewing::new(runtime.progress_handle()),
             fail: Some(fail),
             row,
             tables: Tables::default(),
@@ -142,10 +141,7 @@ impl Driver {
     }
 
     fn tick(&mut self) -> Input {
-        let makes_progress = (self.makes_progress)();
-        if std::mem::replace(&mut self.made_progress, makes_progress) && !makes_progress {
-            tracing::error!("the lease is not renewed: what this node writes does not settle");
-        }
+        let makes_progress = self.renewing.may_renew(|| self.protocol.has_heirs());
         self.forwarder.tick();
         self.see_whether_it_is_cut_off();
         let margin = self.valid_until.since(Moment::now());
@@ -334,6 +330,7 @@ impl Driver {
             let lost_for = self.protocol.owner_lost_for(*slot);
             if let Some(since) = lost_for.and_then(|time| Instant::now().checked_sub(time)) {
                 self.ownerless.insert(*slot, since);
+                self.renewing.inherit(*slot);
             }
         }
     }

@@ -21,6 +21,7 @@ mod hints;
 pub mod history;
 pub mod link;
 pub mod network;
+mod renewing;
 mod rows;
 #[cfg(test)]
 mod tests;

@@ -66,7 +66,8 @@ pub trait Membership: Journal {
     ///   from when the *renewal* was sent;
     /// - gives a renewal up soon enough for others to follow within the lease, and reads the counter when the next one is
     ///   a conflict;
-    /// - does not renew while what it writes does not settle: a store may take the row and not the records.
+    /// - does not renew while what it writes does not settle (a store may take the row and not the records), or a slot takes
+    ///   nothing of what it is asked.
     async fn renew(&self, node: &NodeRow) -> Result<Result<u64, Refusal>, StoreError>;
 
     /// Marks a node as left, for good; the rest of its row stays. Leaving twice is fine. From then on it can

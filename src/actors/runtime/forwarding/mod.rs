@@ -42,7 +42,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use self::carrier::{Carrier, NotAnswered};
-use self::put_off::PutOff;
+use self::put_off::{PutOff, Refused};
 use super::counting::{Count, Counted, Counters};
 use super::envelope::{AskError, Body, Envelope, Keep};
 use super::erased::KindSpec;
@@ -93,7 +93,7 @@ struct Waiting {
 struct State {
     routes: Vec<Route>,
     parking: Parking<Waiting>,
-    put_off: PutOff,
+    put_off: PutOff<Waiting>,
     /// The highest epoch of each slot that the protocol was told to look for.
     sought: Vec<Epoch>,
     ticks: u32,
@@ -329,13 +329,16 @@ impl Forwarder {
     }
 
     /// A peer has too much to do, or its link to carry: nothing was done. The request comes again in a moment, if it may.
-    fn too_busy(&self, waiting: Waiting, retry_after_ms: u64) {
+    fn too_busy(&self, mut waiting: Waiting, retry_after_ms: u64) {
         // What an entity owes comes again by itself, and what another node has sent that node may put off.
         let comes_again = matches!(waiting.envelope.body, Body::Command { keep: Some(Keep::Owed { .. }), .. });
         let refused = if comes_again || waiting.hops > 0 {
             Some(waiting)
         } else {
-            let refused = self.state.lock().put_off.put_off(waiting, Instant::now(), rand::random());
+            let (refusals, deadline) = (waiting.refusals, waiting.envelope.deadline);
+            waiting.refusals += 1;
+            let refused = Refused { request: waiting, refusals, deadline };
+            let refused = self.state.lock().put_off.put_off(refused, Instant::now(), rand::random());
             let then = if refused.is_some() { "refused" } else { "put_off" };
             self.metrics.requests_too_many.with_label_values(&[then]).inc();
             refused

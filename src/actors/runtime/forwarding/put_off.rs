@@ -10,8 +10,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Waiting;
-
 /// Requests that have to be sent for one that may be put off.
 const SENT_FOR_EACH: u32 = 10;
 /// What may be put off after a time in which nothing was.
@@ -20,41 +18,49 @@ const SAVED_MAX: u32 = 128;
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(320);
 
-/// Those that are put off, and how many more may be.
-pub(super) struct PutOff {
+/// A request that may be put off.
+pub(super) struct Refused<T> {
+    pub request: T,
+    /// How often it was refused before.
+    pub refusals: u32,
+    pub deadline: Instant,
+}
+
+/// Those that are put off, and how many more may be. `T` is a request.
+pub(super) struct PutOff<T> {
     /// What may be put off, in parts of which one request takes [`SENT_FOR_EACH`].
     saved: u32,
-    waiting: BTreeMap<(Instant, u64), Waiting>,
+    waiting: BTreeMap<(Instant, u64), T>,
     next: u64,
 }
 
-impl Default for PutOff {
-    fn default() -> PutOff {
+impl<T> Default for PutOff<T> {
+    fn default() -> PutOff<T> {
         PutOff { saved: SAVED_MAX * SENT_FOR_EACH, waiting: BTreeMap::new(), next: 0 }
     }
 }
 
-impl PutOff {
+impl<T> PutOff<T> {
     /// A request goes to a peer, for the first time.
     pub fn earn(&mut self) {
         self.saved = (self.saved + 1).min(SAVED_MAX * SENT_FOR_EACH);
     }
 
     /// Puts a request off, or gives it back: it would come too late, or too many have been. `spread`: any number from 0 to 1.
-    pub fn put_off(&mut self, mut waiting: Waiting, now: Instant, spread: f64) -> Option<Waiting> {
-        let due = now + pause(waiting.refusals, spread);
-        if self.saved < SENT_FOR_EACH || waiting.envelope.deadline <= due {
-            return Some(waiting);
+    pub fn put_off(&mut self, refused: Refused<T>, now: Instant, spread: f64) -> Option<T> {
+        let Refused { request, refusals, deadline } = refused;
+        let due = now + pause(refusals, spread);
+        if self.saved < SENT_FOR_EACH || deadline <= due {
+            return Some(request);
         }
         self.saved -= SENT_FOR_EACH;
         self.next += 1;
-        waiting.refusals += 1;
-        self.waiting.insert((due, self.next), waiting);
+        self.waiting.insert((due, self.next), request);
         None
     }
 
     /// Those that are to be sent again now.
-    pub fn due(&mut self, now: Instant) -> Vec<Waiting> {
+    pub fn due(&mut self, now: Instant) -> Vec<T> {
         let later = self.waiting.split_off(&(now, u64::MAX));
         std::mem::replace(&mut self.waiting, later).into_values().collect()
     }
@@ -68,22 +74,9 @@ fn pause(refusals: u32, spread: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actors::entity::Caller;
-    use crate::actors::runtime::envelope::{Body, Envelope, ReplyTo, Wait, key};
-    use crate::actors::values::RequestId;
 
-    fn waiting(now: Instant, within: Duration) -> Waiting {
-        let envelope = Envelope {
-            key: key(9, "SKU-1"),
-            slot: 0,
-            request: RequestId::default(),
-            caller: Caller::System,
-            deadline: now + within,
-            want_state: false,
-            body: Body::Read { wait: Wait::Durable },
-            reply: ReplyTo::nobody(),
-        };
-        Waiting { envelope, epoch: 0, hops: 0, refusals: 0 }
+    fn refused(now: Instant, refusals: u32, within: Duration) -> Refused<u32> {
+        Refused { request: refusals, refusals, deadline: now + within }
     }
 
     const LONG: Duration = Duration::from_secs(30);
@@ -91,7 +84,7 @@ mod tests {
     #[test]
     fn a_tenth_of_what_is_sent_may_be_put_off() {
         let (now, mut put_off) = (Instant::now(), PutOff::default());
-        let puts_off = |put_off: &mut PutOff| put_off.put_off(waiting(now, LONG), now, 0.5).is_none();
+        let puts_off = |put_off: &mut PutOff<u32>| put_off.put_off(refused(now, 0, LONG), now, 0.5).is_none();
         assert_eq!((0..1_000).filter(|_| puts_off(&mut put_off)).count(), SAVED_MAX as usize);
         let mut count = 0;
         for _ in 0..1_000 {
@@ -113,15 +106,14 @@ mod tests {
     #[test]
     fn what_is_put_off_comes_when_it_is_due_and_nothing_comes_after_its_deadline() {
         let (now, mut put_off) = (Instant::now(), PutOff::default());
-        assert!(put_off.put_off(waiting(now, Duration::from_millis(15)), now, 0.5).is_some(), "it would be too late");
-        assert!(put_off.put_off(waiting(now, LONG), now, 1.0).is_none());
-        assert!(put_off.put_off(waiting(now, LONG), now, 0.0).is_none());
-        assert_eq!(put_off.due(now + Duration::from_millis(9)).len(), 0);
-        let mut first = put_off.due(now + Duration::from_millis(10));
-        let again = first.pop().expect("one of them");
-        assert_eq!((first.len(), again.refusals), (0, 1));
-        assert!(put_off.put_off(again, now + Duration::from_millis(10), 1.0).is_none());
-        assert_eq!(put_off.due(now + Duration::from_millis(49)).len(), 1, "the pause of the second time is longer");
-        assert_eq!(put_off.due(now + Duration::from_millis(50)).len(), 1);
+        let later = |ms| now + Duration::from_millis(ms);
+        let soon = refused(now, 0, Duration::from_millis(15));
+        assert_eq!(put_off.put_off(soon, now, 0.5), Some(0), "it would be too late");
+        assert_eq!(put_off.put_off(refused(now, 1, LONG), now, 1.0), None);
+        assert_eq!(put_off.put_off(refused(now, 0, LONG), now, 0.0), None);
+        assert!(put_off.due(later(9)).is_empty());
+        assert_eq!(put_off.due(later(10)), [0]);
+        assert!(put_off.due(later(39)).is_empty());
+        assert_eq!(put_off.due(later(40)), [1], "the pause of the second time is longer");
     }
 }

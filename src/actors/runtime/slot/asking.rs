@@ -8,7 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::SlotShared;
 use super::alarms;
@@ -37,6 +37,9 @@ pub struct Asking {
     /// Of the whole node: each load takes a permit, so that slots that all begin anew do not ask the store for
     /// everything at once.
     pub loads: Arc<Semaphore>,
+    /// The same for reads of the slots' indexes and heads: apart, so that slots that begin do not hold up those that serve.
+    /// Whoever waits here has no time limit; in front of the store's connections he would have one.
+    pub index_reads: Arc<Semaphore>,
     pub owed_page: usize,
 }
 
@@ -46,9 +49,13 @@ impl Asking {
         Some(match question {
             Question::Load { key, settle } => return self.load(generation, key, settle).await,
             Question::FindReceipt(lookup) => self.find_receipt(generation, lookup).await,
-            Question::ReadOwed { after } => self.read_owed(after).await,
+            Question::ReadOwed { after } => {
+                let _place = self.place(generation).await?;
+                self.read_owed(after).await
+            }
             Question::ReadWakes { after } => {
                 self.settle(generation).await;
+                let _place = self.place(generation).await?;
                 let rows = self.journal.wakes(self.shared.slot, Some(after.clone()), alarms::PAGE).await;
                 Back::WakesRead { after, rows }
             }
@@ -56,8 +63,14 @@ impl Asking {
                 self.settle(generation).await;
                 Back::Settled
             }
-            Question::LookAgain(damage) => Back::LookedAgain(self.look_again(damage).await),
-            Question::ReadHead => Back::HeadRead(self.journal.head(self.shared.slot).await),
+            Question::LookAgain(damage) => {
+                let _place = self.place(generation).await?;
+                Back::LookedAgain(self.look_again(damage).await)
+            }
+            Question::ReadHead => {
+                let _place = self.place(generation).await?;
+                Back::HeadRead(self.journal.head(self.shared.slot).await)
+            }
             Question::Claim { epoch } => {
                 Back::Claimed { epoch, answer: self.claims.claim(self.shared.slot, epoch).await }
             }
@@ -66,6 +79,16 @@ impl Asking {
 
     async fn settle(&self, generation: u64) {
         self.gathering.settle(self.shared.slot, generation).await;
+    }
+
+    /// A place among those who read an index. (It is never closed.) `None`: while this waited for one the generation has
+    /// ended, so what is read would not be taken.
+    async fn place(&self, generation: u64) -> Option<SemaphorePermit<'_>> {
+        if let Ok(place) = self.index_reads.try_acquire() {
+            return Some(place);
+        }
+        let place = self.index_reads.acquire().await.ok()?;
+        (self.shared.generation() == generation).then_some(place)
     }
 
     async fn load(&self, generation: u64, key: EntityKey, settle: bool) -> Option<Back> {
@@ -113,3 +136,7 @@ impl Asking {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "asking_tests.rs"]
+mod tests;

@@ -17,6 +17,8 @@ pub struct Inbox {
 struct Queue {
     /// Each with the moment at which it came.
     waiting: VecDeque<(Instant, Envelope)>,
+    /// Since when messages wait and none has been taken.
+    stands_since: Option<Instant>,
     /// Whether the actor has been poked and has not drained since.
     poked: bool,
     /// The slot does not live here: nothing is taken.
@@ -36,7 +38,10 @@ pub enum Pushed {
 
 impl Inbox {
     pub fn new(capacity: usize) -> Inbox {
-        Inbox { capacity, queue: Mutex::new(Queue { waiting: VecDeque::new(), poked: false, closed: false }) }
+        Inbox {
+            capacity,
+            queue: Mutex::new(Queue { waiting: VecDeque::new(), stands_since: None, poked: false, closed: false }),
+        }
     }
 
     /// Appends a message. One entity fills at most half of the queue: a hot one slows itself, not its
@@ -53,7 +58,9 @@ impl Inbox {
                 return Pushed::Full(envelope);
             }
         }
-        queue.waiting.push_back((Instant::now(), envelope));
+        let now = Instant::now();
+        queue.waiting.push_back((now, envelope));
+        queue.stands_since.get_or_insert(now);
         if std::mem::replace(&mut queue.poked, true) { Pushed::Quiet } else { Pushed::Poke }
     }
 
@@ -63,12 +70,19 @@ impl Inbox {
         let taken = most.min(queue.waiting.len());
         let batch = queue.waiting.drain(..taken).map(|(_, envelope)| envelope).collect();
         queue.poked = !queue.waiting.is_empty();
+        queue.stands_since = queue.poked.then(Instant::now);
         (batch, queue.poked)
     }
 
     /// For how long the oldest message has waited.
     pub fn has_waited(&self, now: Instant) -> Option<Duration> {
         self.queue.lock().waiting.front().map(|(since, _)| now.saturating_duration_since(*since))
+    }
+
+    /// Since when messages wait and none has been taken, or the slot has begun to take them. A queue that is taken from does
+    /// not stand, however long it is.
+    pub fn stands_since(&self) -> Option<Instant> {
+        self.queue.lock().stands_since
     }
 
     pub fn len(&self) -> usize {
@@ -93,13 +107,14 @@ impl Inbox {
     pub fn repoke(&self) -> bool {
         let mut queue = self.queue.lock();
         queue.poked = !queue.waiting.is_empty();
+        queue.stands_since = queue.poked.then(Instant::now);
         queue.poked
     }
 
     /// Takes nothing any more; what waited is returned, unanswered.
     pub fn close(&self) -> Vec<Envelope> {
         let mut queue = self.queue.lock();
-        queue.closed = true;
+        (queue.closed, queue.stands_since) = (true, None);
         queue.waiting.drain(..).map(|(_, envelope)| envelope).collect()
     }
 }
@@ -138,6 +153,26 @@ mod tests {
         assert!(matches!(inbox.push(read("b")), Pushed::Quiet));
         assert!(matches!(inbox.push(read("c")), Pushed::Full(_)), "the queue is full");
         assert!(matches!(inbox.push(envelope("hot", Body::Wake)), Pushed::Quiet));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_stands_while_nothing_is_taken_from_it() {
+        let inbox = Inbox::new(8);
+        assert_eq!(inbox.stands_since(), None);
+        let began = Instant::now();
+        ["a", "b", "c"].into_iter().for_each(|id| drop(inbox.push(read(id))));
+        tokio::time::advance(Duration::from_secs(9)).await;
+        drop(inbox.push(read("d")));
+        assert_eq!(inbox.stands_since(), Some(began));
+        inbox.drain(1);
+        assert_eq!(inbox.stands_since(), Some(Instant::now()), "it has moved, though the oldest has waited for long");
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert!(inbox.repoke() && inbox.stands_since() == Some(Instant::now()));
+        inbox.drain(8);
+        assert_eq!(inbox.stands_since(), None);
+        drop(inbox.push(read("e")));
+        inbox.close();
+        assert_eq!(inbox.stands_since(), None);
     }
 
     #[test]

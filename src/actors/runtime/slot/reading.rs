@@ -1,7 +1,7 @@
 //! What a slot shows of itself to operators. The slot alone writes it, at the end of a turn, and only what has changed: so
 //! that whoever brings it messages at the same time finds the line of memory as it was.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::core::SlotCore;
 
@@ -11,6 +11,7 @@ pub struct Reading {
     residents: AtomicU64,
     resident_bytes: AtomicU64,
     decided_seq: AtomicU64,
+    serves: AtomicBool,
 }
 
 impl Reading {
@@ -22,6 +23,14 @@ impl Reading {
         set(&self.residents, residents);
         set(&self.resident_bytes, resident_bytes);
         set(&self.decided_seq, decided_seq);
+        if self.serves() != core.is_some() {
+            self.serves.store(core.is_some(), Ordering::Release);
+        }
+    }
+
+    /// Whether it takes what waits in front of it, unless it is suspended.
+    pub fn serves(&self) -> bool {
+        self.serves.load(Ordering::Acquire)
     }
 
     /// Entities in memory.

@@ -188,10 +188,11 @@ impl SlotShell {
             Phase::Leaving | Phase::Left => return,
         }
         let shared = &self.context.shared;
-        shared.resume();
+        // First, so that nobody takes the time of the suspension for one in which the slot did nothing.
         if shared.inbox.repoke() {
             self.out.others.push(Output::Poke);
         }
+        shared.resume();
     }
 
     /// Takes what has gathered in the inbox.
