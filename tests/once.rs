@@ -1,6 +1,7 @@
 //! The suites that run once, whatever store other tests run on: each has a store of its own, or none. They are one
 //! binary, because a binary for each costs more to build than to run.
 
+mod chaos;
 mod cluster;
 mod cluster_cli;
 mod deploy;

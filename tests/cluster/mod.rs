@@ -1,5 +1,6 @@
 //! Two or three nodes of one cluster, as processes over one PostgreSQL: shoppers at each of them, while nodes come and go.
 
+mod completions;
 mod versions;
 mod warnings;
 

@@ -59,8 +59,6 @@ pub struct PaymentBody {
 
 type CompleteCart = Write<Complete, MoneyRule>;
 
-/// The time in which the state of a completion is looked up after its own deadline.
-const LAST_LOOK: Duration = Duration::from_secs(2);
 /// The pause between two looks at a completion whose place is needed and which has no order to show yet.
 const LOOKS_EVERY: Duration = Duration::from_millis(50);
 
@@ -82,11 +80,12 @@ pub async fn complete(
     must_open(&edge, &write.who, id, write.deadline).await?;
     let places_by = write.deadline;
     write.deadline = Instant::now() + Duration::from_millis(edge.config.complete.deadline_ms);
+    let looks_until = looks_until(&edge, write.deadline);
     // From here on it waits for the order. When its place is needed, it answers with what is known.
     let place_needed = context.wait.awaits_decision();
     let pending = async {
         place_needed.cancelled().await;
-        once_placed(|| standing(&edge, id, write.request), places_by).await
+        once_placed(|| standing(&edge, id, write.request, looks_until), places_by).await
     };
     tokio::select! {
         biased;
@@ -106,7 +105,7 @@ async fn until_decided(edge: &Edge, id: CartId, write: &CompleteCart) -> Result<
             Err(AskError::StaleVersion { current }) if write.if_match.goes_on(if_version, current) => continue,
             // Not known when the time is up, also where a link to the cart's node was lost meanwhile: the cart tells.
             Err(AskError::DeadlinePassed | AskError::Unknown) => {
-                return standing(edge, id, write.request).await?.shown();
+                return standing(edge, id, write.request, looks_until(edge, write.deadline)).await?.shown();
             }
             Err(error) => return Err(error.into()),
         };
@@ -114,7 +113,7 @@ async fn until_decided(edge: &Edge, id: CartId, write: &CompleteCart) -> Result<
             Err(rejection) if Cart::passes_soon(rejection) => {
                 patience::until_free::<Cart>(edge, &id, write).await?;
             }
-            Ok(_) | Err(_) => return decided(edge, &answered, write.request).await,
+            Ok(_) | Err(_) => return decided(edge, &answered, write).await,
         }
     }
     Err(Code::ChangeInProgress.into())
@@ -143,20 +142,20 @@ async fn offers(edge: &Edge, cart: &cart::State, deadline: Instant) -> Result<Ve
 }
 
 /// The answer once the cart has settled.
-async fn decided(edge: &Edge, answered: &Answered<Cart>, request: RequestId) -> Result<Reply<OrderView>> {
+async fn decided(edge: &Edge, answered: &Answered<Cart>, write: &CompleteCart) -> Result<Reply<OrderView>> {
     let state = &*answered.view.state;
-    let replayed = answered.replayed;
+    let (replayed, looks_until) = (answered.replayed, looks_until(edge, write.deadline));
     match &answered.outcome {
         Ok(cart::Reply::Started { .. }) => {
-            if let Some(refused) = state.completion_refused(&request) {
+            if let Some(refused) = state.completion_refused(&write.request) {
                 return Err(rejected(refused).replayed(replayed));
             }
-            let view = completed_into(edge, state).await?;
+            let view = completed_into(edge, state, looks_until).await?;
             Ok(created(view).replayed(replayed))
         }
         Ok(cart::Reply::Already { .. }) => {
             let completion = state.completion.as_deref().ok_or(Code::Internal)?;
-            let order = edge.client.read::<Order>(&completion.order, Instant::now() + LAST_LOOK).await?;
+            let order = edge.client.read::<Order>(&completion.order, looks_until).await?;
             // Another request made the order: it is shown as it is now, without its token.
             let shown = OrderView::of(&order.state, order.version).ok_or(Code::Internal)?;
             Ok(Reply::ok(shown).version(order.version).replayed(replayed))
@@ -209,8 +208,21 @@ async fn once_placed<T, F: Future<Output = Result<Standing<T>>>>(look: impl Fn()
     }
 }
 
-async fn standing(edge: &Edge, id: CartId, request: RequestId) -> Result<Standing<Reply<OrderView>>> {
-    let deadline = Instant::now() + LAST_LOOK;
+/// When a look at cart or order is given up: it may take as long after the completion's own deadline as any request may,
+/// because the node that has them may have been lost just now.
+fn looks_until(edge: &Edge, deadline: Instant) -> Instant {
+    let (http, complete) = (&edge.config.http, &edge.config.complete);
+    // The handler is dropped then.
+    let left_ms = http.handler_timeout_ms.saturating_sub(complete.deadline_ms);
+    deadline + Duration::from_millis(http.request_deadline_ms.min(left_ms))
+}
+
+async fn standing(
+    edge: &Edge,
+    id: CartId,
+    request: RequestId,
+    deadline: Instant,
+) -> Result<Standing<Reply<OrderView>>> {
     let view = edge.client.read::<Cart>(&id, deadline).await?;
     if let Some(refused) = view.state.completion_refused(&request) {
         return Err(rejected(refused));
@@ -219,7 +231,7 @@ async fn standing(edge: &Edge, id: CartId, request: RequestId) -> Result<Standin
         return Ok(Standing::Unknown);
     };
     if view.state.status == CartStatus::Completed {
-        let order = completed_into(edge, &view.state).await?;
+        let order = completed_into(edge, &view.state, deadline).await?;
         return Ok(Standing::Shown(created(order)));
     }
     let order = edge.client.read::<Order>(&completion.order, deadline).await?;
@@ -236,9 +248,8 @@ fn created(order: OrderView) -> Reply<OrderView> {
 
 /// The order of a completed cart, as it was when cart and customer had been told, and not as it is now, so that a
 /// repeat shows the same.
-async fn completed_into(edge: &Edge, state: &cart::State) -> Result<OrderView> {
+async fn completed_into(edge: &Edge, state: &cart::State, deadline: Instant) -> Result<OrderView> {
     let completion = state.completion.as_deref().ok_or(Code::Internal)?;
-    let deadline = Instant::now() + LAST_LOOK;
     let mut view = edge.client.read::<Order>(&completion.order, deadline).await?;
     if view.state.told_version.is_none() && !view.state.cart_told {
         // The order notes that the cart was told once the cart has answered. This does not wait for a later refund or
