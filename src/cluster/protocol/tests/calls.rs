@@ -11,16 +11,10 @@ impl World {
         if is_mutant { ClaimAnswer::NotDone } else { ClaimAnswer::Unknown }
     }
 
-    pub(super) fn send(&mut self, from: &NodeId, to: NodeId, mut message: Message) {
+    pub(super) fn send(&mut self, from: &NodeId, to: NodeId, message: Message) {
         if self.cuts.contains(&(from.clone(), to.clone())) || self.random.chance(self.chances.message_lost) {
             self.count("messages lost");
             return;
-        }
-        if self.mutation == Some(Mutation::IgnoresTheTerm)
-            && let Message::Transferred { term, .. } = &mut message
-            && let Some(receiver) = self.nodes.get(&to)
-        {
-            *term = Some(receiver.protocol.term());
         }
         let copies = if self.random.chance(self.chances.message_twice) { 2 } else { 1 };
         for _ in 0..copies {

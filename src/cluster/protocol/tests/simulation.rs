@@ -46,9 +46,6 @@ impl Run {
         world.mutation = mutation;
         world.settings.moves_max = world.random.between(1, 8) as usize;
         world.chances = chances(&mut world);
-        if mutation == Some(Mutation::IgnoresTheTerm) {
-            world.chances.message_late = 500;
-        }
         let mut run = Run { world, incarnations: 0, slots };
         for name in 0..run.world.random.between(3, 7) {
             run.start(name as usize);
@@ -98,12 +95,7 @@ impl Run {
     fn something_goes_wrong(&mut self) {
         let Some(node) = self.any_node() else { return self.start(0) };
         let slot = self.any_slot();
-        let what = match self.world.mutation {
-            // It takes a hand-off, a lapse and a late message together.
-            Some(Mutation::IgnoresTheTerm) => self.world.random.any(&[3, 3, 5, 14, 14, 19]).unwrap_or(0),
-            Some(_) | None => self.world.random.between(0, 20),
-        };
-        match what {
+        match self.world.random.between(0, 20) {
             0 if self.world.nodes.len() > 1 => {
                 self.world.count("nodes killed");
                 self.world.kill(&node);
@@ -284,17 +276,17 @@ fn clusters_come_through_whatever_goes_wrong() {
     }
 }
 
-/// What a driver, a runtime or a store might get wrong shows within a few seeds.
+/// What a driver, a runtime or a store might get wrong shows within a few seeds. (That a node ignores the term in which it
+/// accepted a slot shows in none of a hundred: the model beside this finds it.)
 #[test]
 fn what_would_break_it_is_caught() {
     use Mutation::*;
     // Each with a seed that catches it; where the protocol has changed since, others are tried.
     let all = [
         (ClaimsBeforeTheEnd, 0),
-        (LeaseFromTheAnswer, 1),
+        (LeaseFromTheAnswer, 8),
         (NoSuspension, 0),
         (HandsOverWithoutStopping, 0),
-        (IgnoresTheTerm, 0),
         (NoFencing, 0),
         (UnknownIsNotDone, 12),
         (StaleReads, 0),

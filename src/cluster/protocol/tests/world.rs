@@ -49,8 +49,6 @@ pub enum Mutation {
     NoSuspension,
     /// A slot says that it has stopped, and goes on.
     HandsOverWithoutStopping,
-    /// A node starts what is transferred to it in whichever term it accepted.
-    IgnoresTheTerm,
     /// The store takes claims and transfers at any epoch.
     NoFencing,
     /// An unknown outcome of a call is taken for not done.
