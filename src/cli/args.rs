@@ -84,6 +84,9 @@ pub struct ServeArgs {
     /// Serve as one node of a cluster, and take the other nodes' connections here [cluster.listen; default none].
     #[arg(long, value_name = "ADDR", env = "SOUK_CLUSTER")]
     pub cluster: Option<String>,
+    /// Where the other nodes reach that, if not there [cluster.advertise].
+    #[arg(long, value_name = "HOST:PORT", env = "SOUK_ADVERTISE")]
+    pub advertise: Option<String>,
     /// How this node is called [node.name; default the host's name].
     #[arg(long, value_name = "NAME", env = "SOUK_NODE_NAME")]
     pub node_name: Option<String>,
@@ -97,6 +100,7 @@ impl ServeArgs {
         let mut sources = self.config.sources(environment);
         lay(&mut sources, "--http or SOUK_HTTP", "http.addr", self.http.as_ref());
         lay(&mut sources, "--cluster or SOUK_CLUSTER", "cluster.listen", self.cluster.as_ref());
+        lay(&mut sources, "--advertise or SOUK_ADVERTISE", "cluster.advertise", self.advertise.as_ref());
         lay(&mut sources, "--node-name or SOUK_NODE_NAME", "node.name", self.node_name.as_ref());
         sources
     }
@@ -301,6 +305,20 @@ mod tests {
             command.get_subcommands().for_each(check);
         }
         check(&Args::command());
+    }
+
+    #[test]
+    fn a_node_of_a_cluster_listens_at_one_address_and_may_tell_another() {
+        use clap::Parser;
+        let line =
+            "souk serve --store postgres --store-url postgres://a --cluster 0.0.0.0:7400 --advertise one.shop:7401";
+        let Some(Command::Serve(args)) = Args::parse_from(line.split(' ')).command else { panic!("it serves") };
+        let secret = ("SOUK_CLUSTER__SECRET".into(), "a secret of sixteen and more characters".into());
+        let config = crate::config::Config::load(&args.sources([secret].into_iter())).expect("a whole configuration");
+        assert_eq!(
+            (config.cluster.advertise.as_str(), config.cluster.listen.map(|at| at.port())),
+            ("one.shop:7401", Some(7400))
+        );
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Node {
         let router =
             Router::new(slots.clone(), kinds::all(), journal.clone(), ownership.clone(), Arc::new(SoleOwner), metrics);
         let mut node = Node { watch: SlotWatch::new(Arc::new(router)), slots, shells, epoch: 1 };
-        (0..SLOTS).for_each(|slot| drop(node.take(slot, SlotMessage::Begin(Start::Claimed(node.head())))));
+        (0..SLOTS).for_each(|slot| drop(node.take(slot, SlotMessage::Begin(Box::new(Start::Claimed(node.head()))))));
         node
     }
 
@@ -140,10 +140,10 @@ async fn a_slot_that_waits_for_the_store_is_not_stuck() {
     // They go on: from now on the time counts.
     node.epoch = 2;
     let generation = node.slots[0].generation();
-    let settled = SlotMessage::Back { generation, what: Back::Settled };
+    let settled = SlotMessage::Back { generation, what: Box::new(Back::Settled) };
     let asked = node.take(0, settled);
     assert!(matches!(asked[..], [Output::Ask { question: Question::Claim { .. }, .. }]));
-    let again = SlotMessage::Back { generation, what: Back::HeadRead(Ok(node.head())) };
+    let again = SlotMessage::Back { generation, what: Box::new(Back::HeadRead(Ok(node.head()))) };
     drop(node.take(0, again));
     node.slots[2].allow();
     drop(node.take(2, SlotMessage::Keep(2)));
