@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{GuestCart, Shop, Told, unique};
 
-const IMPATIENT: &[(&str, &str)] = &[("SOUK_PAYMENT__TIMEOUT_MS", "1500"), ("SOUK_COMPLETE__DEADLINE_MS", "300")];
+const IMPATIENT: &[(&str, &str)] = &[("SOUK_PAYMENT__TIMEOUT_MS", "4000"), ("SOUK_COMPLETE__DEADLINE_MS", "300")];
 
 /// The order once it is decided. The server decides by its own clock: it is asked until it has.
 async fn decided(shop: &Shop, order: &Value) -> Value {
