@@ -319,26 +319,12 @@ fn glance(protocol: &Protocol, own: &Own, slot: u16) -> Option<Glance> {
 /// A slot, as far as the protocol knows it. `None`: there is no such slot.
 fn shape(protocol: &Protocol, own: &Own, slot: u16) -> Option<ClusterSlot> {
     let Glance { owner, state } = glance(protocol, own, slot)?;
-    Some(ClusterSlot {
-        slot,
-        owner: owner.map(|owner| owner.to_string()),
-        epoch: protocol.slot(slot)?.epoch,
-        state,
-        since: None,
-        pinned_to: match protocol.view().wishes().places.get(&slot) {
-            Some(Place::Pinned(name)) => Some(name.to_string()),
-            Some(Place::Moved(_)) | None => None,
-        },
-        residents: None,
-        resident_bytes: None,
-        queue_depth: None,
-        decided_seq: None,
-        durable_seq: None,
-        last_pause_ms: None,
-        restarts: None,
-        quarantined: None,
-        history: None,
-    })
+    let pinned_to = match protocol.view().wishes().places.get(&slot) {
+        Some(Place::Pinned(name)) => Some(name.to_string()),
+        Some(Place::Moved(_)) | None => None,
+    };
+    let (owner, epoch) = (owner.map(|owner| owner.to_string()), protocol.slot(slot)?.epoch);
+    Some(ClusterSlot { pinned_to, ..ClusterSlot::new(slot, owner, epoch, state) })
 }
 
 /// How a node's drain stands, and how many slots the node has. `None`: there is no such node.

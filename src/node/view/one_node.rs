@@ -65,23 +65,9 @@ impl OneNode {
 
     fn shape(&self, slot: u16, quarantined: &BTreeMap<u16, Arc<str>>) -> ClusterSlot {
         let Glance { owner, state } = self.glance(slot);
-        let mut shape = ClusterSlot {
-            slot,
-            owner: owner.map(|owner| owner.to_string()),
-            epoch: self.own.ownership.epoch(slot).unwrap_or(0),
-            state,
-            since: Some(self.started_at),
-            pinned_to: None,
-            residents: None,
-            resident_bytes: None,
-            queue_depth: None,
-            decided_seq: None,
-            durable_seq: None,
-            last_pause_ms: None,
-            restarts: None,
-            quarantined: None,
-            history: None,
-        };
+        let (owner, epoch) = (owner.map(|owner| owner.to_string()), self.own.ownership.epoch(slot).unwrap_or(0));
+        let since = Some(self.started_at);
+        let mut shape = ClusterSlot { since, ..ClusterSlot::new(slot, owner, epoch, state) };
         self.own.tell_of_slot(&mut shape, quarantined);
         shape
     }

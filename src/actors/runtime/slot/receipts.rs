@@ -75,7 +75,7 @@ pub struct Receipts(Option<Box<Table>>);
 #[derive(Default)]
 pub struct Table {
     /// Oldest first. Absent while there is none.
-    kept: Option<Box<LinkedHashMap<RequestBytes, Numbered>>>,
+    kept: Option<LinkedHashMap<RequestBytes, Numbered>>,
     /// The number of the next receipt.
     next: u64,
     /// What `kept` takes in memory.

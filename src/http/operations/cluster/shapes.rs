@@ -230,6 +230,29 @@ pub struct ClusterSlot {
     pub history: Option<Vec<ClusterSlotChange>>,
 }
 
+impl ClusterSlot {
+    /// Of which nothing else is known.
+    pub fn new(slot: u16, owner: Option<String>, epoch: u64, state: ClusterSlotState) -> ClusterSlot {
+        ClusterSlot {
+            slot,
+            owner,
+            epoch,
+            state,
+            since: None,
+            pinned_to: None,
+            residents: None,
+            resident_bytes: None,
+            queue_depth: None,
+            decided_seq: None,
+            durable_seq: None,
+            last_pause_ms: None,
+            restarts: None,
+            quarantined: None,
+            history: None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClusterSlotChangeWhy {
